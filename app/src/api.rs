@@ -1,0 +1,329 @@
+//! What pages ask of the server: the views, the [`Backend`] that answers, and the server functions that pass a question on.
+
+use crate::error::AppError;
+use domain::coldchain::Range;
+use domain::feed::{ChildNow, DeviceNow, HourCounts, OutOfRange, PipelineNow, RegionNow};
+use domain::milli::Milli;
+use domain::time::{EventTime, ProcessingTime, Zone};
+use leptos::prelude::*;
+use leptos::server_fn::codec::GetUrl;
+use serde::{Deserialize, Serialize};
+
+/// A step of the path from the country down to a place.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Crumb {
+    /// Code of the region or facility.
+    pub code: String,
+    /// Its name.
+    pub name: String,
+}
+
+/// A node of the hierarchy with its children.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RegionView {
+    /// The server's time when this was taken.
+    pub taken_at: ProcessingTime,
+    /// Code of the node.
+    pub code: String,
+    /// Its name.
+    pub name: String,
+    /// Its depth: 0 country, 1 province, 2 regency, 3 district, 4 village.
+    pub level: u8,
+    /// The path to it, the country first, itself last.
+    pub path: Vec<Crumb>,
+    /// Its figures.
+    pub now: RegionNow,
+    /// Its hours of the last 24, oldest first, the running one last; hours without a window are absent.
+    pub hours: Vec<HourCounts>,
+    /// The devices outside their range now, worst first, at most 20.
+    pub worst: Vec<OutOfRange>,
+    /// What lies directly below, ordered by name.
+    pub children: Vec<ChildView>,
+    /// Records per second over the last hour, one value a minute, oldest first; only for the country.
+    pub rate: Vec<f32>,
+}
+
+/// Whether a child is a region or a facility.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ChildKind {
+    /// A region: `/regions/{code}`.
+    Region,
+    /// A facility: `/facilities/{code}`.
+    Facility,
+}
+
+/// A child of a region.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ChildView {
+    /// Region or facility.
+    pub kind: ChildKind,
+    /// Its name.
+    pub name: String,
+    /// Code and figures.
+    pub now: ChildNow,
+    /// Share of five-minute windows in range, in thousandths, per hour of the last 24, oldest first; `None` without windows.
+    /// Empty for facilities and for levels below the district.
+    pub in_range_by_hour: Vec<Option<u16>>,
+}
+
+/// A facility with its cold-chain equipment.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct FacilityView {
+    /// The server's time when this was taken.
+    pub taken_at: ProcessingTime,
+    /// Code of the facility.
+    pub code: String,
+    /// Its name.
+    pub name: String,
+    /// The path to it, the country first, its region last.
+    pub path: Vec<Crumb>,
+    /// Its time zone.
+    pub zone: Zone,
+    /// Latitude and longitude, degrees.
+    pub position: (f64, f64),
+    /// Its devices, worst first.
+    pub devices: Vec<FacilityDevice>,
+}
+
+/// A device in the list of its facility.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct FacilityDevice {
+    /// What it watches.
+    pub equipment: Equipment,
+    /// Its state.
+    pub now: DeviceNow,
+    /// The last 24 hours, thinned to at most 96 points.
+    pub spark: Vec<Point>,
+}
+
+/// Kind of a cold-chain equipment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EquipmentKind {
+    /// Kulkas.
+    Refrigerator,
+    /// Freezer.
+    Freezer,
+    /// Kamar dingin.
+    ColdRoom,
+    /// A device nobody has registered yet.
+    Unregistered,
+}
+
+/// A cold-chain equipment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Equipment {
+    /// Kind.
+    pub kind: EquipmentKind,
+    /// Running number within its facility and kind; 0 where unregistered.
+    pub number: u16,
+    /// Maker and model; empty where unregistered.
+    pub model: String,
+    /// Range it has to keep.
+    pub range: Range,
+    /// How often its device reports, in milliseconds.
+    pub interval_ms: i64,
+}
+
+/// A point of a temperature curve: a ten-second window of one device (one reading, as a rule).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Point {
+    /// Start of the window.
+    pub at: EventTime,
+    /// Average temperature.
+    pub temperature: Milli,
+}
+
+/// How much of a device's past a page shows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Span {
+    /// 24 hours.
+    #[default]
+    Day,
+    /// 7 days.
+    Week,
+    /// 30 days.
+    Month,
+}
+
+impl Span {
+    /// Its length in milliseconds.
+    pub const fn ms(self) -> i64 {
+        domain::time::DAY_MS
+            * match self {
+                Span::Day => 1,
+                Span::Week => 7,
+                Span::Month => 30,
+            }
+    }
+}
+
+/// A device with its curve.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DeviceView {
+    /// The server's time when this was taken; the right end of the chart.
+    pub taken_at: ProcessingTime,
+    /// Where it stands; the country and `unassigned` where unregistered. The last step is the facility.
+    pub path: Vec<Crumb>,
+    /// Code and name of the facility; `None` where unregistered.
+    pub facility: Option<Crumb>,
+    /// Its zone; WIB where unregistered.
+    pub zone: Zone,
+    /// What it watches.
+    pub equipment: Equipment,
+    /// Its state.
+    pub now: DeviceNow,
+    /// How much of its past `points` covers.
+    pub span: Span,
+    /// The curve, oldest first: ten-second windows for a day; five-minute windows for a week; for a month the lowest and the
+    /// highest five-minute window of each hour.
+    pub points: Vec<Point>,
+}
+
+/// The pipeline page.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PipelineView {
+    /// The server's time when this was taken.
+    pub taken_at: ProcessingTime,
+    /// When the first record ever was admitted here, or the server first started.
+    pub uptime_start: ProcessingTime,
+    /// Its figures.
+    pub now: PipelineNow,
+    /// Records per second over the last hour, one value a minute, oldest first.
+    pub rate: Vec<f32>,
+    /// By source: name, received, duplicate, late, rejected; most received first, at most 20.
+    pub sources: Vec<SourceRow>,
+    /// By topic, the same.
+    pub topics: Vec<SourceRow>,
+    /// Rejections by reason, most first.
+    pub reasons: Vec<ReasonRow>,
+    /// The newest dead letters, at most 20.
+    pub dead_letters: Vec<DeadLetterRow>,
+    /// Devices that report but are not registered, newest first, at most 20.
+    pub unregistered: Vec<DeviceNow>,
+}
+
+/// What became of the records of one source or topic.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SourceRow {
+    /// Name of the source or topic.
+    pub name: String,
+    /// Received records.
+    pub received: u64,
+    /// Accepted.
+    pub accepted: u64,
+    /// Duplicates.
+    pub duplicate: u64,
+    /// Late ones.
+    pub late: u64,
+    /// Rejected ones.
+    pub rejected: u64,
+}
+
+/// How often a reason led to a rejection.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReasonRow {
+    /// The reason.
+    pub reason: domain::event::Reason,
+    /// Rejected records.
+    pub count: u64,
+}
+
+/// A rejected record.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeadLetterRow {
+    /// Its position in the order of all records.
+    pub position: u64,
+    /// When it came in.
+    pub received_at: ProcessingTime,
+    /// Its source.
+    pub source: String,
+    /// Why it was rejected.
+    pub reason: domain::event::Reason,
+    /// The field at fault.
+    pub field: String,
+    /// The record, as text; cut at 300 characters.
+    pub raw: String,
+}
+
+/// Something found by name or code.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SearchHit {
+    /// Where it leads: `/regions/32.17`.
+    pub href: String,
+    /// Its name.
+    pub name: String,
+    /// Its code or id.
+    pub code: String,
+    /// Where it lies: `Lembang, Bandung Barat, Jawa Barat`.
+    pub place: String,
+    /// Its depth in the hierarchy; 5 for a facility, 6 for a device.
+    pub level: u8,
+}
+
+/// A facility as a point of the map. Served to the canvas as JSON at `/api/v1/map/facilities`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct MapPoint {
+    /// Code of the facility.
+    pub code: String,
+    /// Its name.
+    pub name: String,
+    /// Latitude and longitude, millionths of a degree.
+    pub at: (i32, i32),
+    /// Its worst device.
+    pub condition: domain::coldchain::Condition,
+}
+
+/// What answers the pages' questions. `server` puts one over its engine and store into context, tests one that lives in memory.
+#[cfg(feature = "ssr")]
+#[async_trait::async_trait]
+pub trait Backend: Send + Sync {
+    /// A node of the hierarchy; `None` where no node has that code.
+    async fn region(&self, code: &str) -> Result<Option<RegionView>, AppError>;
+    /// A facility.
+    async fn facility(&self, code: &str) -> Result<Option<FacilityView>, AppError>;
+    /// A device, registered or not.
+    async fn device(&self, id: &str, span: Span) -> Result<Option<DeviceView>, AppError>;
+    /// The pipeline's figures.
+    async fn pipeline(&self) -> Result<PipelineView, AppError>;
+    /// Regions, facilities and devices by name or code, best first, at most 20.
+    async fn search(&self, text: &str) -> Result<Vec<SearchHit>, AppError>;
+}
+
+/// The backend in context.
+#[cfg(feature = "ssr")]
+pub fn backend() -> std::sync::Arc<dyn Backend> {
+    expect_context::<std::sync::Arc<dyn Backend>>()
+}
+
+/// A node of the hierarchy.
+#[server(prefix = "/api/pages", endpoint = "region", input = GetUrl)]
+pub async fn region(code: String) -> Result<RegionView, AppError> {
+    backend().region(&code).await?.ok_or(AppError::NotFound)
+}
+
+/// A facility.
+#[server(prefix = "/api/pages", endpoint = "facility", input = GetUrl)]
+pub async fn facility(code: String) -> Result<FacilityView, AppError> {
+    backend().facility(&code).await?.ok_or(AppError::NotFound)
+}
+
+/// A device and its curve over `span`.
+#[server(prefix = "/api/pages", endpoint = "device", input = GetUrl)]
+pub async fn device(id: String, span: Span) -> Result<DeviceView, AppError> {
+    backend().device(&id, span).await?.ok_or(AppError::NotFound)
+}
+
+/// The pipeline's figures.
+#[server(prefix = "/api/pages", endpoint = "pipeline", input = GetUrl)]
+pub async fn pipeline() -> Result<PipelineView, AppError> {
+    backend().pipeline().await
+}
+
+/// Regions, facilities and devices by name or code, best first.
+#[server(prefix = "/api/pages", endpoint = "search", input = GetUrl)]
+pub async fn search(text: String) -> Result<Vec<SearchHit>, AppError> {
+    backend().search(&text).await
+}

@@ -1,0 +1,176 @@
+//! Rules of the cold chain itself: storage ranges and what a temperature means in one.
+
+use crate::event::Reading;
+use crate::milli::Milli;
+use crate::time::EventTime;
+use serde::{Deserialize, Serialize};
+
+/// The temperatures in which an equipment has to stay, both ends inside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Range {
+    /// Lowest allowed temperature.
+    pub min: Milli,
+    /// Highest allowed temperature.
+    pub max: Milli,
+}
+
+impl Range {
+    /// Refrigerators and cold rooms: 2 to 8 °C.
+    pub const FRIDGE: Range = Range { min: Milli::whole(2), max: Milli::whole(8) };
+    /// Freezers of regency stores and above: −25 to −15 °C.
+    pub const FREEZER: Range = Range { min: Milli::whole(-25), max: Milli::whole(-15) };
+
+    /// What `temperature` means for vaccine stored in this range. Freezing is at or below 0 °C where nothing may freeze.
+    pub fn condition(self, temperature: Milli) -> Condition {
+        if temperature > self.max {
+            Condition::TooWarm
+        } else if temperature >= self.min {
+            Condition::Fine
+        } else if self.min > Milli(0) && temperature <= Milli(0) {
+            Condition::Freezing
+        } else {
+            Condition::TooCold
+        }
+    }
+
+    /// How far `temperature` lies outside, in thousandths of a degree; 0 inside.
+    pub fn distance(self, temperature: Milli) -> i32 {
+        (temperature.0 - self.max.0).max(self.min.0 - temperature.0).max(0)
+    }
+}
+
+/// How a cold-chain equipment stands now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Condition {
+    /// In range, with fresh data.
+    Fine,
+    /// Above its range.
+    TooWarm,
+    /// Below its range, above freezing (or a freezer below its range).
+    TooCold,
+    /// At or below 0 °C where nothing may freeze.
+    Freezing,
+    /// No reading in the last hour, or never one. Never shown as fine.
+    NoWord,
+}
+
+impl Condition {
+    /// Every condition, in the order used for counting.
+    pub const ALL: [Condition; 5] =
+        [Condition::Fine, Condition::TooWarm, Condition::TooCold, Condition::Freezing, Condition::NoWord];
+
+    /// Whether the newest reading lies outside the range.
+    pub const fn is_excursion(self) -> bool {
+        matches!(self, Condition::TooWarm | Condition::TooCold | Condition::Freezing)
+    }
+}
+
+/// An unbroken time outside the range, as of its newest reading.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Excursion {
+    /// Time of the first reading outside.
+    pub since: EventTime,
+    /// The reading farthest outside so far.
+    pub peak: Milli,
+}
+
+impl Excursion {
+    /// The excursion that a device is in after `reading`, given the one before it; `None` where the reading is in range.
+    pub fn after(before: Option<Excursion>, reading: &Reading, range: Range) -> Option<Excursion> {
+        if !range.condition(reading.temperature).is_excursion() {
+            return None;
+        }
+        let Some(open) = before else {
+            return Some(Excursion { since: reading.at, peak: reading.temperature });
+        };
+        let peak = if range.distance(reading.temperature) > range.distance(open.peak) { reading.temperature } else { open.peak };
+        Some(Excursion { since: open.since, peak })
+    }
+}
+
+/// A vaccine of the national programme and how it has to be stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Vaccine {
+    /// As printed: `DPT-HB-Hib`.
+    pub name: &'static str,
+    /// Doses in a vial, where the programme's source names it.
+    pub doses_per_vial: Option<u16>,
+    /// Range at province and regency stores.
+    pub at_stores: Range,
+    /// Range at puskesmas and below.
+    pub at_facilities: Range,
+    /// Spoilt by freezing.
+    pub freeze_sensitive: bool,
+    /// Spoilt quickly by heat.
+    pub heat_sensitive: bool,
+}
+
+const fn vaccine(name: &'static str, doses: Option<u16>, freeze: bool, heat: bool) -> Vaccine {
+    Vaccine {
+        name,
+        doses_per_vial: doses,
+        at_stores: Range::FRIDGE,
+        at_facilities: Range::FRIDGE,
+        freeze_sensitive: freeze,
+        heat_sensitive: heat,
+    }
+}
+
+/// The vaccines of the programme with their ranges and sensitivities (domain rules 3.5 and 3.10). HB0 at a village midwife may
+/// stay at room temperature; everything else is kept cold everywhere.
+pub const VACCINES: [Vaccine; 13] = [
+    vaccine("BCG", Some(20), false, true),
+    Vaccine { at_stores: Range::FREEZER, ..vaccine("bOPV", Some(10), false, true) },
+    vaccine("IPV", Some(5), true, false),
+    vaccine("DPT-HB-Hib", Some(5), true, false),
+    vaccine("HB0", Some(1), true, false),
+    vaccine("MR", Some(10), false, true),
+    vaccine("PCV", Some(4), true, false),
+    vaccine("Rotavirus", None, true, false),
+    vaccine("HPV", None, true, false),
+    vaccine("DT", None, true, false),
+    vaccine("Td", None, true, false),
+    vaccine("JE", None, false, true),
+    vaccine("Hexa", None, true, false),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(range: Range, milli: i32, expected: Condition) {
+        assert_eq!(range.condition(Milli(milli)), expected, "{milli}");
+    }
+
+    #[test]
+    fn conditions_at_the_edges() {
+        check(Range::FRIDGE, 8_001, Condition::TooWarm);
+        check(Range::FRIDGE, 8_000, Condition::Fine);
+        check(Range::FRIDGE, 2_000, Condition::Fine);
+        check(Range::FRIDGE, 1_999, Condition::TooCold);
+        check(Range::FRIDGE, 1, Condition::TooCold);
+        check(Range::FRIDGE, 0, Condition::Freezing); // a valid reading, and a valid threshold
+        check(Range::FREEZER, -15_000, Condition::Fine);
+        check(Range::FREEZER, -14_999, Condition::TooWarm);
+        check(Range::FREEZER, -25_001, Condition::TooCold);
+    }
+
+    #[test]
+    fn an_excursion_keeps_its_start_and_its_peak() {
+        let reading = |minute: i64, milli| Reading {
+            at: EventTime::from_ms(minute * 60_000),
+            temperature: Milli(milli),
+            humidity: None,
+            battery: None,
+            status: crate::event::DeviceStatus::Ok,
+        };
+        let mut open = None;
+        for (minute, milli) in [(0, 7_900), (5, 8_500), (10, 9_400), (15, 8_800)] {
+            open = Excursion::after(open, &reading(minute, milli), Range::FRIDGE);
+        }
+        assert_eq!(open, Some(Excursion { since: EventTime::from_ms(300_000), peak: Milli(9_400) }));
+        assert_eq!(Excursion::after(open, &reading(20, 8_000), Range::FRIDGE), None);
+    }
+}

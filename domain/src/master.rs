@@ -1,0 +1,947 @@
+//! Master data: the administrative hierarchy, facilities, their cold-chain equipment and its sensors, and the search over them.
+//!
+//! The depth of the hierarchy is data (`levels.csv`): villages may get neighbourhoods and families below them without a change
+//! here. What is read from where, and what is synthetic, is told in `data/README.md`; this room only parses text it is given.
+
+use crate::coldchain::Range as Limits;
+use crate::time::Zone;
+use hashbrown::{DefaultHashBuilder, HashTable};
+use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
+use std::cmp::Ordering;
+use std::hash::BuildHasher;
+use std::ops::Range;
+
+/// How often the sensor of a cold-chain equipment reports, in milliseconds: every five minutes.
+pub const REPORTING_INTERVAL_MS: i64 = 300_000;
+
+macro_rules! index {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(transparent)]
+        pub struct $name(pub u32);
+
+        impl $name {
+            /// The place in a slice that runs parallel to the table.
+            pub const fn index(self) -> usize {
+                self.0 as usize
+            }
+        }
+    };
+}
+
+index! {
+    /// Place of a region in [`Master::regions`].
+    RegionIx
+}
+index! {
+    /// Place of a facility in [`Master::facilities`].
+    FacilityIx
+}
+index! {
+    /// Place of a sensor in [`Master::sensors`].
+    SensorIx
+}
+
+/// A level of the hierarchy, the country being level 0.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Level {
+    /// Word for programs: `regency`.
+    pub key: String,
+    /// Indonesian name: `Kabupaten/kota`.
+    pub name_id: String,
+    /// English name: `Regency`.
+    pub name_en: String,
+}
+
+/// A node of the administrative hierarchy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Region {
+    /// `ID` for the country, else the dotted Kemendagri code: `32.17.05`.
+    pub code: String,
+    /// As people write it: `Kab. Bandung Barat`, `Lembang`.
+    pub name: String,
+    /// Index into [`Master::levels`].
+    pub level: u8,
+    /// The region it lies in, one level up; none for the country.
+    pub parent: Option<RegionIx>,
+}
+
+/// What a facility is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FacilityKind {
+    /// The national central store.
+    NationalStore,
+    /// The vaccine store of a province.
+    ProvinceStore,
+    /// The vaccine store of a regency or city.
+    RegencyStore,
+    /// A hospital.
+    Hospital,
+    /// A community health centre.
+    Puskesmas,
+}
+
+impl FacilityKind {
+    /// Every kind, from the centre outward.
+    pub const ALL: [FacilityKind; 5] = [
+        FacilityKind::NationalStore,
+        FacilityKind::ProvinceStore,
+        FacilityKind::RegencyStore,
+        FacilityKind::Hospital,
+        FacilityKind::Puskesmas,
+    ];
+
+    /// The word in `facilities.csv` and in JSON.
+    pub const fn key(self) -> &'static str {
+        match self {
+            FacilityKind::NationalStore => "national_store",
+            FacilityKind::ProvinceStore => "province_store",
+            FacilityKind::RegencyStore => "regency_store",
+            FacilityKind::Hospital => "hospital",
+            FacilityKind::Puskesmas => "puskesmas",
+        }
+    }
+
+    /// First letter of its facilities' codes.
+    pub const fn letter(self) -> char {
+        match self {
+            FacilityKind::NationalStore => 'N',
+            FacilityKind::ProvinceStore => 'V',
+            FacilityKind::RegencyStore => 'R',
+            FacilityKind::Hospital => 'H',
+            FacilityKind::Puskesmas => 'P',
+        }
+    }
+
+    /// The kind that `key` names.
+    pub fn from_key(key: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.key() == key)
+    }
+}
+
+/// A place that keeps vaccine cold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Facility {
+    /// `P321705-1`: letter of its kind, digits of its region's code, running number.
+    pub code: String,
+    /// As people write it: `Puskesmas Lembang`.
+    pub name: String,
+    /// What it is.
+    pub kind: FacilityKind,
+    /// The region it is attached to: a district for a puskesmas, a regency for a hospital, its own region for a store.
+    pub region: RegionIx,
+    /// Latitude in millionths of a degree, north positive.
+    pub latitude_e6: i32,
+    /// Longitude in millionths of a degree, east positive.
+    pub longitude_e6: i32,
+    /// The zone its people read the clock in.
+    pub zone: Zone,
+    /// Its sensors, as places in [`Master::sensors`].
+    pub sensors: Range<u32>,
+}
+
+impl Facility {
+    /// Latitude in degrees.
+    pub fn latitude(&self) -> f64 {
+        f64::from(self.latitude_e6) / 1e6
+    }
+
+    /// Longitude in degrees.
+    pub fn longitude(&self) -> f64 {
+        f64::from(self.longitude_e6) / 1e6
+    }
+
+    /// The places of its sensors.
+    pub fn sensor_ixs(&self) -> impl ExactSizeIterator<Item = SensorIx> + use<> {
+        self.sensors.clone().map(SensorIx)
+    }
+}
+
+/// What keeps the vaccine cold. The word for people depends on the language; see [`Sensor::number`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EquipmentKind {
+    /// A vaccine refrigerator, 2 to 8 °C.
+    Refrigerator,
+    /// A freezer, −25 to −15 °C.
+    Freezer,
+    /// A walk-in cold room, 2 to 8 °C.
+    ColdRoom,
+}
+
+impl EquipmentKind {
+    /// Every kind.
+    pub const ALL: [EquipmentKind; 3] = [EquipmentKind::Refrigerator, EquipmentKind::Freezer, EquipmentKind::ColdRoom];
+
+    /// Its letter in sensor ids: `F`, `Z` or `C`.
+    pub const fn letter(self) -> char {
+        match self {
+            EquipmentKind::Refrigerator => 'F',
+            EquipmentKind::Freezer => 'Z',
+            EquipmentKind::ColdRoom => 'C',
+        }
+    }
+
+    /// The temperatures it has to keep.
+    pub const fn range(self) -> Limits {
+        match self {
+            EquipmentKind::Refrigerator | EquipmentKind::ColdRoom => Limits::FRIDGE,
+            EquipmentKind::Freezer => Limits::FREEZER,
+        }
+    }
+}
+
+/// The sensor in a cold-chain equipment, and that equipment: each has exactly one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sensor {
+    /// Device id: code of the facility, letter and number of the equipment: `P321705-1-F1`.
+    pub id: String,
+    /// Where it is.
+    pub facility: FacilityIx,
+    /// What it is in.
+    pub equipment: EquipmentKind,
+    /// Running number among the facility's equipment of this kind, from 1.
+    pub number: u16,
+    /// Maker and model of the equipment.
+    pub model: String,
+    /// The temperatures its vaccine needs.
+    pub range: Limits,
+    /// How often it reports, in milliseconds.
+    pub interval_ms: i64,
+}
+
+/// What a search found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hit {
+    /// A region.
+    Region(RegionIx),
+    /// A facility.
+    Facility(FacilityIx),
+    /// A sensor.
+    Sensor(SensorIx),
+}
+
+/// A line of the master data that cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{file}, line {line}, {field}: {reason}")]
+pub struct MasterError {
+    /// `levels.csv`, `regions.csv` or `facilities.csv`.
+    pub file: &'static str,
+    /// Line, counted from 1; the header is line 1.
+    pub line: usize,
+    /// Name of the column.
+    pub field: &'static str,
+    /// What is wrong with it.
+    pub reason: String,
+}
+
+/// All master data, unchanging once parsed.
+///
+/// Regions are ordered by level, then parent, then code, so with dotted codes by (level, code): the upper levels are a prefix
+/// of the table, and the children of a region lie side by side. Facilities are ordered by (region, kind, running number),
+/// sensors by (facility, kind of equipment, number).
+#[derive(Debug)]
+pub struct Master {
+    levels: Vec<Level>,
+    regions: Vec<Region>,
+    /// `children[r]..children[r + 1]` are the children of region `r`.
+    children: Vec<u32>,
+    /// `attached[r]..attached[r + 1]` are the facilities attached to region `r`.
+    attached: Vec<u32>,
+    /// `level_end[l]` is the number of regions of level `l` and above.
+    level_end: Vec<u32>,
+    facilities: Vec<Facility>,
+    sensors: Vec<Sensor>,
+    hasher: DefaultHashBuilder,
+    by_code: HashTable<u32>,
+    by_facility_code: HashTable<u32>,
+    by_sensor_id: HashTable<u32>,
+    index: SearchIndex,
+}
+
+impl Master {
+    /// Reads the three tables, as CSV text with header lines:
+    /// - `levels`: `depth,key,name_id,name_en`
+    /// - `regions`: `level,code,parent,name`, in any order
+    /// - `facilities`: `code,name,kind,region,latitude,longitude,zone,equipment`, in any order; `equipment` lists `F1 model;Z1 model`
+    pub fn parse(levels: &str, regions: &str, facilities: &str) -> Result<Master, MasterError> {
+        let levels = parse_levels(levels)?;
+        let hasher = DefaultHashBuilder::default();
+        let Regions { regions, by_code, children, level_end } = parse_regions(regions, levels.len(), &hasher)?;
+        let Facilities { facilities, sensors, attached, by_facility_code, by_sensor_id } =
+            parse_facilities(facilities, &regions, &by_code, &hasher)?;
+        let index = SearchIndex::build(&regions, &level_end, &facilities, &sensors);
+        Ok(Master {
+            levels,
+            regions,
+            children,
+            attached,
+            level_end,
+            facilities,
+            sensors,
+            hasher,
+            by_code,
+            by_facility_code,
+            by_sensor_id,
+            index,
+        })
+    }
+
+    /// The levels of the hierarchy, the country first.
+    pub fn levels(&self) -> &[Level] {
+        &self.levels
+    }
+
+    /// All regions; the first is the country.
+    pub fn regions(&self) -> &[Region] {
+        &self.regions
+    }
+
+    /// The country.
+    pub const fn country(&self) -> RegionIx {
+        RegionIx(0)
+    }
+
+    /// The regions of one level; none for a level that does not exist.
+    pub fn regions_of_level(&self, level: u8) -> impl ExactSizeIterator<Item = RegionIx> + use<> {
+        let end = self.regions_to_level(level);
+        let start = if level == 0 { 0 } else { self.regions_to_level(level - 1) };
+        (start..end).map(RegionIx)
+    }
+
+    /// How many regions are of `level` or above it: these are the first of [`Master::regions`].
+    pub fn regions_to_level(&self, level: u8) -> u32 {
+        self.level_end.get(usize::from(level)).copied().unwrap_or(self.regions.len() as u32)
+    }
+
+    /// A region.
+    pub fn region(&self, ix: RegionIx) -> &Region {
+        &self.regions[ix.index()]
+    }
+
+    /// The region of a code.
+    pub fn region_by_code(&self, code: &str) -> Option<RegionIx> {
+        find(&self.by_code, &self.hasher, code, |ix| &self.regions[ix as usize].code).map(RegionIx)
+    }
+
+    /// The regions directly inside a region, by code.
+    pub fn children(&self, ix: RegionIx) -> impl ExactSizeIterator<Item = RegionIx> + DoubleEndedIterator + use<> {
+        (self.children[ix.index()]..self.children[ix.index() + 1]).map(RegionIx)
+    }
+
+    /// A region, the one it lies in, and so on up to the country.
+    pub fn ancestors(&self, ix: RegionIx) -> impl Iterator<Item = RegionIx> + '_ {
+        std::iter::successors(Some(ix), |ix| self.region(*ix).parent)
+    }
+
+    /// The region of `level` that `ix` lies in, itself included; none where `ix` is above that level.
+    pub fn ancestor_at(&self, ix: RegionIx, level: u8) -> Option<RegionIx> {
+        self.ancestors(ix).find(|above| self.region(*above).level == level)
+    }
+
+    /// All facilities.
+    pub fn facilities(&self) -> &[Facility] {
+        &self.facilities
+    }
+
+    /// A facility.
+    pub fn facility(&self, ix: FacilityIx) -> &Facility {
+        &self.facilities[ix.index()]
+    }
+
+    /// The facility of a code.
+    pub fn facility_by_code(&self, code: &str) -> Option<FacilityIx> {
+        find(&self.by_facility_code, &self.hasher, code, |ix| &self.facilities[ix as usize].code).map(FacilityIx)
+    }
+
+    /// The facilities attached to a region itself, not to one inside it.
+    pub fn facilities_of(&self, ix: RegionIx) -> impl ExactSizeIterator<Item = FacilityIx> + DoubleEndedIterator + use<> {
+        (self.attached[ix.index()]..self.attached[ix.index() + 1]).map(FacilityIx)
+    }
+
+    /// All sensors.
+    pub fn sensors(&self) -> &[Sensor] {
+        &self.sensors
+    }
+
+    /// A sensor.
+    pub fn sensor(&self, ix: SensorIx) -> &Sensor {
+        &self.sensors[ix.index()]
+    }
+
+    /// The sensor of a device id; none where the device is not registered.
+    pub fn sensor_by_id(&self, id: &str) -> Option<SensorIx> {
+        find(&self.by_sensor_id, &self.hasher, id, |ix| &self.sensors[ix as usize].id).map(SensorIx)
+    }
+
+    /// The sensors of a facility. Their places are [`Facility::sensor_ixs`].
+    pub fn sensors_of(&self, ix: FacilityIx) -> &[Sensor] {
+        let range = &self.facility(ix).sensors;
+        &self.sensors[range.start as usize..range.end as usize]
+    }
+
+    /// Regions, facilities and sensors whose name or code holds every word of `text`, best first, at most `limit`.
+    ///
+    /// Case does not matter. The whole name or code comes before its beginning, that before the beginning of a word, that
+    /// before the middle of one; `Kab.`, `Kota`, `Puskesmas` and the like do not count as part of a name's beginning. Among
+    /// equals the larger place comes first, villages behind facilities. A single letter finds regencies and above only.
+    pub fn search(&self, text: &str, limit: usize) -> Vec<Hit> {
+        self.index.search(text, limit)
+    }
+}
+
+// ---- tables ---------------------------------------------------------------------------------------------------------------
+
+const LEVELS: &str = "levels.csv";
+const REGIONS: &str = "regions.csv";
+const FACILITIES: &str = "facilities.csv";
+
+/// The rows of a CSV text (RFC 4180 without line breaks inside fields), each with its line number and exactly `N` fields.
+fn rows<'t, const N: usize>(
+    file: &'static str,
+    columns: [&'static str; N],
+    text: &'t str,
+) -> impl Iterator<Item = Result<(usize, [Cow<'t, str>; N]), MasterError>> {
+    let error = move |line, field, reason: String| MasterError { file, line, field, reason };
+    let mut lines = text.lines().zip(1usize..);
+    let header = lines.next().map_or("", |(line, _)| line).trim_start_matches('\u{feff}');
+    let wrong_header = (!header.split(',').eq(columns))
+        .then(|| error(1, columns[0], format!("the header is `{header}`, expected `{}`", columns.join(","))));
+    wrong_header.map(Err).into_iter().chain(lines.filter(|(line, _)| !line.is_empty()).map(move |(line, number)| {
+        let mut fields: [Cow<'t, str>; N] = [const { Cow::Borrowed("") }; N];
+        let mut rest = Some(line);
+        for (field, column) in fields.iter_mut().zip(columns) {
+            let Some(text) = rest else {
+                return Err(error(number, column, "is missing".into()));
+            };
+            (*field, rest) = take_field(text).ok_or_else(|| error(number, column, "has an open or misplaced quote".into()))?;
+        }
+        match rest {
+            Some(extra) => Err(error(number, columns[N - 1], format!("is followed by more: `{extra}`"))),
+            None => Ok((number, fields)),
+        }
+    }))
+}
+
+/// The first field of `text` and what follows its comma.
+fn take_field(text: &str) -> Option<(Cow<'_, str>, Option<&str>)> {
+    let Some(quoted) = text.strip_prefix('"') else {
+        return Some(match text.split_once(',') {
+            Some((field, rest)) => (Cow::Borrowed(field), Some(rest)),
+            None => (Cow::Borrowed(text), None),
+        });
+    };
+    let mut field = String::new();
+    let mut rest = quoted;
+    loop {
+        let (part, after) = rest.split_once('"')?;
+        field.push_str(part);
+        if let Some(more) = after.strip_prefix('"') {
+            field.push('"');
+            rest = more;
+        } else if after.is_empty() {
+            return Some((Cow::Owned(field), None));
+        } else {
+            return Some((Cow::Owned(field), Some(after.strip_prefix(',')?)));
+        }
+    }
+}
+
+fn find<'a>(table: &HashTable<u32>, hasher: &DefaultHashBuilder, key: &str, key_of: impl Fn(u32) -> &'a String) -> Option<u32> {
+    table.find(hasher.hash_one(key), |ix| key_of(*ix) == key).copied()
+}
+
+/// Adds `ix` under `key`; false where the key is taken.
+fn insert<'a>(table: &mut HashTable<u32>, hasher: &DefaultHashBuilder, ix: u32, key_of: impl Fn(u32) -> &'a str) -> bool {
+    let key = key_of(ix);
+    let hash = hasher.hash_one(key);
+    if table.find(hash, |other| key_of(*other) == key).is_some() {
+        return false;
+    }
+    table.insert_unique(hash, ix, |other| hasher.hash_one(key_of(*other)));
+    true
+}
+
+fn parse_levels(text: &str) -> Result<Vec<Level>, MasterError> {
+    let mut levels = Vec::new();
+    for row in rows(LEVELS, ["depth", "key", "name_id", "name_en"], text) {
+        let (line, [depth, key, name_id, name_en]) = row?;
+        let error = |field, reason| MasterError { file: LEVELS, line, field, reason };
+        if depth.parse() != Ok(levels.len()) || levels.len() >= usize::from(u8::MAX) {
+            return Err(error("depth", format!("is `{depth}`, expected {} (levels count up from 0)", levels.len())));
+        }
+        if key.is_empty() {
+            return Err(error("key", "is empty".into()));
+        }
+        levels.push(Level { key: key.into_owned(), name_id: name_id.into_owned(), name_en: name_en.into_owned() });
+    }
+    if levels.is_empty() {
+        return Err(MasterError { file: LEVELS, line: 1, field: "depth", reason: "no level is given".into() });
+    }
+    Ok(levels)
+}
+
+struct Regions {
+    regions: Vec<Region>,
+    by_code: HashTable<u32>,
+    children: Vec<u32>,
+    level_end: Vec<u32>,
+}
+
+fn parse_regions(text: &str, depth: usize, hasher: &DefaultHashBuilder) -> Result<Regions, MasterError> {
+    struct Row<'t> {
+        line: usize,
+        code: Cow<'t, str>,
+        parent: Cow<'t, str>,
+        name: Cow<'t, str>,
+    }
+    let error = |line, field, reason| MasterError { file: REGIONS, line, field, reason };
+    let mut by_level: Vec<Vec<Row<'_>>> = (0..depth).map(|_| Vec::new()).collect();
+    let mut count = 0;
+    for row in rows(REGIONS, ["level", "code", "parent", "name"], text) {
+        let (line, [level, code, parent, name]) = row?;
+        let of_level = level.parse().ok().and_then(|level: usize| by_level.get_mut(level));
+        let of_level = of_level.ok_or_else(|| error(line, "level", format!("`{level}` is not in {LEVELS}")))?;
+        if code.is_empty() {
+            return Err(error(line, "code", "is empty".into()));
+        }
+        of_level.push(Row { line, code, parent, name });
+        count += 1;
+    }
+    if by_level[0].len() != 1 {
+        let line = by_level[0].get(1).map_or(1, |row| row.line);
+        return Err(error(line, "level", format!("{} regions of level 0, expected one: the country", by_level[0].len())));
+    }
+
+    let mut regions: Vec<Region> = Vec::with_capacity(count);
+    let mut by_code = HashTable::with_capacity(count);
+    let mut level_end = Vec::with_capacity(depth);
+    for (level, rows) in by_level.into_iter().enumerate() {
+        let mut placed = Vec::with_capacity(rows.len());
+        for row in rows {
+            let parent = match (level, row.parent.as_ref()) {
+                (0, "") => None,
+                (0, parent) => return Err(error(row.line, "parent", format!("is `{parent}`, but level 0 has none"))),
+                (_, parent) => {
+                    let above = find(&by_code, hasher, parent, |ix| &regions[ix as usize].code)
+                        .filter(|ix| usize::from(regions[*ix as usize].level) + 1 == level)
+                        .ok_or_else(|| error(row.line, "parent", format!("`{parent}` is no region one level above")))?;
+                    Some(RegionIx(above))
+                }
+            };
+            placed.push((parent, row));
+        }
+        placed.sort_by(|(parent, row), (other, row_other)| (parent, &row.code).cmp(&(other, &row_other.code)));
+        for (parent, Row { line, code, name, .. }) in placed {
+            let ix = regions.len() as u32;
+            regions.push(Region { code: code.into_owned(), name: name.into_owned(), level: level as u8, parent });
+            if !insert(&mut by_code, hasher, ix, |ix| regions[ix as usize].code.as_str()) {
+                return Err(error(line, "code", format!("`{}` is given twice", regions[ix as usize].code)));
+            }
+        }
+        level_end.push(regions.len() as u32);
+    }
+    // Regions are ordered by (level, parent), and a parent is always one level up, so parents never go down along the table.
+    let children = offsets(regions.len(), regions.iter().skip(1).map(|region| region.parent.map_or(0, RegionIx::index)), 1);
+    Ok(Regions { regions, by_code, children, level_end })
+}
+
+/// For items ordered by owner, the item before which each owner's items start, and the end; items are counted from `first`.
+fn offsets(owners: usize, owner_of_items: impl Iterator<Item = usize>, first: u32) -> Vec<u32> {
+    let mut starts = vec![0; owners + 1];
+    for owner in owner_of_items {
+        starts[owner + 1] += 1;
+    }
+    let mut at = first;
+    for start in &mut starts {
+        at += *start;
+        *start = at;
+    }
+    starts
+}
+
+struct Facilities {
+    facilities: Vec<Facility>,
+    sensors: Vec<Sensor>,
+    attached: Vec<u32>,
+    by_facility_code: HashTable<u32>,
+    by_sensor_id: HashTable<u32>,
+}
+
+fn parse_facilities(
+    text: &str,
+    regions: &[Region],
+    by_code: &HashTable<u32>,
+    hasher: &DefaultHashBuilder,
+) -> Result<Facilities, MasterError> {
+    struct Row<'t> {
+        line: usize,
+        number: u32,
+        facility: Facility,
+        equipment: Cow<'t, str>,
+    }
+    let mut parsed = Vec::new();
+    for row in rows(FACILITIES, ["code", "name", "kind", "region", "latitude", "longitude", "zone", "equipment"], text) {
+        let (line, [code, name, kind, region, latitude, longitude, zone, equipment]) = row?;
+        let error = |field, reason| MasterError { file: FACILITIES, line, field, reason };
+        let degrees = |field, text: &str, most: f64| {
+            let value = text.parse().ok().filter(|degrees: &f64| degrees.abs() <= most);
+            value
+                .map(|degrees| (degrees * 1e6).round() as i32)
+                .ok_or_else(|| error(field, format!("`{text}` is no number of degrees")))
+        };
+        let kind = FacilityKind::from_key(&kind).ok_or_else(|| error("kind", format!("`{kind}` is not known")))?;
+        let in_region = find(by_code, hasher, &region, |ix| &regions[ix as usize].code);
+        let number = code.strip_prefix(kind.letter()).and_then(|rest| rest.rsplit_once('-')).and_then(|(_, n)| n.parse().ok());
+        parsed.push(Row {
+            line,
+            number: number.ok_or_else(|| error("code", format!("`{code}` is not like {}321705-1", kind.letter())))?,
+            facility: Facility {
+                code: code.into_owned(),
+                name: name.into_owned(),
+                kind,
+                region: RegionIx(in_region.ok_or_else(|| error("region", format!("`{region}` is not in {REGIONS}")))?),
+                latitude_e6: degrees("latitude", &latitude, 90.0)?,
+                longitude_e6: degrees("longitude", &longitude, 180.0)?,
+                zone: match zone.as_ref() {
+                    "WIB" => Zone::Wib,
+                    "WITA" => Zone::Wita,
+                    "WIT" => Zone::Wit,
+                    _ => return Err(error("zone", format!("`{zone}` is none of WIB, WITA, WIT"))),
+                },
+                sensors: 0..0,
+            },
+            equipment,
+        });
+    }
+    parsed.sort_by(|a, b| {
+        (a.facility.region, a.facility.kind, a.number, &a.facility.code).cmp(&(
+            b.facility.region,
+            b.facility.kind,
+            b.number,
+            &b.facility.code,
+        ))
+    });
+
+    let mut facilities: Vec<Facility> = Vec::with_capacity(parsed.len());
+    let mut sensors: Vec<Sensor> = Vec::with_capacity(2 * parsed.len());
+    let mut by_facility_code = HashTable::with_capacity(parsed.len());
+    let mut by_sensor_id = HashTable::with_capacity(2 * parsed.len());
+    for Row { line, facility, equipment, .. } in parsed {
+        let error = |field, reason| MasterError { file: FACILITIES, line, field, reason };
+        let ix = facilities.len() as u32;
+        let first = sensors.len() as u32;
+        facilities.push(facility);
+        let facility = &facilities[ix as usize];
+        if !insert(&mut by_facility_code, hasher, ix, |ix| facilities[ix as usize].code.as_str()) {
+            return Err(error("code", format!("`{}` is given twice", facility.code)));
+        }
+        for item in equipment.split(';').filter(|item| !item.is_empty()) {
+            let (kind, number, model) =
+                parse_equipment(item).ok_or_else(|| error("equipment", format!("`{item}` is not like `F1 model`")))?;
+            sensors.push(Sensor {
+                id: format!("{}-{}{number}", facility.code, kind.letter()),
+                facility: FacilityIx(ix),
+                equipment: kind,
+                number,
+                model: model.to_owned(),
+                range: kind.range(),
+                interval_ms: REPORTING_INTERVAL_MS,
+            });
+        }
+        sensors[first as usize..].sort_by_key(|sensor| (sensor.equipment, sensor.number));
+        for sensor in first..sensors.len() as u32 {
+            if !insert(&mut by_sensor_id, hasher, sensor, |ix| sensors[ix as usize].id.as_str()) {
+                return Err(error("equipment", format!("`{}` is given twice", sensors[sensor as usize].id)));
+            }
+        }
+        facilities[ix as usize].sensors = first..sensors.len() as u32;
+    }
+    let attached = offsets(regions.len(), facilities.iter().map(|facility| facility.region.index()), 0);
+    Ok(Facilities { facilities, sensors, attached, by_facility_code, by_sensor_id })
+}
+
+/// `F1 Vestfrost VLS 204A` taken apart.
+fn parse_equipment(item: &str) -> Option<(EquipmentKind, u16, &str)> {
+    let (tag, model) = item.split_once(' ')?;
+    let kind = EquipmentKind::ALL.into_iter().find(|kind| tag.starts_with(kind.letter()))?;
+    let number = tag[1..].parse().ok().filter(|number| *number > 0)?;
+    Some((kind, number, model))
+}
+
+// ---- search ---------------------------------------------------------------------------------------------------------------
+
+/// Words before a name that tell what it is, not which one.
+const KIND_WORDS: [&str; 9] = ["kab. ", "kota ", "adm. ", "puskesmas ", "rsud ", "rs ", "gudang ", "vaksin ", "provinsi "];
+
+/// Lower-cased names and codes of everything in one text, `\nname\ncode` after `\nname\ncode`, in the order in which equally
+/// good hits are shown: regions down to districts, facilities, villages and below, sensors (by id only).
+#[derive(Debug)]
+struct SearchIndex {
+    text: String,
+    entries: Vec<Entry>,
+    /// End in `text` of what a single letter searches.
+    short_end: usize,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    hit: Hit,
+    /// Start in `text`, at the line break before the name.
+    start: u32,
+    /// Start of the name behind its kind words.
+    core: u32,
+}
+
+/// How well an entry fits, best first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Fit {
+    Whole,
+    Beginning,
+    Word,
+    Inside,
+}
+
+impl SearchIndex {
+    fn build(regions: &[Region], level_end: &[u32], facilities: &[Facility], sensors: &[Sensor]) -> Self {
+        let districts_end = level_end.get(3).or(level_end.last()).map_or(0, |end| *end as usize);
+        let regencies_end = level_end.get(2).or(level_end.last()).map_or(0, |end| *end as usize);
+        let region = |ix: usize| (Hit::Region(RegionIx(ix as u32)), regions[ix].name.as_str(), regions[ix].code.as_str());
+        let all = (0..districts_end)
+            .map(region)
+            .chain(facilities.iter().zip(0..).map(|(f, ix)| (Hit::Facility(FacilityIx(ix)), f.name.as_str(), f.code.as_str())))
+            .chain((districts_end..regions.len()).map(region))
+            .chain(sensors.iter().zip(0..).map(|(s, ix)| (Hit::Sensor(SensorIx(ix)), "", s.id.as_str())));
+        let mut index = Self {
+            text: String::with_capacity(40 * (regions.len() + facilities.len() + sensors.len())),
+            entries: Vec::with_capacity(regions.len() + facilities.len() + sensors.len()),
+            short_end: 0,
+        };
+        for (number, (hit, name, code)) in all.enumerate() {
+            if number == regencies_end {
+                index.short_end = index.text.len();
+            }
+            let start = index.text.len();
+            index.text.push('\n');
+            push_lower(&mut index.text, name);
+            let mut core = start + 1;
+            while let Some(word) = KIND_WORDS.iter().find(|word| index.text[core..].starts_with(**word)) {
+                core += word.len();
+            }
+            if !name.is_empty() {
+                index.text.push('\n');
+            }
+            push_lower(&mut index.text, code);
+            index.entries.push(Entry { hit, start: start as u32, core: core as u32 });
+        }
+        if index.short_end == 0 {
+            index.short_end = index.text.len();
+        }
+        index
+    }
+
+    fn search(&self, text: &str, limit: usize) -> Vec<Hit> {
+        let mut wanted = String::with_capacity(text.len());
+        for word in text.split_whitespace() {
+            if !wanted.is_empty() {
+                wanted.push(' ');
+            }
+            push_lower(&mut wanted, word);
+        }
+        // The longest word is the rarest as a rule; entries that hold it are looked at for the others.
+        let Some(needle) = wanted.split(' ').max_by_key(|word| word.len()).filter(|word| !word.is_empty() && limit > 0) else {
+            return Vec::new();
+        };
+        let haystack = if wanted.len() == 1 { &self.text[..self.short_end] } else { self.text.as_str() };
+        let mut best: Vec<(Fit, u32)> = Vec::with_capacity(limit + 1);
+        let mut entry = 0;
+        let mut taken = usize::MAX;
+        for (at, _) in haystack.match_indices(needle) {
+            if self.entries.get(entry + 1).is_some_and(|next| next.start as usize <= at) {
+                entry += self.entries[entry + 1..].partition_point(|next| next.start as usize <= at);
+            }
+            if entry == taken {
+                continue;
+            }
+            taken = entry;
+            let Some(fit) = self.fit(entry, &wanted) else { continue };
+            // Entries come in the order of equals, so a newcomer goes behind those that fit as well.
+            let place = best.partition_point(|(other, _)| other.cmp(&fit) != Ordering::Greater);
+            if place < limit {
+                best.truncate(limit - 1);
+                best.insert(place, (fit, entry as u32));
+            }
+        }
+        best.into_iter().map(|(_, entry)| self.entries[entry as usize].hit).collect()
+    }
+
+    /// How well `wanted` (lower case, single spaces) fits an entry; none where a word of it is missing.
+    fn fit(&self, number: usize, wanted: &str) -> Option<Fit> {
+        let entry = self.entries[number];
+        let end = self.entries.get(number + 1).map_or(self.text.len(), |next| next.start as usize);
+        let whole = &self.text[entry.start as usize..end];
+        let mut fit = None;
+        for (at, _) in whole.match_indices(wanted) {
+            let (before, after) = (whole.as_bytes()[at - 1], whole.as_bytes().get(at + wanted.len()).copied().unwrap_or(b'\n'));
+            let here = match (before == b'\n' || entry.start as usize + at == entry.core as usize, after) {
+                (true, b'\n') => Fit::Whole,
+                (true, _) => Fit::Beginning,
+                _ if is_boundary(before) => Fit::Word,
+                _ => Fit::Inside,
+            };
+            fit = Some(fit.map_or(here, |other: Fit| other.min(here)));
+        }
+        if fit.is_some() || !wanted.contains(' ') {
+            return fit;
+        }
+        wanted.split(' ').try_fold(Fit::Word, |worst, word| {
+            let places = whole.match_indices(word).map(|(at, _)| is_boundary(whole.as_bytes()[at - 1]));
+            let best = places.reduce(|a, b| a || b)?;
+            Some(if best { worst } else { Fit::Inside })
+        })
+    }
+}
+
+fn is_boundary(before: u8) -> bool {
+    !before.is_ascii_alphanumeric() && before.is_ascii()
+}
+
+fn push_lower(text: &mut String, name: &str) {
+    if name.is_ascii() {
+        text.extend(name.chars().map(|c| if c == '\n' { ' ' } else { c.to_ascii_lowercase() }));
+    } else {
+        text.extend(name.chars().filter(|c| *c != '\n').flat_map(char::to_lowercase));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LEVELS: &str = "depth,key,name_id,name_en\n0,country,Negara,Country\n1,province,Provinsi,Province\n\
+        2,regency,Kabupaten/kota,Regency\n3,district,Kecamatan,District\n4,village,Desa/kelurahan,Village\n5,rw,RW,Neighbourhood\n";
+    const REGIONS: &str = "level,code,parent,name\n4,32.17.05.2001,32.17.05,Gudangkahuripan\n0,ID,,Indonesia\n\
+        1,32,ID,Jawa Barat\n1,11,ID,Aceh\n2,32.17,32,Kab. Bandung Barat\n2,32.73,32,Kota Bandung\n\
+        3,32.73.05,32.73,Cicendo\n3,32.17.05,32.17,Lembang\n3,32.17.02,32.17,\"Parongpong, Utara\"\n\
+        4,32.17.05.2002,32.17.05,Lembang\n5,32.17.05.2001.07,32.17.05.2001,RW 07\n4,32.17.02.2001,32.17.02,Cihanjuang\n";
+    const FACILITIES: &str = "code,name,kind,region,latitude,longitude,zone,equipment\n\
+        P321705-10,Puskesmas Lembang X,puskesmas,32.17.05,-6.81,107.62,WIB,F1 Haier HBC-80\n\
+        P321705-2,Puskesmas Lembang II,puskesmas,32.17.05,-6.811,107.622,WIB,\n\
+        P321705-1,Puskesmas Lembang,puskesmas,32.17.05,-6.8123456,107.6175,WIB,F2 Haier HBC-80;F1 Vestfrost VLS 204A\n\
+        V32-1,Gudang vaksin Jawa Barat,province_store,32,-6.9,107.6,WIB,Z1 Vestfrost MF 314;F1 Vestfrost VLS 504A;C1 Kolpak 30 m³\n";
+
+    fn master() -> Master {
+        Master::parse(LEVELS, REGIONS, FACILITIES).expect("valid master data")
+    }
+
+    fn codes(master: &Master, regions: impl Iterator<Item = RegionIx>) -> String {
+        regions.map(|ix| master.region(ix).code.as_str()).collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn regions_are_in_order_of_level_and_code_however_deep() {
+        let master = master();
+        let all = codes(&master, (0..master.regions().len() as u32).map(RegionIx));
+        assert_eq!(
+            all,
+            "ID 11 32 32.17 32.73 32.17.02 32.17.05 32.73.05 32.17.02.2001 32.17.05.2001 32.17.05.2002 32.17.05.2001.07"
+        );
+        assert_eq!(master.regions_to_level(2), 5);
+        assert_eq!(codes(&master, master.regions_of_level(3)), "32.17.02 32.17.05 32.73.05");
+        assert_eq!(master.regions_of_level(9).len(), 0);
+        let at = |code| master.region_by_code(code).expect("known");
+        assert_eq!(codes(&master, master.children(at("ID"))), "11 32");
+        assert_eq!(codes(&master, master.children(at("11"))), "");
+        assert_eq!(codes(&master, master.children(at("32.17.05"))), "32.17.05.2001 32.17.05.2002");
+        assert_eq!(
+            codes(&master, master.ancestors(at("32.17.05.2001.07"))),
+            "32.17.05.2001.07 32.17.05.2001 32.17.05 32.17 32 ID"
+        );
+        assert_eq!(master.ancestor_at(at("32.17.05"), 1), Some(at("32")));
+        assert_eq!(master.region(at("32.17.02")).name, "Parongpong, Utara");
+        assert_eq!(master.region_by_code("99"), None);
+    }
+
+    #[test]
+    fn facilities_and_sensors() {
+        let master = master();
+        let lembang = master.region_by_code("32.17.05").expect("known");
+        let names: Vec<_> = master.facilities_of(lembang).map(|ix| master.facility(ix).code.as_str()).collect();
+        assert_eq!(names, ["P321705-1", "P321705-2", "P321705-10"]); // by number, not by text
+        let first = master.facility_by_code("P321705-1").expect("known");
+        assert_eq!((master.facility(first).latitude_e6, master.facility(first).longitude_e6), (-6_812_346, 107_617_500));
+        let sensors: Vec<_> = master.sensors_of(first).iter().map(|s| (s.id.as_str(), s.model.as_str())).collect();
+        assert_eq!(sensors, [("P321705-1-F1", "Vestfrost VLS 204A"), ("P321705-1-F2", "Haier HBC-80")]);
+        let freezer = master.sensor(master.sensor_by_id("V32-1-Z1").expect("known"));
+        assert_eq!((freezer.equipment, freezer.number, freezer.range), (EquipmentKind::Freezer, 1, Limits::FREEZER));
+        assert_eq!(master.facility(freezer.facility).kind, FacilityKind::ProvinceStore);
+        assert_eq!(master.sensors().len(), 6);
+        assert_eq!(master.sensor_by_id("P321705-1-F3"), None);
+    }
+
+    #[track_caller]
+    fn check_search(text: &str, expected: &str) {
+        let master = master();
+        let hits = master.search(text, 4);
+        let found: Vec<_> = hits
+            .iter()
+            .map(|hit| match hit {
+                Hit::Region(ix) => master.region(*ix).code.as_str(),
+                Hit::Facility(ix) => master.facility(*ix).code.as_str(),
+                Hit::Sensor(ix) => master.sensor(*ix).id.as_str(),
+            })
+            .collect();
+        assert_eq!(found.join(" "), expected, "{text}");
+    }
+
+    #[test]
+    fn search() {
+        check_search("bandung", "32.73 32.17"); // the whole name before its beginning, `Kab.` and `Kota` aside
+        check_search("LEMBANG", "32.17.05 P321705-1 32.17.05.2002 P321705-2");
+        check_search("barat", "32 32.17 V32-1");
+        check_search("pong", "32.17.02");
+        check_search("  kota   bandung ", "32.73");
+        check_search("lembang puskesmas", "P321705-1 P321705-2 P321705-10");
+        check_search("p321705-1-f", "P321705-1-F1 P321705-1-F2");
+        check_search("32.17.05", "32.17.05 32.17.05.2001 32.17.05.2002 32.17.05.2001.07");
+        check_search("a", "11 ID 32 32.17");
+        check_search("gudangk", "32.17.05.2001");
+        check_search("nowhere", "");
+        check_search(" ", "");
+    }
+
+    #[track_caller]
+    fn check_error(regions: &str, facilities: &str, expected: &str) {
+        let regions = format!("level,code,parent,name\n0,ID,,Indonesia\n1,32,ID,Jawa Barat\n{regions}");
+        let facilities = format!("code,name,kind,region,latitude,longitude,zone,equipment\n{facilities}");
+        let error = Master::parse(LEVELS, &regions, &facilities).expect_err(expected);
+        assert_eq!(error.to_string(), expected);
+    }
+
+    #[test]
+    fn errors_name_file_line_and_field() {
+        check_error("9,33,ID,X\n", "", "regions.csv, line 4, level: `9` is not in levels.csv");
+        check_error("2,33.01,33,X\n", "", "regions.csv, line 4, parent: `33` is no region one level above");
+        check_error("3,32.01.01,32,X\n", "", "regions.csv, line 4, parent: `32` is no region one level above");
+        check_error("1,32,ID,X\n", "", "regions.csv, line 4, code: `32` is given twice");
+        check_error("1,33,ID\n", "", "regions.csv, line 4, name: is missing");
+        check_error("1,33,ID,X,Y\n", "", "regions.csv, line 4, name: is followed by more: `Y`");
+        check_error("1,33,ID,\"X\n", "", "regions.csv, line 4, name: has an open or misplaced quote");
+        check_error("0,MY,,Malaysia\n", "", "regions.csv, line 4, level: 2 regions of level 0, expected one: the country");
+        check_error("", "V32-1,X,shop,32,0,0,WIB,\n", "facilities.csv, line 2, kind: `shop` is not known");
+        check_error("", "V32-1,X,hospital,32,0,0,WIB,\n", "facilities.csv, line 2, code: `V32-1` is not like H321705-1");
+        check_error("", "H32-1,X,hospital,32,NaN,0,WIB,\n", "facilities.csv, line 2, latitude: `NaN` is no number of degrees");
+        check_error("", "H32-1,X,hospital,32,0,0,CET,\n", "facilities.csv, line 2, zone: `CET` is none of WIB, WITA, WIT");
+        check_error("", "H32-1,X,hospital,32,0,0,WIB,X1 a\n", "facilities.csv, line 2, equipment: `X1 a` is not like `F1 model`");
+        check_error(
+            "",
+            "H32-1,X,hospital,32,0,0,WIB,F1 a;F1 b\n",
+            "facilities.csv, line 2, equipment: `H32-1-F1` is given twice",
+        );
+        let wrong = Master::parse("depth,key\n", REGIONS, FACILITIES).expect_err("a wrong header");
+        assert_eq!((wrong.file, wrong.line), ("levels.csv", 1));
+    }
+}
