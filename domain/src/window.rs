@@ -1,1 +1,451 @@
-//! (being written)
+//! Tumbling event-time windows of one device: assignment, firing, lateness and slots (semantics 3.3).
+
+use crate::aggregate::Aggregate;
+use crate::event::Reading;
+use crate::time::{DAY_MS, HOUR_MS, MINUTE_MS, ProcessingTime};
+use serde::{Deserialize, Serialize};
+use std::collections::VecDeque;
+
+/// One kind of window of a topic: its size, and how far its watermark stays behind the newest event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WindowDefinition {
+    /// Length in milliseconds.
+    pub size_ms: i64,
+    /// B: W(d) = M(d) − B, in milliseconds.
+    pub delay_ms: i64,
+}
+
+/// The windows of a topic.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WindowConfig {
+    definitions: Vec<WindowDefinition>,
+    allowed_lateness_ms: i64,
+    /// For how long of server time a slot that is not complete stays open, in milliseconds.
+    pub gap_open_ms: i64,
+    /// After how long of server time without data open windows fire as incomplete, in milliseconds.
+    pub idle_after_ms: i64,
+}
+
+/// Why a set of window definitions cannot be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum WindowConfigError {
+    /// None given, or more than 8.
+    #[error("a topic has 1 to 8 window definitions")]
+    Count,
+    /// A size that is not positive, or a negative delay or lateness.
+    #[error("window sizes must be positive, delays and the allowed lateness not negative")]
+    Sign,
+    /// Not in order of size, or two of one size, or not multiples of the shortest.
+    #[error("window sizes must increase, each a multiple of the shortest")]
+    Order,
+    /// A window would be closed before it fires.
+    #[error("no delay may exceed the shortest definition's delay plus the allowed lateness")]
+    Delay,
+}
+
+impl WindowConfig {
+    /// Window `definitions`, shortest first, with one allowed lateness L.
+    pub fn new(definitions: Vec<WindowDefinition>, allowed_lateness_ms: i64) -> Result<Self, WindowConfigError> {
+        let shortest = *definitions.first().ok_or(WindowConfigError::Count)?;
+        if definitions.len() > 8 {
+            return Err(WindowConfigError::Count);
+        }
+        if allowed_lateness_ms < 0 || definitions.iter().any(|d| d.size_ms <= 0 || d.delay_ms < 0) {
+            return Err(WindowConfigError::Sign);
+        }
+        if definitions.windows(2).any(|pair| pair[0].size_ms >= pair[1].size_ms)
+            || definitions.iter().any(|d| d.size_ms % shortest.size_ms != 0)
+        {
+            return Err(WindowConfigError::Order);
+        }
+        if definitions.iter().any(|d| d.delay_ms > shortest.delay_ms + allowed_lateness_ms) {
+            return Err(WindowConfigError::Delay);
+        }
+        Ok(Self { definitions, allowed_lateness_ms, gap_open_ms: 2 * DAY_MS, idle_after_ms: 15 * MINUTE_MS })
+    }
+
+    /// The definitions, shortest first.
+    pub fn definitions(&self) -> &[WindowDefinition] {
+        &self.definitions
+    }
+
+    /// L, in milliseconds.
+    pub const fn allowed_lateness_ms(&self) -> i64 {
+        self.allowed_lateness_ms
+    }
+
+    /// Index of the definition of that size.
+    pub fn of_size(&self, size_ms: i64) -> Option<usize> {
+        self.definitions.iter().position(|d| d.size_ms == size_ms)
+    }
+
+    /// The slot of a device that reports every `interval_ms`: the smallest definition not shorter than that, else the longest.
+    pub fn slot(&self, interval_ms: i64) -> Slot {
+        let definition =
+            self.definitions.iter().position(|d| d.size_ms >= interval_ms).unwrap_or(self.definitions.len() - 1);
+        let needed = (self.definitions[definition].size_ms / interval_ms.max(1)).max(1);
+        Slot { definition, needed: u32::try_from(needed).unwrap_or(u32::MAX) }
+    }
+
+    /// Start of the latest shortest window that lies wholly behind `newest` − B0 − L, plus its size: everything before is behind.
+    fn passed_until(&self, newest: i64) -> i64 {
+        let shortest = self.definitions[0];
+        floor(newest - shortest.delay_ms - self.allowed_lateness_ms, shortest.size_ms)
+    }
+}
+
+impl Default for WindowConfig {
+    /// Temperature: 10 s with B = 1 min, 5 min with B = 2 min, L = 10 min.
+    fn default() -> Self {
+        let definitions = vec![
+            WindowDefinition { size_ms: 10_000, delay_ms: MINUTE_MS },
+            WindowDefinition { size_ms: 5 * MINUTE_MS, delay_ms: 2 * MINUTE_MS },
+        ];
+        Self {
+            definitions,
+            allowed_lateness_ms: 10 * MINUTE_MS,
+            gap_open_ms: 48 * HOUR_MS,
+            idle_after_ms: 15 * MINUTE_MS,
+        }
+    }
+}
+
+/// The window by which a device's completeness is judged, and how many readings complete it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Slot {
+    definition: usize,
+    needed: u32,
+}
+
+/// Whether a window's result can still change, and how it came to fire.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum WindowState {
+    /// Not fired: shown live, never exported as final.
+    #[default]
+    Provisional,
+    /// Fired because its device went silent before the watermark passed its end.
+    Incomplete,
+    /// Fired because the watermark passed its end.
+    Final,
+}
+
+impl WindowState {
+    /// The name in the public contract.
+    pub const fn name(self) -> &'static str {
+        match self {
+            WindowState::Provisional => "provisional",
+            WindowState::Incomplete => "incomplete",
+            WindowState::Final => "final",
+        }
+    }
+}
+
+/// A window of one device and definition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Window {
+    /// Start, inclusive, milliseconds since the Unix epoch; the end is exclusive.
+    pub start: i64,
+    /// 0 before firing, then 1 + the records accepted after it.
+    pub version: u32,
+    /// Whether and how it fired.
+    pub state: WindowState,
+    /// What it holds.
+    pub aggregate: Aggregate,
+    /// What of it the roll-ups hold already.
+    pub rolled: crate::rollup::Contribution,
+}
+
+/// Where a reading went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Placement {
+    /// Into its window of every definition.
+    Accepted,
+    /// Into none: the shortest window and its slot were closed.
+    Late {
+        /// Start of its shortest window.
+        window_start: i64,
+        /// How far the watermark was past that window's end, in milliseconds.
+        lateness_ms: i64,
+    },
+}
+
+/// Event time behind the watermark whose slots are not complete: [from, to) in starts of shortest windows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Gap {
+    from: i64,
+    to: i64,
+    /// Server time at which M(d) − B0 first passed these windows' ends by L.
+    passed_at: i64,
+}
+
+/// The windows of one definition that lie ahead of M(d) − B0 − L, and those kept open behind it by a gap.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Series {
+    /// Oldest first.
+    live: VecDeque<Window>,
+    /// The first of `live` that is not final.
+    next_to_fire: usize,
+    /// Behind, but its slot is open; oldest first. Empty unless the device left a slot incomplete.
+    held: Vec<Window>,
+}
+
+impl Series {
+    fn held_at(&mut self, start: i64) -> Result<usize, usize> {
+        self.held.binary_search_by_key(&start, |w| w.start)
+    }
+}
+
+/// All windows of one device, with its watermark.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeviceWindows {
+    /// M(d): the newest accepted event time; never decreases.
+    newest: Option<i64>,
+    series: Vec<Series>,
+    /// In order of `from`; `passed_at` never decreases along it.
+    gaps: Vec<Gap>,
+}
+
+const fn floor(at: i64, size: i64) -> i64 {
+    at - at.rem_euclid(size)
+}
+
+impl DeviceWindows {
+    /// M(d): the newest accepted event time, in milliseconds since the Unix epoch.
+    pub const fn newest(&self) -> Option<i64> {
+        self.newest
+    }
+
+    /// The windows of definition `definition` still held here, oldest first.
+    pub fn windows(&self, definition: usize) -> impl Iterator<Item = &Window> {
+        self.series.get(definition).into_iter().flat_map(|s| s.held.iter().chain(&s.live))
+    }
+
+    /// The same, to note what the roll-ups took over.
+    pub fn windows_mut(&mut self, definition: usize) -> impl Iterator<Item = &mut Window> {
+        self.series.get_mut(definition).into_iter().flat_map(|s| s.held.iter_mut().chain(&mut s.live))
+    }
+
+    /// The newest fired window of definition `definition` still held here.
+    pub fn newest_fired(&self, definition: usize) -> Option<&Window> {
+        let series = self.series.get(definition)?;
+        series.live.iter().rev().find(|w| w.state != WindowState::Provisional).or(series.held.last())
+    }
+
+    /// Takes in `reading`, received at `now`. Windows that can no longer change leave through `closed`, with their definition.
+    pub fn add(
+        &mut self,
+        config: &WindowConfig,
+        slot: Slot,
+        reading: &Reading,
+        now: ProcessingTime,
+        closed: &mut impl FnMut(usize, Window),
+    ) -> Placement {
+        self.expire(config, now, closed);
+        let at = reading.at.ms();
+        let shortest = config.definitions[0];
+        let start = floor(at, shortest.size_ms);
+        if let Some(newest) = self.newest {
+            let lateness_ms = newest - shortest.delay_ms - (start + shortest.size_ms);
+            if lateness_ms >= config.allowed_lateness_ms && !self.is_open(start) {
+                return Placement::Late { window_start: start, lateness_ms };
+            }
+        }
+        if self.series.len() < config.definitions.len() {
+            self.series.resize(config.definitions.len(), Series::default());
+        }
+        let mut slot_count = 0;
+        for (index, definition) in config.definitions.iter().enumerate() {
+            let window = self.window_at(config, index, *definition, floor(at, definition.size_ms));
+            window.aggregate.add(reading);
+            if index == slot.definition {
+                slot_count = window.aggregate.count;
+            }
+        }
+        if slot_count >= slot.needed && !self.gaps.is_empty() {
+            let size = config.definitions[slot.definition].size_ms;
+            let from = floor(at, size);
+            if self.cut_gaps(from, from + size) {
+                self.close_held(config, closed);
+            }
+        }
+        if self.newest.is_none_or(|newest| at > newest) {
+            self.advance(config, slot, at, now, closed);
+        }
+        Placement::Accepted
+    }
+
+    /// The window that starts at `start`, made where there is none; it counts one more record after firing.
+    fn window_at(&mut self, config: &WindowConfig, index: usize, definition: WindowDefinition, start: i64) -> &mut Window {
+        let end = start + definition.size_ms;
+        let behind = self.newest.is_some_and(|newest| config.passed_until(newest) >= end);
+        let fires_at_once = self.newest.is_some_and(|newest| newest - definition.delay_ms >= end);
+        let fresh = || Window {
+            start,
+            version: 0,
+            state: if fires_at_once { WindowState::Final } else { WindowState::Provisional },
+            aggregate: Aggregate::default(),
+            rolled: crate::rollup::Contribution::default(),
+        };
+        let series = &mut self.series[index];
+        let window = if behind {
+            let at = match series.held_at(start) {
+                Ok(at) => at,
+                Err(at) => {
+                    series.held.insert(at, fresh());
+                    at
+                }
+            };
+            &mut series.held[at]
+        } else {
+            // Nearly always the newest or the one before it.
+            let mut at = series.live.len();
+            while at > 0 && series.live[at - 1].start > start {
+                at -= 1;
+            }
+            if at > 0 && series.live[at - 1].start == start {
+                at -= 1;
+            } else {
+                series.live.insert(at, fresh());
+                if at < series.next_to_fire || fires_at_once {
+                    series.next_to_fire += 1;
+                }
+            }
+            &mut series.live[at]
+        };
+        // Also where it was just made behind the watermark: its first firing is version 1.
+        if window.state != WindowState::Provisional {
+            window.version += 1;
+        }
+        window
+    }
+
+    /// Moves M(d) to `to`: notes the gaps it passes, fires, and lets go what can no longer change.
+    fn advance(
+        &mut self,
+        config: &WindowConfig,
+        slot: Slot,
+        to: i64,
+        now: ProcessingTime,
+        closed: &mut impl FnMut(usize, Window),
+    ) {
+        let from = self.newest.map_or(i64::MIN, |newest| config.passed_until(newest));
+        let until = config.passed_until(to);
+        self.newest = Some(to);
+        if from < until {
+            self.note_gaps(config, slot, from, until, now);
+        }
+        for (index, definition) in config.definitions.iter().enumerate() {
+            let series = &mut self.series[index];
+            while let Some(window) = series.live.get_mut(series.next_to_fire)
+                && to - definition.delay_ms >= window.start + definition.size_ms
+            {
+                if window.state == WindowState::Provisional {
+                    window.version = 1;
+                }
+                window.state = WindowState::Final;
+                series.next_to_fire += 1;
+            }
+            while let Some(window) = series.live.front()
+                && window.start + definition.size_ms <= until
+            {
+                let window = *window;
+                series.live.pop_front();
+                series.next_to_fire -= 1; // it has fired: no delay exceeds B0 + L
+                if overlaps(&self.gaps, window.start, window.start + definition.size_ms) {
+                    series.held.push(window);
+                } else {
+                    closed(index, window);
+                }
+            }
+        }
+    }
+
+    /// Of the event time [from, until) that M(d) just passed, what lies in slots that are not complete.
+    fn note_gaps(&mut self, config: &WindowConfig, slot: Slot, from: i64, until: i64, now: ProcessingTime) {
+        let size = config.definitions[slot.definition].size_ms;
+        let mut open_from = from;
+        let gaps = &mut self.gaps;
+        let mut note = |from: i64, to: i64| {
+            if from < to {
+                gaps.push(Gap { from, to, passed_at: now.ms() });
+            }
+        };
+        for window in &self.series[slot.definition].live {
+            if window.start >= until {
+                break;
+            }
+            if window.aggregate.count >= slot.needed && window.start + size > open_from {
+                note(open_from, window.start);
+                open_from = window.start + size;
+            }
+        }
+        note(open_from, until);
+    }
+
+    /// Whether the slot of the shortest window that starts at `start` is open though behind.
+    fn is_open(&self, start: i64) -> bool {
+        overlaps(&self.gaps, start, start + 1)
+    }
+
+    /// Takes [from, to) out of the gaps; whether there was any of it.
+    fn cut_gaps(&mut self, from: i64, to: i64) -> bool {
+        let first = self.gaps.partition_point(|g| g.to <= from);
+        let last = self.gaps.partition_point(|g| g.from < to);
+        if first >= last {
+            return false;
+        }
+        let (left, right) = (self.gaps[first], self.gaps[last - 1]);
+        let rest = [Gap { to: from, ..left }, Gap { from: to, ..right }];
+        self.gaps.splice(first..last, rest.into_iter().filter(|g| g.from < g.to));
+        true
+    }
+
+    /// Closes what was kept open by a gap and no longer is.
+    fn close_held(&mut self, config: &WindowConfig, closed: &mut impl FnMut(usize, Window)) {
+        let gaps = &self.gaps;
+        for (index, definition) in config.definitions.iter().enumerate() {
+            self.series[index].held.retain(|window| {
+                let open = overlaps(gaps, window.start, window.start + definition.size_ms);
+                if !open {
+                    closed(index, *window);
+                }
+                open
+            });
+        }
+    }
+
+    /// Closes the slots that stayed incomplete for too long by `now`.
+    pub fn expire(&mut self, config: &WindowConfig, now: ProcessingTime, closed: &mut impl FnMut(usize, Window)) {
+        let is_expired = |gap: &Gap| now.ms() - gap.passed_at >= config.gap_open_ms;
+        if self.gaps.first().is_some_and(is_expired) {
+            let keep_from = self.gaps.partition_point(is_expired);
+            self.gaps.drain(..keep_from);
+            self.close_held(config, closed);
+        }
+    }
+
+    /// Fires what has not fired as incomplete: the device has been silent for too long.
+    pub fn fire_incomplete(&mut self) {
+        for series in &mut self.series {
+            for window in series.live.range_mut(series.next_to_fire..) {
+                if window.state == WindowState::Provisional {
+                    window.state = WindowState::Incomplete;
+                    window.version = 1;
+                }
+            }
+        }
+    }
+}
+
+fn overlaps(gaps: &[Gap], from: i64, to: i64) -> bool {
+    if gaps.is_empty() {
+        return false;
+    }
+    let first = gaps.partition_point(|g| g.to <= from);
+    gaps.get(first).is_some_and(|g| g.from < to)
+}
+
+#[cfg(test)]
+#[path = "window_tests.rs"]
+mod tests;
