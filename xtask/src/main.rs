@@ -1,2 +1,70 @@
-//! x
-fn main() {}
+//! The project's only build tool: `cargo xtask run`, `test`, `build`, `dev`, `bench`, `data`, `services`.
+//!
+//! Everything a command needs beyond Rust, a C compiler and make is either a library in here (wasm-bindgen, the CSS
+//! bundler, brotli) or set up by the command itself. What is not here: anything the product does when it runs.
+
+mod bench;
+mod bundle;
+mod compress;
+mod css;
+mod data;
+mod dev;
+mod process;
+mod product;
+mod run;
+mod setup;
+mod stamp;
+mod test;
+mod workspace;
+
+use clap::{Parser, Subcommand};
+
+/// Builds, runs and checks Rantai.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Build everything and start it with the simulator feeding it; prints the address
+    Run(run::Options),
+    /// The release build only: the server and the site beside it
+    Build,
+    /// Set up what is missing and run every check; the last line is the count
+    Test(test::Options),
+    /// Debug build with the simulator; rebuilds and restarts on change
+    Dev(run::Options),
+    /// The benchmarks: one line per figure, JSON under target/bench/
+    Bench(bench::Options),
+    /// Import the open data again (hierarchy, outlines, places) into data/
+    Data,
+    /// The real programs that the checks use
+    Services {
+        #[command(subcommand)]
+        command: Services,
+    },
+}
+
+#[derive(Subcommand)]
+enum Services {
+    /// Which are there, in which version, and how to get the others
+    Status,
+}
+
+fn main() -> anyhow::Result<()> {
+    match Arguments::parse().command {
+        Task::Run(options) => run::run(&options),
+        Task::Build => product::build(product::Flavour::Release).map(drop),
+        Task::Test(options) => test::run(&options),
+        Task::Dev(options) => dev::run(&options),
+        Task::Bench(options) => bench::run(&options),
+        Task::Data => data::run(),
+        Task::Services { command: Services::Status } => {
+            setup::status();
+            Ok(())
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! The product as files: the server's binary and the site it serves, each step skipped while its inputs are unchanged.
+
+use crate::stamp::Fingerprint;
+use crate::{bundle, compress, css, stamp, workspace};
+use anyhow::Context;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+/// What to build for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Flavour {
+    /// Small and fast, files compressed: what is shipped.
+    Release,
+    /// Quick to build, with names in stack traces.
+    Debug,
+}
+
+impl Flavour {
+    fn name(self) -> &'static str {
+        match self {
+            Flavour::Release => "release",
+            Flavour::Debug => "debug",
+        }
+    }
+}
+
+/// Where the parts of a finished build lie.
+pub struct Product {
+    /// The binary `rantai`.
+    pub server: PathBuf,
+    /// The folder for `--site-dir`.
+    pub site: PathBuf,
+}
+
+impl Product {
+    /// Where a build of this flavour puts its parts.
+    pub fn of(flavour: Flavour) -> Product {
+        let target = workspace::target_dir();
+        let site = match flavour {
+            Flavour::Release => "site",
+            Flavour::Debug => "site-debug",
+        };
+        Product { server: target.join(flavour.name()).join("rantai"), site: target.join(site) }
+    }
+}
+
+/// Builds all of it.
+pub fn build(flavour: Flavour) -> anyhow::Result<Product> {
+    let start = Instant::now();
+    let product = Product::of(flavour);
+    println!("[1/5] toolchain");
+    bundle::ensure_target()?;
+    println!("[2/5] browser bundle: compile");
+    let module = bundle::compile(match flavour {
+        Flavour::Release => "wasm",
+        Flavour::Debug => "dev",
+    })?;
+    println!("[3/5] browser bundle: bind and shrink");
+    place_bundle(&module, &product.site, flavour)?;
+    println!("[4/5] styles and static files");
+    place_static_files(&product.site, flavour)?;
+    println!("[5/5] server");
+    build_server(flavour)?;
+    println!(
+        "built in {:.1} s: {} and {}",
+        start.elapsed().as_secs_f64(),
+        workspace::shown(&product.server),
+        workspace::shown(&product.site)
+    );
+    Ok(product)
+}
+
+/// Compiles the server alone.
+pub fn build_server(flavour: Flavour) -> anyhow::Result<()> {
+    let mut cargo = workspace::cargo();
+    cargo.args(["build", "--package", "server", "--bin", "rantai"]);
+    if flavour == Flavour::Release {
+        cargo.arg("--release");
+    }
+    workspace::succeed(&mut cargo)
+}
+
+/// Puts the bound bundle into the site.
+pub fn place_bundle(module: &Path, site: &Path, flavour: Flavour) -> anyhow::Result<()> {
+    let package = site.join("pkg");
+    let optimiser = bundle::wasm_opt_version().unwrap_or_default();
+    let name = format!("bundle-{}", flavour.name());
+    let script = package.join(bundle::NAME).with_extension("js");
+    if !script.exists() {
+        stamp::forget(&name);
+    }
+    let done = Fingerprint::new().text(&optimiser).file(module)?.unless_done(&name, || {
+        // Bound and shrunk aside, then moved in: a server running on this site never serves a half-written file.
+        let aside = workspace::target_dir().join("xtask").join(&name);
+        let _ = std::fs::remove_dir_all(&aside);
+        bundle::bind(module, &aside, flavour == Flavour::Debug)?;
+        if flavour == Flavour::Release {
+            bundle::optimise(&aside.join(format!("{}_bg.wasm", bundle::NAME)))?;
+            compress_all(&aside)?;
+        }
+        move_all(&aside, &package)
+    })?;
+    if done && flavour == Flavour::Release {
+        let packed = std::fs::metadata(package.join(format!("{}_bg.wasm.br", bundle::NAME)))?.len();
+        println!("      {} KiB to download (brotli)", packed.div_ceil(1024));
+    }
+    Ok(())
+}
+
+/// Puts the style sheet and the static files into the site.
+pub fn place_static_files(site: &Path, flavour: Flavour) -> anyhow::Result<()> {
+    let (style, public) = (workspace::root().join("style"), workspace::root().join("public"));
+    let sheet = site.join("pkg").join(bundle::NAME).with_extension("css");
+    let name = format!("static-{}", flavour.name());
+    if !sheet.exists() {
+        stamp::forget(&name);
+    }
+    Fingerprint::new().folder(&style)?.folder(&public)?.unless_done(&name, || {
+        let aside = workspace::target_dir().join("xtask").join(&name);
+        let _ = std::fs::remove_dir_all(&aside);
+        std::fs::create_dir_all(aside.join("pkg"))?;
+        std::fs::write(aside.join("pkg").join(bundle::NAME).with_extension("css"), css::bundle(&style.join("main.css"))?)?;
+        for file in workspace::files_below(&public)? {
+            let to = aside.join(file.strip_prefix(&public).expect("the file lies below it"));
+            std::fs::create_dir_all(to.parent().expect("a file lies in a folder"))?;
+            std::fs::copy(&file, &to)?;
+        }
+        if flavour == Flavour::Release {
+            compress_all(&aside)?;
+        }
+        move_all(&aside, site)
+    })?;
+    Ok(())
+}
+
+fn compress_all(folder: &Path) -> anyhow::Result<()> {
+    workspace::files_below(folder)?.iter().try_for_each(|file| compress::beside(file))
+}
+
+/// Moves every file below `from` to the same place below `to`.
+fn move_all(from: &Path, to: &Path) -> anyhow::Result<()> {
+    for file in workspace::files_below(from)? {
+        let place = to.join(file.strip_prefix(from).expect("the file lies below it"));
+        std::fs::create_dir_all(place.parent().expect("a file lies in a folder"))?;
+        std::fs::rename(&file, &place).with_context(|| format!("move to {}", place.display()))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,135 @@
+//! `cargo xtask run`: the whole product on this machine, fed by the simulator through the public API.
+
+use crate::process::{Program, Stop};
+use crate::product::{self, Flavour, Product};
+use crate::workspace;
+use anyhow::{Context, bail, ensure};
+use std::io::Write;
+use std::net::TcpListener;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+/// What `run` and `dev` take.
+#[derive(clap::Args)]
+pub struct Options {
+    /// Port to listen on; another free one is taken, and named, if it is in use
+    #[arg(long, default_value_t = 3000)]
+    port: u16,
+    /// Folder for the log, the database and the programs' logs
+    #[arg(long, default_value = "rantai-data")]
+    data_dir: PathBuf,
+    /// Start without the simulator
+    #[arg(long)]
+    no_simulator: bool,
+    /// Further arguments for `rantai simulate`, after `--`
+    #[arg(last = true)]
+    simulate: Vec<String>,
+}
+
+/// Builds and runs until Ctrl-C.
+pub fn run(options: &Options) -> anyhow::Result<()> {
+    let product = product::build(Flavour::Release)?;
+    let stop = Stop::on_signal()?;
+    let mut running = Running::start(options, &product, &stop)?;
+    println!("\n  Rantai is running: {}", running.address);
+    println!("  Until signing in exists its pages are open, on this machine only.");
+    if !options.no_simulator {
+        println!("  The simulator first fills in the past 24 hours, then goes on in real time.");
+    }
+    println!("  Logs and data: {}/   End with Ctrl-C.\n", workspace::shown(&running.data_dir));
+    while !stop.came() {
+        running.check()?;
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    println!("\nstopping");
+    running.end();
+    Ok(())
+}
+
+/// The server and the simulator.
+pub struct Running {
+    /// Where the server listens, as a URL.
+    pub address: String,
+    data_dir: PathBuf,
+    server: Program,
+    simulator: Option<Program>,
+}
+
+impl Running {
+    /// Starts both; returns once the server answers.
+    pub fn start(options: &Options, product: &Product, stop: &Stop) -> anyhow::Result<Running> {
+        let data_dir = std::path::absolute(&options.data_dir)?;
+        std::fs::create_dir_all(&data_dir).with_context(|| format!("make {}", data_dir.display()))?;
+        let listen = format!("127.0.0.1:{}", free_port(options.port)?);
+        let mut serve = workspace::command_of(&product.server);
+        serve.args(["serve", "--demo", "--listen", &listen, "--data-dir"]).arg(&data_dir).arg("--site-dir").arg(&product.site);
+        let mut server = Program::start("server", &mut serve, &data_dir.join("server.log"))?;
+        let address = server.wait_for_line("listening on ", Duration::from_mins(2), stop)?;
+        let simulator = if options.no_simulator { None } else { Some(start_simulator(options, product, &address, &data_dir)?) };
+        Ok(Running { address, data_dir, server, simulator })
+    }
+
+    /// Shows what the programs said; an error if the server ended. The simulator may end by itself (`-- --for 1h`).
+    pub fn check(&mut self) -> anyhow::Result<()> {
+        self.server.new_lines().for_each(|line| println!("  server: {line}"));
+        if let Some(status) = self.server.ended()? {
+            bail!("the server ended with {status}{}", self.server.last_words());
+        }
+        if let Some(simulator) = &mut self.simulator {
+            simulator.new_lines().for_each(|line| println!("  simulator: {line}"));
+            if let Some(status) = simulator.ended()? {
+                println!(
+                    "  the simulator ended with {status}{}",
+                    if status.success() { String::new() } else { simulator.last_words() }
+                );
+                self.simulator = None;
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends both, the sender first.
+    pub fn end(&mut self) {
+        if let Some(simulator) = &mut self.simulator {
+            simulator.end();
+        }
+        self.server.end();
+    }
+}
+
+fn start_simulator(options: &Options, product: &Product, address: &str, data_dir: &Path) -> anyhow::Result<Program> {
+    let key = simulator_key(product, data_dir)?;
+    let mut simulate = workspace::command_of(&product.server);
+    simulate.args(["simulate", "--url", address]).args(&options.simulate).env("RANTAI_KEY", key);
+    Program::start("simulator", &mut simulate, &data_dir.join("simulator.log"))
+}
+
+/// The simulator's API key: made once per data folder and kept beside the data, readable by its owner alone.
+fn simulator_key(product: &Product, data_dir: &Path) -> anyhow::Result<String> {
+    let file = data_dir.join("simulator.key");
+    if let Ok(key) = std::fs::read_to_string(&file) {
+        return Ok(key);
+    }
+    let mut create: Command = workspace::command_of(&product.server);
+    create.args(["key", "create", "--name", "simulator", "--scope", "ingest", "--data-dir"]).arg(data_dir);
+    let output = create.output().context("start `rantai key create`")?;
+    ensure!(output.status.success(), "`rantai key create` failed: {}", String::from_utf8_lossy(&output.stderr));
+    let key = String::from_utf8(output.stdout).context("the key is text")?.trim().to_owned();
+    let mut options = std::fs::OpenOptions::new();
+    let mut written =
+        options.write(true).create_new(true).mode(0o600).open(&file).with_context(|| format!("write {}", file.display()))?;
+    written.write_all(key.as_bytes())?;
+    Ok(key)
+}
+
+/// `wanted` if nothing listens there, else any free port, which it names.
+fn free_port(wanted: u16) -> anyhow::Result<u16> {
+    if TcpListener::bind(("127.0.0.1", wanted)).is_ok() {
+        return Ok(wanted);
+    }
+    let port = TcpListener::bind(("127.0.0.1", 0)).context("find a free port")?.local_addr()?.port();
+    println!("port {wanted} is in use; taking {port}");
+    Ok(port)
+}

@@ -1,0 +1,91 @@
+//! The real programs that checks and builds use: which are there, and setting up the others.
+
+use crate::bundle;
+use crate::stamp::{self, Fingerprint};
+use crate::workspace::{self, answer};
+use anyhow::{Context, bail};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// A program, the Debian package that has it, and what it is for.
+struct Tool {
+    program: &'static str,
+    package: &'static str,
+    purpose: &'static str,
+}
+
+const CHROMIUM: Tool = Tool { program: "chromium", package: "chromium", purpose: "browser journeys" };
+const NODE: Tool = Tool { program: "node", package: "nodejs", purpose: "browser journeys" };
+const NPM: Tool = Tool { program: "npm", package: "npm", purpose: "browser journeys" };
+
+impl Tool {
+    fn version(&self) -> Option<String> {
+        // Chromium's wrapper script writes warnings to standard error; the version is on standard output.
+        answer(Command::new(self.path()).arg("--version"))
+    }
+
+    fn path(&self) -> PathBuf {
+        if self.program == CHROMIUM.program {
+            return chromium();
+        }
+        PathBuf::from(self.program)
+    }
+}
+
+/// The browser of the journeys: `CHROMIUM` where set, else Debian's.
+pub fn chromium() -> PathBuf {
+    std::env::var_os("CHROMIUM").map_or_else(|| PathBuf::from("/usr/bin/chromium"), PathBuf::from)
+}
+
+/// `cargo xtask services status`.
+pub fn status() {
+    for tool in [CHROMIUM, NODE, NPM] {
+        match tool.version() {
+            Some(version) => println!("{:<10} {version} ({})", tool.program, tool.purpose),
+            None => println!("{:<10} missing: apt-get install {} ({})", tool.program, tool.package, tool.purpose),
+        }
+    }
+    match bundle::wasm_opt_version() {
+        Some(version) => println!("{:<10} {version} (smaller browser bundle, optional)", "wasm-opt"),
+        None => println!("{:<10} missing: apt-get install binaryen (smaller browser bundle, optional)", "wasm-opt"),
+    }
+}
+
+/// Sets up what the browser journeys need; says what to install where we may not.
+pub fn journeys() -> anyhow::Result<()> {
+    let missing: Vec<Tool> = [CHROMIUM, NODE, NPM].into_iter().filter(|tool| tool.version().is_none()).collect();
+    if !missing.is_empty() {
+        install(&missing)?;
+    }
+    let folder = workspace::root().join("end2end");
+    if !folder.join("node_modules").is_dir() {
+        stamp::forget("npm");
+    }
+    Fingerprint::new()
+        .text(&folder.to_string_lossy())
+        .file(&folder.join("package-lock.json"))?
+        .unless_done("npm", || npm_ci(&folder))?;
+    Ok(())
+}
+
+fn install(missing: &[Tool]) -> anyhow::Result<()> {
+    let packages: Vec<&str> = missing.iter().map(|tool| tool.package).collect();
+    let names = packages.join(" ");
+    if !rustix::process::geteuid().is_root() || answer(Command::new("apt-get").arg("--version")).is_none() {
+        bail!("missing for the browser journeys: install {names} (Debian, Ubuntu: `sudo apt-get install {names}`)");
+    }
+    println!("installing {names}");
+    let apt = |arguments: &[&str]| {
+        let mut command = workspace::command("apt-get");
+        workspace::succeed(command.args(arguments).args(["--yes", "--quiet"]).env("DEBIAN_FRONTEND", "noninteractive"))
+    };
+    apt(&["update"])?;
+    apt(&[&["install", "--no-install-recommends"], packages.as_slice()].concat())
+}
+
+fn npm_ci(folder: &Path) -> anyhow::Result<()> {
+    let mut npm = workspace::command("npm");
+    // The browser is Debian's: none is downloaded.
+    npm.current_dir(folder).args(["ci", "--no-audit", "--no-fund"]).env("PLAYWRIGHT_SKIP_BROWSER_DOWNLOAD", "1");
+    workspace::succeed(&mut npm).context("set up end2end")
+}

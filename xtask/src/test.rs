@@ -1,0 +1,210 @@
+//! `cargo xtask test`: every check there is, in one list. A failed one does not keep the rest from running.
+//!
+//! The last line is `N passed, N failed`: tests where a step runs tests, else one for the step.
+
+use crate::product::{self, Flavour, Product};
+use crate::{setup, workspace};
+use anyhow::{Context, ensure};
+use std::io::{BufRead, BufReader};
+use std::process::{Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+/// What `test` takes.
+#[derive(clap::Args)]
+pub struct Options {
+    /// Run only this step (may be repeated): format, lint, lint-wasm, test, doc, build, journeys
+    #[arg(long = "only", value_name = "STEP", value_parser = clap::builder::PossibleValuesParser::new(STEPS.map(|step| step.name)))]
+    only: Vec<String>,
+}
+
+/// How many checks of a step passed and failed.
+#[derive(Clone, Copy, Default)]
+struct Tally {
+    passed: usize,
+    failed: usize,
+}
+
+struct Step {
+    name: &'static str,
+    what: &'static str,
+    run: fn() -> anyhow::Result<Tally>,
+}
+
+/// In this order: cheap before dear, and `build` before the journeys, which drive what it made.
+const STEPS: [Step; 7] = [
+    Step { name: "format", what: "cargo fmt --check", run: format },
+    Step { name: "lint", what: "clippy on the host's crates, warnings are errors", run: lint },
+    Step { name: "lint-wasm", what: "clippy on the browser's crates, warnings are errors", run: lint_wasm },
+    Step { name: "test", what: "unit, property, store and HTTP tests, and examples in the documentation", run: cargo_test },
+    Step { name: "doc", what: "documentation without warnings", run: doc },
+    Step { name: "build", what: "the release build", run: build },
+    Step { name: "journeys", what: "browser journeys on the release build in Chromium", run: journeys },
+];
+
+/// Runs the checks; an error if one failed.
+pub fn run(options: &Options) -> anyhow::Result<()> {
+    let start = Instant::now();
+    let chosen: Vec<&Step> =
+        STEPS.iter().filter(|step| options.only.is_empty() || options.only.iter().any(|name| name == step.name)).collect();
+    let mut results = Vec::new();
+    for (index, step) in chosen.iter().enumerate() {
+        println!("\n[{}/{}] {}: {}", index + 1, chosen.len(), step.name, step.what);
+        let begun = Instant::now();
+        let tally = (step.run)().unwrap_or_else(|error| {
+            println!("{}: {error:#}", step.name);
+            Tally { passed: 0, failed: 1 }
+        });
+        results.push((step.name, tally, begun.elapsed()));
+        println!("[{}/{}] {}: {} in {}", index + 1, chosen.len(), step.name, verdict(tally), seconds(begun.elapsed()));
+    }
+    println!();
+    for (name, tally, took) in &results {
+        println!("{name:<10} {:>8}  {}", seconds(*took), verdict(*tally));
+    }
+    let (passed, failed) =
+        results.iter().fold((0, 0), |(passed, failed), (_, tally, _)| (passed + tally.passed, failed + tally.failed));
+    println!("all in {}", seconds(start.elapsed()));
+    println!("{passed} passed, {failed} failed");
+    // Not an error value: its message would come after the line that has to be last.
+    std::process::exit(i32::from(failed > 0 || passed == 0));
+}
+
+fn verdict(tally: Tally) -> String {
+    match tally {
+        Tally { passed, failed: 0 } => format!("{passed} passed"),
+        Tally { passed, failed } => format!("{passed} passed, {failed} FAILED"),
+    }
+}
+
+fn seconds(duration: Duration) -> String {
+    format!("{:.1} s", duration.as_secs_f64())
+}
+
+/// One check: the command succeeds.
+fn one(command: &mut Command) -> anyhow::Result<Tally> {
+    workspace::succeed(command)?;
+    Ok(Tally { passed: 1, failed: 0 })
+}
+
+fn format() -> anyhow::Result<Tally> {
+    one(workspace::cargo().args(["fmt", "--all", "--check"]))
+}
+
+fn lint() -> anyhow::Result<Tally> {
+    one(workspace::cargo().args(["clippy", "--workspace", "--exclude", "frontend", "--all-targets", "--", "--deny", "warnings"]))
+}
+
+fn lint_wasm() -> anyhow::Result<Tally> {
+    crate::bundle::ensure_target()?;
+    let target = ["--target", "wasm32-unknown-unknown"];
+    one(workspace::cargo()
+        .args(["clippy", "--package", "frontend", "--package", "app"])
+        .args(target)
+        .args(["--", "--deny", "warnings"]))
+}
+
+fn doc() -> anyhow::Result<Tally> {
+    let mut cargo = workspace::cargo();
+    cargo
+        .args(["doc", "--workspace", "--exclude", "frontend", "--no-deps", "--document-private-items"])
+        .env("RUSTDOCFLAGS", "--deny warnings");
+    one(&mut cargo)
+}
+
+fn build() -> anyhow::Result<Tally> {
+    product::build(Flavour::Release)?;
+    Ok(Tally { passed: 1, failed: 0 })
+}
+
+/// `cargo test` on all but the browser's entry; counts what the test programs say.
+fn cargo_test() -> anyhow::Result<Tally> {
+    let mut tally = Tally::default();
+    let mut cargo = workspace::cargo();
+    cargo.args(["test", "--workspace", "--exclude", "frontend", "--no-fail-fast"]);
+    let status = shown_and_read(&mut cargo, |line| {
+        if let Some(found) = counts_of(line) {
+            tally.passed += found.passed;
+            tally.failed += found.failed;
+        }
+    })?;
+    // Also what fails to compile, or dies before it has counted, is a failure.
+    if !status.success() && tally.failed == 0 {
+        tally.failed = 1;
+    }
+    ensure!(tally.passed + tally.failed > 0, "no test ran");
+    Ok(tally)
+}
+
+/// The counts in a line like `test result: ok. 12 passed; 0 failed; 1 ignored; …`.
+fn counts_of(line: &str) -> Option<Tally> {
+    let (_, counts) = line.strip_prefix("test result: ")?.split_once(". ")?;
+    let count = |word: &str| counts.split("; ").find_map(|part| part.strip_suffix(word)?.trim().parse().ok());
+    Some(Tally { passed: count("passed")?, failed: count("failed")? })
+}
+
+/// The journeys of `end2end/` on the release build.
+fn journeys() -> anyhow::Result<Tally> {
+    setup::journeys()?;
+    let product = Product::of(Flavour::Release);
+    ensure!(product.server.exists(), "the release build is missing: run the step `build` first");
+    let report = workspace::target_dir().join("xtask").join("journeys.json");
+    let _ = std::fs::remove_file(&report);
+    std::fs::create_dir_all(report.parent().expect("the report lies in a folder"))?;
+    let mut playwright = workspace::command("npx");
+    playwright
+        .current_dir(workspace::root().join("end2end"))
+        .args(["--no-install", "playwright", "test", "--reporter=list,json"])
+        .env("PLAYWRIGHT_JSON_OUTPUT_NAME", &report)
+        .env("CHROMIUM", setup::chromium())
+        .env("RANTAI_BINARY", &product.server)
+        .env("RANTAI_SITE_DIR", &product.site)
+        .stdin(Stdio::null());
+    let status = playwright.status().context("start Playwright")?;
+    let written = std::fs::read(&report).context("Playwright wrote no report")?;
+    let mut tally = tally_of_report(&serde_json::from_slice(&written).context("read Playwright's report")?);
+    if !status.success() && tally.failed == 0 {
+        tally.failed = 1;
+    }
+    ensure!(tally.passed + tally.failed > 0, "no journey ran");
+    Ok(tally)
+}
+
+/// The counts in Playwright's JSON report. A journey that only passed when tried again has failed.
+fn tally_of_report(report: &serde_json::Value) -> Tally {
+    let count = |name: &str| usize::try_from(report["stats"][name].as_u64().unwrap_or(0)).unwrap_or(usize::MAX);
+    Tally { passed: count("expected"), failed: count("unexpected") + count("flaky") }
+}
+
+/// Runs `command`, showing what it prints and handing each line to `read`.
+fn shown_and_read(command: &mut Command, mut read: impl FnMut(&str)) -> anyhow::Result<ExitStatus> {
+    let mut child = command.stdout(Stdio::piped()).stdin(Stdio::null()).spawn().context("start cargo")?;
+    for line in BufReader::new(child.stdout.take().expect("its output is piped")).lines() {
+        let line = line?;
+        println!("{line}");
+        read(&line);
+    }
+    Ok(child.wait()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_of_cargo_test() {
+        let check = |line: &str, expected: Option<(usize, usize)>| {
+            assert_eq!(counts_of(line).map(|found| (found.passed, found.failed)), expected, "{line}");
+        };
+        check("test result: ok. 12 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.02s", Some((12, 0)));
+        check("test result: FAILED. 3 passed; 2 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.02s", Some((3, 2)));
+        check("test tests::passed ... ok", None);
+        check("running 12 tests", None);
+    }
+
+    #[test]
+    fn counts_of_playwright() {
+        let report = serde_json::json!({"stats": {"expected": 9, "unexpected": 1, "flaky": 2, "skipped": 4}});
+        let found = tally_of_report(&report);
+        assert_eq!((found.passed, found.failed), (9, 3));
+    }
+}
