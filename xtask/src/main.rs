@@ -18,6 +18,7 @@ mod test;
 mod workspace;
 
 use clap::{Parser, Subcommand};
+use std::process::ExitCode;
 
 /// Builds, runs and checks Rantai.
 #[derive(Parser)]
@@ -54,8 +55,19 @@ enum Services {
     Status,
 }
 
-fn main() -> anyhow::Result<()> {
-    match Arguments::parse().command {
+fn main() -> ExitCode {
+    // The chain of causes in one line; a stack trace of the build tool helps nobody.
+    perform(Arguments::parse().command).map_or_else(
+        |error| {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        },
+        |()| ExitCode::SUCCESS,
+    )
+}
+
+fn perform(task: Task) -> anyhow::Result<()> {
+    match task {
         Task::Run(options) => run::run(&options),
         Task::Build => product::build(product::Flavour::Release).map(drop),
         Task::Test(options) => test::run(&options),
