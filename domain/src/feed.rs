@@ -4,6 +4,7 @@
 
 use crate::coldchain::{Condition, Excursion};
 use crate::event::{DeviceStatus, Reading};
+use crate::master::EquipmentKind;
 use crate::milli::Milli;
 use crate::time::{EventTime, ProcessingTime};
 use serde::{Deserialize, Serialize};
@@ -192,8 +193,10 @@ pub struct ChildNow {
 pub struct OutOfRange {
     /// Id of the device.
     pub device: String,
-    /// Name of its equipment (`Kulkas 2`), or the id where unregistered.
-    pub equipment: String,
+    /// What it watches.
+    pub equipment: EquipmentKind,
+    /// Running number of the equipment within its facility and kind.
+    pub number: u16,
     /// Code of its facility.
     pub facility: String,
     /// Name of its facility.

@@ -12,7 +12,7 @@
 
 pub mod aggregate;
 pub mod coldchain;
-// pub mod engine;
+pub mod engine;
 pub mod event;
 pub mod feed;
 pub mod master;

@@ -70,8 +70,7 @@ impl Milli {
             }
             let (sign, body) = match &rest[at + 1..] {
                 [b'-', body @ ..] => (-1, body),
-                [b'+', body @ ..] => (1, body),
-                body => (1, body),
+                [b'+', body @ ..] | body => (1, body),
             };
             if body.is_empty() || !body.iter().all(u8::is_ascii_digit) {
                 return Err(NotANumber);

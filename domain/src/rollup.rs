@@ -1,6 +1,24 @@
 //! Roll-ups facility → district → regency → province → country, kept as differences of versions: +new −old, never a rescan.
 
+use crate::aggregate::Aggregate;
+use crate::coldchain::{Condition, Range};
+use crate::feed::{Counts, HISTOGRAM_COLUMNS, HourCounts};
+use crate::master::{FacilityIx, Master, RegionIx};
+use crate::milli::Milli;
+use crate::time::{HOUR_MS, ProcessingTime};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// The deepest level that has figures of its own above facilities: the district.
+pub const DEEPEST_LEVEL: u8 = 3;
+
+/// Code of the region that holds devices nobody has registered.
+pub const UNASSIGNED: &str = "unassigned";
+
+/// A place with figures: a region down to the district, a facility, or the region of unregistered devices.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Node(u32);
 
 /// What one device window adds to its hour at every level.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -11,4 +29,260 @@ pub struct Contribution {
     pub low: bool,
     /// One of them lay above the range.
     pub high: bool,
+}
+
+impl Contribution {
+    /// Of a window with `aggregate`, of a device that has to keep `range`.
+    pub fn of(aggregate: &Aggregate, range: Range) -> Self {
+        Self {
+            readings: aggregate.count,
+            low: aggregate.temperature_min < range.min,
+            high: aggregate.temperature_max > range.max,
+        }
+    }
+}
+
+/// What one device adds to the figures of now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Standing {
+    pub condition: Condition,
+    /// Its column of the histogram, where it is a refrigerator with fresh data.
+    pub column: Option<u8>,
+}
+
+impl Standing {
+    /// A device nobody has heard of.
+    pub const UNHEARD: Standing = Standing { condition: Condition::NoWord, column: None };
+}
+
+/// The column of the histogram for `temperature`: below −2 °C, 28 of half a degree, 12 °C and above.
+pub fn histogram_column(temperature: Milli) -> u8 {
+    ((temperature.0 + 2_500).div_euclid(500)).clamp(0, HISTOGRAM_COLUMNS as i32 - 1) as u8
+}
+
+/// Counters of one hour and region.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HourCell {
+    /// Device windows with at least one reading.
+    pub windows: u32,
+    /// Of those, with one below the range.
+    pub low: u32,
+    /// Of those, with one above the range.
+    pub high: u32,
+    /// Readings.
+    pub readings: u32,
+}
+
+/// The figures of all places.
+#[derive(Clone, Debug)]
+pub struct Rollup {
+    master: Arc<Master>,
+    regions: u32,
+    /// Regions, then facilities, then the unassigned.
+    counts: Vec<Counts>,
+    last_data: Vec<Option<ProcessingTime>>,
+    /// Regions only.
+    histograms: Vec<[u32; HISTOGRAM_COLUMNS]>,
+    /// Start of the hour to one cell per region, the unassigned last.
+    hours: BTreeMap<i64, Vec<HourCell>>,
+    changed_hours: Vec<i64>,
+    touched: Vec<bool>,
+    touched_list: Vec<Node>,
+}
+
+impl Rollup {
+    /// Every registered device unheard of, nothing else counted.
+    pub fn new(master: &Arc<Master>) -> Self {
+        let regions = master.regions_to_level(DEEPEST_LEVEL);
+        let nodes = regions as usize + master.facilities().len() + 1;
+        let mut rollup = Self {
+            regions,
+            counts: vec![Counts::default(); nodes],
+            last_data: vec![None; nodes],
+            histograms: vec![[0; HISTOGRAM_COLUMNS]; regions as usize],
+            hours: BTreeMap::new(),
+            changed_hours: Vec::new(),
+            touched: vec![false; nodes],
+            touched_list: Vec::new(),
+            master: Arc::clone(master),
+        };
+        for (index, facility) in master.facilities().iter().enumerate() {
+            let devices = facility.sensors.len() as u32;
+            for node in rollup.path(Some(FacilityIx(index as u32))) {
+                let counts = &mut rollup.counts[node.0 as usize];
+                counts.devices += devices;
+                counts.no_word += devices;
+                counts.facilities += u32::from(devices > 0);
+            }
+        }
+        rollup
+    }
+
+    /// The node of a region; `None` below the district.
+    pub fn of_region(&self, region: RegionIx) -> Option<Node> {
+        (region.0 < self.regions).then_some(Node(region.0))
+    }
+
+    /// The node of a facility.
+    pub const fn of_facility(&self, facility: FacilityIx) -> Node {
+        Node(self.regions + facility.0)
+    }
+
+    /// The node of unregistered devices.
+    pub fn unassigned(&self) -> Node {
+        Node(self.counts.len() as u32 - 1)
+    }
+
+    /// The region or facility of a node; `None` for the unassigned.
+    pub fn place(&self, node: Node) -> Option<Result<RegionIx, FacilityIx>> {
+        if node.0 < self.regions {
+            Some(Ok(RegionIx(node.0)))
+        } else if node == self.unassigned() {
+            None
+        } else {
+            Some(Err(FacilityIx(node.0 - self.regions)))
+        }
+    }
+
+    /// A device's facility and all regions above; without a facility the unassigned and the country.
+    fn path(&self, facility: Option<FacilityIx>) -> impl Iterator<Item = Node> + use<> {
+        let mut path = [None; DEEPEST_LEVEL as usize + 2];
+        match facility {
+            Some(facility) => {
+                path[0] = Some(self.of_facility(facility));
+                let regions = self.master.ancestors(self.master.facility(facility).region);
+                for (slot, node) in path[1..].iter_mut().zip(regions.filter_map(|r| self.of_region(r))) {
+                    *slot = Some(node);
+                }
+            }
+            None => path[..2].copy_from_slice(&[Some(self.unassigned()), Some(Node(0))]),
+        }
+        path.into_iter().flatten()
+    }
+
+    fn touch(&mut self, node: Node) {
+        if !std::mem::replace(&mut self.touched[node.0 as usize], true) {
+            self.touched_list.push(node);
+        }
+    }
+
+    /// The nodes whose figures changed since the last call.
+    pub fn take_touched(&mut self) -> Vec<Node> {
+        for node in &self.touched_list {
+            self.touched[node.0 as usize] = false;
+        }
+        std::mem::take(&mut self.touched_list)
+    }
+
+    /// A device of `facility` was heard of at `received_at`.
+    pub(crate) fn heard(&mut self, facility: Option<FacilityIx>, received_at: ProcessingTime) {
+        for node in self.path(facility) {
+            let last = &mut self.last_data[node.0 as usize];
+            *last = (*last).max(Some(received_at));
+            self.touch(node);
+        }
+    }
+
+    /// A registered device of `facility` stood as `old` and stands as `new` now.
+    pub(crate) fn stands(&mut self, facility: FacilityIx, old: Standing, new: Standing) {
+        if old == new {
+            return;
+        }
+        let own = self.of_facility(facility);
+        let was_reporting = self.counts[own.0 as usize].reporting() > 0;
+        for node in self.path(Some(facility)) {
+            let counts = &mut self.counts[node.0 as usize];
+            *counts.of(old.condition) -= 1;
+            *counts.of(new.condition) += 1;
+            if let Some(histogram) = self.histograms.get_mut(node.0 as usize) {
+                if let Some(column) = old.column {
+                    histogram[usize::from(column)] -= 1;
+                }
+                if let Some(column) = new.column {
+                    histogram[usize::from(column)] += 1;
+                }
+            }
+            self.touch(node);
+        }
+        let is_reporting = self.counts[own.0 as usize].reporting() > 0;
+        if was_reporting != is_reporting {
+            for node in self.path(Some(facility)) {
+                let reporting = &mut self.counts[node.0 as usize].facilities_reporting;
+                if is_reporting {
+                    *reporting += 1;
+                } else {
+                    *reporting -= 1;
+                }
+            }
+        }
+    }
+
+    /// A device window that starts at `start` contributed `old` and contributes `new` now.
+    pub(crate) fn roll(&mut self, facility: Option<FacilityIx>, start: i64, old: Contribution, new: Contribution) {
+        if old == new {
+            return;
+        }
+        let hour = start - start.rem_euclid(HOUR_MS);
+        if !self.changed_hours.contains(&hour) {
+            self.changed_hours.push(hour);
+        }
+        let path = self.path(facility);
+        let (regions, unassigned) = (self.regions, self.unassigned());
+        let cells = self.hours.entry(hour).or_insert_with(|| vec![HourCell::default(); regions as usize + 1]);
+        for node in path {
+            // A facility has no cell: its figures are those of its devices.
+            let index = if node == unassigned { regions } else { node.0 };
+            if index > regions || (index == regions && node != unassigned) {
+                continue;
+            }
+            let cell = &mut cells[index as usize];
+            let step = |counter: &mut u32, old: bool, new: bool| *counter = *counter + u32::from(new) - u32::from(old);
+            step(&mut cell.windows, old.readings > 0, new.readings > 0);
+            step(&mut cell.low, old.low, new.low);
+            step(&mut cell.high, old.high, new.high);
+            cell.readings = cell.readings + new.readings - old.readings;
+        }
+    }
+
+    /// How the equipment of a place stands.
+    pub fn counts(&self, node: Node) -> Counts {
+        self.counts[node.0 as usize]
+    }
+
+    /// When the newest record of a place came in.
+    pub fn last_data(&self, node: Node) -> Option<ProcessingTime> {
+        self.last_data[node.0 as usize]
+    }
+
+    /// Refrigerators by newest temperature; empty for facilities.
+    pub fn histogram(&self, node: Node) -> &[u32] {
+        self.histograms.get(node.0 as usize).map_or(&[], |h| h)
+    }
+
+    /// The hours of a region that start at or after `from`, oldest first; those without a window are absent. None for facilities.
+    pub fn hours(&self, node: Node, from: i64) -> impl DoubleEndedIterator<Item = HourCounts> + '_ {
+        let index = if node == self.unassigned() { self.regions } else { node.0 } as usize;
+        self.hours.range(from..).filter_map(move |(hour, cells)| {
+            let cell = cells.get(index).filter(|c| c.windows > 0)?;
+            Some(HourCounts { hour: *hour, windows: cell.windows, low: cell.low, high: cell.high, readings: cell.readings })
+        })
+    }
+
+    /// The hours that changed since the last call, whole: start, one cell per region in order of code, the unassigned last.
+    pub fn take_changed_hours(&mut self) -> Vec<(i64, Vec<HourCell>)> {
+        let mut changed = std::mem::take(&mut self.changed_hours);
+        changed.sort_unstable();
+        changed.into_iter().map(|hour| (hour, self.hours[&hour].clone())).collect()
+    }
+
+    /// Puts back an hour that was stored. Cells beyond the regions of the master data are dropped, missing ones are zero.
+    pub fn restore_hour(&mut self, hour: i64, mut cells: Vec<HourCell>) {
+        cells.resize(self.regions as usize + 1, HourCell::default());
+        self.hours.insert(hour, cells);
+    }
+
+    /// Sum of the readings of all hours of a region.
+    pub fn readings(&self, node: Node) -> u64 {
+        self.hours(node, i64::MIN).map(|h| u64::from(h.readings)).sum()
+    }
 }
