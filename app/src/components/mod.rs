@@ -1,0 +1,10 @@
+//! Parts used by two pages or more. They take plain data or signals and ask nobody.
+
+pub mod frame;
+pub mod icon;
+pub mod kpi;
+pub mod link;
+pub mod page;
+pub mod plain_chart;
+pub mod status;
+pub mod when;

@@ -1,0 +1,242 @@
+//! The live stream: one `EventSource` per page, what it says about itself, and a clock that agrees with the server's.
+//!
+//! Everything here stands still on the server and until hydration is done; effects run in the browser only.
+
+use crate::words::use_lang;
+use domain::feed::{LiveTopic, Update};
+use domain::time::{ProcessingTime, Zone};
+use leptos::prelude::*;
+
+/// Where live updates come from.
+pub const PATH: &str = "/live";
+/// Without any word for so long the stream counts as broken: the server says something every five seconds.
+pub const SILENCE_MS: f64 = 20_000.0;
+
+/// How the page's connection stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Link {
+    /// Not live (yet): drawn by the server, or a page without a stream.
+    Still,
+    /// The stream is being opened for the first time.
+    Connecting,
+    /// Open, and heard of within [`SILENCE_MS`].
+    Live,
+    /// Broken, the browser tries again.
+    Reconnecting,
+    /// The browser has no network.
+    Offline,
+}
+
+/// The state of the stream and the server's time, in context for the whole page.
+#[derive(Clone, Copy)]
+pub struct Stream {
+    /// How the connection stands.
+    pub link: RwSignal<Link>,
+    /// The server's time at its newest word; `None` before the first.
+    pub heard_at: RwSignal<Option<ProcessingTime>>,
+    /// The server's time now, ticking once a second; `None` on the server and until hydration is done.
+    pub now: RwSignal<Option<ProcessingTime>>,
+}
+
+/// Puts the [`Stream`] into context; once, in the application.
+pub fn provide_stream_state() {
+    provide_context(Stream { link: RwSignal::new(Link::Still), heard_at: RwSignal::new(None), now: RwSignal::new(None) });
+}
+
+/// The state of the stream.
+pub fn use_stream() -> Stream {
+    expect_context()
+}
+
+/// Now, by the server's clock, in milliseconds: `taken_at` in the first picture, ticking once a second after mount.
+pub fn use_now(taken_at: ProcessingTime) -> Signal<i64> {
+    let stream = use_stream();
+    Signal::derive(move || stream.now.get().map_or(taken_at.ms(), |now| now.ms().max(taken_at.ms())))
+}
+
+/// Subscribes the page to `topics` after mount and until cleanup.
+///
+/// `on_update` is called with every update, absolute values all of them: first with the full state of each topic, so nothing
+/// falls between `taken_at` and the stream. `on_reload` is called when the server has dropped updates that carried more than
+/// state (curves, hours): load the view again. Call this once per page.
+pub fn use_live(
+    topics: Vec<LiveTopic>,
+    taken_at: ProcessingTime,
+    on_update: impl Fn(Update) + 'static,
+    on_reload: impl Fn() + 'static,
+) {
+    #[cfg(feature = "hydrate")]
+    browser::subscribe(topics, taken_at, on_update, on_reload);
+    #[cfg(not(feature = "hydrate"))]
+    let _ = (topics, taken_at, on_update, on_reload);
+}
+
+/// The pill that says how live the page is.
+///
+/// `as_of` is what it says of a page that is not live: with the time in words.
+#[component]
+pub fn LivePill(
+    /// The time of the page's data, as people read it.
+    as_of: String,
+    /// The zone in which it tells times.
+    zone: Zone,
+) -> impl IntoView {
+    let lang = use_lang();
+    let words = &lang.words().general;
+    let Stream { link, heard_at, now } = use_stream();
+    let still = (words.as_of)(&as_of);
+    let last_known = move || heard_at.get().map_or_else(|| as_of.clone(), |at| crate::format::time(lang, at.ms(), zone));
+    let text = move || match link.get() {
+        Link::Still => still.clone(),
+        Link::Connecting => words.connecting.to_owned(),
+        Link::Live => {
+            let age = now.get().zip(heard_at.get()).map_or(0, |(now, heard)| now.ms() - heard.ms());
+            (words.live)(&crate::format::age(lang, age))
+        }
+        Link::Reconnecting => words.reconnecting.to_owned(),
+        Link::Offline => (words.offline)(&last_known()),
+    };
+    let state = move || match link.get() {
+        Link::Still => "paused",
+        Link::Connecting | Link::Reconnecting => "reconnecting",
+        Link::Live => "live",
+        Link::Offline => "offline",
+    };
+    view! { <span class="live" data-state=state>{text}</span> }
+}
+
+#[cfg(feature = "hydrate")]
+mod browser {
+    use super::{Link, PATH, SILENCE_MS, Stream, use_stream};
+    use domain::feed::{LiveTopic, Update};
+    use domain::time::ProcessingTime;
+    use leptos::prelude::*;
+    use std::cell::{Cell, RefCell};
+    use std::rc::Rc;
+    use std::time::Duration;
+    use wasm_bindgen::JsCast;
+    use wasm_bindgen::closure::Closure;
+    use web_sys::{EventSource, MessageEvent};
+
+    /// An open stream with the closures that it calls; closed when dropped.
+    struct Source {
+        events: EventSource,
+        _closures: Vec<Closure<dyn FnMut(MessageEvent)>>,
+    }
+
+    impl Drop for Source {
+        fn drop(&mut self) {
+            self.events.close();
+        }
+    }
+
+    pub(super) fn subscribe(
+        topics: Vec<LiveTopic>,
+        taken_at: ProcessingTime,
+        on_update: impl Fn(Update) + 'static,
+        on_reload: impl Fn() + 'static,
+    ) {
+        let stream = use_stream();
+        let on_update = Rc::new(on_update);
+        let on_reload = Rc::new(on_reload);
+        Effect::new(move |_| {
+            let topics: Vec<String> = topics.iter().map(ToString::to_string).collect();
+            let url = format!("{PATH}?topics={}", js_sys::encode_uri_component(&topics.join(",")));
+            // The server's clock minus this machine's, from its newest word; until then from the page itself.
+            let offset = Rc::new(Cell::new(taken_at.ms() as f64 - js_sys::Date::now()));
+            let heard = Rc::new(Cell::new(js_sys::Date::now()));
+            let source: Rc<RefCell<Option<Source>>> = Rc::default();
+            let open = {
+                let (offset, heard, source) = (offset.clone(), heard.clone(), source.clone());
+                let (on_update, on_reload) = (on_update.clone(), on_reload.clone());
+                move || {
+                    heard.set(js_sys::Date::now());
+                    *source.borrow_mut() = open(&url, stream, &offset, &heard, on_update.clone(), on_reload.clone());
+                }
+            };
+            stream.link.set(Link::Connecting);
+            open();
+            let tick = move || {
+                let now = js_sys::Date::now();
+                stream.now.set(Some(ProcessingTime::from_ms((now + offset.get()) as i64)));
+                let silent = now - heard.get() > SILENCE_MS;
+                // A stream that the browser has given up, or that has gone quiet without an error, is opened anew.
+                let closed = source.borrow().as_ref().is_none_or(|s| s.events.ready_state() == EventSource::CLOSED);
+                let link = if !window().navigator().on_line() && (silent || closed) {
+                    Link::Offline
+                } else if silent || closed || stream.link.get_untracked() == Link::Offline {
+                    Link::Reconnecting
+                } else {
+                    stream.link.get_untracked()
+                };
+                if stream.link.get_untracked() != link {
+                    stream.link.set(link);
+                }
+                if silent || (closed && now - heard.get() > 3_000.0) {
+                    open();
+                }
+            };
+            if let Ok(interval) = set_interval_with_handle(tick, Duration::from_secs(1)) {
+                on_cleanup(move || interval.clear());
+            }
+        });
+    }
+
+    fn open(
+        url: &str,
+        stream: Stream,
+        offset: &Rc<Cell<f64>>,
+        heard: &Rc<Cell<f64>>,
+        on_update: Rc<dyn Fn(Update)>,
+        on_reload: Rc<dyn Fn()>,
+    ) -> Option<Source> {
+        let events = EventSource::new(url).ok()?;
+        let mut closures = Vec::new();
+        let mut listen = |name: &str, mut act: Box<dyn FnMut(String)>| {
+            let heard = heard.clone();
+            let closure = Closure::new(move |event: MessageEvent| {
+                heard.set(js_sys::Date::now());
+                act(event.data().as_string().unwrap_or_default());
+            });
+            let _ = events.add_event_listener_with_callback(name, closure.as_ref().unchecked_ref());
+            closures.push(closure);
+        };
+        let set_live = move |at: ProcessingTime| {
+            stream.heard_at.set(Some(at));
+            if stream.link.get_untracked() != Link::Live {
+                stream.link.set(Link::Live);
+            }
+        };
+        for kind in ["region", "facility", "device", "pipeline"] {
+            let (on_update, offset) = (on_update.clone(), offset.clone());
+            listen(
+                kind,
+                Box::new(move |data| {
+                    set_live(ProcessingTime::from_ms((js_sys::Date::now() + offset.get()) as i64));
+                    match serde_json::from_str(&data) {
+                        Ok(update) => on_update(update),
+                        Err(error) => leptos::logging::warn!("live update not understood: {error}"),
+                    }
+                }),
+            );
+        }
+        let beat = offset.clone();
+        listen(
+            "beat",
+            Box::new(move |data| {
+                if let Ok(ms) = data.trim().parse::<f64>() {
+                    beat.set(ms - js_sys::Date::now());
+                }
+                set_live(ProcessingTime::from_ms((js_sys::Date::now() + beat.get()) as i64));
+            }),
+        );
+        listen("reload", Box::new(move |_| on_reload()));
+        let error = Closure::new(move |_: MessageEvent| {
+            let link = if window().navigator().on_line() { Link::Reconnecting } else { Link::Offline };
+            stream.link.set(link);
+        });
+        events.set_onerror(Some(error.as_ref().unchecked_ref()));
+        closures.push(error);
+        Some(Source { events, _closures: closures })
+    }
+}

@@ -1,0 +1,10 @@
+//! One file per route.
+
+pub mod device;
+pub mod facility;
+pub mod not_found;
+pub mod overview;
+pub mod pipeline;
+pub mod region;
+pub mod search;
+pub mod settings;
