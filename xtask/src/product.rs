@@ -83,7 +83,7 @@ pub fn build_server(flavour: Flavour) -> anyhow::Result<()> {
 /// Puts the bound bundle into the site.
 pub fn place_bundle(module: &Path, site: &Path, flavour: Flavour) -> anyhow::Result<()> {
     let package = site.join("pkg");
-    let optimiser = bundle::wasm_opt_version().unwrap_or_default();
+    let optimiser = bundle::optimiser();
     let name = format!("bundle-{}", flavour.name());
     let script = package.join(bundle::NAME).with_extension("js");
     if !script.exists() {
@@ -102,7 +102,7 @@ pub fn place_bundle(module: &Path, site: &Path, flavour: Flavour) -> anyhow::Res
     })?;
     if done && flavour == Flavour::Release {
         let packed = std::fs::metadata(package.join(format!("{}_bg.wasm.br", bundle::NAME)))?.len();
-        println!("      {} KiB to download (brotli)", packed.div_ceil(1024));
+        println!("      {} KiB to download (brotli; {optimiser})", packed.div_ceil(1024));
     }
     Ok(())
 }
