@@ -62,10 +62,10 @@ pub fn milli(out: &mut Vec<u8>, value: Milli) {
     if part > 0 {
         let [tenths, hundredths] = PAIRS[(part / 10) as usize];
         out.extend_from_slice(&[b'.', tenths]);
-        if part % 100 > 0 {
+        if !part.is_multiple_of(100) {
             out.push(hundredths);
         }
-        if part % 10 > 0 {
+        if !part.is_multiple_of(10) {
             out.push(b'0' + (part % 10) as u8);
         }
     }

@@ -63,7 +63,7 @@ pub const LEAK: Calendar = Calendar {
 pub const TOO_COLD: Calendar = Calendar {
     purpose: Purpose::TooCold,
     epoch_ms: 7 * DAY_MS,
-    chance: 0.0035,
+    chance: 0.0045,
     length_ms: (2 * DAY_MS, 6 * DAY_MS),
     aftermath_ms: 16 * HOUR_MS,
 };

@@ -3,6 +3,7 @@
 //! Built from the committed master data, as anybody outside could read it; the server is not asked.
 
 use domain::coldchain::Range;
+use domain::master::Master;
 use domain::time::Zone;
 
 /// One sensor in one equipment.
@@ -45,6 +46,27 @@ pub struct Fleet {
 }
 
 impl Fleet {
+    /// Every sensor of the country.
+    pub fn country() -> Self {
+        Self::invented(14_600)
+    }
+
+    /// Every sensor of `master`.
+    pub fn of(master: &Master) -> Self {
+        let sensors = master.sensors().iter().map(|sensor| {
+            let facility = master.facility(sensor.facility);
+            SimSensor {
+                id: sensor.id.clone(),
+                facility: facility.code.clone(),
+                district: master.region(facility.region).code.clone(),
+                latitude: facility.latitude(),
+                zone: facility.zone,
+                range: sensor.range,
+            }
+        });
+        Self { sensors: sensors.collect() }
+    }
+
     /// An invented fleet of `n` sensors, two to a district, over all provinces: for tests, and for loads beyond the real one.
     /// The codes are of no real facility, so a server books them under `unassigned`.
     pub fn invented(n: usize) -> Self {

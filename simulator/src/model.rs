@@ -97,9 +97,19 @@ impl Device {
         }
     }
 
+    /// Whether the troubles known so far end before `at`.
+    pub fn page_turns(&self, at: EventTime) -> bool {
+        at >= self.troubles.until
+    }
+
+    /// The troubles last looked up.
+    pub fn known_troubles(&self) -> &Troubles {
+        &self.troubles
+    }
+
     /// Its troubles around `at`. Looked up anew only where a calendar turns a page, so ask in the order of time.
     pub fn troubles(&mut self, seed: u64, at: EventTime) -> &Troubles {
-        if at >= self.troubles.until {
+        if self.page_turns(at) {
             self.troubles = Troubles::around(seed, &self.exposure, at);
         }
         &self.troubles
