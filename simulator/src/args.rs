@@ -145,10 +145,10 @@ impl SimulateArgs {
             bail!("--late and --out-of-order: a record is delayed in one way only, so both together must be at most 1");
         }
         let fast = self.speed > 1.0;
+        let played = fast && self.start.is_none();
         let backfill = self.backfill.unwrap_or(match self.duration {
-            _ if national && !fast => DAY,
-            Some(duration) if fast => duration.mul_f64(self.speed),
-            _ if fast => DAY,
+            Some(duration) if played => duration.mul_f64(self.speed),
+            _ if national || played => DAY,
             _ => Duration::ZERO,
         });
         let back_ms = i64::try_from(backfill.as_millis()).context("--backfill: too long")?;
@@ -228,6 +228,12 @@ mod tests {
         check("--speed 60", GRID - 24 * HOUR, GRID - 24 * HOUR, Pace::Faster(60.0));
         check("--speed 60 --rate 1 --duration 1m", GRID - HOUR, GRID - HOUR, Pace::Faster(60.0));
         check("--start 1795000000000 --backfill 1h", 1_795_000_000_000 - HOUR, 1_795_000_000_000, Pace::Faster(1.0));
+        check(
+            "--rate 1 --speed 60 --start 1795000000000 --duration 1m",
+            1_795_000_000_000,
+            1_795_000_000_000,
+            Pace::Faster(60.0),
+        );
         check("--start 2026-11-18T10:26:40Z --backfill 0", 1_794_997_600_000, 1_794_997_600_000, Pace::Faster(1.0));
         let national = plan("").expect("valid").disorder;
         assert_eq!(national, Disorder { late: 0.01, duplicates: 0.005, out_of_order: 0.005 });
