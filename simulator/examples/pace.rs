@@ -23,7 +23,10 @@ fn main() {
     let from = EventTime::from_ms(20_777 * DAY_MS);
     let disorder = Disorder { late: 0.01, duplicates: 0.005, out_of_order: 0.005 };
     let begun = Instant::now();
-    let mut source = Thermometers::new(1, &Fleet::country(), 300_000, disorder, from);
+    let country = Fleet::country();
+    println!("{} sensors read in {:.0} ms", country.sensors.len(), begun.elapsed().as_secs_f64() * 1e3);
+    let begun = Instant::now();
+    let mut source = Thermometers::new(1, &country, 300_000, disorder, from);
     println!("{} devices ready in {:.0} ms", source.devices(), begun.elapsed().as_secs_f64() * 1e3);
     let mut count = Count { records: 0, bytes: 0 };
     let begun = Instant::now();

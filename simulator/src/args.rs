@@ -59,7 +59,7 @@ pub struct SimulateArgs {
     #[arg(long, default_value_t = 4)]
     pub connections: usize,
     /// Most records in a request
-    #[arg(long, default_value_t = 2_000)]
+    #[arg(long, default_value_t = 4_000)]
     pub batch: usize,
     /// Compress requests with zstd, for slow networks
     #[arg(long)]

@@ -71,7 +71,7 @@ pub const TOO_COLD: Calendar = Calendar {
 pub const OFFLINE: Calendar = Calendar {
     purpose: Purpose::Offline,
     epoch_ms: 4 * DAY_MS,
-    chance: 0.28,
+    chance: 0.32,
     length_ms: (HOUR_MS, DAY_MS),
     aftermath_ms: HOUR_MS,
 };

@@ -5,6 +5,8 @@
 use domain::coldchain::Range;
 use domain::master::Master;
 use domain::time::Zone;
+use flate2::read::GzDecoder;
+use std::io::Read;
 
 /// One sensor in one equipment.
 #[derive(Clone, Debug)]
@@ -46,9 +48,20 @@ pub struct Fleet {
 }
 
 impl Fleet {
-    /// Every sensor of the country.
+    /// Every sensor of the country: the master data as committed with this version.
+    ///
+    /// # Panics
+    /// If that does not parse, which a test rules out.
     pub fn country() -> Self {
-        Self::invented(14_600)
+        const LEVELS: &str = include_str!("../../data/hierarchy/levels.csv");
+        const REGIONS: &[u8] = include_bytes!("../../data/hierarchy/regions.csv.gz");
+        const FACILITIES: &[u8] = include_bytes!("../../data/facilities/facilities.csv.gz");
+        let text = |packed: &[u8]| {
+            let mut text = String::new();
+            GzDecoder::new(packed).read_to_string(&mut text).map(|_| text)
+        };
+        let (regions, facilities) = (text(REGIONS).expect("valid gzip"), text(FACILITIES).expect("valid gzip"));
+        Self::of(&Master::parse(LEVELS, &regions, &facilities).expect("valid master data"))
     }
 
     /// Every sensor of `master`.
@@ -129,6 +142,16 @@ mod tests {
             let ids: BTreeSet<_> = Fleet::invented(n).sensors.into_iter().map(|s| s.id).collect();
             assert_eq!(ids.len(), n);
         }
+    }
+
+    #[test]
+    fn the_country_is_all_there() {
+        let country = Fleet::country();
+        let provinces: BTreeSet<_> = country.sensors.iter().map(SimSensor::province).collect();
+        assert_eq!(provinces.len(), 38 + usize::from(provinces.contains("ID")));
+        assert!((14_000..20_000).contains(&country.sensors.len()), "{}", country.sensors.len());
+        assert!(country.sensors.iter().all(|sensor| (-11.5..6.5).contains(&sensor.latitude)));
+        assert_eq!(country.sized(3_472).sensors.len(), 3_472);
     }
 
     #[test]

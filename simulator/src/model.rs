@@ -273,8 +273,8 @@ mod tests {
     #[test]
     fn the_country_looks_credible() {
         let mut counts = [0u32; 5];
-        let mut devices = devices(6_000);
-        for slot in (0..7 * 288).step_by(48) {
+        let mut devices: Vec<_> = Fleet::country().sensors.iter().map(|sensor| Device::new(1, sensor, INTERVAL)).collect();
+        for slot in (0..7 * 288).step_by(150) {
             for device in &mut devices {
                 let seen = observe(device, SLOT + slot);
                 let at = seen.reading.true_at;
