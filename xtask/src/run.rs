@@ -9,7 +9,7 @@ use std::net::TcpListener;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// What `run` and `dev` take.
 #[derive(clap::Args)]
@@ -36,7 +36,7 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
     println!("\n  Rantai is running: {}", running.address);
     println!("  Until signing in exists its pages are open, on this machine only.");
     if !options.no_simulator {
-        println!("  The simulator first fills in the past 24 hours, then goes on in real time.");
+        println!("  The simulator fills in the past (at most 24 hours), then goes on in real time.");
     }
     println!("  Logs and data: {}/   End with Ctrl-C.\n", workspace::shown(&running.data_dir));
     while !stop.came() {
@@ -55,6 +55,7 @@ pub struct Running {
     data_dir: PathBuf,
     server: Program,
     simulator: Option<Program>,
+    noted_at: Instant,
 }
 
 impl Running {
@@ -68,7 +69,7 @@ impl Running {
         let mut server = Program::start("server", &mut serve, &data_dir.join("server.log"))?;
         let address = server.wait_for_line("listening on ", Duration::from_mins(2), stop)?;
         let simulator = if options.no_simulator { None } else { Some(start_simulator(options, product, &address, &data_dir)?) };
-        Ok(Running { address, data_dir, server, simulator })
+        Ok(Running { address, data_dir, server, simulator, noted_at: Instant::now() })
     }
 
     /// Shows what the programs said; an error if the server ended. The simulator may end by itself (`-- --for 1h`).
@@ -87,6 +88,10 @@ impl Running {
                 self.simulator = None;
             }
         }
+        if self.simulator.is_some() && self.noted_at.elapsed() > Duration::from_secs(10) {
+            self.noted_at = Instant::now();
+            note_time(&self.data_dir)?;
+        }
         Ok(())
     }
 
@@ -103,7 +108,31 @@ fn start_simulator(options: &Options, product: &Product, address: &str, data_dir
     let key = simulator_key(product, data_dir)?;
     let mut simulate = workspace::command_of(&product.server);
     simulate.args(["simulate", "--url", address]).args(&options.simulate).env("RANTAI_KEY", key);
+    let plans_time = ["--backfill", "--rate", "--speed", "--start"];
+    if !options.simulate.iter().any(|argument| plans_time.iter().any(|option| argument.starts_with(option))) {
+        simulate.args(["--backfill", &format!("{}m", minutes_to_fill(noted_time(data_dir), SystemTime::now()))]);
+    }
     Program::start("simulator", &mut simulate, &data_dir.join("simulator.log"))
+}
+
+/// How much of the past to send: what passed since the simulator last ran on this data, at most a day. It plays that past anew
+/// each time, so sending some of it twice would contradict what the server knows. Full five minutes, as it counts itself.
+fn minutes_to_fill(ran_until: Option<SystemTime>, now: SystemTime) -> u64 {
+    const STEP: u64 = 5 * 60;
+    let steps = |time: SystemTime| time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()) / STEP;
+    let passed = ran_until.map_or(u64::MAX, |until| steps(now).saturating_sub(steps(until) + 1));
+    passed.saturating_mul(STEP / 60).min(24 * 60)
+}
+
+/// Notes that the simulator runs on this data now.
+fn note_time(data_dir: &Path) -> anyhow::Result<()> {
+    let file = data_dir.join("simulator.until");
+    std::fs::write(&file, "").with_context(|| format!("write {}", file.display()))
+}
+
+/// When it last did.
+fn noted_time(data_dir: &Path) -> Option<SystemTime> {
+    std::fs::metadata(data_dir.join("simulator.until")).and_then(|file| file.modified()).ok()
 }
 
 /// The simulator's API key: made once per data folder and kept beside the data, readable by its owner alone.
@@ -132,4 +161,22 @@ fn free_port(wanted: u16) -> anyhow::Result<u16> {
     let port = TcpListener::bind(("127.0.0.1", 0)).context("find a free port")?.local_addr()?.port();
     println!("port {wanted} is in use; taking {port}");
     Ok(port)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn past_to_fill_in() {
+        let at = |minutes: u64| UNIX_EPOCH + Duration::from_secs(minutes * 60);
+        let check = |ran_until: Option<u64>, now: u64, expected: u64| {
+            assert_eq!(minutes_to_fill(ran_until.map(at), at(now)), expected, "{ran_until:?} {now}");
+        };
+        check(None, 10_000, 24 * 60);
+        check(Some(100), 104, 0); // the same five minutes
+        check(Some(104), 107, 0); // the next ones: 100 is known, 105 is where it goes on
+        check(Some(104), 117, 10); // 105 and 110 are missing; 115 is where it goes on
+        check(Some(100), 10_000, 24 * 60);
+    }
 }

@@ -1,0 +1,30 @@
+// WCAG 2.2 AA as far as a machine can tell: axe finds nothing, on every page, in both languages, in both themes.
+import AxeBuilder from '@axe-core/playwright';
+import { expect, languages, live, pages, test, themes } from './fixtures.ts';
+
+for (const { name, path, live: isLive } of pages) {
+  for (const language of languages) {
+    for (const theme of themes) {
+      test(`axe finds nothing: ${name}, ${language}, ${theme}`, async ({ page }) => {
+        await page.emulateMedia({ colorScheme: theme, reducedMotion: 'reduce' });
+        await page.goto(`${path}${path.includes('?') ? '&' : '?'}lang=${language}`);
+        if (isLive) await live(page);
+        await nothingFound(page);
+      });
+    }
+  }
+}
+
+test('axe finds nothing: phone', async ({ page }) => {
+  await page.setViewportSize({ width: 360, height: 740 });
+  for (const { path } of pages) {
+    await page.goto(path);
+    await nothingFound(page);
+  }
+});
+
+async function nothingFound(page: import('@playwright/test').Page): Promise<void> {
+  const { violations } = await new AxeBuilder({ page }).analyze();
+  const found = violations.map(({ id, help, nodes }) => `${id}: ${help}: ${nodes.map((node) => node.html.slice(0, 160)).join(' | ')}`);
+  expect(found).toEqual([]);
+}

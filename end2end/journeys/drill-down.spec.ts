@@ -1,0 +1,43 @@
+// From the country down to one refrigerator, by links alone, and back up by the path in the bar.
+import { expect, place, test } from './fixtures.ts';
+
+test('an official follows the links from the country to a refrigerator', async ({ page }) => {
+  await page.goto('/');
+  await expect(page.getByRole('heading', { level: 1 })).toHaveCount(1);
+  const steps = [
+    `/regions/${place.province}`,
+    `/regions/${place.regency}`,
+    `/regions/${place.district}`,
+    `/facilities/${place.facility}`,
+    `/devices/${place.device}`,
+  ];
+  for (const step of steps) {
+    await page.locator(`main a[href="${step}"]`).first().click();
+    await expect(page).toHaveURL(step);
+    await expect(page.getByRole('heading', { level: 1 })).toHaveCount(1);
+    await expect(page.locator('header.bar .crumbs [aria-current="page"]')).toHaveAttribute('href', step);
+  }
+  await expect(page.getByRole('heading', { level: 1 })).toContainText('Kulkas 1');
+  await page.locator(`header.bar .crumbs a[href="/regions/${place.province}"]`).click();
+  await expect(page).toHaveURL(`/regions/${place.province}`);
+  await expect(page.getByRole('heading', { level: 1 })).toContainText('Jawa Barat');
+});
+
+test('a manager finds the own puskesmas by name', async ({ page }) => {
+  await page.goto('/');
+  const search = page.locator('header.bar').getByRole('searchbox');
+  await search.fill('Lembang');
+  await search.press('Enter');
+  await expect(page).toHaveURL(/\/search\?q=Lembang/);
+  await page.locator(`main a[href="/facilities/${place.facility}"]`).first().click();
+  await expect(page).toHaveURL(`/facilities/${place.facility}`);
+});
+
+test('an address that leads nowhere says so and offers the way on', async ({ page, complaints }) => {
+  const response = await page.goto('/regions/99');
+  expect(response?.status()).toBe(404);
+  await expect(page.getByRole('heading', { level: 1 })).toBeVisible();
+  await expect(page.locator('main a[href="/"]').first()).toBeVisible();
+  // Chromium reports a 404 as an error of its own.
+  complaints.splice(0, complaints.length, ...complaints.filter((complaint) => !complaint.includes('404')));
+});

@@ -1,0 +1,67 @@
+// What every journey has: the server's address, a page on which the browser had nothing to complain about, and the words
+// "live", "post a reading".
+import { test as base, expect, type Locator, type Page } from '@playwright/test';
+import { type Reading, place, send } from '../readings.ts';
+
+export { expect, place };
+export type { Page, Reading };
+
+/** Every kind of page. `live`: the stream changes it. */
+export const pages = [
+  { name: 'overview', path: '/', live: true },
+  { name: 'province', path: `/regions/${place.province}`, live: true },
+  { name: 'regency', path: `/regions/${place.regency}`, live: true },
+  { name: 'district', path: `/regions/${place.district}`, live: true },
+  { name: 'facility', path: `/facilities/${place.facility}`, live: true },
+  { name: 'device', path: `/devices/${place.device}`, live: true },
+  { name: 'pipeline', path: '/pipeline', live: true },
+  { name: 'search', path: '/search?q=Lembang', live: false },
+  { name: 'settings', path: '/settings', live: false },
+];
+
+export const languages = ['id', 'en'] as const;
+export const themes = ['light', 'dark'] as const;
+
+export const test = base.extend<{ complaints: string[] }>({
+  baseURL: async ({}, use) => use(process.env.RANTAI_URL),
+
+  // Whatever the browser complains about fails the journey: a refused style or script, a panic in the bundle, a missing file.
+  complaints: [
+    async ({ page }, use) => {
+      const complaints: string[] = [];
+      page.on('console', (message) => {
+        if (['error', 'warning'].includes(message.type())) complaints.push(`${message.type()}: ${message.text()} (${page.url()})`);
+      });
+      page.on('pageerror', (error) => complaints.push(`uncaught: ${error.message} (${page.url()})`));
+      await use(complaints);
+      expect(complaints, 'complaints of the browser').toEqual([]);
+    },
+    { auto: true },
+  ],
+});
+
+/** Opens a page and waits until the stream has made it live. */
+export async function openLive(page: Page, path: string): Promise<void> {
+  await page.goto(path);
+  await live(page);
+}
+
+/** Waits until the page says that it is live. */
+export async function live(page: Page): Promise<void> {
+  await expect(page.locator('.live')).toHaveAttribute('data-state', 'live');
+}
+
+/** The elements of a page that the stream changes for this topic. */
+export function onTopic(page: Page, topic: string): Locator {
+  return page.locator(`[data-live="${topic}"]`);
+}
+
+/** What those elements say, each in one line. */
+export function texts(elements: Locator): Promise<string[]> {
+  return elements.evaluateAll((all) => all.map((element) => (element.textContent ?? '').replace(/\s+/g, ' ').trim()));
+}
+
+/** Sends one reading of a device, taken just now. */
+export async function post(device_id: string, temperature: number): Promise<void> {
+  await send([{ device_id, ts: Date.now(), temperature, battery: 88, status: 'ok' }]);
+}

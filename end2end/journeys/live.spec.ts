@@ -1,0 +1,63 @@
+// A reading is posted to the public API and shows on open pages, without a reload.
+import { type Page, expect, live, onTopic, openLive, place, post, test, texts } from './fixtures.ts';
+
+/** Leaves a mark that only a reload would wipe out. */
+async function mark(page: Page): Promise<() => Promise<void>> {
+  await page.evaluate(() => document.documentElement.setAttribute('data-mark', 'same page'));
+  return () => expect(page.locator('html')).toHaveAttribute('data-mark', 'same page');
+}
+
+test('a reading shows on the page of its device', async ({ page }) => {
+  await openLive(page, `/devices/${place.device}`);
+  const samePage = await mark(page);
+  await post(place.device, 5.7);
+  await expect(page.locator('main')).toContainText('5,7');
+  await post(place.device, 3.3);
+  await expect(onTopic(page, `device:${place.device}`).filter({ hasText: '3,3' }).first()).toBeVisible();
+  await samePage();
+});
+
+test('a refrigerator that gets too warm changes its facility, its district and the country', async ({ page, context }) => {
+  const device = 'P321601-1-F1';
+  await post(device, 4.5);
+  const facility = page;
+  const district = await context.newPage();
+  const country = await context.newPage();
+  await openLive(facility, '/facilities/P321601-1');
+  await openLive(district, '/regions/32.16.01');
+  await openLive(country, '/');
+  const before = { district: await texts(onTopic(district, 'region:32.16.01')), country: await texts(onTopic(country, 'region:ID')) };
+  const samePages = await Promise.all([facility, district, country].map(mark));
+
+  await post(device, 11.2);
+  await expect(onTopic(facility, 'facility:P321601-1').filter({ hasText: '11,2' }).first()).toBeVisible();
+  await expect.poll(() => texts(onTopic(district, 'region:32.16.01'))).not.toEqual(before.district);
+  await expect.poll(() => texts(onTopic(country, 'region:ID'))).not.toEqual(before.country);
+  for (const samePage of samePages) await samePage();
+});
+
+test('a page that lost its connection says so, and catches up', async ({ page, context, complaints }) => {
+  const device = 'P321602-1-F1';
+  await post(device, 4.1);
+  await openLive(page, `/devices/${device}`);
+  const samePage = await mark(page);
+  await context.setOffline(true);
+  await expect(page.locator('.live')).not.toHaveAttribute('data-state', 'live', { timeout: 40_000 });
+  await post(device, 6.6);
+  await context.setOffline(false);
+  await live(page);
+  await expect(onTopic(page, `device:${device}`).filter({ hasText: '6,6' }).first()).toBeVisible();
+  await samePage();
+  // Being cut off is what this journey is about.
+  complaints.splice(0, complaints.length, ...complaints.filter((complaint) => !complaint.includes('ERR_INTERNET_DISCONNECTED')));
+});
+
+test('what a live page shows stands there after a reload too', async ({ page }) => {
+  const device = 'P321603-1-F1';
+  await post(device, 4.2);
+  await openLive(page, `/devices/${device}`);
+  await post(device, 7.3);
+  await expect(page.locator('main')).toContainText('7,3');
+  await page.reload();
+  await expect(page.locator('main')).toContainText('7,3');
+});

@@ -1,0 +1,33 @@
+// Every page on a phone: nothing hangs over the edge, everything can be touched.
+import { expect, pages, test } from './fixtures.ts';
+
+for (const { name, path } of pages) {
+  for (const viewport of [{ width: 360, height: 740 }, { width: 320, height: 640 }]) {
+    test(`${name} fits a screen ${viewport.width} wide`, async ({ page }) => {
+      await page.setViewportSize(viewport);
+      await page.goto(path);
+      const { needed, wide } = await page.evaluate(() => ({
+        needed: document.documentElement.scrollWidth,
+        // Which elements hang over, for the message.
+        wide: [...document.querySelectorAll('body *')]
+          .filter((element) => element.getBoundingClientRect().right > innerWidth + 0.5 && !element.closest('.scroll, .sr, svg'))
+          .map((element) => `${element.tagName.toLowerCase()}.${element.getAttribute('class')}`)
+          .slice(0, 5),
+      }));
+      expect(needed, `too wide: ${wide.join(', ')}`).toBeLessThanOrEqual(viewport.width);
+    });
+  }
+}
+
+test('the dock leads on with a thumb', async ({ page }) => {
+  await page.setViewportSize({ width: 360, height: 740 });
+  await page.goto('/');
+  const links = page.locator('nav.dock a');
+  await expect(links).toHaveCount(4);
+  for (const link of await links.all()) {
+    const box = (await link.boundingBox())!;
+    expect(Math.min(box.width, box.height)).toBeGreaterThanOrEqual(44);
+  }
+  await links.filter({ has: page.locator('xpath=self::*[@href="/pipeline"]') }).click();
+  await expect(page).toHaveURL('/pipeline');
+});

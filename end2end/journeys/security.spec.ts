@@ -1,0 +1,26 @@
+// What the browser is told to refuse. That nothing of ours is refused is checked by every journey (fixtures.ts).
+import { expect, pages, test } from './fixtures.ts';
+
+for (const { name, path } of pages) {
+  test(`${name} comes with a strict content security policy and no inline style`, async ({ request }) => {
+    const response = await request.get(path);
+    const policy = response.headers()['content-security-policy'] ?? '';
+    expect(policy).toMatch(/default-src '(none|self)'/);
+    expect(policy).toMatch(/script-src [^;]*'nonce-[^']+'/);
+    expect(policy).not.toContain('unsafe-inline');
+    expect(policy).not.toMatch(/'unsafe-eval'/);
+    expect(policy).toMatch(/frame-ancestors 'none'/);
+    expect(response.headers()['x-content-type-options']).toBe('nosniff');
+    const html = await response.text();
+    expect(html).not.toMatch(/<[^>]+ style="/);
+    expect(html).not.toMatch(/<[^>]+ on[a-z]+="/);
+    expect(html).not.toMatch(/<script(?![^>]*nonce=)/);
+    const again = await request.get(path);
+    expect(again.headers()['content-security-policy'], 'a nonce is used once').not.toBe(policy);
+  });
+}
+
+test('a machine without a key may not send', async ({ request }) => {
+  const response = await request.post('/ingest', { data: { device_id: 'P321701-1-F1', ts: Date.now(), temperature: 4 } });
+  expect(response.status()).toBe(401);
+});
