@@ -43,6 +43,7 @@ pub async fn run(args: SimulateArgs) -> anyhow::Result<()> {
         args.url
     ));
 
+    let begun = Instant::now();
     let (stop, abandon) = (CancellationToken::new(), CancellationToken::new());
     let (lanes, ends) = Lanes::new(args.connections, args.batch, progress.clone());
     let mut senders = JoinSet::new();
@@ -89,7 +90,8 @@ pub async fn run(args: SimulateArgs) -> anyhow::Result<()> {
     }
     let (made, answered) = (progress.made.load(Relaxed), progress.answered.load(Relaxed));
     let lost = if made > answered { format!(", {} without an answer", grouped(made - answered)) } else { String::new() };
-    say(&format!("sent {} records{lost}: {}", grouped(made), progress.dispositions()));
+    let seconds = begun.elapsed().as_secs_f64();
+    say(&format!("sent {} records in {seconds:.1} s{lost}: {}", grouped(made), progress.dispositions()));
     if let Some(error) = failure {
         return Err(error);
     }
