@@ -15,6 +15,7 @@ pub mod coldchain;
 pub mod engine;
 pub mod event;
 pub mod feed;
+pub mod kinetic;
 pub mod master;
 pub mod milli;
 pub mod rollup;

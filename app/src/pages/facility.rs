@@ -1,9 +1,305 @@
-//! The page of a facility.
+//! The page of a facility, phone first: the one thing to do, then every unit with one number each.
 
+use crate::api::{self, FacilityDevice, FacilityView, Point};
+use crate::chart::view::{crossed_limit, spark};
+use crate::components::frame::{Frame, Section, Step};
+use crate::components::icon::Icon;
+use crate::components::link::{self, severity};
+use crate::components::page::Answer;
+use crate::components::status::{self, Status};
+use crate::components::when::When;
+use crate::format;
+use crate::live::{use_live, use_now};
+use crate::words::use_lang;
+use domain::coldchain::Condition;
+use domain::feed::{self, DeviceNow, LiveTopic};
+use domain::time::{EventTime, MINUTE_MS, Zone};
+use leptos::either::EitherOf4;
 use leptos::prelude::*;
+use leptos_router::hooks::use_params_map;
 
 /// The page of a facility.
 #[component]
 pub fn FacilityPage() -> impl IntoView {
-    view! { <h1>"…"</h1> }
+    let params = use_params_map();
+    let code = move || params.with(|params| params.get("code").unwrap_or_default());
+    let answer = Resource::new(code, api::facility);
+    view! {
+        <Answer
+            answer
+            section=Section::Overview
+            view=move |view: FacilityView| {
+                view! { <Facility view on_reload=move || answer.refetch()/> }
+            }
+        />
+    }
+}
+
+/// A value past three of its intervals looks old (a quarter of an hour at least).
+pub(crate) fn is_stale(now: &DeviceNow, interval_ms: i64, clock_ms: i64) -> bool {
+    now.condition == Condition::NoWord
+        || now.reading.is_some_and(|reading| clock_ms - reading.at.ms() > (3 * interval_ms).max(15 * MINUTE_MS))
+}
+
+/// A unit as the page keeps it: its state changes, its place in the list does not.
+#[derive(Clone, Copy)]
+struct Unit {
+    device: StoredValue<FacilityDevice>,
+    now: RwSignal<DeviceNow>,
+}
+
+impl Unit {
+    fn name(self, words: &'static crate::words::Words) -> String {
+        self.device.with_value(|d| status::equipment(words, d.equipment.kind, d.equipment.number))
+    }
+
+    /// How urgent it is: worst first, then farthest outside.
+    fn urgency(self) -> (u8, i32) {
+        let range = self.device.with_value(|d| d.equipment.range);
+        self.now.with(|now| (severity(now.condition), -now.reading.map_or(0, |r| range.distance(r.temperature))))
+    }
+
+    fn take(self, device: DeviceNow) {
+        let before = self.now.with_untracked(|now| now.reading);
+        if device == self.now.get_untracked() {
+            return;
+        }
+        if let Some(reading) = device.reading.filter(|r| before.is_none_or(|b| b.at < r.at)) {
+            self.device.update_value(|d| d.spark.push(Point { at: reading.at, temperature: reading.temperature }));
+        }
+        self.now.set(device);
+    }
+}
+
+#[component]
+fn Facility(view: FacilityView, on_reload: impl Fn() + 'static) -> impl IntoView {
+    let lang = use_lang();
+    let words = lang.words();
+    let FacilityView { taken_at, code, name, path, zone, devices, .. } = view;
+    let topic = LiveTopic::Facility(code.clone());
+    let now = use_now(taken_at);
+    let interval_ms = devices.iter().map(|d| d.equipment.interval_ms).min();
+    let units: Vec<Unit> = devices
+        .into_iter()
+        .map(|device| Unit { now: RwSignal::new(device.now.clone()), device: StoredValue::new(device) })
+        .collect();
+
+    let live = units.clone();
+    use_live(
+        vec![topic.clone()],
+        taken_at,
+        move |update| {
+            if let feed::Update::Facility { devices, .. } = update {
+                for device in devices {
+                    if let Some(unit) = live.iter().find(|unit| unit.device.with_value(|d| d.now.id == device.id)) {
+                        unit.take(device);
+                    }
+                }
+            }
+        },
+        on_reload,
+    );
+
+    let place = path.iter().skip(1).rev().map(|step| step.name.as_str()).collect::<Vec<_>>().join(", ");
+    let steps = {
+        let mut steps = Step::regions(&path);
+        steps.push(Step { href: link::facility(&code), name: name.clone() });
+        steps
+    };
+    let foot = interval_ms.map(|ms| (words.facility.foot)(&format::length(lang, ms), &code, zone.name()));
+    let topic = topic.to_string();
+    let rows = units.iter().map(|&unit| view! { <li><UnitRow unit now zone topic=topic.clone()/></li> }).collect_view();
+    let empty = units.is_empty().then(|| {
+        view! {
+            <div class="empty">
+                <Icon name="unknown"/>
+                <h3>{words.facility.empty}</h3>
+                <p>{words.facility.empty_note}</p>
+            </div>
+        }
+    });
+    view! {
+        <Frame title=name.clone() section=Section::Overview steps taken_at=Some(taken_at) zone class="page--narrow page--field">
+            <div class="page-head">
+                <h1>{name}</h1>
+                <p>{place}</p>
+            </div>
+            <div class="stack"><NowBlock units=units.clone() now zone topic=topic.clone()/></div>
+            <div class="stack">
+                <section class="panel" aria-labelledby="units">
+                    <div class="panel__head">
+                        <h2 id="units">{words.facility.units}</h2>
+                        <span class="muted">{words.facility.last_day}</span>
+                    </div>
+                    {empty}
+                    <ul class="units">{rows}</ul>
+                </section>
+                {foot.map(|foot| view! { <p class="age">{foot}</p> })}
+            </div>
+        </Frame>
+    }
+}
+
+/// The one thing to do, or that there is none.
+#[component]
+fn NowBlock(units: Vec<Unit>, now: Signal<i64>, zone: Zone, topic: String) -> impl IntoView {
+    let lang = use_lang();
+    let words = lang.words();
+    let all = units.clone();
+    // Only a change of place or of kind draws the block anew; values in it change by themselves.
+    let worst = Memo::new(move |_| {
+        let (at, unit) = all.iter().enumerate().min_by_key(|(_, unit)| unit.urgency())?;
+        Some((at, unit.now.with(|now| now.condition)))
+    });
+    move || {
+        let topic = topic.clone();
+        match worst.get() {
+            None => EitherOf4::A(()),
+            Some((at, condition)) if condition.is_excursion() => {
+                let others: Vec<Unit> = units.iter().enumerate().filter(|(i, _)| *i != at).map(|(_, unit)| *unit).collect();
+                EitherOf4::B(view! { <Todo unit=units[at] condition others now zone topic/> })
+            }
+            Some((_, Condition::NoWord)) => {
+                let units = units.clone();
+                let what = move || {
+                    let silent: Vec<String> = units
+                        .iter()
+                        .filter(|u| u.now.with(|n| n.condition == Condition::NoWord))
+                        .map(|u| u.name(words))
+                        .collect();
+                    if silent.len() == units.len() {
+                        words.facility.silent_all.to_owned()
+                    } else {
+                        (words.facility.silent)(&silent.join(", "))
+                    }
+                };
+                EitherOf4::C(view! {
+                    <div class="notice" data-tone="unknown" data-live=topic>
+                        <Icon name="unknown"/>
+                        <h2>{what}</h2>
+                        <p>{words.facility.silent_note}</p>
+                    </div>
+                })
+            }
+            Some(_) => {
+                let count = format::int(lang, units.len() as u64);
+                EitherOf4::D(view! {
+                    <div class="notice" data-tone="ok" data-live=topic>
+                        <Icon name="ok"/>
+                        <h2>{words.facility.calm}</h2>
+                        <p>{(words.facility.calm_note)(&count, &count)}</p>
+                    </div>
+                })
+            }
+        }
+    }
+}
+
+#[component]
+fn Todo(unit: Unit, condition: Condition, others: Vec<Unit>, now: Signal<i64>, zone: Zone, topic: String) -> impl IntoView {
+    let lang = use_lang();
+    let words = lang.words();
+    let (href, range) = unit.device.with_value(|d| (link::device(&d.now.id), d.equipment.range));
+    let name = unit.name(words);
+    let steps = match condition {
+        Condition::Freezing => words.facility.steps_freezing,
+        Condition::TooCold => words.facility.steps_cold,
+        _ => words.facility.steps_warm,
+    };
+    let value = move || {
+        unit.now.with(|n| n.reading.map_or_else(|| words.general.none.to_owned(), |r| format::degrees(lang, r.temperature)))
+    };
+    let since = move || unit.now.with(|n| n.excursion.map(|e| e.since.ms()));
+    let length = move || match since().map(|since| now.get() - since) {
+        Some(ms) if ms >= MINUTE_MS => format::length(lang, ms),
+        _ => words.facility.just_now.to_owned(),
+    };
+    let beyond = move || {
+        unit.now.with(|n| {
+            n.reading.map(|r| {
+                let limit = crossed_limit(range, r.temperature, lang);
+                if r.temperature > range.max { (words.facility.above)(&limit) } else { (words.facility.below)(&limit) }
+            })
+        })
+    };
+    let detail = move || {
+        unit.now.with(|n| {
+            n.excursion.map(|e| {
+                (words.facility.since_peak)(&format::moment(lang, e.since.ms(), zone, now.get()), &format::celsius(lang, e.peak))
+            })
+        })
+    };
+    let also = move || {
+        let names: Vec<String> =
+            others.iter().filter(|u| u.now.with(|n| n.condition.is_excursion())).map(|u| u.name(words)).collect();
+        (!names.is_empty()).then(|| view! { <p><b>{(words.facility.also)(&names.join(", "))}</b></p> })
+    };
+    view! {
+        <section class="todo" data-tone=status::tone(condition) aria-labelledby="todo" data-live=topic>
+            <h2 class="todo__what" id="todo">
+                <Icon name=status::icon(condition)/>
+                {(words.facility.what)(&name, status::word(words, condition))}
+            </h2>
+            <div class="todo__row">
+                <p class="todo__value"><span class="num">{value}</span><small>"\u{a0}°C"</small></p>
+                <p><b>{length}</b>" "{beyond}<br/><span class="muted">{detail}</span></p>
+            </div>
+            <ol class="steps">{steps.map(|step| view! { <li>{step}</li> }).collect_view()}</ol>
+            {also}
+            <a href=href>{words.facility.to_device}</a>
+        </section>
+    }
+}
+
+#[component]
+fn UnitRow(unit: Unit, now: Signal<i64>, zone: Zone, topic: String) -> impl IntoView {
+    let lang = use_lang();
+    let words = lang.words();
+    let (id, interval_ms) = unit.device.with_value(|d| (d.now.id.clone(), d.equipment.interval_ms));
+    let condition = Signal::derive(move || unit.now.with(|n| n.condition));
+    // A memo: it changes once, not with every tick of the clock.
+    let stale = Memo::new(move |_| unit.now.with(|n| is_stale(n, interval_ms, now.get())));
+    let start = now.get_untracked();
+    let curve = move || {
+        let last = unit.now.with(|n| n.reading.map_or(start, |r| r.at.ms()));
+        let end = EventTime::from_ms(start.max(last));
+        unit.device.with_value(|d| spark(&d.spark, d.equipment.range, d.equipment.interval_ms, end, zone))
+    };
+    let value = move || match unit.now.with(|n| n.reading) {
+        Some(reading) => format::degrees(lang, reading.temperature),
+        None => words.general.none.to_owned(),
+    };
+    let age = move || {
+        let at = unit.now.with(|n| n.reading.map(|r| r.at.ms()));
+        match at {
+            None => Some(view! { <span class="age">{words.facility.never}</span> }.into_any()),
+            Some(at) if stale.get() => Some(view! { <span class="age"><When at zone now/></span> }.into_any()),
+            Some(_) => None,
+        }
+    };
+    let fault = move || {
+        unit.now.with(|n| n.fault.is_some()).then(|| {
+            view! { <span class="status" data-tone="warn"><Icon name="warn"/>{words.facility.fault}</span> }
+        })
+    };
+    view! {
+        <a
+            class="unit"
+            class:stale=stale
+            data-tone=move || status::tone(condition.get())
+            href=link::device(&id)
+            data-live=topic
+        >
+            <span>
+                <b class="unit__name">{unit.name(words)}</b>
+                <Status condition/>
+                {fault}
+            </span>
+            <svg class="spark plot" viewBox="0 0 96 28" preserveAspectRatio="none" aria-hidden="true" inner_html=curve></svg>
+            <span class="unit__temp">
+                <span class="num">{value}<small>"\u{a0}°C"</small></span>
+                {age}
+            </span>
+        </a>
+    }
 }

@@ -1,0 +1,414 @@
+//! The chart in the browser: plotters draws on a canvas under the labels, with the colours of the theme; the cursor follows
+//! pointer and arrow keys; the picture can be saved. Its twin where there is no browser is `still`.
+
+use super::labels::{self, Anchor, Mark};
+use super::picture::Picture;
+use super::standalone::{self, hex};
+use super::view::Series;
+use super::{CLASSES, Ink, Inks, Palette, draw};
+use crate::format;
+use crate::words::Lang;
+use leptos::ev::{KeyboardEvent, PointerEvent};
+use leptos::html::{Canvas, Div};
+use leptos::prelude::*;
+use leptos::svg::Svg;
+use plotters::prelude::IntoDrawingArea;
+use plotters_canvas::CanvasBackend;
+use std::time::Duration;
+use wasm_bindgen::closure::Closure;
+use wasm_bindgen::{JsCast, JsValue};
+use web_sys::{CanvasRenderingContext2d, Element, HtmlCanvasElement};
+
+/// At most ten drawings a second.
+const PACE: Duration = Duration::from_millis(100);
+
+/// What the browser knows of a chart beyond its readings.
+#[derive(Default)]
+struct State {
+    /// What is drawn now.
+    picture: Option<Picture>,
+    /// Colours of the theme, until it changes.
+    inks: Option<Inks>,
+    /// The reading under the cursor.
+    at: Option<usize>,
+    /// Whether a drawing is due already.
+    due: bool,
+}
+
+/// The parts of a chart that the browser takes over.
+#[derive(Clone, Copy)]
+pub struct Stage {
+    /// Draws the plot.
+    pub canvas: NodeRef<Canvas>,
+    /// Labels and cursor.
+    pub chart: NodeRef<Svg>,
+    /// The temperature axis.
+    pub axis: NodeRef<Svg>,
+    /// Takes pointer and keys.
+    pub cursor: NodeRef<Div>,
+    series: StoredValue<Series>,
+    lang: Lang,
+    state: StoredValue<State, LocalStorage>,
+}
+
+impl Stage {
+    /// The stage of `series`.
+    pub fn new(series: StoredValue<Series>, lang: Lang) -> Self {
+        Self {
+            canvas: NodeRef::new(),
+            chart: NodeRef::new(),
+            axis: NodeRef::new(),
+            cursor: NodeRef::new(),
+            series,
+            lang,
+            state: StoredValue::new_local(State::default()),
+        }
+    }
+
+    /// Takes over after mount: draws now, after every change, at a new width, in a new theme.
+    pub fn start(self, changed: RwSignal<u32>) {
+        Effect::new(move |_| {
+            changed.track();
+            if self.canvas.get().is_some() {
+                self.schedule();
+            }
+        });
+        Effect::new(move |watching: Option<bool>| {
+            let (Some(canvas), Some(cursor)) = (self.canvas.get(), self.cursor.get()) else { return false };
+            if watching != Some(true) {
+                self.watch(&canvas);
+                let _ = cursor.remove_attribute("hidden");
+            }
+            true
+        });
+    }
+
+    /// The listeners live as long as the page: links are followed by the browser, so it ends with a load.
+    fn watch(self, canvas: &HtmlCanvasElement) {
+        let resized = Closure::<dyn FnMut()>::new(move || self.schedule());
+        if let (Ok(observer), Some(stage)) =
+            (web_sys::ResizeObserver::new(resized.as_ref().unchecked_ref()), canvas.parent_element())
+        {
+            observer.observe(&stage);
+        }
+        resized.forget();
+        let theme = Closure::<dyn FnMut()>::new(move || {
+            let _ = self.state.try_update_value(|state| state.inks = None);
+            self.schedule();
+        });
+        if let (Ok(observer), Some(html)) =
+            (web_sys::MutationObserver::new(theme.as_ref().unchecked_ref()), document().document_element())
+        {
+            let options = web_sys::MutationObserverInit::new();
+            options.set_attributes(true);
+            let _ = observer.observe_with_options(&html, &options);
+        }
+        if let Ok(Some(dark)) = window().match_media("(prefers-color-scheme: dark)") {
+            let _ = dark.add_event_listener_with_callback("change", theme.as_ref().unchecked_ref());
+        }
+        theme.forget();
+    }
+
+    fn schedule(self) {
+        let due = self.state.try_update_value(|state| std::mem::replace(&mut state.due, true));
+        if due == Some(false) {
+            request_animation_frame(move || {
+                self.draw();
+                set_timeout(
+                    move || {
+                        let _ = self.state.try_update_value(|state| state.due = false);
+                        // What changed meanwhile is drawn now; an unchanged picture costs a comparison.
+                        let stale = self.series.try_with_value(Series::picture);
+                        let current = self.state.try_with_value(|state| state.picture == stale && state.inks.is_some());
+                        if current == Some(false) {
+                            self.schedule();
+                        }
+                    },
+                    PACE,
+                );
+            });
+        }
+    }
+
+    fn draw(self) {
+        let (Some(canvas), Some(chart), Some(axis)) =
+            (self.canvas.get_untracked(), self.chart.get_untracked(), self.axis.get_untracked())
+        else {
+            return;
+        };
+        let chart: &Element = &chart;
+        let Some(series) = self.series.try_get_value() else { return };
+        let picture = series.picture();
+        let Some(inks) =
+            self.state.try_update_value(|state| *state.inks.get_or_insert_with(|| read_inks(chart).unwrap_or(Inks::LIGHT)))
+        else {
+            return;
+        };
+        // Twice the pixels at least: plotters knows whole ones only.
+        let scale = window().device_pixel_ratio().max(2.0);
+        let width = chart.client_width().max(canvas.parent_element().map_or(0, |stage| stage.client_width()));
+        if width <= 0 {
+            return;
+        }
+        canvas.set_width((f64::from(width) * scale) as u32);
+        canvas.set_height((f64::from(labels::PLOT) * scale) as u32);
+        let Some(backend) = CanvasBackend::with_canvas_object(canvas.clone()) else { return };
+        if let Ok(context) = context(&canvas) {
+            context.set_line_join("round");
+            context.set_line_cap("round");
+        }
+        if draw(&backend.into_drawing_area(), &picture, &Palette::colours(&inks, scale)).is_err() {
+            return; // the SVG of the server stays
+        }
+        let _ = canvas.remove_attribute("hidden");
+        if let Ok(Some(plot)) = chart.query_selector("[data-part=plot]") {
+            plot.remove();
+        }
+        if let Ok(Some(group)) = chart.query_selector("[data-part=labels]") {
+            group.set_inner_html(&labels::markup(&labels::marks(&picture, series.span, series.zone, self.lang)));
+        }
+        let axis: &Element = &axis;
+        axis.set_inner_html(&labels::degrees_markup(&picture, self.lang));
+        let _ = self.state.try_update_value(|state| state.picture = Some(picture));
+        self.show_cursor();
+    }
+
+    /// The cursor follows a pointer.
+    pub fn point(self, event: &PointerEvent) {
+        let Some(cursor) = self.cursor.get_untracked() else { return };
+        let rect = cursor.get_bounding_client_rect();
+        if rect.width() <= 0.0 {
+            return;
+        }
+        let part = (f64::from(event.client_x()) - rect.left()) / rect.width();
+        let nearest = self.state.try_with_value(|state| {
+            let picture = state.picture.as_ref()?;
+            let ms = picture.start.ms() + (part * (picture.end.ms() - picture.start.ms()) as f64) as i64;
+            self.series.try_with_value(|series| {
+                let after = series.points.partition_point(|p| p.at.ms() < ms);
+                let candidates = [after.checked_sub(1), (after < series.points.len()).then_some(after)];
+                candidates.into_iter().flatten().min_by_key(|&index| (series.points[index].at.ms() - ms).abs())
+            })?
+        });
+        self.set_cursor(nearest.flatten());
+    }
+
+    /// The cursor follows the arrow keys, one reading at a time; Page moves it by twelve.
+    pub fn key(self, event: &KeyboardEvent) {
+        let count = self.series.try_with_value(|series| series.points.len()).unwrap_or(0);
+        if count == 0 {
+            return;
+        }
+        let at = self.state.try_with_value(|state| state.at).flatten().unwrap_or(count - 1);
+        let to = match event.key().as_str() {
+            "ArrowLeft" | "ArrowDown" => at.saturating_sub(1),
+            "ArrowRight" | "ArrowUp" => at + 1,
+            "PageDown" => at.saturating_sub(12),
+            "PageUp" => at + 12,
+            "Home" => 0,
+            "End" => count - 1,
+            "Escape" => return self.set_cursor(None),
+            _ => return,
+        };
+        event.prevent_default();
+        self.set_cursor(Some(to.min(count - 1)));
+    }
+
+    /// The cursor appears at the newest reading.
+    pub fn enter(self) {
+        if self.state.try_with_value(|state| state.at.is_none()) == Some(true) {
+            let newest = self.series.try_with_value(|series| series.points.len().checked_sub(1)).flatten();
+            self.set_cursor(newest);
+        }
+    }
+
+    /// The cursor goes.
+    pub fn leave(self) {
+        self.set_cursor(None);
+    }
+
+    fn set_cursor(self, at: Option<usize>) {
+        if self.state.try_update_value(|state| state.at = at).is_some() {
+            self.show_cursor();
+        }
+    }
+
+    fn show_cursor(self) {
+        let (Some(chart), Some(cursor)) = (self.chart.get_untracked(), self.cursor.get_untracked()) else { return };
+        let chart: &Element = &chart;
+        let Ok(Some(group)) = chart.query_selector("[data-part=cursor]") else { return };
+        let shown = self.state.try_with_value(|state| {
+            let (picture, at) = (state.picture.as_ref()?, state.at?);
+            self.series.try_with_value(|series| {
+                let point = *series.points.get(at)?;
+                let (lang, zone) = (self.lang, series.zone);
+                let value = format::celsius(lang, point.temperature);
+                let local = format!("{}, {}", format::day(lang, point.at.ms(), zone), format::clock(lang, point.at.ms(), zone));
+                let utc = format::utc(point.at.ms());
+                let (x, y) = (picture.x(point.at), labels::TOP + picture.y(point.temperature.0) * f64::from(labels::PLOT));
+                let width = f64::from(cursor.client_width());
+                // To the right of the line; to its left where that would not fit.
+                let px = x * width;
+                let left = if px + 184.0 <= width { 12.0 } else { (px - 184.0).max(0.0) - px };
+                let (percent, bottom) = (x * 100.0, labels::TOP + f64::from(labels::PLOT));
+                let box_y = if y > labels::TOP + 120.0 { labels::TOP + 24.0 } else { bottom - 96.0 };
+                let markup = format!(
+                    r#"<line class="cursor" x1="{percent:.2}%" x2="{percent:.2}%" y1="{}" y2="{bottom}"/><circle class="cursor-dot" cx="{percent:.2}%" cy="{y:.1}" r="4.5"/><svg x="{percent:.2}%" y="{box_y}" overflow="visible"><g transform="translate({left:.0} 0)"><rect class="tip-box" width="172" height="64" rx="6"/><text x="12" y="18">{local}</text><text class="tip-value" x="12" y="38">{value}</text><text x="12" y="55">{utc}</text></g></svg>"#,
+                    labels::TOP,
+                );
+                Some((markup, format!("{value}, {local}, {utc}"), at, series.points.len()))
+            })?
+        });
+        let Some((markup, text, at, count)) = shown.flatten() else { return group.set_inner_html("") };
+        group.set_inner_html(&markup);
+        for (name, value) in
+            [("aria-valuetext", text), ("aria-valuenow", at.to_string()), ("aria-valuemax", (count - 1).to_string())]
+        {
+            let _ = cursor.set_attribute(name, &value);
+        }
+    }
+
+    /// Saves the chart as a PNG, twice its size, in the light theme, under `titles`.
+    pub fn png(self, titles: [String; 2]) {
+        let Some(series) = self.series.try_get_value() else { return };
+        if let Ok(canvas) = self.paint_file(&series, &titles) {
+            let name = format!("{}.png", standalone::file_name(&series.id, series.span, series.end, series.zone));
+            let save = Closure::once_into_js(move |blob: Option<web_sys::Blob>| {
+                if let Some(blob) = blob {
+                    let _ = save_as(&blob, &name);
+                }
+            });
+            let _ = canvas.to_blob(save.unchecked_ref());
+        }
+    }
+
+    fn paint_file(self, series: &Series, titles: &[String; 2]) -> Result<HtmlCanvasElement, JsValue> {
+        const SCALE: f64 = 2.0;
+        let inks = Inks::LIGHT;
+        let canvas: HtmlCanvasElement = document().create_element("canvas")?.unchecked_into();
+        let (width, height) = (f64::from(standalone::WIDTH) * SCALE, f64::from(standalone::HEIGHT) * SCALE);
+        canvas.set_width(width as u32);
+        canvas.set_height(height as u32);
+        let context = context(&canvas)?;
+        context.set_fill_style_str(&hex(inks.surface));
+        context.fill_rect(0.0, 0.0, width, height);
+        context.set_line_join("round");
+        let picture = series.picture();
+        let (left, top) = standalone::ORIGIN;
+        let backend = CanvasBackend::with_canvas_object(canvas.clone()).ok_or(JsValue::NULL)?;
+        let corner = ((left * SCALE) as i32, ((top + labels::TOP) * SCALE) as i32);
+        let size = ((standalone::CHART_WIDTH * SCALE) as u32, (f64::from(labels::PLOT) * SCALE) as u32);
+        let area = backend.into_drawing_area().shrink(corner, size);
+        draw(&area, &picture, &Palette::colours(&inks, SCALE)).map_err(|_| JsValue::NULL)?;
+
+        context.scale(SCALE, SCALE)?;
+        let write = |text: &str, x: f64, y: f64, align: &str, font: &str, ink: Ink| {
+            context.set_font(font);
+            context.set_text_align(align);
+            context.set_stroke_style_str(&hex(inks.surface));
+            context.set_line_width(3.0);
+            let _ = context.stroke_text(text, x, y);
+            context.set_fill_style_str(&hex(ink));
+            let _ = context.fill_text(text, x, y);
+        };
+        const PLAIN: &str = "12px system-ui, sans-serif";
+        const BOLD: &str = "600 12px system-ui, sans-serif";
+        write(&titles[0], 16.0, 26.0, "start", "600 16px system-ui, sans-serif", inks.text);
+        write(&titles[1], 16.0, 46.0, "start", PLAIN, inks.muted);
+        for (y, text) in labels::degrees(&picture, self.lang) {
+            write(&text, left - 8.0, top + y, "end", PLAIN, inks.muted);
+        }
+        let place = |percent: f64| left + standalone::CHART_WIDTH * percent / 100.0;
+        for mark in labels::marks(&picture, series.span, series.zone, self.lang) {
+            match mark {
+                Mark::Text { x, dx, y, anchor, kind, text, more, .. } => {
+                    let align = match anchor {
+                        Anchor::Start => "start",
+                        Anchor::Middle => "center",
+                        Anchor::End => "end",
+                    };
+                    let font = if labels::bold(kind) { BOLD } else { PLAIN };
+                    write(&format!("{text}{more}"), place(x) + dx, top + y, align, font, labels::ink(&inks, kind));
+                }
+                Mark::Bar { from, to, y, kind } => {
+                    context.begin_path();
+                    context.move_to(place(from), top + y);
+                    context.line_to(place(to), top + y);
+                    context.set_line_width(2.0);
+                    context.set_stroke_style_str(&hex(labels::ink(&inks, kind)));
+                    context.stroke();
+                }
+                Mark::Dot { x, y, level } => {
+                    context.begin_path();
+                    context.arc(place(x), top + y, 4.0, 0.0, std::f64::consts::TAU)?;
+                    context.set_fill_style_str(&hex(labels::level_ink(&inks, level)));
+                    context.fill();
+                }
+            }
+        }
+        Ok(canvas)
+    }
+}
+
+fn context(canvas: &HtmlCanvasElement) -> Result<CanvasRenderingContext2d, JsValue> {
+    Ok(canvas.get_context("2d")?.ok_or(JsValue::NULL)?.unchecked_into())
+}
+
+fn save_as(blob: &web_sys::Blob, name: &str) -> Result<(), JsValue> {
+    let url = web_sys::Url::create_object_url_with_blob(blob)?;
+    let link: web_sys::HtmlAnchorElement = document().create_element("a")?.unchecked_into();
+    link.set_href(&url);
+    link.set_download(name);
+    link.click();
+    web_sys::Url::revoke_object_url(&url)
+}
+
+/// The colours of the theme: what the style sheet makes of one element of each class. A custom property itself would still be
+/// `light-dark(…)`.
+fn read_inks(chart: &Element) -> Option<Inks> {
+    let probe = document().create_element_ns(Some("http://www.w3.org/2000/svg"), "g").ok()?;
+    let mut markup = String::new();
+    for class in CLASSES {
+        markup += &format!(r#"<path class="{class}"/>"#);
+    }
+    markup += r#"<text class="val"/><text/><text class="over-label"/><text class="over-label over-label--calm"/><text class="under-label"/><rect class="tip-box"/>"#;
+    probe.set_inner_html(&markup);
+    chart.append_child(&probe).ok()?;
+    let children = probe.children();
+    let read = |index: usize, property: &str| -> Option<Ink> {
+        let element = children.item(index as u32)?;
+        let text = window().get_computed_style(&element).ok()??.get_property_value(property).ok()?;
+        parse_rgb(&text)
+    };
+    let text = CLASSES.len();
+    let inks = || {
+        Some(Inks {
+            band: read(0, "fill")?,
+            grid: read(1, "stroke")?,
+            threshold: read(2, "stroke")?,
+            axis: read(5, "stroke")?,
+            fine: read(6, "stroke")?,
+            warm: read(7, "stroke")?,
+            hot: read(8, "stroke")?,
+            cold: read(9, "stroke")?,
+            plain: read(13, "stroke")?,
+            text: read(text, "fill")?,
+            muted: read(text + 1, "fill")?,
+            act: read(text + 2, "fill")?,
+            warn: read(text + 3, "fill")?,
+            freeze: read(text + 4, "fill")?,
+            surface: read(text + 5, "fill")?,
+        })
+    };
+    let found = inks();
+    probe.remove();
+    found
+}
+
+/// `rgb(14, 138, 124)` or with an opacity.
+fn parse_rgb(text: &str) -> Option<Ink> {
+    let inside = text.split_once('(')?.1.trim_end_matches(')');
+    let mut numbers = inside.split([',', ' ', '/']).filter(|part| !part.is_empty()).map(|part| part.parse::<f64>());
+    let mut next = || numbers.next()?.ok().map(|n| n as u8);
+    Some((next()?, next()?, next()?))
+}

@@ -1,0 +1,40 @@
+//! The third layer of a chart where there is no browser: nothing moves. Its twin is `canvas`.
+
+use super::view::Series;
+use crate::words::Lang;
+use leptos::ev::{KeyboardEvent, PointerEvent};
+use leptos::html::{Canvas, Div};
+use leptos::prelude::*;
+use leptos::svg::Svg;
+
+/// The parts of a chart that the browser takes over.
+#[derive(Clone, Copy)]
+pub struct Stage {
+    /// Draws the plot.
+    pub canvas: NodeRef<Canvas>,
+    /// Labels and cursor.
+    pub chart: NodeRef<Svg>,
+    /// The temperature axis.
+    pub axis: NodeRef<Svg>,
+    /// Takes pointer and keys.
+    pub cursor: NodeRef<Div>,
+}
+
+impl Stage {
+    /// The stage of `series`.
+    pub fn new(_: StoredValue<Series>, _: Lang) -> Self {
+        Self { canvas: NodeRef::new(), chart: NodeRef::new(), axis: NodeRef::new(), cursor: NodeRef::new() }
+    }
+    /// Takes over after mount.
+    pub fn start(self, _: RwSignal<u32>) {}
+    /// The cursor follows a pointer.
+    pub fn point(self, _: &PointerEvent) {}
+    /// The cursor follows the arrow keys.
+    pub fn key(self, _: &KeyboardEvent) {}
+    /// The cursor appears at the newest reading.
+    pub fn enter(self) {}
+    /// The cursor goes.
+    pub fn leave(self) {}
+    /// Saves the chart as a picture.
+    pub fn png(self, _: [String; 2]) {}
+}

@@ -1,0 +1,262 @@
+//! A plotters backend that writes SVG for pages: straight lines and rectangles at percentages of the width, curves in an inner
+//! `plot` that is stretched to it without its strokes. Colours are CSS classes or real, see [`Paint`].
+
+use super::{CLASSES, Palette, draw, draw_values};
+use crate::chart::picture::Picture;
+use plotters::coord::Shift;
+use plotters::prelude::{DrawingArea, DrawingBackend, IntoDrawingArea};
+use plotters_backend::{BackendColor, BackendCoord, BackendStyle, DrawingErrorKind};
+use std::convert::Infallible;
+use std::fmt::Write as _;
+
+/// Units of the plot across its width: half a minute of a day.
+pub const WIDTH: u32 = 2_880;
+/// Units of the plot in a pixel of its height.
+pub const UNITS: u32 = 10;
+
+/// What the colours of a palette become.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Paint {
+    /// Names of CSS classes: the palette is [`Palette::classes`].
+    Classes,
+    /// `fill` and `stroke`.
+    Colours,
+}
+
+/// Writes SVG into a text. Closed by `present`.
+pub struct SvgText<'a> {
+    out: &'a mut String,
+    height_px: u32,
+    paint: Paint,
+    inside_plot: bool,
+}
+
+impl<'a> SvgText<'a> {
+    /// A drawing area of [`WIDTH`] units and `height_px` pixels that writes to the end of `out`.
+    pub fn area(out: &'a mut String, height_px: u32, paint: Paint) -> DrawingArea<Self, Shift> {
+        Self { out, height_px, paint, inside_plot: false }.into_drawing_area()
+    }
+
+    fn open(&mut self) {
+        if !self.inside_plot {
+            self.inside_plot = true;
+            let (px, units) = (self.height_px, self.height_px * UNITS);
+            let _ = write!(
+                self.out,
+                r#"<svg class="plot" width="100%" height="{px}" viewBox="0 0 {WIDTH} {units}" preserveAspectRatio="none">"#
+            );
+        }
+    }
+
+    fn close(&mut self) {
+        if std::mem::take(&mut self.inside_plot) {
+            self.out.push_str("</svg>");
+        }
+    }
+
+    fn style(&mut self, style: &impl BackendStyle, fill: bool) {
+        let BackendColor { alpha, rgb: (r, g, b) } = style.color();
+        let _ = match self.paint {
+            Paint::Classes => write!(self.out, r#" class="{}""#, CLASSES[usize::from(b) % CLASSES.len()]),
+            Paint::Colours if fill && alpha < 1.0 => {
+                write!(self.out, r##" fill="#{r:02x}{g:02x}{b:02x}" fill-opacity="{alpha}""##)
+            }
+            Paint::Colours if fill => write!(self.out, r##" fill="#{r:02x}{g:02x}{b:02x}""##),
+            Paint::Colours => write!(
+                self.out,
+                r##" fill="none" stroke="#{r:02x}{g:02x}{b:02x}" stroke-width="{}" stroke-linejoin="round" vector-effect="non-scaling-stroke""##,
+                style.stroke_width()
+            ),
+        };
+    }
+
+    /// `d` of a path through `points`: relative steps, which are short and compress well.
+    fn path(&mut self, points: impl IntoIterator<Item = BackendCoord>, closed: bool) {
+        self.out.push_str(r#" d=""#);
+        let mut before = None;
+        for (x, y) in points {
+            match before.replace((x, y)) {
+                None => {
+                    let _ = write!(self.out, "M{x} {y}l");
+                }
+                Some((bx, by)) => {
+                    // A minus parts two numbers by itself.
+                    let (dx, dy) = (x - bx, y - by);
+                    let first = if self.out.ends_with('l') || dx < 0 { "" } else { " " };
+                    let second = if dy < 0 { "" } else { " " };
+                    let _ = write!(self.out, "{first}{dx}{second}{dy}");
+                }
+            }
+        }
+        self.out.push_str(if closed { r#"z"/>"# } else { r#""/>"# });
+    }
+
+    fn px(&mut self, name: &str, units: i32) {
+        let _ = write!(self.out, r#" {name}="{}""#, trimmed(f64::from(units) / f64::from(UNITS), 1));
+    }
+
+    fn percent(&mut self, name: &str, units: i32) {
+        let _ = write!(self.out, r#" {name}="{}%""#, trimmed(f64::from(units) * 100.0 / f64::from(WIDTH), 2));
+    }
+}
+
+/// A decimal without zeros at its end.
+pub fn trimmed(value: f64, decimals: usize) -> String {
+    let text = format!("{value:.decimals$}");
+    let text = if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.') } else { &text };
+    if text == "-0" { "0".to_owned() } else { text.to_owned() }
+}
+
+impl DrawingBackend for SvgText<'_> {
+    type ErrorType = Infallible;
+
+    fn get_size(&self) -> (u32, u32) {
+        (WIDTH, self.height_px * UNITS)
+    }
+
+    fn ensure_prepared(&mut self) -> Result<(), DrawingErrorKind<Infallible>> {
+        Ok(())
+    }
+
+    fn present(&mut self) -> Result<(), DrawingErrorKind<Infallible>> {
+        self.close();
+        Ok(())
+    }
+
+    fn draw_pixel(&mut self, _: BackendCoord, _: BackendColor) -> Result<(), DrawingErrorKind<Infallible>> {
+        Ok(()) // nothing that is drawn here has one
+    }
+
+    fn draw_line<S: BackendStyle>(
+        &mut self,
+        from: BackendCoord,
+        to: BackendCoord,
+        style: &S,
+    ) -> Result<(), DrawingErrorKind<Infallible>> {
+        self.draw_path([from, to], style)
+    }
+
+    fn draw_rect<S: BackendStyle>(
+        &mut self,
+        (left, top): BackendCoord,
+        (right, bottom): BackendCoord,
+        style: &S,
+        fill: bool,
+    ) -> Result<(), DrawingErrorKind<Infallible>> {
+        self.close();
+        self.out.push_str("<rect");
+        self.style(style, fill);
+        if left > 0 {
+            self.percent("x", left);
+        }
+        self.percent("width", right - left);
+        if top > 0 {
+            self.px("y", top);
+        }
+        self.px("height", bottom - top);
+        self.out.push_str("/>");
+        Ok(())
+    }
+
+    fn draw_path<S: BackendStyle, I: IntoIterator<Item = BackendCoord>>(
+        &mut self,
+        path: I,
+        style: &S,
+    ) -> Result<(), DrawingErrorKind<Infallible>> {
+        let path: Vec<_> = path.into_iter().collect();
+        match path[..] {
+            // Straight across, outside of the curves: stays sharp at any width.
+            [(left, y), (right, end)] if y == end && !self.inside_plot => {
+                self.out.push_str("<line");
+                self.style(style, false);
+                if left > 0 {
+                    self.percent("x1", left);
+                }
+                self.percent("x2", right);
+                self.px("y1", y);
+                self.px("y2", y);
+                self.out.push_str("/>");
+            }
+            _ => {
+                self.open();
+                self.out.push_str("<path");
+                self.style(style, false);
+                self.path(path, false);
+            }
+        }
+        Ok(())
+    }
+
+    fn fill_polygon<S: BackendStyle, I: IntoIterator<Item = BackendCoord>>(
+        &mut self,
+        path: I,
+        style: &S,
+    ) -> Result<(), DrawingErrorKind<Infallible>> {
+        self.open();
+        self.out.push_str("<path");
+        self.style(style, true);
+        self.path(path, true);
+        Ok(())
+    }
+}
+
+/// The plot of a picture as SVG elements.
+pub fn plot(picture: &Picture, height_px: u32, paint: Paint, palette: &Palette) -> String {
+    let mut out = String::with_capacity(8_192);
+    let Ok(()) = draw(&SvgText::area(&mut out, height_px, paint), picture, palette) else {
+        return out; // the backend cannot fail
+    };
+    out
+}
+
+/// A neutral curve of `values` as SVG elements, 0 at the bottom and `top` at the top.
+pub fn values(values: &[f32], top: f64, height_px: u32) -> String {
+    let mut out = String::new();
+    let Ok(()) = draw_values(&SvgText::area(&mut out, height_px, Paint::Classes), values, top, &Palette::classes()) else {
+        return out; // the backend cannot fail
+    };
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::{Point, Span};
+    use domain::coldchain::Range;
+    use domain::milli::Milli;
+    use domain::time::{DAY_MS, EventTime, MINUTE_MS, Zone};
+
+    fn picture(points: &[(i64, i32)]) -> Picture {
+        let points: Vec<_> = points
+            .iter()
+            .map(|&(minute, milli)| Point { at: EventTime::from_ms(minute * MINUTE_MS), temperature: Milli(milli) })
+            .collect();
+        Picture::new(&points, Range::FRIDGE, 5 * MINUTE_MS, Span::Day, EventTime::from_ms(DAY_MS), Zone::Wib)
+    }
+
+    #[test]
+    fn a_page_gets_classes_and_percentages_and_no_colour() {
+        let svg =
+            plot(&picture(&[(10, 5_000), (20, 5_500), (1_430, 9_000), (1_440, 9_500)]), 280, Paint::Classes, &Palette::classes());
+        assert!(svg.contains(r#"<rect class="band" width="100%" y="73.7" height="176.8"/>"#), "{svg}");
+        assert!(svg.contains(r#"<rect class="gap" x="1.39%" width="97.92%" height="280"/>"#), "{svg}");
+        assert!(svg.contains(r#"<path class="series" d="M20 "#), "{svg}");
+        assert!(svg.contains(r#"class="over over--calm""#) && svg.contains(r#"class="series series--warm""#), "{svg}");
+        assert!(!svg.contains('#') && !svg.contains("style"), "{svg}");
+        assert_eq!(svg.matches("<svg").count(), svg.matches("</svg>").count());
+    }
+
+    #[test]
+    fn a_file_gets_colours() {
+        let palette = Palette::colours(&super::super::Inks::LIGHT, 1.0);
+        let svg = plot(&picture(&[(10, 5_000), (20, 5_500)]), 280, Paint::Colours, &palette);
+        assert!(svg.contains(r##"stroke="#0e8a7c""##) && !svg.contains("class=\"series"), "{svg}");
+    }
+
+    #[test]
+    fn numbers_without_idle_zeros() {
+        for (value, expected) in [(0.0, "0"), (-0.01, "0"), (12.50, "12.5"), (100.0, "100"), (3.14, "3.1")] {
+            assert_eq!(trimmed(value, 1), expected);
+        }
+    }
+}

@@ -1,0 +1,285 @@
+//! The component of a temperature chart: drawn by the server as SVG, taken over by a canvas after mount.
+
+use super::canvas::Stage;
+use super::labels;
+use super::picture::Picture;
+use super::svg::{Paint, plot};
+use super::{Palette, labels::whole_celsius};
+use crate::api::{DeviceView, Point, Span};
+use crate::words::{Lang, use_lang};
+use domain::coldchain::Range;
+use domain::event::Reading;
+use domain::time::{EventTime, MINUTE_MS, Zone};
+use leptos::prelude::*;
+use std::fmt::Write;
+
+/// The readings behind a chart. Kept outside of signals: it is long, and only its newest end changes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Series {
+    /// Id of the device.
+    pub id: String,
+    /// Oldest first.
+    pub points: Vec<Point>,
+    /// Range of the equipment.
+    pub range: Range,
+    /// How often the device reports.
+    pub interval_ms: i64,
+    /// What is shown.
+    pub span: Span,
+    /// Zone of the place.
+    pub zone: Zone,
+    /// Right end of the chart.
+    pub end: EventTime,
+}
+
+impl Series {
+    /// The readings of a device's page.
+    pub fn new(view: &DeviceView) -> Self {
+        Self {
+            id: view.now.id.clone(),
+            points: view.points.clone(),
+            range: view.equipment.range,
+            interval_ms: view.equipment.interval_ms,
+            span: view.span,
+            zone: view.zone,
+            end: EventTime::from_ms(view.taken_at.ms()),
+        }
+    }
+
+    /// What the chart shows.
+    pub fn picture(&self) -> Picture {
+        Picture::new(&self.points, self.range, self.interval_ms, self.span, self.end, self.zone)
+    }
+
+    /// Takes in the newest reading; says whether anything changed. An older one is left for the next load of the page.
+    pub fn push(&mut self, reading: &Reading) -> bool {
+        let window = match self.span {
+            Span::Day => 10_000,
+            Span::Week => 5 * MINUTE_MS,
+            Span::Month => 60 * MINUTE_MS,
+        };
+        let at = EventTime::from_ms(reading.at.ms().div_euclid(window) * window);
+        let point = Point { at, temperature: reading.temperature };
+        match self.points.last_mut() {
+            Some(last) if last.at > at || *last == point => return false,
+            Some(last) if last.at == at => *last = point,
+            _ => self.points.push(point),
+        }
+        self.end = self.end.max(reading.at);
+        let start = self.end.plus_ms(-self.span.ms());
+        let gone = self.points.partition_point(|p| p.at < start);
+        self.points.drain(..gone);
+        true
+    }
+}
+
+/// The chart of `series`, live: drawn again whenever `changed` changes.
+#[component]
+pub fn TemperatureChart(
+    /// What it shows.
+    series: StoredValue<Series>,
+    /// Changes whenever `series` has.
+    changed: RwSignal<u32>,
+    /// The live topic that changes it.
+    topic: String,
+    /// Its buttons and links for files.
+    stage: Stage,
+) -> impl IntoView {
+    let lang = use_lang();
+    let words = &lang.words().device;
+    let span = series.with_value(|s| s.span);
+    let (axis, body) = if cfg!(feature = "hydrate") {
+        // What the server has drawn stays until the canvas takes over; these are for a view that the browser builds itself.
+        (String::new(), r#"<g data-part="labels"></g><g data-part="cursor"></g>"#.to_owned())
+    } else {
+        series.with_value(|s| first_picture(s, lang))
+    };
+    let summary = move || {
+        changed.track();
+        let text = series.with_value(|s| labels::summary(&s.picture(), s.span, s.zone, lang));
+        format!("{}. {text}", words.chart_titles[span as usize])
+    };
+    let key = series.with_value(|s| key(s.range, lang));
+    stage.start(changed);
+    view! {
+        <div class="chart-box" data-live=topic>
+            <svg class="chart y-axis" height=labels::HEIGHT aria-hidden="true" inner_html=axis node_ref=stage.axis></svg>
+            <div class="chart-stage">
+                <canvas class="chart-canvas" aria-hidden="true" hidden node_ref=stage.canvas></canvas>
+                <svg class="chart" height=labels::HEIGHT role="img" aria-label=summary inner_html=body node_ref=stage.chart></svg>
+                <div
+                    class="chart-cursor"
+                    role="slider"
+                    tabindex="0"
+                    aria-label=words.chart.cursor
+                    aria-valuemin="0"
+                    aria-valuemax="0"
+                    aria-valuenow="0"
+                    hidden
+                    node_ref=stage.cursor
+                    on:pointermove=move |event| stage.point(&event)
+                    on:pointerdown=move |event| stage.point(&event)
+                    on:pointerleave=move |_| stage.leave()
+                    on:focus=move |_| stage.enter()
+                    on:blur=move |_| stage.leave()
+                    on:keydown=move |event| stage.key(&event)
+                ></div>
+            </div>
+        </div>
+        <ul class="key" inner_html=key></ul>
+    }
+}
+
+/// The temperature axis and the chart as the server draws them.
+pub fn first_picture(series: &Series, lang: Lang) -> (String, String) {
+    let picture = series.picture();
+    let mut body = format!(r#"<svg y="{}" width="100%" height="{}" data-part="plot">"#, labels::TOP, labels::PLOT);
+    body += &plot(&picture, labels::PLOT, Paint::Classes, &Palette::classes());
+    body.push_str(r#"</svg><g data-part="labels">"#);
+    body += &labels::markup(&labels::marks(&picture, series.span, series.zone, lang));
+    body.push_str(r#"</g><g data-part="cursor"></g>"#);
+    (labels::degrees_markup(&picture, lang), body)
+}
+
+/// What the strokes mean.
+fn key(range: Range, lang: Lang) -> String {
+    let words = &lang.words().device.chart;
+    let mut out = String::new();
+    let range_text = labels::range_text(lang, range);
+    let _ = write!(
+        out,
+        r#"<li><svg viewBox="0 0 20 12" aria-hidden="true"><rect class="band" width="20" height="12"/></svg>{}</li>"#,
+        (words.key_range)(&range_text)
+    );
+    for (class, text) in [
+        ("series", words.key_fine),
+        ("series series--warm", words.key_warm),
+        ("series series--hot", words.key_hot),
+        ("series series--freeze", words.key_cold),
+    ] {
+        let _ = write!(
+            out,
+            r#"<li><svg viewBox="0 0 20 12" aria-hidden="true"><path class="{class}" d="M0 6h20"/></svg>{text}</li>"#
+        );
+    }
+    let _ = write!(
+        out,
+        r#"<li><svg viewBox="0 0 20 12" aria-hidden="true"><rect class="gap" width="20" height="12"/></svg>{}</li>"#,
+        words.key_gap
+    );
+    out
+}
+
+/// How far outside the range a temperature may be said to lie: the limit it has crossed, as people read it.
+pub fn crossed_limit(range: Range, temperature: domain::milli::Milli, lang: Lang) -> String {
+    whole_celsius(lang, if temperature > range.max { range.max } else { range.min })
+}
+
+/// Width and height of the little curve of a unit.
+const SPARK: (f64, f64) = (96.0, 28.0);
+
+/// The curve of the last 24 hours, small: what stands inside `<svg class="spark plot" viewBox="0 0 96 28">`.
+///
+/// Its frame is fixed (the range and half of it on both sides, wider only where the data need it), so that units compare.
+pub fn spark(points: &[Point], range: Range, interval_ms: i64, end: EventTime, zone: Zone) -> String {
+    let picture = Picture::new(points, range, interval_ms, Span::Day, end, zone);
+    let half = (range.max.0 - range.min.0) / 2;
+    let low = (range.min.0 - half).min(picture.lowest.map_or(i32::MAX, |p| p.temperature.0));
+    let high = (range.max.0 + half).max(picture.highest.map_or(i32::MIN, |p| p.temperature.0));
+    let y = |milli: i32| f64::from(high - milli) / f64::from(high - low) * (SPARK.1 - 2.0) + 1.0;
+    let number = |value: f64| super::svg::trimmed(value, 1);
+    let (top, bottom) = (y(range.max.0), y(range.min.0));
+    let mut out = format!(r#"<rect class="band" width="{}" y="{}" height="{}"/>"#, SPARK.0, number(top), number(bottom - top));
+    for line in &picture.lines {
+        let class = super::CLASSES[6 + super::index(line.level)];
+        let _ = write!(out, r#"<path class="{class}" d=""#);
+        let mut before = None;
+        for point in &line.points {
+            // Tenths of a pixel as whole numbers keep the steps short: the frame is scaled, its strokes are not.
+            let at = ((picture.x(point.at) * SPARK.0 * 10.0).round() as i32, (y(point.temperature.0) * 10.0).round() as i32);
+            let _ = match before.replace(at) {
+                None => write!(out, "M{} {}l", tenth(at.0), tenth(at.1)),
+                Some((x, y)) => write!(out, "{} {} ", tenth(at.0 - x), tenth(at.1 - y)),
+            };
+        }
+        if line.points.len() == 1 {
+            out.push_str(".1 0");
+        }
+        out.truncate(out.trim_end().len());
+        out.push_str(r#""/>"#);
+    }
+    out
+}
+
+/// Tenths as the shortest decimal of SVG: `.5`, `-1.2`, `3`.
+fn tenth(tenths: i32) -> String {
+    let (sign, whole, part) = (if tenths < 0 { "-" } else { "" }, tenths.abs() / 10, tenths.abs() % 10);
+    match (whole, part) {
+        (whole, 0) => format!("{sign}{whole}"),
+        (0, part) => format!("{sign}.{part}"),
+        (whole, part) => format!("{sign}{whole}.{part}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use domain::event::DeviceStatus;
+    use domain::milli::Milli;
+    use domain::time::{DAY_MS, MINUTE_MS};
+
+    fn series(span: Span) -> Series {
+        Series {
+            id: "P321705-1-F1".into(),
+            points: (0..288).map(|i| Point { at: EventTime::from_ms(i * 5 * MINUTE_MS), temperature: Milli(5_000) }).collect(),
+            range: Range::FRIDGE,
+            interval_ms: 5 * MINUTE_MS,
+            span,
+            zone: Zone::Wib,
+            end: EventTime::from_ms(DAY_MS),
+        }
+    }
+
+    fn reading(minute: i64, milli: i32) -> Reading {
+        Reading {
+            at: EventTime::from_ms(minute * MINUTE_MS + 3_000),
+            temperature: Milli(milli),
+            humidity: None,
+            battery: None,
+            status: DeviceStatus::Ok,
+        }
+    }
+
+    #[test]
+    fn the_newest_reading_is_taken_in_once_and_old_ones_leave() {
+        let mut series = series(Span::Day);
+        assert!(series.push(&reading(1_445, 6_000)));
+        assert!(!series.push(&reading(1_445, 6_000)), "the same again changes nothing");
+        assert!(!series.push(&reading(1_430, 9_000)), "an older one is not drawn");
+        assert_eq!(series.points.len(), 287, "the reading of minute 0 and that of minute 5 have left");
+        assert_eq!(series.points.last().map(|p| p.at.ms()), Some(1_445 * MINUTE_MS));
+    }
+
+    #[test]
+    fn the_first_picture_holds_plot_and_labels_and_no_inline_style() {
+        let (axis, body) = first_picture(&series(Span::Day), Lang::Id);
+        assert!(axis.contains("°C") && axis.contains(">8<"), "{axis}");
+        assert!(body.contains("data-part=\"plot\"") && body.contains("class=\"dot-now dot-now--ok\""), "{body}");
+        assert!(!body.contains("style=") && !body.contains("rgb"), "{body}");
+    }
+
+    #[test]
+    fn a_spark_is_small_and_split_at_gaps_and_limits() {
+        let at = |minute: i64, milli| Point { at: EventTime::from_ms(minute * MINUTE_MS), temperature: Milli(milli) };
+        let svg = spark(
+            &[at(0, 5_000), at(15, 5_000), at(700, 7_000), at(710, 9_000)],
+            Range::FRIDGE,
+            5 * MINUTE_MS,
+            EventTime::from_ms(DAY_MS),
+            Zone::Wib,
+        );
+        assert_eq!(svg.matches("<path class=\"series\"").count(), 2, "{svg}");
+        assert_eq!(svg.matches("series--warm").count(), 1, "{svg}");
+        assert!(svg.starts_with(r#"<rect class="band" width="96" y="7.5" height="13"/>"#), "{svg}");
+    }
+}
