@@ -132,25 +132,37 @@ fn shapes(file: &Path) -> Result<(Vec<Outline>, Vec<Shape>)> {
 }
 
 /// The texts of `map.json` and `provinces.json`.
-fn maps(hierarchy: &Hierarchy, places: &Places, facilities: &[Facility], outlines: &[Outline], neighbours: &[Shape]) -> (String, String) {
+fn maps(
+    hierarchy: &Hierarchy,
+    places: &Places,
+    facilities: &[Facility],
+    outlines: &[Outline],
+    neighbours: &[Shape],
+) -> (String, String) {
     let all: Vec<&Shape> = outlines.iter().map(|outline| &outline.shape).chain(neighbours).collect();
     let mut projection = String::new();
     let _ = write!(
         projection,
         "\"view\":[{},{}],\n\"projection\":{{\"kind\":\"equirectangular\",\"x\":\"(longitude - west) * scale\",\
          \"y\":\"(north - latitude) * scale\",\"west\":{},\"north\":{},\"scale\":{}}}",
-        map::VIEW.0, map::VIEW.1, map::WEST, map::NORTH, map::SCALE
+        map::VIEW.0,
+        map::VIEW.1,
+        map::WEST,
+        map::NORTH,
+        map::SCALE
     );
     let inside: Vec<String> = place::INSIDE.iter().map(|(code, outline)| format!("\"{code}\":\"{outline}\"")).collect();
 
     let paths = map::paths(&all, map::OVERVIEW);
     let named = |paths: &[String]| {
-        let lines: Vec<String> = outlines.iter().zip(paths).map(|(outline, path)| format!("\"{}\":\"{path}\"", outline.code)).collect();
+        let lines: Vec<String> =
+            outlines.iter().zip(paths).map(|(outline, path)| format!("\"{}\":\"{path}\"", outline.code)).collect();
         lines.join(",\n")
     };
     let mut areas = Vec::new();
     for (number, province) in hierarchy.provinces.iter().enumerate() {
-        let outline = outlines.iter().find(|outline| outline.code == place::outline_code(&province.code)).expect("every province has one");
+        let outline =
+            outlines.iter().find(|outline| outline.code == place::outline_code(&province.code)).expect("every province has one");
         let is_shared = place::INSIDE.iter().any(|(code, outline)| province.code == *code || province.code == *outline);
         let (bounds, label) = if is_shared {
             let own: Vec<Point> = facilities.iter().filter(|facility| facility.province == number).map(Facility::at).collect();
@@ -179,7 +191,11 @@ fn maps(hierarchy: &Hierarchy, places: &Places, facilities: &[Facility], outline
         areas.join(",\n")
     );
     let close = map::paths(&all, map::CLOSE);
-    let close = format!("{{{projection},\n\"numbers_per_unit\":{},\n\"outlines\":{{\n{}}}}}\n", map::CLOSE.numbers_per_unit, named(&close));
+    let close = format!(
+        "{{{projection},\n\"numbers_per_unit\":{},\n\"outlines\":{{\n{}}}}}\n",
+        map::CLOSE.numbers_per_unit,
+        named(&close)
+    );
     (overview, close)
 }
 

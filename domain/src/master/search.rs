@@ -89,10 +89,15 @@ impl SearchIndex {
         let mut entry = 0;
         let mut taken = usize::MAX;
         for (at, _) in haystack.match_indices(needle) {
-            if self.entries.get(entry + 1).is_some_and(|next| next.start as usize <= at) {
-                entry += self.entries[entry + 1..].partition_point(|next| next.start as usize <= at);
+            while self.entries.get(entry + 1).is_some_and(|next| next.start as usize <= at) {
+                entry += 1;
             }
             if entry == taken {
+                continue;
+            }
+            // Most places of a short word fit no better than what is there already: not worth looking at the whole entry.
+            let worst = if best.len() == limit { best.last().map(|(fit, _)| *fit) } else { None };
+            if needle == wanted && worst.is_some_and(|worst| self.fit_at(entry, at, needle.len()) >= worst) {
                 continue;
             }
             taken = entry;
@@ -107,6 +112,18 @@ impl SearchIndex {
         best.into_iter().map(|(_, entry)| self.entries[entry as usize].hit).collect()
     }
 
+    /// How well a text fits an entry that is found at `at` and is `length` bytes long.
+    fn fit_at(&self, number: usize, at: usize, length: usize) -> Fit {
+        let bytes = self.text.as_bytes();
+        let (before, after) = (bytes[at - 1], bytes.get(at + length).copied().unwrap_or(b'\n'));
+        match (before == b'\n' || at == self.entries[number].core as usize, after) {
+            (true, b'\n') => Fit::Whole,
+            (true, _) => Fit::Beginning,
+            _ if is_boundary(before) => Fit::Word,
+            _ => Fit::Inside,
+        }
+    }
+
     /// How well `wanted` (lower case, single spaces) fits an entry; none where a word of it is missing.
     fn fit(&self, number: usize, wanted: &str) -> Option<Fit> {
         let entry = self.entries[number];
@@ -114,13 +131,7 @@ impl SearchIndex {
         let whole = &self.text[entry.start as usize..end];
         let mut fit = None;
         for (at, _) in whole.match_indices(wanted) {
-            let (before, after) = (whole.as_bytes()[at - 1], whole.as_bytes().get(at + wanted.len()).copied().unwrap_or(b'\n'));
-            let here = match (before == b'\n' || entry.start as usize + at == entry.core as usize, after) {
-                (true, b'\n') => Fit::Whole,
-                (true, _) => Fit::Beginning,
-                _ if is_boundary(before) => Fit::Word,
-                _ => Fit::Inside,
-            };
+            let here = self.fit_at(number, entry.start as usize + at, wanted.len());
             fit = Some(fit.map_or(here, |other: Fit| other.min(here)));
         }
         if fit.is_some() || !wanted.contains(' ') {

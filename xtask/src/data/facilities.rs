@@ -121,7 +121,8 @@ pub fn invent<'s>(hierarchy: &Hierarchy, places: &Places, shape_of: &dyn Fn(usiz
     second_refrigerators(hierarchy, &mut all[puskesmas_from..]);
     let hospitals_from = all.len();
     hospitals(hierarchy, places, shape_of, &mut all);
-    let monitored = SENSORS.checked_sub(all.iter().map(|facility| facility.equipment.len()).sum()).context("too much equipment")?;
+    let monitored =
+        SENSORS.checked_sub(all.iter().map(|facility| facility.equipment.len()).sum()).context("too much equipment")?;
     hospital_refrigerators(&mut all[hospitals_from..], monitored);
     let sensors: usize = all.iter().map(|facility| facility.equipment.len()).sum();
     ensure!(sensors == SENSORS, "{sensors} sensors, expected {SENSORS}");
@@ -144,10 +145,17 @@ fn near(place: &Place, share: f64, shape: &Shape, seeded: &mut Seeded, others: &
     rounded(place.at)
 }
 
-fn stores<'s>(hierarchy: &Hierarchy, places: &Places, shape_of: &dyn Fn(usize) -> &'s Shape, all: &mut Vec<Facility>) -> Result<()> {
+fn stores<'s>(
+    hierarchy: &Hierarchy,
+    places: &Places,
+    shape_of: &dyn Fn(usize) -> &'s Shape,
+    all: &mut Vec<Facility>,
+) -> Result<()> {
     let equipment = |seeded: &mut Seeded, refrigerators: usize, freezers: usize, cold_rooms: usize| {
         let mut equipment = Vec::new();
-        for (letter, count, models) in [('F', refrigerators, &LARGE[..]), ('Z', freezers, &FREEZERS[..]), ('C', cold_rooms, &COLD_ROOMS[..])] {
+        for (letter, count, models) in
+            [('F', refrigerators, &LARGE[..]), ('Z', freezers, &FREEZERS[..]), ('C', cold_rooms, &COLD_ROOMS[..])]
+        {
             equipment.extend((1..=count).map(|number| format!("{letter}{number} {}", seeded.choose(models))));
         }
         equipment
@@ -242,7 +250,8 @@ fn puskesmas<'s>(hierarchy: &Hierarchy, places: &Places, shape_of: &dyn Fn(usize
                     let facility = format!("P{}-{number}", code.replace('.', ""));
                     let mut seeded = Seeded::new(&facility);
                     let share = if number == 1 { 0.25 } else { 1.0 };
-                    let models = if is_off_grid(&hierarchy.provinces[province].code, &mut seeded) { &SOLAR[..] } else { &MAINS[..] };
+                    let models =
+                        if is_off_grid(&hierarchy.provinces[province].code, &mut seeded) { &SOLAR[..] } else { &MAINS[..] };
                     all.push(Facility {
                         at_e5: near(&places.districts[district], share, shape_of(regency), &mut seeded, all),
                         name: numbered(&format!("Puskesmas {name}"), number),
@@ -272,7 +281,8 @@ fn is_off_grid(province: &str, seeded: &mut Seeded) -> bool {
 /// `Puskesmas Lembang`, `Puskesmas Lembang II`, …
 fn numbered(name: &str, number: usize) -> String {
     const ROMAN: [&str; 20] = [
-        "I", "II", "III", "IV", "V", "VI", "VII", "VIII", "IX", "X", "XI", "XII", "XIII", "XIV", "XV", "XVI", "XVII", "XVIII", "XIX", "XX",
+        "I", "II", "III", "IV", "V", "VI", "VII", "VIII", "IX", "X", "XI", "XII", "XIII", "XIV", "XV", "XVI", "XVII", "XVIII",
+        "XIX", "XX",
     ];
     if number == 1 { name.to_owned() } else { format!("{name} {}", ROMAN[number - 1]) }
 }
@@ -355,13 +365,18 @@ pub fn csv(hierarchy: &Hierarchy, facilities: &[Facility]) -> String {
         let Facility { code, name, kind, region, .. } = facility;
         assert!(!name.contains([',', '"', '\n']), "`{name}` would need quotes");
         let (at, zone) = (facility.at(), zone(&hierarchy.provinces[facility.province].code));
-        let _ = writeln!(text, "{code},{name},{kind},{region},{:.5},{:.5},{zone},{}", at.lat, at.lon, facility.equipment.join(";"));
+        let _ =
+            writeln!(text, "{code},{name},{kind},{region},{:.5},{:.5},{zone},{}", at.lat, at.lon, facility.equipment.join(";"));
     }
     text
 }
 
 /// Whether every facility stands on its province's land, or beside a real island that the outlines lack; how many do the latter.
-pub fn check_places<'s>(hierarchy: &Hierarchy, facilities: &[Facility], shape_of_province: &dyn Fn(usize) -> &'s Shape) -> Result<usize> {
+pub fn check_places<'s>(
+    hierarchy: &Hierarchy,
+    facilities: &[Facility],
+    shape_of_province: &dyn Fn(usize) -> &'s Shape,
+) -> Result<usize> {
     let mut on_islands = 0;
     for facility in facilities {
         let at = facility.at();

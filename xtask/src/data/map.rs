@@ -30,7 +30,7 @@ pub struct Detail {
 }
 
 /// The national overview.
-pub const OVERVIEW: Detail = Detail { numbers_per_unit: 1.0, tolerance: 0.55, smallest: 1.6 };
+pub const OVERVIEW: Detail = Detail { numbers_per_unit: 1.0, tolerance: 0.35, smallest: 0.8 };
 /// A province filling the screen.
 pub const CLOSE: Detail = Detail { numbers_per_unit: 10.0, tolerance: 0.06, smallest: 0.03 };
 
@@ -68,12 +68,12 @@ pub fn paths(shapes: &[&Shape], detail: Detail) -> Vec<String> {
 fn simplified(ring: &Ring, owners_of: &dyn Fn(Point, Point) -> u64, detail: Detail) -> Vec<(f64, f64)> {
     let count = ring.len();
     let at = |place: usize| ring[place % count];
-    let changes: Vec<usize> = (0..count)
-        .filter(|place| owners_of(at(place + count - 1), at(*place)) != owners_of(at(*place), at(place + 1)))
-        .collect();
+    let changes: Vec<usize> =
+        (0..count).filter(|place| owners_of(at(place + count - 1), at(*place)) != owners_of(at(*place), at(place + 1))).collect();
     let start_of_island = || {
         let lowest = (0..count).min_by_key(|place| key(ring[*place])).expect("a ring has points");
-        let far = (0..count).max_by(|a, b| flat_distance(ring[*a], ring[lowest]).total_cmp(&flat_distance(ring[*b], ring[lowest])));
+        let far =
+            (0..count).max_by(|a, b| flat_distance(ring[*a], ring[lowest]).total_cmp(&flat_distance(ring[*b], ring[lowest])));
         let mut both = vec![lowest, far.expect("a ring has points")];
         both.sort_unstable();
         both.dedup();
@@ -110,7 +110,8 @@ fn douglas_peucker(points: &[(f64, f64)], tolerance: f64) -> Vec<(f64, f64)> {
     let off = |point: &(f64, f64)| {
         let (x, y) = (last.0 - first.0, last.1 - first.1);
         let length2 = x * x + y * y;
-        let part = if length2 > 0.0 { (((point.0 - first.0) * x + (point.1 - first.1) * y) / length2).clamp(0.0, 1.0) } else { 0.0 };
+        let part =
+            if length2 > 0.0 { (((point.0 - first.0) * x + (point.1 - first.1) * y) / length2).clamp(0.0, 1.0) } else { 0.0 };
         let (dx, dy) = (point.0 - first.0 - part * x, point.1 - first.1 - part * y);
         dx * dx + dy * dy
     };
@@ -196,7 +197,8 @@ pub fn clipped(shape: &Shape) -> Shape {
 /// Where a name or a figure is written: the spot of the largest island that is farthest from its coast, roughly.
 pub fn label(shape: &Shape) -> Point {
     let area = |ring: &Ring| signed_area(ring).abs();
-    let largest = shape.polygons.iter().max_by(|a, b| area(&a.rings[0]).total_cmp(&area(&b.rings[0]))).expect("a shape has polygons");
+    let largest =
+        shape.polygons.iter().max_by(|a, b| area(&a.rings[0]).total_cmp(&area(&b.rings[0]))).expect("a shape has polygons");
     let island = Shape { polygons: vec![largest.clone()] };
     let bounds = island.bounds();
     let step = |low: f64, high: f64, part: u32| low + (high - low) * (f64::from(part) + 0.5) / 32.0;

@@ -247,8 +247,12 @@ fn real_points<'t>(
     let mut at: Vec<Option<Point>> = vec![None; hierarchy.districts.len()];
     let mut by_island = 0;
     for regency in &hierarchy.regencies {
-        let populated: Vec<(String, Point)> =
-            regency.islands.iter().filter(|island| island.is_populated).map(|island| (plain_island(&island.name), island.at)).collect();
+        let populated: Vec<(String, Point)> = regency
+            .islands
+            .iter()
+            .filter(|island| island.is_populated)
+            .map(|island| (plain_island(&island.name), island.at))
+            .collect();
         for district in regency.districts.clone() {
             let name = plain_island(&hierarchy.districts[district].name);
             let mut same = populated.iter().filter(|(island, _)| *island == name);
@@ -373,8 +377,10 @@ fn deal_out(
                 .map(|(seat, number, radius)| (distance2(*seat, point) / (radius * radius), *number))
                 .filter(|(share, _)| *share <= 1.0)
                 .min_by(|a, b| a.0.total_cmp(&b.0));
-            let nearest = || anchors.iter().map(|(at, number)| (distance2(*at, point), *number)).min_by(|a, b| a.0.total_cmp(&b.0));
-            let all_cities = || cities.iter().map(|(at, number, _)| (distance2(*at, point), *number)).min_by(|a, b| a.0.total_cmp(&b.0));
+            let nearest =
+                || anchors.iter().map(|(at, number)| (distance2(*at, point), *number)).min_by(|a, b| a.0.total_cmp(&b.0));
+            let all_cities =
+                || cities.iter().map(|(at, number, _)| (distance2(*at, point), *number)).min_by(|a, b| a.0.total_cmp(&b.0));
             if let Some((_, owner)) = city.or_else(nearest).or_else(all_cities) {
                 land[owner].push(point);
             }
@@ -435,7 +441,8 @@ fn spread(districts: &mut [Option<Point>], land: &[Point], towns: &[Point], mut 
     for district in districts.iter_mut().filter(|district| district.is_none()) {
         let point = rest.next().unwrap_or(land[0]);
         let free = |spot: &usize| !taken[*spot];
-        let nearest = (0..land.len()).filter(free).min_by(|a, b| distance2(land[*a], point).total_cmp(&distance2(land[*b], point)));
+        let nearest =
+            (0..land.len()).filter(free).min_by(|a, b| distance2(land[*a], point).total_cmp(&distance2(land[*b], point)));
         let spot = nearest.unwrap_or_else(|| nearest_of(land, point));
         taken[spot] = true;
         *district = Some(land[spot]);

@@ -53,11 +53,13 @@ impl Database {
             .into_iter()
             .find_map(|record| {
                 let values = fields(&record).ok()?;
-                (values[0].1.text() == "table" && values[1].1.text() == name).then(|| (values[3].0, values[4].1.text().to_owned()))
+                (values[0].1.text() == "table" && values[1].1.text() == name)
+                    .then(|| (values[3].0, values[4].1.text().to_owned()))
             })
             .with_context(|| format!("no table {name}"))?;
         let list = sql.split_once('(').map_or("", |(_, rest)| rest);
-        let names: Vec<&str> = list.split(',').map(|part| part.split_whitespace().next().unwrap_or("").trim_matches('"')).collect();
+        let names: Vec<&str> =
+            list.split(',').map(|part| part.split_whitespace().next().unwrap_or("").trim_matches('"')).collect();
         let mut places = [0; N];
         for (place, column) in places.iter_mut().zip(columns) {
             *place = names.iter().position(|name| *name == column).with_context(|| format!("no column {name}.{column}"))?;
