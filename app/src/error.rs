@@ -1,6 +1,5 @@
 //! What a page may be told when something fails. Causes go to the log, never here.
 
-use leptos::prelude::*;
 use leptos::server_fn::codec::JsonEncoding;
 use leptos::server_fn::error::{FromServerFnError, ServerFnErrorErr};
 use serde::{Deserialize, Serialize};

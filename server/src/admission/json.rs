@@ -1,0 +1,692 @@
+//! JSON to records: envelopes, bare temperature payloads, `GeoJSON` features; alone, in arrays, or one a line.
+//!
+//! One pass over the text without a tree. Numbers are read from their digits, so that thousandths are exact; every object is
+//! checked for repeated keys, every text for NUL, every level for depth.
+
+use super::{
+    Batch, Format, IdentityKey, Kind, MAX_DEPTH, MAX_RECORD_BYTES, MAX_RECORDS, MAX_TEXT_BYTES, Parsed, Text, TooManyRecords,
+};
+use bytes::Bytes;
+use domain::event::{
+    BodyHash, DeviceStatus, Identity, MAX_TEMPERATURE, MIN_TEMPERATURE, Reading, Reason, Rejection, SENSOR_FAULT_CODES,
+    Topic,
+};
+use domain::feed::SensorFault;
+use domain::milli::{Milli, MilliError};
+use domain::time::{EventTime, parse_rfc3339};
+use jiter::{Jiter, JiterError, JiterErrorType, JsonErrorType, Peek};
+
+/// The fields that any record may have, at its root or in its payload.
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+enum Field {
+    EventId,
+    Topic,
+    Source,
+    Ts,
+    Payload,
+    DeviceId,
+    Timestamp,
+    Temperature,
+    Humidity,
+    Battery,
+    Status,
+    Location,
+    Type,
+    Geometry,
+    Properties,
+}
+
+const NAMES: [&str; 15] = [
+    "event_id",
+    "topic",
+    "source",
+    "ts",
+    "payload",
+    "device_id",
+    "timestamp",
+    "temperature",
+    "humidity",
+    "battery",
+    "status",
+    "location",
+    "type",
+    "geometry",
+    "properties",
+];
+
+#[derive(Clone, Copy, Debug, Default)]
+enum Value {
+    #[default]
+    Absent,
+    Null,
+    Bool,
+    Text(Text),
+    Number(u32, u32),
+    Array(u32, u32),
+    Object(u32, u32),
+}
+
+type Fields = [Value; NAMES.len()];
+
+/// The rest of the record cannot be read.
+struct Abort;
+
+struct Parser<'k> {
+    raw: Bytes,
+    unescaped: String,
+    key: &'k IdentityKey,
+    default_source: &'k str,
+    /// What is wrong with the record being read: the first finding.
+    rejection: Option<Rejection>,
+    /// Names of unknown fields of the objects being read, to find repeated ones.
+    unknown: Vec<Text>,
+}
+
+pub(super) fn parse(raw: Bytes, format: Format, source: &str, key: &IdentityKey) -> Result<Batch, TooManyRecords> {
+    let mut parser = Parser {
+        raw: raw.clone(),
+        unescaped: String::new(),
+        key,
+        default_source: source,
+        rejection: None,
+        unknown: Vec::new(),
+    };
+    let mut records = Vec::with_capacity((raw.len() / 160).clamp(1, MAX_RECORDS));
+    let mut push = |records: &mut Vec<Parsed>, parsed| {
+        if records.len() == MAX_RECORDS {
+            return Err(TooManyRecords);
+        }
+        records.push(parsed);
+        Ok(())
+    };
+    let mut is_single = false;
+    let start = skip_space(&raw, 0);
+    if format == Format::Ndjson {
+        let mut from = 0;
+        while from < raw.len() {
+            let to = raw[from..].iter().position(|b| *b == b'\n').map_or(raw.len(), |at| from + at);
+            let start = skip_space(&raw, from);
+            if start < to {
+                push(&mut records, parser.whole(start, to))?;
+            }
+            from = to + 1;
+        }
+    } else if raw.get(start) == Some(&b'[') {
+        let mut at = skip_space(&raw, start + 1);
+        if raw.get(at) == Some(&b']') {
+            at = raw.len();
+        }
+        while at < raw.len() {
+            let (parsed, end) = parser.element(at);
+            push(&mut records, parsed)?;
+            at = skip_space(&raw, end);
+            match raw.get(at) {
+                Some(b',') => at = skip_space(&raw, at + 1),
+                Some(b']') if skip_space(&raw, at + 1) == raw.len() => break,
+                // The list breaks off or goes on after its end: what is left is one record that nobody can read.
+                _ => {
+                    push(&mut records, parser.unreadable(at.min(raw.len()), raw.len()))?;
+                    break;
+                }
+            }
+        }
+    } else {
+        is_single = true;
+        push(&mut records, parser.whole(start.min(raw.len()), raw.len()))?;
+    }
+    Ok(Batch { unescaped: parser.unescaped, raw, records, source: source.to_owned(), is_single })
+}
+
+fn skip_space(raw: &[u8], mut at: usize) -> usize {
+    while at < raw.len() && matches!(raw[at], b' ' | b'\t' | b'\r' | b'\n') {
+        at += 1;
+    }
+    at
+}
+
+/// Where the value that starts at `start` ends, by its brackets alone: for a value that cannot be read.
+fn structural_end(raw: &[u8], start: usize) -> usize {
+    let (mut depth, mut in_text, mut at) = (0u32, false, start);
+    while at < raw.len() {
+        match raw[at] {
+            b'\\' if in_text => at += 1,
+            b'"' => in_text = !in_text,
+            b'{' | b'[' if !in_text => depth += 1,
+            b'}' | b']' if !in_text => {
+                if depth == 0 {
+                    return at;
+                }
+                depth -= 1;
+                if depth == 0 {
+                    return at + 1;
+                }
+            }
+            b',' if !in_text && depth == 0 => return at,
+            _ => {}
+        }
+        at += 1;
+    }
+    raw.len()
+}
+
+impl Parser<'_> {
+    fn reject(&mut self, reason: Reason, field: &str) {
+        if self.rejection.is_none() {
+            self.rejection = Some(Rejection { reason, field: field.to_owned() });
+        }
+    }
+
+    /// The record that fills [start, to) but for white space.
+    fn whole(&mut self, start: usize, to: usize) -> Parsed {
+        let raw = self.raw.clone();
+        let mut jiter = Jiter::new(&raw[start..to]).with_allow_inf_nan();
+        let (mut root, mut payload) = (Fields::default(), Fields::default());
+        self.rejection = None;
+        let read = self.record(&mut jiter, start, &mut root, &mut payload);
+        if read.is_ok() && jiter.finish().is_err() {
+            self.reject(Reason::MalformedJson, "");
+        }
+        let end = raw[..to].iter().rposition(|b| !b.is_ascii_whitespace()).map_or(start, |at| at + 1).max(start);
+        self.judge(start, end, &root, &payload)
+    }
+
+    /// The record of an array that starts at `start`, and where it ends.
+    fn element(&mut self, start: usize) -> (Parsed, usize) {
+        let raw = self.raw.clone();
+        let mut jiter = Jiter::new(&raw[start..]).with_allow_inf_nan();
+        let (mut root, mut payload) = (Fields::default(), Fields::default());
+        self.rejection = None;
+        let end = match self.record(&mut jiter, start, &mut root, &mut payload) {
+            Ok(()) => start + jiter.current_index(),
+            Err(Abort) => structural_end(&raw, start),
+        };
+        (self.judge(start, end, &root, &payload), end)
+    }
+
+    fn unreadable(&mut self, start: usize, end: usize) -> Parsed {
+        self.rejection = None;
+        self.reject(Reason::MalformedJson, "");
+        self.judge(start, end, &Fields::default(), &Fields::default())
+    }
+
+    fn record(&mut self, j: &mut Jiter<'_>, base: usize, root: &mut Fields, payload: &mut Fields) -> Result<(), Abort> {
+        self.unknown.clear();
+        match self.checked(j.peek())? {
+            Peek::Object => self.object(j, base, root, Some(payload), "", 1),
+            peek => {
+                self.reject(Reason::WrongType, "");
+                self.skip(j, base, peek, 1)
+            }
+        }
+    }
+
+    /// Notes what makes the text unreadable.
+    fn checked<T>(&mut self, result: Result<T, JiterError>) -> Result<T, Abort> {
+        result.map_err(|error| {
+            let reason = match error.error_type {
+                JiterErrorType::JsonError(
+                    JsonErrorType::InvalidUnicodeCodePoint | JsonErrorType::LoneLeadingSurrogateInHexEscape,
+                ) => Reason::InvalidUtf8,
+                _ => Reason::MalformedJson,
+            };
+            self.reject(reason, "");
+            Abort
+        })
+    }
+
+    fn get(&self, text: Text) -> &str {
+        let range = text.start as usize..(text.start + text.len) as usize;
+        if text.is_unescaped { &self.unescaped[range] } else { std::str::from_utf8(&self.raw[range]).unwrap_or_default() }
+    }
+
+    /// Reads the fields of an object whose brace comes next. `payload` takes those of the field of that name.
+    fn object(
+        &mut self,
+        j: &mut Jiter<'_>,
+        base: usize,
+        fields: &mut Fields,
+        mut payload: Option<&mut Fields>,
+        prefix: &str,
+        depth: u32,
+    ) -> Result<(), Abort> {
+        let first_unknown = self.unknown.len();
+        let mut key = j.known_object().map(|key| key.map(known_or_name));
+        while let Some(name) = self.checked(key)? {
+            let peek = self.checked(j.peek())?;
+            if let Ok(field) = name {
+                let slot = field as usize;
+                if !matches!(fields[slot], Value::Absent) {
+                    self.reject(Reason::DuplicateKey, &format!("{prefix}{}", NAMES[slot]));
+                    self.skip(j, base, peek, depth)?;
+                } else if let (Field::Payload, Peek::Object, Some(inner)) = (field, peek, payload.as_deref_mut()) {
+                    let start = base + j.current_index();
+                    self.object(j, base, inner, None, "payload.", depth + 1)?;
+                    fields[slot] = Value::Object(start as u32, (base + j.current_index()) as u32);
+                } else {
+                    fields[slot] = self.value(j, base, peek, depth)?;
+                }
+            } else if let Err(name) = name {
+                self.note_unknown(first_unknown, &name, prefix);
+                self.skip(j, base, peek, depth)?;
+            }
+            key = j.next_key().map(|key| key.map(known_or_name));
+        }
+        self.unknown.truncate(first_unknown);
+        Ok(())
+    }
+
+    fn note_unknown(&mut self, first: usize, name: &str, prefix: &str) {
+        if self.unknown[first..].iter().any(|text| self.get(*text) == name) {
+            self.reject(Reason::DuplicateKey, &format!("{prefix}{}", clip(name)));
+            return;
+        }
+        let start = self.unescaped.len() as u32;
+        self.unescaped.push_str(name);
+        self.unknown.push(Text { start, len: name.len() as u32, is_unescaped: true });
+    }
+
+    fn value(&mut self, j: &mut Jiter<'_>, base: usize, peek: Peek, depth: u32) -> Result<Value, Abort> {
+        let start = base + j.current_index();
+        Ok(match peek {
+            Peek::String => {
+                let text = j.known_str().map(|text| (text.len(), text.contains('\0')));
+                let (len, has_nul) = self.checked(text)?;
+                if has_nul {
+                    self.reject(Reason::InvalidUtf8, "");
+                }
+                let end = base + j.current_index() - 1;
+                if len == end - start - 1 {
+                    // An escape is always longer than what it stands for: there was none.
+                    Value::Text(Text { start: start as u32 + 1, len: len as u32, is_unescaped: false })
+                } else {
+                    let raw = self.raw.clone();
+                    let mut again = Jiter::new(&raw[start..=end]);
+                    let text = again.next_str().unwrap_or_default();
+                    let at = self.unescaped.len() as u32;
+                    self.unescaped.push_str(text);
+                    Value::Text(Text { start: at, len: text.len() as u32, is_unescaped: true })
+                }
+            }
+            Peek::Null => {
+                self.checked(j.known_null())?;
+                Value::Null
+            }
+            Peek::True | Peek::False => {
+                self.checked(j.known_bool(peek))?;
+                Value::Bool
+            }
+            Peek::Array | Peek::Object => {
+                self.skip(j, base, peek, depth)?;
+                let end = (base + j.current_index()) as u32;
+                if peek == Peek::Array { Value::Array(start as u32, end) } else { Value::Object(start as u32, end) }
+            }
+            _ => {
+                self.checked(j.known_number_bytes(peek).map(|_| ()))?;
+                Value::Number(start as u32, (base + j.current_index()) as u32)
+            }
+        })
+    }
+
+    /// Passes over a value, still checking depth, repeated keys and texts.
+    fn skip(&mut self, j: &mut Jiter<'_>, base: usize, peek: Peek, depth: u32) -> Result<(), Abort> {
+        match peek {
+            Peek::Array | Peek::Object if depth >= MAX_DEPTH => {
+                self.reject(Reason::TooDeep, "");
+                Err(Abort)
+            }
+            Peek::Array => {
+                let mut next = j.known_array();
+                while let Some(peek) = self.checked(next)? {
+                    self.skip(j, base, peek, depth + 1)?;
+                    next = j.array_step();
+                }
+                Ok(())
+            }
+            Peek::Object => {
+                let first_unknown = self.unknown.len();
+                let mut key = j.known_object().map(|key| key.map(str::to_owned));
+                while let Some(name) = self.checked(key)? {
+                    self.note_unknown(first_unknown, &name, "");
+                    let peek = self.checked(j.peek())?;
+                    self.skip(j, base, peek, depth + 1)?;
+                    key = j.next_key().map(|key| key.map(str::to_owned));
+                }
+                self.unknown.truncate(first_unknown);
+                Ok(())
+            }
+            _ => self.value(j, base, peek, depth).map(|_| ()),
+        }
+    }
+
+    // What the fields mean ---------------------------------------------------------------------------------------------------
+
+    fn judge(&mut self, start: usize, end: usize, root: &Fields, payload: &Fields) -> Parsed {
+        let get = |fields: &Fields, field: Field| fields[field as usize];
+        if end - start > MAX_RECORD_BYTES {
+            self.reject(Reason::TooLarge, "");
+        }
+        let event_id = self.text(get(root, Field::EventId), "event_id");
+        let source = self.text(get(root, Field::Source), "source");
+        let is_envelope =
+            !matches!((get(root, Field::Payload), get(root, Field::Topic)), (Value::Absent, Value::Absent));
+        let (fields, prefix) = if is_envelope { (payload, "payload.") } else { (root, "") };
+        let is_feature = matches!(get(fields, Field::Type), Value::Text(t) if self.get(t) == "Feature");
+        let topic = if is_envelope {
+            match get(root, Field::Topic) {
+                Value::Text(name) => {
+                    let topic = Topic::from_name(self.get(name));
+                    if topic.is_none() {
+                        self.reject(Reason::UnknownTopic, "topic");
+                    }
+                    topic
+                }
+                Value::Absent | Value::Null => {
+                    self.reject(Reason::MissingField, "topic");
+                    None
+                }
+                _ => {
+                    self.reject(Reason::WrongType, "topic");
+                    None
+                }
+            }
+        } else if is_feature {
+            Some(Topic::Gps)
+        } else {
+            Some(Topic::Temperature)
+        };
+        if is_envelope {
+            match get(root, Field::Payload) {
+                Value::Object(..) => {}
+                Value::Absent | Value::Null => self.reject(Reason::MissingField, "payload"),
+                _ => self.reject(Reason::WrongType, "payload"),
+            }
+        }
+        let envelope_time = if is_envelope { self.time(get(root, Field::Ts), "ts") } else { None };
+        let mut device = None;
+        let mut at = envelope_time;
+        let mut kind = Kind::Other;
+        let mut body = None;
+        match topic {
+            Some(Topic::Temperature) => {
+                device = self.required_text(get(fields, Field::DeviceId), prefix, "device_id");
+                at = self.device_time(fields, prefix, envelope_time);
+                if at.is_none() {
+                    self.reject(Reason::MissingField, &format!("{prefix}ts"));
+                }
+                if let Some(reading) = self.reading(fields, prefix, at) {
+                    let location = self.text(get(fields, Field::Location), "payload.location");
+                    body = Some(self.body_of(device, &reading, location));
+                    kind = if SENSOR_FAULT_CODES.contains(&reading.temperature) {
+                        Kind::Fault(SensorFault { at: reading.at, code: reading.temperature, status: reading.status })
+                    } else {
+                        Kind::Reading(reading)
+                    };
+                }
+            }
+            Some(Topic::Gps) => (device, at) = self.feature(fields, prefix, envelope_time),
+            Some(Topic::Stock | Topic::Distribution) | None => {}
+        }
+        let identity = self.identity(event_id, source, topic, device, at);
+        if identity.is_none() && matches!(topic, Some(Topic::Stock | Topic::Distribution)) {
+            self.reject(Reason::MissingField, "event_id");
+        }
+        if let Some(rejection) = self.rejection.take() {
+            kind = Kind::Rejected(Box::new(rejection));
+        }
+        let body = match (&kind, body) {
+            (Kind::Reading(_) | Kind::Fault(_), Some(body)) => body,
+            // No typed content: the bytes as they were sent.
+            _ => BodyHash(self.key.sip64(&[&self.raw[start..end]])),
+        };
+        Parsed {
+            start: start as u32,
+            end: end as u32,
+            identity,
+            is_natural: event_id.is_none(),
+            body,
+            topic,
+            source,
+            event_id,
+            device,
+            at,
+            kind,
+        }
+    }
+
+    fn identity(
+        &self,
+        event_id: Option<Text>,
+        source: Option<Text>,
+        topic: Option<Topic>,
+        device: Option<Text>,
+        at: Option<EventTime>,
+    ) -> Option<Identity> {
+        if let Some(id) = event_id {
+            let source = source.map_or(self.default_source, |s| self.get(s));
+            return Some(Identity(self.key.sip128(&[b"id", source.as_bytes(), b"\xff", self.get(id).as_bytes()])));
+        }
+        let (topic, device, at) = (topic?, device?, at?);
+        let channel = topic.name().as_bytes();
+        Some(Identity(self.key.sip128(&[b"at", channel, b"\xff", self.get(device).as_bytes(), b"\xff", &at.ms().to_le_bytes()])))
+    }
+
+    /// What a reading says, whichever way it was written.
+    fn body_of(&self, device: Option<Text>, reading: &Reading, location: Option<Text>) -> BodyHash {
+        let optional = |m: Option<Milli>| m.map_or(i32::MIN, |m| m.0).to_le_bytes();
+        let mut fixed = [0u8; 21];
+        fixed[0..8].copy_from_slice(&reading.at.ms().to_le_bytes());
+        fixed[8..12].copy_from_slice(&reading.temperature.0.to_le_bytes());
+        fixed[12..16].copy_from_slice(&optional(reading.humidity));
+        fixed[16..20].copy_from_slice(&optional(reading.battery));
+        fixed[20] = reading.status as u8;
+        let text = |t: Option<Text>| t.map_or("", |t| self.get(t)).as_bytes();
+        BodyHash(self.key.sip64(&[&fixed, text(device), b"\xff", text(location)]))
+    }
+
+    fn text(&mut self, value: Value, field: &str) -> Option<Text> {
+        match value {
+            Value::Absent | Value::Null => None,
+            Value::Text(text) if text.len == 0 => {
+                self.reject(Reason::OutOfRange, field);
+                None
+            }
+            Value::Text(text) if text.len as usize > MAX_TEXT_BYTES => {
+                self.reject(Reason::TooLarge, field);
+                None
+            }
+            Value::Text(text) => Some(text),
+            _ => {
+                self.reject(Reason::WrongType, field);
+                None
+            }
+        }
+    }
+
+    fn required_text(&mut self, value: Value, prefix: &str, name: &str) -> Option<Text> {
+        if matches!(value, Value::Absent | Value::Null) {
+            self.reject(Reason::MissingField, &format!("{prefix}{name}"));
+            return None;
+        }
+        if let Value::Text(Text { len: 1..=128, .. }) = value {
+            return self.text(value, name);
+        }
+        self.text(value, &format!("{prefix}{name}"))
+    }
+
+    fn device_time(&mut self, fields: &Fields, prefix: &str, envelope: Option<EventTime>) -> Option<EventTime> {
+        for (field, name) in [(Field::Ts, "ts"), (Field::Timestamp, "timestamp")] {
+            let value = fields[field as usize];
+            if !matches!(value, Value::Absent | Value::Null) {
+                // The names are only put together where something is wrong.
+                return self.time(value, if prefix.is_empty() { name } else { payload_name(name) });
+            }
+        }
+        envelope
+    }
+
+    /// An RFC 3339 text or whole epoch milliseconds.
+    fn time(&mut self, value: Value, field: &str) -> Option<EventTime> {
+        let (reason, ms) = match value {
+            Value::Absent | Value::Null => return None,
+            Value::Text(text) => (Reason::WrongType, parse_rfc3339(self.get(text))),
+            Value::Number(start, end) => {
+                let digits = &self.raw[start as usize..end as usize];
+                let is_whole = digits.iter().all(|b| b.is_ascii_digit() || *b == b'-');
+                let ms = std::str::from_utf8(digits).ok().and_then(|d| d.parse().ok());
+                match digits.first() {
+                    Some(b'N' | b'I') => (Reason::NonFinite, None),
+                    _ if digits.starts_with(b"-I") => (Reason::NonFinite, None),
+                    _ if is_whole => (Reason::OutOfRange, ms),
+                    _ => (Reason::WrongType, None),
+                }
+            }
+            _ => (Reason::WrongType, None),
+        };
+        if ms.is_none() {
+            self.reject(reason, field);
+        }
+        ms.map(EventTime::from_ms)
+    }
+
+    /// The fields of a temperature payload, each checked; `None` where one of them is wrong.
+    fn reading(&mut self, fields: &Fields, prefix: &str, at: Option<EventTime>) -> Option<Reading> {
+        let get = |field: Field| fields[field as usize];
+        if matches!(get(Field::Temperature), Value::Absent | Value::Null) {
+            self.reject(Reason::MissingField, &format!("{prefix}temperature"));
+        }
+        let temperature = self.number(get(Field::Temperature), prefix, "temperature", MIN_TEMPERATURE, MAX_TEMPERATURE);
+        let percent = (Milli(0), Milli::whole(100));
+        let humidity = self.number(get(Field::Humidity), prefix, "humidity", percent.0, percent.1);
+        let battery = self.number(get(Field::Battery), prefix, "battery", percent.0, percent.1);
+        let status = match get(Field::Status) {
+            Value::Absent | Value::Null => DeviceStatus::Ok,
+            Value::Text(text) => match self.get(text) {
+                "ok" => DeviceStatus::Ok,
+                "warn" => DeviceStatus::Warn,
+                "error" => DeviceStatus::Error,
+                _ => {
+                    self.reject(Reason::OutOfRange, &format!("{prefix}status"));
+                    DeviceStatus::Ok
+                }
+            },
+            _ => {
+                self.reject(Reason::WrongType, &format!("{prefix}status"));
+                DeviceStatus::Ok
+            }
+        };
+        Some(Reading { at: at?, temperature: temperature?, humidity, battery, status })
+    }
+
+    fn number(&mut self, value: Value, prefix: &str, name: &str, min: Milli, max: Milli) -> Option<Milli> {
+        let reason = match value {
+            Value::Absent | Value::Null => return None,
+            Value::Number(start, end) => match Milli::from_json_number(&self.raw[start as usize..end as usize]) {
+                Ok(milli) if name == "temperature" && SENSOR_FAULT_CODES.contains(&milli) => return Some(milli),
+                Ok(milli) if (min..=max).contains(&milli) => return Some(milli),
+                Ok(_) => Reason::OutOfRange,
+                Err(MilliError::NotANumber) => Reason::NonFinite,
+                Err(MilliError::TooLarge) => {
+                    let text = std::str::from_utf8(&self.raw[start as usize..end as usize]).unwrap_or_default();
+                    if text.parse::<f64>().is_ok_and(f64::is_finite) { Reason::OutOfRange } else { Reason::NonFinite }
+                }
+            },
+            Value::Text(text) if is_non_finite(self.get(text)) => Reason::NonFinite,
+            _ => Reason::WrongType,
+        };
+        self.reject(reason, &format!("{prefix}{name}"));
+        None
+    }
+
+    /// A `GeoJSON` Feature with a Point, and properties that name the device and the time. Fixes are kept; tracking reads them.
+    fn feature(&mut self, fields: &Fields, prefix: &str, envelope: Option<EventTime>) -> (Option<Text>, Option<EventTime>) {
+        let get = |field: Field| fields[field as usize];
+        if !matches!(get(Field::Type), Value::Text(t) if self.get(t) == "Feature") {
+            self.reject(Reason::WrongType, &format!("{prefix}type"));
+        }
+        match get(Field::Geometry) {
+            Value::Object(start, end) => self.point(start as usize, end as usize, prefix),
+            Value::Absent | Value::Null => self.reject(Reason::MissingField, &format!("{prefix}geometry")),
+            _ => self.reject(Reason::WrongType, &format!("{prefix}geometry")),
+        }
+        let Value::Object(start, end) = get(Field::Properties) else {
+            self.reject(Reason::MissingField, &format!("{prefix}properties"));
+            return (None, envelope);
+        };
+        let (raw, mut inner) = (self.raw.clone(), Fields::default());
+        let mut j = Jiter::new(&raw[start as usize..end as usize]).with_allow_inf_nan();
+        // It was read once already, so it is well-formed.
+        if j.peek().is_err() || self.object(&mut j, start as usize, &mut inner, None, "", 2).is_err() {
+            return (None, envelope);
+        }
+        let prefix = format!("{prefix}properties.");
+        let device = self.required_text(inner[Field::DeviceId as usize], &prefix, "device_id");
+        let at = self.device_time(&inner, &prefix, envelope);
+        if at.is_none() {
+            self.reject(Reason::MissingField, &format!("{prefix}ts"));
+        }
+        (device, at)
+    }
+
+    fn point(&mut self, start: usize, end: usize, prefix: &str) {
+        #[derive(serde::Deserialize)]
+        struct Point<'a> {
+            #[serde(rename = "type")]
+            kind: &'a str,
+            coordinates: Vec<f64>,
+        }
+        let raw = self.raw.clone();
+        let field = format!("{prefix}geometry");
+        match serde_json::from_slice::<Point<'_>>(&raw[start..end]) {
+            Ok(point) if point.kind == "Point" && (2..=3).contains(&point.coordinates.len()) => {
+                if !(-180.0..=180.0).contains(&point.coordinates[0]) || !(-90.0..=90.0).contains(&point.coordinates[1]) {
+                    self.reject(Reason::OutOfRange, &format!("{field}.coordinates"));
+                }
+            }
+            _ => self.reject(Reason::WrongType, &field),
+        }
+    }
+}
+
+fn field_of(name: &str) -> Option<Field> {
+    Some(match name {
+        "event_id" => Field::EventId,
+        "topic" => Field::Topic,
+        "source" => Field::Source,
+        "ts" => Field::Ts,
+        "payload" => Field::Payload,
+        "device_id" => Field::DeviceId,
+        "timestamp" => Field::Timestamp,
+        "temperature" => Field::Temperature,
+        "humidity" => Field::Humidity,
+        "battery" => Field::Battery,
+        "status" => Field::Status,
+        "location" => Field::Location,
+        "type" => Field::Type,
+        "geometry" => Field::Geometry,
+        "properties" => Field::Properties,
+        _ => return None,
+    })
+}
+
+/// A known field, or the name of an unknown one.
+fn known_or_name(name: &str) -> Result<Field, String> {
+    field_of(name).ok_or_else(|| name.to_owned())
+}
+
+fn payload_name(name: &str) -> &'static str {
+    if name == "ts" { "payload.ts" } else { "payload.timestamp" }
+}
+
+fn is_non_finite(text: &str) -> bool {
+    let bare = text.trim_start_matches(['+', '-']);
+    ["nan", "inf", "infinity"].iter().any(|word| bare.eq_ignore_ascii_case(word))
+}
+
+fn clip(name: &str) -> &str {
+    let mut end = name.len().min(64);
+    while !name.is_char_boundary(end) {
+        end -= 1;
+    }
+    &name[..end]
+}
