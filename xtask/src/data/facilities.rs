@@ -31,8 +31,6 @@ pub struct Facility {
     pub province: usize,
     /// Where it is, in hundred-thousandths of a degree (a metre): latitude, longitude.
     pub at_e5: (i32, i32),
-    /// It is on a real island that the outlines lack.
-    pub on_small_island: bool,
     /// `F1 Vestfrost VLS 204A`.
     pub equipment: Vec<String>,
 }
@@ -130,9 +128,9 @@ pub fn invent<'s>(hierarchy: &Hierarchy, places: &Places, shape_of: &dyn Fn(usiz
 }
 
 /// A place near `place` on the same land, where no other facility is.
-fn near(place: &Place, share: f64, shape: &Shape, seeded: &mut Seeded, others: &[Facility]) -> (i32, i32) {
+fn near(place: &Place, part: f64, shape: &Shape, seeded: &mut Seeded, others: &[Facility]) -> (i32, i32) {
     let rounded = |at: Point| ((at.lat * 1e5).round() as i32, (at.lon * 1e5).round() as i32);
-    let mut reach = if place.on_small_island { 0.15 } else { place.room_km * share };
+    let mut reach = if place.on_small_island { 0.15 } else { place.room_km * part };
     for _ in 0..200 {
         let (east, north) = seeded.in_disc();
         let at_e5 = rounded(place.at.moved(east * reach, north * reach));
@@ -172,7 +170,6 @@ fn stores<'s>(
             kind: "province_store",
             region: province.code.clone(),
             province: number,
-            on_small_island: places.seats[regency].on_small_island,
             equipment: equipment(&mut seeded, 1, 2, 2),
             code,
         });
@@ -185,7 +182,6 @@ fn stores<'s>(
                 region: "ID".into(),
                 province: number,
                 at_e5: near(&places.seats[regency], 1.0, shape_of(regency), &mut seeded, all),
-                on_small_island: false,
                 equipment: equipment(&mut seeded, 0, 4, 4),
             });
         }
@@ -200,7 +196,6 @@ fn stores<'s>(
                 kind: "regency_store",
                 region: hierarchy.regencies[regency].code.clone(),
                 province: number,
-                on_small_island: places.seats[regency].on_small_island,
                 equipment: equipment(&mut seeded, 2, 1, 0),
                 code,
             });
@@ -258,7 +253,6 @@ fn puskesmas<'s>(hierarchy: &Hierarchy, places: &Places, shape_of: &dyn Fn(usize
                         kind: "puskesmas",
                         region: code.clone(),
                         province,
-                        on_small_island: places.districts[district].on_small_island,
                         equipment: vec![format!("F1 {}", seeded.choose(models))],
                         code: facility,
                     });
@@ -336,7 +330,6 @@ fn hospitals<'s>(hierarchy: &Hierarchy, places: &Places, shape_of: &dyn Fn(usize
                     kind: "hospital",
                     region: of.code.clone(),
                     province,
-                    on_small_island: place.on_small_island,
                     equipment: Vec::new(),
                     code,
                 });
@@ -390,4 +383,21 @@ pub fn check_places<'s>(
         on_islands += 1;
     }
     Ok(on_islands)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn seats_are_dealt_by_weight_and_everyone_gets_one() {
+        assert_eq!(deal(&[0.0, 1.0, 10.0, 20.0], 10), [1, 1, 3, 5]);
+        assert_eq!(deal(&[1.0, 1.0], 3), [2, 1]);
+    }
+
+    #[test]
+    fn the_second_of_a_name_gets_a_numeral() {
+        assert_eq!(numbered("Puskesmas Lembang", 1), "Puskesmas Lembang");
+        assert_eq!(numbered("Puskesmas Lembang", 4), "Puskesmas Lembang IV");
+    }
 }

