@@ -3,6 +3,7 @@
 use crate::stamp::Fingerprint;
 use crate::{bundle, compress, css, stamp, workspace};
 use anyhow::Context;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -59,6 +60,9 @@ pub fn build(flavour: Flavour) -> anyhow::Result<Product> {
     place_bundle(&module, &product.site, flavour)?;
     println!("[4/5] styles and static files");
     place_static_files(&product.site, flavour)?;
+    if flavour == Flavour::Release {
+        name_by_content(&product.site)?;
+    }
     println!("[5/5] server");
     build_server(flavour)?;
     println!(
@@ -131,6 +135,42 @@ pub fn place_static_files(site: &Path, flavour: Flavour) -> anyhow::Result<()> {
         move_all(&aside, site)
     })?;
     Ok(())
+}
+
+/// Gives script, module and style sheet a second name with a fingerprint of what they hold, and writes that name to the file
+/// `output-name` in the site, for the server to read: browsers may then keep them for ever.
+fn name_by_content(site: &Path) -> anyhow::Result<()> {
+    let package = site.join("pkg");
+    let plain: Vec<PathBuf> =
+        workspace::files_below(&package)?.into_iter().filter(|file| !name_of(file).starts_with(VERSIONED)).collect();
+    let mut content = DefaultHasher::new();
+    for file in &plain {
+        (name_of(file), std::fs::read(file)?).hash(&mut content);
+    }
+    let versioned = format!("{VERSIONED}{:016x}", content.finish());
+    for file in &plain {
+        let name = name_of(file);
+        let Some(rest) = name.strip_prefix(bundle::NAME) else { continue };
+        let second = package.join(format!("{versioned}{rest}"));
+        if !second.exists() {
+            std::fs::hard_link(file, &second).with_context(|| format!("link {}", second.display()))?;
+        }
+    }
+    std::fs::write(site.join("output-name"), &versioned)?;
+    for file in workspace::files_below(&package)? {
+        let name = name_of(&file);
+        if name.starts_with(VERSIONED) && !name.starts_with(&versioned) {
+            std::fs::remove_file(&file)?;
+        }
+    }
+    Ok(())
+}
+
+/// How the second names begin: the bundle's name and a dash.
+const VERSIONED: &str = "rantai-";
+
+fn name_of(file: &Path) -> String {
+    file.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
 fn compress_all(folder: &Path) -> anyhow::Result<()> {
