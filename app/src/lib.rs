@@ -16,7 +16,7 @@
 #![recursion_limit = "512"]
 
 pub mod api;
-// `pub mod chart;` — UI-B: add this line (in alphabetical order) as soon as all files of `chart/` stand.
+pub mod chart;
 pub mod components;
 pub mod error;
 pub mod format;

@@ -1,3 +1,328 @@
 //! Bars and small lines as markup: the same text from the server and in the browser, set as `inner_html`.
 //!
-//! Temperature curves are drawn in [`crate::chart`], not here.
+//! Temperature curves are drawn in [`crate::chart`], not here. Positions across are percentages and heights are pixels, so one
+//! drawing fits every width and text never shrinks.
+
+use crate::components::icon::Icon;
+use crate::format;
+use crate::words::{Lang, use_lang};
+use domain::feed::{HISTOGRAM_COLUMNS, HourCounts};
+use domain::time::{HOUR_MS, Zone};
+use leptos::prelude::*;
+use std::fmt::Write;
+
+/// Height of the plot in pixels; the axis and its labels take 22 more.
+const PLOT: f64 = 190.0;
+/// Height of a chart.
+pub const HEIGHT: u32 = 212;
+/// Room at the left for the labels of the grid, in percent of the width.
+const LEFT: f64 = 8.0;
+
+/// Fridges below, in and above 2–8 °C, from a histogram ([`HISTOGRAM_COLUMNS`]).
+pub fn below_in_above(histogram: &[u32]) -> [u32; 3] {
+    let sum = |from: usize, to: usize| histogram.get(from..to.min(histogram.len())).map_or(0, |part| part.iter().sum());
+    [sum(0, 9), sum(9, 21), sum(21, HISTOGRAM_COLUMNS)]
+}
+
+/// Fridges by temperature: columns of half a degree on the shaded range.
+pub fn histogram(lang: Lang, columns: &[u32]) -> String {
+    let [below, _, above] = below_in_above(columns);
+    let most = columns.iter().copied().max().unwrap_or(0).max(1);
+    let width = 100.0 / HISTOGRAM_COLUMNS as f64;
+    let at = |column: f64| column * width;
+    let mut out = String::with_capacity(3_000);
+    let _ = write!(
+        out,
+        r#"<rect class="band" x="{:.2}%" width="{:.2}%" y="0" height="{PLOT}"/>"#,
+        at(9.0),
+        at(12.0)
+    );
+    for (column, count) in columns.iter().enumerate().filter(|(_, count)| **count > 0) {
+        let class = match column {
+            0..9 => "f-freeze",
+            9..21 => "f-ok",
+            21..25 => "f-warm",
+            _ => "f-hot",
+        };
+        let height = (f64::from(*count) / f64::from(most) * (PLOT - 18.0)).round().max(2.0);
+        let _ = write!(
+            out,
+            r#"<rect class="{class}" x="{:.2}%" width="{:.2}%" y="{}" height="{height}"/>"#,
+            at(column as f64) + 0.2,
+            width - 0.4,
+            PLOT - height
+        );
+    }
+    let _ = write!(out, r#"<line class="axis" x1="0" x2="100%" y1="{PLOT}" y2="{PLOT}"/>"#);
+    for (column, degree) in [(1.0, -2i64), (9.0, 2), (21.0, 8)] {
+        let _ = write!(
+            out,
+            r#"<text x="{:.2}%" y="205" text-anchor="middle">{}</text>"#,
+            at(column),
+            format::decimal(lang, degree * 1_000, 0)
+        );
+    }
+    let _ = write!(out, r#"<text x="100%" y="205" text-anchor="end">12{}°C</text>"#, format::NBSP);
+    for (column, count) in [(4.5, below), (25.5, above)] {
+        let _ = write!(
+            out,
+            r#"<text class="val halo" x="{:.2}%" y="{}" text-anchor="middle">{}</text>"#,
+            at(column),
+            PLOT - 14.0 - tallest(columns, column, most),
+            format::int(lang, count)
+        );
+    }
+    out
+}
+
+/// The tallest bar around a label's place, so that the label stands above it.
+fn tallest(columns: &[u32], column: f64, most: u32) -> f64 {
+    let around = (column as usize).saturating_sub(3)..(column as usize + 4).min(columns.len());
+    let tallest = columns.get(around).and_then(|part| part.iter().max()).copied().unwrap_or(0);
+    (f64::from(tallest) / f64::from(most) * (PLOT - 18.0)).min(PLOT - 30.0)
+}
+
+/// The name of a histogram column: `< −2`, `2–2,5`, `≥ 12`.
+pub fn column_name(lang: Lang, column: usize) -> String {
+    let edge = |half: i64| format::decimal(lang, half * 500, 1);
+    match column {
+        0 => format!("< {}", edge(-4)),
+        c if c + 1 == HISTOGRAM_COLUMNS => format!("≥ {}", edge(24)),
+        c => format!("{} – {}", edge(c as i64 - 5), edge(c as i64 - 4)),
+    }
+}
+
+/// One to three round values between 0 and `top` for the lines of a grid.
+fn grid(top: f64) -> Vec<f64> {
+    let step = [1.0, 2.0, 5.0]
+        .into_iter()
+        .flat_map(|unit| (0..8).map(move |power| unit * 10f64.powi(power)))
+        .filter(|step| top / step <= 3.0)
+        .fold(f64::MAX, f64::min);
+    (1u8..=3).map(|n| f64::from(n) * step).filter(|value| *value <= top).collect()
+}
+
+fn grid_markup(out: &mut String, lang: Lang, top: f64, height: impl Fn(f64) -> f64) {
+    for value in grid(top) {
+        let y = PLOT - height(value);
+        let _ = write!(
+            out,
+            r#"<line class="grid-line" x1="0" x2="100%" y1="{y:.1}" y2="{y:.1}"/><text class="halo" x="0" y="{:.1}">{}</text>"#,
+            y - 3.0,
+            format::int(lang, value as u64)
+        );
+    }
+}
+
+/// Windows of an hour with a reading outside the range.
+pub const fn windows_out(hour: &HourCounts) -> u32 {
+    hour.low + hour.high
+}
+
+/// A bar for each of the 24 hours that end with `hours`' newest; an hour without any window is hatched.
+pub fn hours(lang: Lang, hours: &[HourCounts], zone: Zone) -> String {
+    let Some(last) = hours.last() else { return String::new() };
+    let most = f64::from(hours.iter().map(windows_out).max().unwrap_or(0).max(3));
+    let height = |value: f64| value / most * (PLOT - 14.0);
+    let width = (100.0 - LEFT) / 24.0;
+    let x = |slot: i64| LEFT + width * slot as f64;
+    let mut out = String::with_capacity(3_000);
+    let mut bars = String::with_capacity(2_000);
+    for slot in 0..24 {
+        let start = last.hour - (23 - slot) * HOUR_MS;
+        let (left, w) = (x(slot) + 0.4, width - 0.8);
+        match hours.iter().find(|hour| hour.hour == start) {
+            None => {
+                let _ = write!(bars, r#"<rect class="gap" x="{left:.2}%" width="{w:.2}%" y="0" height="{PLOT}"/>"#);
+            }
+            Some(hour) if windows_out(hour) > 0 => {
+                let class = if slot == 23 { "bar-fill--last" } else { "bar-fill" };
+                let h = height(f64::from(windows_out(hour))).round().max(2.0);
+                let _ = write!(bars, r#"<rect class="{class}" x="{left:.2}%" width="{w:.2}%" y="{}" height="{h}"/>"#, PLOT - h);
+            }
+            Some(_) => {}
+        }
+    }
+    grid_markup(&mut out, lang, most, height);
+    out.push_str(&bars);
+    let _ = write!(
+        out,
+        r#"<line class="axis" x1="0" x2="100%" y1="{PLOT}" y2="{PLOT}"/><text x="{LEFT}%" y="205">{}</text><text x="{:.1}%" y="205" text-anchor="middle">{}</text><text x="100%" y="205" text-anchor="end">{}</text>"#,
+        format::time(lang, last.hour - 23 * HOUR_MS, zone),
+        x(12),
+        format::time(lang, last.hour - 11 * HOUR_MS, zone),
+        lang.words().general.now
+    );
+    // The grid's numbers once more over the bars: their halo keeps them readable.
+    for value in grid(most) {
+        let _ = write!(out, r#"<text class="halo" x="0" y="{:.1}">{}</text>"#, PLOT - height(value) - 3.0, format::int(lang, value as u64));
+    }
+    out
+}
+
+/// Records per second, one value a minute, the last one now.
+pub fn rate(lang: Lang, values: &[f32], now: i64, zone: Zone) -> String {
+    let most = f64::from(values.iter().copied().fold(0.0, f32::max)).max(3.0) * 1.08;
+    let height = |value: f64| value / most * (PLOT - 6.0);
+    let mut out = String::with_capacity(1_500);
+    grid_markup(&mut out, lang, most, height);
+    let last = values.len().saturating_sub(1);
+    let _ = write!(
+        out,
+        r#"<svg class="plot" width="100%" height="{PLOT}" viewBox="0 0 {} {PLOT}" preserveAspectRatio="none"><polyline class="series series--plain" points=""#,
+        last.max(1) * 10
+    );
+    for (minute, value) in values.iter().enumerate() {
+        let _ = write!(out, "{}{},{:.1}", if minute > 0 { " " } else { "" }, minute * 10, PLOT - height(f64::from(*value)));
+    }
+    let minutes = last as i64;
+    let _ = write!(
+        out,
+        r#""/></svg><line class="axis" x1="0" x2="100%" y1="{PLOT}" y2="{PLOT}"/><text x="0" y="205">{}</text><text x="50%" y="205" text-anchor="middle">{}</text><text x="100%" y="205" text-anchor="end">{}</text>"#,
+        format::time(lang, now - minutes * 60_000, zone),
+        format::time(lang, now - minutes * 30_000, zone),
+        lang.words().general.now
+    );
+    out
+}
+
+/// A small line of shares in thousandths between `lowest` and 1000, oldest first; gaps stay gaps.
+pub fn spark(shares: &[Option<u16>], lowest: u16) -> String {
+    let span = f64::from(1_000u16.saturating_sub(lowest).max(10));
+    let step = 92.0 / (shares.len().max(2) - 1) as f64;
+    let y = |share: u16| 2.0 + f64::from(1_000u16.saturating_sub(share)) / span * 16.0;
+    let mut out = String::new();
+    let mut open = false;
+    for (hour, share) in shares.iter().enumerate() {
+        match share {
+            Some(share) => {
+                let x = hour as f64 * step;
+                let lone = !open && shares.get(hour + 1).is_none_or(Option::is_none);
+                out.push_str(if open { " " } else { r#"<polyline class="series series--plain" points=""# });
+                let _ = write!(out, "{x:.0},{:.1}", y(*share));
+                if lone {
+                    // A lone hour between gaps is drawn as a short dash.
+                    let _ = write!(out, " {:.0},{:.1}", x + 2.0, y(*share));
+                }
+                open = true;
+            }
+            None => {
+                if open {
+                    out.push_str(r#""/>"#);
+                }
+                open = false;
+            }
+        }
+    }
+    if open {
+        out.push_str(r#""/>"#);
+    }
+    out
+}
+
+/// A panel around a chart: the answer beside the title, the picture with its summary, what it counts, and its data as a table.
+#[component]
+pub fn ChartPanel(
+    /// Id of the title.
+    id: &'static str,
+    /// Title.
+    title: &'static str,
+    /// The figure beside the title.
+    #[prop(into)]
+    figure: Signal<String>,
+    /// What the figure is, after it.
+    #[prop(default = "")]
+    figure_note: &'static str,
+    /// The picture, by a function of this module.
+    #[prop(into)]
+    picture: Signal<String>,
+    /// What the picture shows, in a sentence.
+    #[prop(into)]
+    summary: Signal<String>,
+    /// What is counted.
+    #[prop(into)]
+    foot: Signal<String>,
+    /// Said in place of an empty picture.
+    none: &'static str,
+    /// Names of the table's columns.
+    columns: [&'static str; 2],
+    /// The rows of the table.
+    #[prop(into)]
+    rows: Signal<Vec<[String; 2]>>,
+    /// The live topic that changes it.
+    topic: String,
+) -> impl IntoView {
+    let words = &use_lang().words().general;
+    let body = move || {
+        if rows.with(Vec::is_empty) {
+            leptos::either::Either::Left(view! {
+                <div class="empty">
+                    <Icon name="clock"/>
+                    <h3>{none}</h3>
+                </div>
+            })
+        } else {
+            leptos::either::Either::Right(view! {
+                <svg class="chart" height=HEIGHT role="img" aria-label=move || summary.get() inner_html=move || picture.get()></svg>
+                <details class="data-table">
+                    <summary>{words.as_table}</summary>
+                    <div class="scroll" tabindex="0" role="group" aria-labelledby=id>
+                        <table class="table">
+                            <thead>
+                                <tr>{columns.map(|name| view! { <th scope="col">{name}</th> }).collect_view()}</tr>
+                            </thead>
+                            <tbody>
+                                {move || {
+                                    rows.get()
+                                        .into_iter()
+                                        .map(|[name, value]| view! { <tr><th scope="row">{name}</th><td>{value}</td></tr> })
+                                        .collect_view()
+                                }}
+                            </tbody>
+                        </table>
+                    </div>
+                </details>
+            })
+        }
+    };
+    view! {
+        <section class="panel" aria-labelledby=id data-live=topic>
+            <div class="panel__head">
+                <h2 id=id>{title}</h2>
+                <span class="num"><b>{move || figure.get()}</b>{(!figure_note.is_empty()).then(|| format!(" {figure_note}"))}</span>
+            </div>
+            <div class="panel__body">{body}</div>
+            <p class="panel__foot">{move || foot.get()}</p>
+        </section>
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn histogram_parts_and_names() {
+        let mut columns = vec![0; HISTOGRAM_COLUMNS];
+        (columns[0], columns[8], columns[9], columns[20], columns[21], columns[29]) = (1, 2, 10, 20, 3, 4);
+        assert_eq!(below_in_above(&columns), [3, 30, 7]);
+        assert_eq!(below_in_above(&[]), [0, 0, 0]);
+        assert_eq!(column_name(Lang::Id, 0), "< −2,0");
+        assert_eq!(column_name(Lang::Id, 1), "−2,0 – −1,5");
+        assert_eq!(column_name(Lang::Id, 9), "2,0 – 2,5");
+        assert_eq!(column_name(Lang::Id, 29), "≥ 12,0");
+    }
+
+    #[test]
+    fn grids_are_round_and_few() {
+        assert_eq!(grid(44.0), [20.0, 40.0]);
+        assert_eq!(grid(3.0), [1.0, 2.0, 3.0]);
+        assert_eq!(grid(97.0), [50.0]);
+    }
+
+    #[test]
+    fn sparks_leave_gaps() {
+        assert_eq!(spark(&[Some(1_000), Some(900), None, Some(950)], 900).matches("<polyline").count(), 2);
+        assert_eq!(spark(&[None, None], 900), "");
+    }
+}

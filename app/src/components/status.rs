@@ -37,6 +37,16 @@ pub const fn word(words: &'static Words, condition: Condition) -> &'static str {
     }
 }
 
+impl From<domain::master::EquipmentKind> for EquipmentKind {
+    fn from(kind: domain::master::EquipmentKind) -> Self {
+        match kind {
+            domain::master::EquipmentKind::Refrigerator => EquipmentKind::Refrigerator,
+            domain::master::EquipmentKind::Freezer => EquipmentKind::Freezer,
+            domain::master::EquipmentKind::ColdRoom => EquipmentKind::ColdRoom,
+        }
+    }
+}
+
 /// The name of an equipment: `Kulkas 2`; without its number where that is 0.
 pub fn equipment(words: &'static Words, kind: EquipmentKind, number: u16) -> String {
     let name = match kind {

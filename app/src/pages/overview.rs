@@ -1,9 +1,14 @@
-//! x
+//! The country: the same page as any region's, at its own address.
 
+use crate::api;
+use crate::components::frame::Section;
+use crate::components::page::Answer;
+use crate::pages::region::Region;
 use leptos::prelude::*;
 
-/// x
+/// The country.
 #[component]
 pub fn OverviewPage() -> impl IntoView {
-    view! { <h1>"x"</h1> }
+    let answer = Resource::new(|| "ID".to_owned(), api::region);
+    view! { <Answer answer section=Section::Overview view=|region| view! { <Region region/> }/> }
 }

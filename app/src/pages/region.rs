@@ -1,9 +1,400 @@
-//! x
+//! A place of any level: what is out of range in it now, where, since when; then pictures; then what lies below it.
 
+mod children;
+mod worst;
+
+use crate::api::{self, RegionView};
+use crate::components::frame::{Frame, Section, Step};
+use crate::components::kpi::{Kpi, KpiTone};
+use crate::components::link::use_here;
+use crate::components::page::Answer;
+use crate::components::plain_chart::{self, ChartPanel, below_in_above, column_name, windows_out};
+use crate::format;
+use crate::live::{use_live, use_now};
+use crate::map::MapPanel;
+use crate::words::{Lang, use_lang};
+use children::Children;
+use domain::feed::{self, ChildNow, Counts, HourCounts, LiveTopic, RegionNow};
+use domain::time::{MINUTE_MS, Zone};
 use leptos::prelude::*;
+use leptos_router::hooks::use_params_map;
+use std::collections::BTreeMap;
+use worst::{Worst, WorstRows};
 
-/// x
+/// A region other than the country.
 #[component]
 pub fn RegionPage() -> impl IntoView {
-    view! { <h1>"x"</h1> }
+    let params = use_params_map();
+    let code = move || params.with(|params| params.get("code").unwrap_or_default());
+    let answer = Resource::new(code, api::region);
+    view! { <Answer answer section=Section::Overview view=|region| view! { <Region region/> }/> }
+}
+
+/// What the stream changes on the page.
+#[derive(Clone)]
+pub struct RegionState {
+    /// Figures of the place.
+    pub now: RwSignal<RegionNow>,
+    /// Its last 24 hours.
+    pub hours: RwSignal<Vec<HourCounts>>,
+    /// Figures of its children, by code.
+    pub children: StoredValue<BTreeMap<String, RwSignal<ChildNow>>>,
+    /// Records per second, by minute; only of the country.
+    pub rate: RwSignal<Vec<f32>>,
+    /// The rows of the list of the worst.
+    pub worst: WorstRows,
+}
+
+impl RegionState {
+    fn new(view: &RegionView) -> Self {
+        let children = view.children.iter().map(|child| (child.now.code.clone(), RwSignal::new(child.now.clone()))).collect();
+        Self {
+            now: RwSignal::new(view.now.clone()),
+            hours: RwSignal::new(view.hours.clone()),
+            children: StoredValue::new(children),
+            rate: RwSignal::new(view.rate.clone()),
+            worst: WorstRows::new(&view.worst),
+        }
+    }
+
+    fn apply(&self, own_code: &str, update: feed::Update) {
+        match update {
+            feed::Update::Region { code, mut now, children, worst } if code == own_code => {
+                if let Some(hour) = now.hour {
+                    self.hours.update(|hours| put_hour(hours, hour));
+                }
+                if now.histogram.is_empty() {
+                    now.histogram = self.now.with_untracked(|old| old.histogram.clone());
+                }
+                self.now.set(now);
+                self.apply_children(children);
+                if let Some(worst) = worst {
+                    self.worst.apply(worst);
+                }
+            }
+            feed::Update::Pipeline { now } => {
+                self.rate.update(|rate| {
+                    if let Some(last) = rate.last_mut() {
+                        *last = now.per_second;
+                    }
+                });
+            }
+            _ => {}
+        }
+    }
+
+    fn apply_children(&self, changed: Vec<ChildNow>) {
+        self.children.with_value(|children| {
+            for child in changed {
+                if let Some(signal) = children.get(&child.code) {
+                    signal.set(child);
+                }
+            }
+        });
+    }
+
+    /// The server's whole view again, after the stream has lost more than state.
+    fn replace(&self, view: RegionView) {
+        self.now.set(view.now);
+        self.hours.set(view.hours);
+        self.rate.set(view.rate);
+        self.apply_children(view.children.into_iter().map(|child| child.now).collect());
+        self.worst.apply(view.worst);
+    }
+}
+
+/// Puts the running hour in its place, the newest last; no more than 24 stay.
+fn put_hour(hours: &mut Vec<HourCounts>, hour: HourCounts) {
+    match hours.binary_search_by_key(&hour.hour, |h| h.hour) {
+        Ok(at) => hours[at] = hour,
+        Err(at) => hours.insert(at, hour),
+    }
+    let newest = hours.last().map_or(hour.hour, |last| last.hour);
+    hours.retain(|h| h.hour > newest - domain::time::DAY_MS);
+}
+
+/// The name of a place, `unassigned` in words.
+fn place_name(lang: Lang, code: &str, name: &str) -> String {
+    if code == "unassigned" { lang.words().region.unassigned.to_owned() } else { name.to_owned() }
+}
+
+fn headline(lang: Lang, place: &str, counts: &Counts) -> String {
+    let words = &lang.words().region;
+    if counts.reporting() == 0 {
+        (words.headline_silent)(place)
+    } else if counts.freezing > 0 {
+        (words.headline_freezing)(place, &format::int(lang, counts.freezing))
+    } else if counts.out_of_range() > 0 {
+        (words.headline_out)(place, &format::int(lang, counts.out_of_range()))
+    } else {
+        (words.headline_calm)(place)
+    }
+}
+
+/// The page of a place.
+#[component]
+pub fn Region(
+    /// What the server knows of it.
+    region: RegionView,
+) -> impl IntoView {
+    let lang = use_lang();
+    let country = region.code == "ID";
+    let zone = format::zone_of(&region.code);
+    let name = place_name(lang, &region.code, &region.name);
+    let state = RegionState::new(&region);
+    let now = use_now(region.taken_at);
+    let counts = Memo::new({
+        let now = state.now;
+        move |_| now.with(|now| now.counts)
+    });
+    let topic = LiveTopic::Region(region.code.clone());
+
+    let mut topics = vec![topic.clone()];
+    if country {
+        topics.push(LiveTopic::Pipeline);
+    }
+    let on_update = {
+        let (state, code) = (state.clone(), region.code.clone());
+        move |update| state.apply(&code, update)
+    };
+    let on_reload = {
+        let (state, code) = (state.clone(), region.code.clone());
+        move || {
+            let (state, code) = (state.clone(), code.clone());
+            leptos::task::spawn_local(async move {
+                if let Ok(view) = api::region(code).await {
+                    state.replace(view);
+                }
+            });
+        }
+    };
+    use_live(topics, region.taken_at, on_update, on_reload);
+    if country {
+        move_rate_on(state.rate, now);
+    }
+
+    let title = headline(lang, &name, &region.now.counts);
+    let h1 = {
+        let name = name.clone();
+        move || headline(lang, &name, &counts.get())
+    };
+    let topic = topic.to_string();
+    view! {
+        <Frame title section=Section::Overview steps=Step::regions(&region.path) taken_at=Some(region.taken_at) zone>
+            <div class="page-head">
+                <h1 data-live=topic.clone()>{h1}</h1>
+                <p><PageTime country now zone/></p>
+            </div>
+            <Figures counts topic=topic.clone()/>
+            <div class="grid cols-side">
+                <Worst rows=state.worst.clone() counts now topic=topic.clone()/>
+                <MapPanel region=region.clone() state=state.clone()/>
+            </div>
+            <Charts state=state.clone() now zone country topic=topic.clone()/>
+            <Children region state now topic/>
+        </Frame>
+    }
+}
+
+/// A minute has passed: the chart of records per second moves on by one value.
+fn move_rate_on(rate: RwSignal<Vec<f32>>, now: Signal<i64>) {
+    Effect::new(move |before: Option<i64>| {
+        let minute = now.get() / MINUTE_MS;
+        if before.is_some_and(|before| before != minute) {
+            rate.update(|rate| {
+                if let Some(last) = rate.last().copied() {
+                    rate.push(last);
+                    rate.remove(0);
+                }
+            });
+        }
+        minute
+    });
+}
+
+/// The time of the page: of the country in all three zones.
+#[component]
+fn PageTime(country: bool, now: Signal<i64>, zone: Zone) -> impl IntoView {
+    let lang = use_lang();
+    let minute = Memo::new(move |_| now.get() / MINUTE_MS * MINUTE_MS);
+    let text = move || {
+        let ms = minute.get();
+        let here = format!("{}, {}", format::long_date(lang, ms, zone), format::clock(lang, ms, zone));
+        if country {
+            format!("{here} · {} · {}", format::clock(lang, ms, Zone::Wita), format::clock(lang, ms, Zone::Wit))
+        } else {
+            here
+        }
+    };
+    view! { <time datetime=move || format::datetime_attribute(minute.get(), zone) title=move || format::utc(minute.get())>{text}</time> }
+}
+
+/// The headline figures.
+#[component]
+fn Figures(counts: Memo<Counts>, topic: String) -> impl IntoView {
+    let lang = use_lang();
+    let words = &lang.words().region;
+    let here = use_here();
+    let int = move |number: u32| format::int(lang, number);
+    let sorted = |key: &str| format!("{}#children", here.with_all(&[("sort", key), ("dir", "")]));
+    let figure = move |value: fn(&Counts) -> u32| Signal::derive(move || int(value(&counts.get())));
+    let share = move |part: fn(&Counts) -> u32, whole: fn(&Counts) -> u32| {
+        Signal::derive(move || counts.with(|counts| format::percent_number(lang, format::share(part(counts), whole(counts)))))
+    };
+    let percent = "\u{a0}%";
+    view! {
+        <section class="kpis" aria-label=words.figures>
+            <Kpi
+                href="#worst".to_owned()
+                value=figure(Counts::out_of_range)
+                label=words.out_of_range
+                note=Signal::derive(move || {
+                    let counts = counts.get();
+                    if counts.out_of_range() == 0 {
+                        words.out_of_range_calm.to_owned()
+                    } else {
+                        (words.out_of_range_note)(&int(counts.freezing), &int(counts.too_cold), &int(counts.too_warm))
+                    }
+                })
+                tone=Signal::derive(move || if counts.get().out_of_range() == 0 { KpiTone::Calm } else { KpiTone::Act })
+                topic=topic.clone()
+            />
+            <Kpi
+                href=sorted("freezing")
+                value=figure(|counts| counts.freezing)
+                label=words.freezing
+                note=Signal::stored(words.freezing_note.to_owned())
+                tone=Signal::derive(move || if counts.get().freezing == 0 { KpiTone::Plain } else { KpiTone::Freeze })
+                topic=topic.clone()
+            />
+            <Kpi
+                href=sorted("in_range")
+                value=share(|counts| counts.fine, Counts::reporting)
+                unit=percent
+                label=words.in_range
+                note=Signal::derive(move || (words.in_range_note)(&int(counts.get().fine), &int(counts.get().reporting())))
+                topic=topic.clone()
+            />
+            <Kpi
+                href=sorted("reporting")
+                value=share(|counts| counts.facilities_reporting, |counts| counts.facilities)
+                unit=percent
+                label=words.reporting
+                note=Signal::derive(move || (words.reporting_note)(&int(counts.get().facilities_reporting), &int(counts.get().facilities)))
+                topic=topic.clone()
+            />
+            <Kpi
+                href=sorted("no_word")
+                value=figure(|counts| counts.no_word)
+                label=words.no_word
+                note=Signal::derive(move || (words.no_word_note)(&int(counts.get().devices)))
+                topic
+            />
+        </section>
+    }
+}
+
+/// The charts of a place.
+#[component]
+fn Charts(state: RegionState, now: Signal<i64>, zone: Zone, country: bool, topic: String) -> impl IntoView {
+    let lang = use_lang();
+    let words = &lang.words().region;
+    let int = move |number: u32| format::int(lang, number);
+    let histogram = Memo::new({
+        let now = state.now;
+        move |_| now.with(|now| now.histogram.clone())
+    });
+    let parts = Memo::new(move |_| histogram.with(|columns| below_in_above(columns)));
+    let hours = state.hours;
+    let rate = state.rate;
+    let rate_now = Signal::derive(move || rate.with(|rate| format::rate(lang, rate.last().copied().unwrap_or(0.0))));
+    let minute = Memo::new(move |_| now.get() / MINUTE_MS * MINUTE_MS);
+    view! {
+        <div class=if country { "grid cols-3" } else { "grid cols-2" }>
+            <ChartPanel
+                id="temperatures"
+                title=words.histogram
+                figure=Signal::derive(move || int(parts.get().iter().sum()))
+                picture=Signal::derive(move || histogram.with(|columns| plain_chart::histogram(lang, columns)))
+                summary=Signal::derive(move || {
+                    let [cold, fine, warm] = parts.get();
+                    (words.histogram_label)(&int(cold), &int(fine), &int(warm))
+                })
+                foot=Signal::derive(move || {
+                    let [cold, _, warm] = parts.get();
+                    (words.histogram_foot)(&int(cold), &int(warm))
+                })
+                none=words.histogram_none
+                columns=[words.column_temperature, words.column_units]
+                rows=Signal::derive(move || {
+                    histogram.with(|columns| {
+                        if columns.iter().all(|count| *count == 0) {
+                            return Vec::new();
+                        }
+                        columns.iter().enumerate().map(|(column, count)| [column_name(lang, column), int(*count)]).collect()
+                    })
+                })
+                topic=topic.clone()
+            />
+            <ChartPanel
+                id="hours"
+                title=words.per_hour
+                figure=Signal::derive(move || int(hours.with(|hours| hours.last().map_or(0, windows_out))))
+                figure_note=words.this_hour
+                picture=Signal::derive(move || hours.with(|hours| plain_chart::hours(lang, hours, zone)))
+                summary=Signal::derive(move || {
+                    hours.with(|hours| {
+                        let most = hours.iter().max_by_key(|hour| windows_out(hour)).copied().unwrap_or_default();
+                        (words.per_hour_label)(&int(windows_out(&most)), &format::time(lang, most.hour, zone))
+                    })
+                })
+                foot=Signal::stored(words.per_hour_foot.to_owned())
+                none=words.per_hour_none
+                columns=[words.column_hour, words.column_windows_out]
+                rows=Signal::derive(move || {
+                    hours.with(|hours| {
+                        hours.iter().rev().map(|hour| [format::clock(lang, hour.hour, zone), int(windows_out(hour))]).collect()
+                    })
+                })
+                topic=topic.clone()
+            />
+            {country.then(|| view! {
+                <ChartPanel
+                    id="rate"
+                    title=words.rate
+                    figure=rate_now
+                    picture=Signal::derive(move || rate.with(|rate| plain_chart::rate(lang, rate, minute.get(), zone)))
+                    summary=Signal::derive(move || (words.rate_label)(&rate_now.get()))
+                    foot=Signal::stored(words.rate_foot.to_owned())
+                    none=words.histogram_none
+                    columns=[words.column_minute, words.rate]
+                    rows=Signal::derive(move || {
+                        rate.with(|rate| {
+                            let row = |(ago, value): (usize, &f32)| {
+                                [format::clock(lang, minute.get() - ago as i64 * MINUTE_MS, zone), format::rate(lang, *value)]
+                            };
+                            rate.iter().rev().enumerate().map(row).collect()
+                        })
+                    })
+                    topic="pipeline".to_owned()
+                />
+            })}
+        </div>
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use domain::time::HOUR_MS;
+
+    #[test]
+    fn the_running_hour_takes_its_place() {
+        let hour = |n: i64, windows| HourCounts { hour: n * HOUR_MS, windows, ..HourCounts::default() };
+        let mut hours: Vec<HourCounts> = (0..24).map(|n| hour(n, 1)).collect();
+        put_hour(&mut hours, hour(23, 2));
+        assert_eq!((hours.len(), hours[23].windows), (24, 2));
+        put_hour(&mut hours, hour(24, 3));
+        assert_eq!((hours.len(), hours[0].hour, hours[23].windows), (24, HOUR_MS, 3));
+    }
 }

@@ -236,6 +236,8 @@ pub struct ColdWords {
     pub freezing: &'static str,
     /// No reading in the last hour.
     pub no_word: &'static str,
+    /// Below the range, whether above or below 0 °C.
+    pub freezing_or_cold: &'static str,
     /// Refrigerator.
     pub refrigerator: &'static str,
     /// Freezer.
@@ -364,6 +366,8 @@ pub struct RegionWords {
     pub column_last: &'static str,
     /// Column: state.
     pub column_state: &'static str,
+    /// Column: units of a facility.
+    pub column_devices: &'static str,
     /// Row of the total.
     pub total: &'static str,
     /// Empty: nothing lies below.
@@ -397,9 +401,9 @@ pub struct MapWords {
     /// Legend: less than half report.
     pub half: &'static str,
     /// Legend: newer provinces, where they are shown.
-    pub newer: Say2,
-    /// Legend: facility fine.
-    pub points_fine: &'static str,
+    pub newer: &'static str,
+    /// Title of the map of a region.
+    pub facilities: &'static str,
     /// Button: closer.
     pub zoom_in: &'static str,
     /// Button: farther.

@@ -1,0 +1,114 @@
+//! Outlines as markup, on the server only.
+
+use super::{INSIDE, Measure, area_title, by_area};
+use crate::api::RegionView;
+use crate::components::link;
+use crate::words::Lang;
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::sync::LazyLock;
+
+/// The map base (`cargo xtask data`; sources and licences in its notice): the whole country, coarse.
+#[derive(Deserialize)]
+struct Base {
+    view: [u32; 2],
+    land: String,
+    outlines: BTreeMap<String, String>,
+    areas: BTreeMap<String, Area>,
+}
+
+/// Where a province lies: `x, y, width, height` in map units.
+#[derive(Deserialize)]
+struct Area {
+    r#box: [f64; 4],
+}
+
+/// Outlines of single provinces, ten times as fine.
+#[derive(Deserialize)]
+struct Fine {
+    numbers_per_unit: f64,
+    outlines: BTreeMap<String, String>,
+}
+
+static BASE: LazyLock<Base> =
+    LazyLock::new(|| serde_json::from_str(include_str!("../../../data/map/map.json")).expect("a map base that `xtask data` has written"));
+static FINE: LazyLock<Fine> = LazyLock::new(|| {
+    serde_json::from_str(include_str!("../../../data/map/provinces.json")).expect("province outlines that `xtask data` has written")
+});
+
+/// Width of the near map to its height, in its own units.
+const NEAR_RATIO: f64 = 1.9;
+
+/// The `viewBox` and the inside of the map's SVG.
+pub(super) fn draw(region: &RegionView, measure: Measure, lang: Lang) -> (Option<String>, String) {
+    if region.level == 0 { country(region, measure, lang) } else { near(region) }
+}
+
+fn country(region: &RegionView, measure: Measure, lang: Lang) -> (Option<String>, String) {
+    let base = &*BASE;
+    let [width, height] = base.view;
+    let counts = by_area(region.children.iter().map(|child| (child.now.code.clone(), child.now.counts)));
+    let mut out = String::with_capacity(60_000);
+    let _ = write!(out, r#"<path class="land" d="{}"/>"#, base.land);
+    for (code, outline) in &base.outlines {
+        let counts = counts.get(code).copied().unwrap_or_default();
+        let name = region.children.iter().find(|child| child.now.code == *code).map_or(code.as_str(), |child| child.name.as_str());
+        let title = escape(&area_title(lang, name, measure.value(&counts)));
+        let _ = write!(
+            out,
+            r#"<a href="{}" class="{}" data-code="{code}" tabindex="-1"><title>{title}</title><path d="{outline}"/></a>"#,
+            link::region(code),
+            measure.class(&counts)
+        );
+    }
+    (Some(format!("0 0 {width} {height}")), out)
+}
+
+fn near(region: &RegionView) -> (Option<String>, String) {
+    let (base, fine) = (&*BASE, &*FINE);
+    let province = region.code.get(..2).unwrap_or_default();
+    let shown = INSIDE.iter().find(|(newer, _)| *newer == province).map_or(province, |(_, inside)| inside);
+    let Some(area) = base.areas.get(province) else { return (None, String::new()) };
+    let [x, y, width, height] = area.r#box;
+    // A margin, then the shape of the panel.
+    let (mut w, mut h) = (width * 1.12, height * 1.12);
+    if w / h < NEAR_RATIO {
+        w = h * NEAR_RATIO;
+    } else {
+        h = w / NEAR_RATIO;
+    }
+    let (left, top) = (x + width / 2.0 - w / 2.0, y + height / 2.0 - h / 2.0);
+    let mut out = String::with_capacity(20_000);
+    let _ = write!(out, r#"<path class="area land" d="{}"/><g transform="scale({})">"#, base.land, 1.0 / fine.numbers_per_unit);
+    for (code, outline) in &fine.outlines {
+        let [bx, by, bw, bh] = base.areas.get(code).map_or([0.0; 4], |area| area.r#box);
+        // A province that holds newer ones reaches farther than its own box.
+        let near = bx < left + w && bx + bw > left && by < top + h && by + bh > top;
+        if near || code == shown {
+            let class = if code == shown { "area own" } else { "area land" };
+            let _ = write!(out, r#"<path class="{class}" d="{outline}"/>"#);
+        }
+    }
+    out.push_str("</g>");
+    (Some(format!("{left:.0} {top:.0} {w:.0} {h:.0}")), out)
+}
+
+fn escape(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('"', "&quot;")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_base_reads_and_its_provinces_are_known() {
+        assert_eq!(BASE.areas.len(), 38);
+        assert_eq!(BASE.outlines.len() + INSIDE.len(), 38);
+        assert_eq!(FINE.outlines.len(), BASE.outlines.len());
+        for (newer, inside) in INSIDE {
+            assert!(!BASE.outlines.contains_key(newer) && BASE.outlines.contains_key(inside), "{newer}");
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! Facilities as points: places, clusters and hits, without a browser.
+
+use crate::api::MapPoint;
+use domain::coldchain::Condition;
+use std::collections::HashMap;
+
+/// How coordinates become map units: `x = (longitude − west) · scale`, `y = (north − latitude) · scale`, as in `data/map/map.json`.
+const WEST: f64 = 94.2;
+const NORTH: f64 = 6.2;
+const SCALE: f64 = 40.0;
+/// Points closer than this on the screen, in pixels, stand together.
+pub const CLUSTER_PX: f64 = 12.0;
+
+/// Facilities in map units.
+#[derive(Clone, Debug, Default)]
+pub struct Points {
+    /// Places, `x` then `y`.
+    pub at: Vec<[f32; 2]>,
+    /// How each stands.
+    pub condition: Vec<Condition>,
+    /// Code of each.
+    pub code: Vec<String>,
+    /// Name of each.
+    pub name: Vec<String>,
+}
+
+/// One or more facilities at one place of the screen.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Cluster {
+    /// Middle of its facilities, in map units.
+    pub at: [f32; 2],
+    /// How many.
+    pub count: u32,
+    /// The worst condition of them.
+    pub worst: Condition,
+    /// One of them, the worst.
+    pub first: usize,
+}
+
+impl Points {
+    /// The facilities of a region (`ID` for all of them).
+    pub fn of(region: &str, facilities: Vec<MapPoint>) -> Self {
+        let digits: String = region.chars().filter(char::is_ascii_digit).collect();
+        let mut points = Points::default();
+        for facility in facilities.into_iter().filter(|facility| facility.code.get(1..).is_some_and(|code| code.starts_with(&digits))) {
+            let (latitude, longitude) = (f64::from(facility.at.0) / 1e6, f64::from(facility.at.1) / 1e6);
+            points.at.push([((longitude - WEST) * SCALE) as f32, ((NORTH - latitude) * SCALE) as f32]);
+            points.condition.push(facility.condition);
+            points.code.push(facility.code);
+            points.name.push(facility.name);
+        }
+        points
+    }
+
+    /// The smallest box around them: `x, y, width, height`.
+    pub fn bounds(&self) -> Option<[f64; 4]> {
+        let first = self.at.first()?;
+        let (mut low, mut high) = (*first, *first);
+        for at in &self.at {
+            low = [low[0].min(at[0]), low[1].min(at[1])];
+            high = [high[0].max(at[0]), high[1].max(at[1])];
+        }
+        Some([f64::from(low[0]), f64::from(low[1]), f64::from(high[0] - low[0]), f64::from(high[1] - low[1])])
+    }
+
+    /// Clusters where a map unit is `scale` pixels wide. They are cells of a grid that is fixed to the map, so moving it does not
+    /// regroup anything.
+    pub fn clusters(&self, scale: f64) -> Vec<Cluster> {
+        let cell = scale / CLUSTER_PX;
+        let mut cells = HashMap::<(i32, i32), usize>::with_capacity(self.at.len().min(4_096));
+        let mut clusters: Vec<Cluster> = Vec::new();
+        for (index, at) in self.at.iter().enumerate() {
+            let key = ((f64::from(at[0]) * cell).floor() as i32, (f64::from(at[1]) * cell).floor() as i32);
+            let condition = self.condition[index];
+            let slot = *cells.entry(key).or_insert_with(|| {
+                clusters.push(Cluster { at: [0.0, 0.0], count: 0, worst: condition, first: index });
+                clusters.len() - 1
+            });
+            let cluster = &mut clusters[slot];
+            cluster.at[0] += at[0];
+            cluster.at[1] += at[1];
+            cluster.count += 1;
+            if worse(condition) < worse(cluster.worst) {
+                (cluster.worst, cluster.first) = (condition, index);
+            }
+        }
+        for cluster in &mut clusters {
+            cluster.at = [cluster.at[0] / cluster.count as f32, cluster.at[1] / cluster.count as f32];
+        }
+        clusters
+    }
+}
+
+fn worse(condition: Condition) -> u8 {
+    crate::components::link::severity(condition)
+}
+
+/// The cluster nearest to a place, if within `radius` map units.
+pub fn nearest(clusters: &[Cluster], x: f64, y: f64, radius: f64) -> Option<&Cluster> {
+    let distance = |cluster: &Cluster| (f64::from(cluster.at[0]) - x).hypot(f64::from(cluster.at[1]) - y);
+    clusters.iter().min_by(|a, b| distance(a).total_cmp(&distance(b))).filter(|cluster| distance(cluster) <= radius)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn point(code: &str, latitude: i32, longitude: i32, condition: Condition) -> MapPoint {
+        MapPoint { code: code.into(), name: code.into(), at: (latitude, longitude), condition }
+    }
+
+    fn three() -> Points {
+        Points::of(
+            "32",
+            vec![
+                point("P321705-1", -6_800_000, 107_600_000, Condition::Fine),
+                point("P321705-2", -6_800_100, 107_600_100, Condition::Freezing),
+                point("H3201-1", -6_500_000, 106_800_000, Condition::NoWord),
+                point("P110101-1", 5_000_000, 95_000_000, Condition::Fine),
+            ],
+        )
+    }
+
+    #[test]
+    fn only_a_regions_own() {
+        let points = three();
+        assert_eq!(points.code, ["P321705-1", "P321705-2", "H3201-1"]);
+        assert!((points.at[0][0] - 536.0).abs() < 0.01 && (points.at[0][1] - 520.0).abs() < 0.01);
+    }
+
+    #[test]
+    fn near_points_stand_together_and_show_their_worst() {
+        let clusters = three().clusters(1.0);
+        assert_eq!(clusters.len(), 2);
+        assert_eq!((clusters[0].count, clusters[0].worst, clusters[0].first), (2, Condition::Freezing, 1));
+        assert_eq!(nearest(&clusters, 536.5, 520.0, 2.0), Some(&clusters[0]));
+        assert_eq!(nearest(&clusters, 600.0, 600.0, 2.0), None);
+        assert_eq!(three().clusters(100_000.0).len(), 3);
+    }
+}
