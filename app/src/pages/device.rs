@@ -632,21 +632,5 @@ fn table_time(lang: Lang, ms: i64, zone: Zone, end: i64) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_trend_needs_ten_minutes_and_fresh_readings() {
-        let points = |pairs: &[(i64, i32)]| -> Vec<Point> {
-            pairs
-                .iter()
-                .map(|&(minute, milli)| Point { at: EventTime::from_ms(minute * MINUTE_MS), temperature: Milli(milli) })
-                .collect()
-        };
-        assert_eq!(trend(&points(&[(0, 5_000), (5, 5_100), (10, 5_300)])), Some(Milli(300)));
-        assert_eq!(trend(&points(&[(0, 5_000), (15, 4_550)])), Some(Milli(-300)));
-        assert_eq!(trend(&points(&[(0, 5_000), (5, 9_000)])), None);
-        assert_eq!(trend(&points(&[(0, 5_000), (60, 9_000)])), None);
-        assert_eq!(trend(&[]), None);
-    }
-}
+#[path = "device/tests.rs"]
+mod tests;

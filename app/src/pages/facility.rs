@@ -71,8 +71,9 @@ impl Unit {
     }
 }
 
+/// The page, once its answer is there.
 #[component]
-fn Facility(view: FacilityView, on_reload: impl Fn() + 'static) -> impl IntoView {
+pub(crate) fn Facility(view: FacilityView, on_reload: impl Fn() + 'static) -> impl IntoView {
     let lang = use_lang();
     let words = lang.words();
     let FacilityView { taken_at, code, name, path, zone, devices, .. } = view;

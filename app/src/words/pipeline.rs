@@ -1,12 +1,285 @@
-//! What the page of a pipeline says.
+//! What the page of the pipeline says.
 
-/// The page of a pipeline.
+use super::{Say1, Say2};
+
+/// The page of the pipeline.
 pub struct PipelineWords {
-    /// Headline until the page is written.
+    /// Title of the browser's tab.
     pub title: &'static str,
+    /// Headline: the equation holds.
+    pub all_counted: &'static str,
+    /// Headline: it does not; how many are missing.
+    pub not_counted: Say1,
+    /// Headline: nothing has come in yet.
+    pub nothing_yet: &'static str,
+    /// What to do then.
+    pub nothing_yet_note: &'static str,
+    /// "since 20 Nov 2026, 14.05 WIB".
+    pub since: Say1,
+    /// "difference 0".
+    pub difference: Say1,
+    /// What the equation says, for those who do not see it.
+    pub equation: &'static str,
+    /// Term: everything that came in.
+    pub received: &'static str,
+    /// Term: accepted.
+    pub accepted: &'static str,
+    /// Term: duplicates.
+    pub duplicate: &'static str,
+    /// Term: late, kept.
+    pub late: &'static str,
+    /// Term: rejected, kept.
+    pub rejected: &'static str,
+    /// Panel: records per second.
+    pub per_second: &'static str,
+    /// Its summary: now.
+    pub per_second_label: Say1,
+    /// Its foot.
+    pub per_second_foot: &'static str,
+    /// Panel: the queue.
+    pub lag: &'static str,
+    /// Its unit.
+    pub records: &'static str,
+    /// Its foot.
+    pub lag_foot: &'static str,
+    /// Fact: windows open.
+    pub open_windows: &'static str,
+    /// Fact: windows closed.
+    pub closed_windows: &'static str,
+    /// Fact: last checkpoint.
+    pub checkpoint: &'static str,
+    /// "12 s ago".
+    pub ago: Say1,
+    /// Fact: bytes of the log.
+    pub log: &'static str,
+    /// Panel: devices.
+    pub devices: &'static str,
+    /// Fact: registered.
+    pub registered: &'static str,
+    /// Fact: not registered.
+    pub unregistered: &'static str,
+    /// Fact: records accepted per device.
+    pub per_device: &'static str,
+    /// Its foot.
+    pub devices_foot: &'static str,
+    /// Panel: by source.
+    pub sources: &'static str,
+    /// Panel: by topic.
+    pub topics: &'static str,
+    /// Column: source.
+    pub source: &'static str,
+    /// Column: topic.
+    pub topic: &'static str,
+    /// Row: total.
+    pub total: &'static str,
+    /// "as of 14.05 WIB".
+    pub as_of: Say1,
+    /// Names of topics: temperature, gps, stock, distribution.
+    pub topic_names: [&'static str; 4],
+    /// Panel: rejections by reason.
+    pub reasons: &'static str,
+    /// Column: reason.
+    pub reason: &'static str,
+    /// Column: what to do.
+    pub step: &'static str,
+    /// Every reason in the order of `domain::event::Reason::ALL`, with what to do about it.
+    pub reason_words: [(&'static str, &'static str); 16],
+    /// No rejection.
+    pub reasons_none: &'static str,
+    /// And what that means.
+    pub reasons_none_note: &'static str,
+    /// Panel: newest dead letters.
+    pub dead_letters: &'static str,
+    /// Its count: shown, all.
+    pub dead_letters_count: Say2,
+    /// Column: time, with the zone.
+    pub column_time: Say1,
+    /// Column: field at fault.
+    pub field: &'static str,
+    /// Column: the record as it came.
+    pub raw: &'static str,
+    /// The whole record.
+    pub whole_record: &'static str,
+    /// Foot of the dead letters.
+    pub dead_letters_foot: &'static str,
+    /// Panel: devices nobody has registered.
+    pub unregistered_devices: &'static str,
+    /// What that means.
+    pub unregistered_note: &'static str,
+    /// None.
+    pub unregistered_none: &'static str,
+    /// And what that means.
+    pub unregistered_none_note: &'static str,
+    /// Beside its last value: when.
+    pub last_reading: Say1,
+    /// Before the links to records.
+    pub records_at: &'static str,
+    /// Link: late records.
+    pub link_late: &'static str,
+    /// Link: dead letters.
+    pub link_dead_letters: &'static str,
+    /// Link: metrics.
+    pub link_metrics: &'static str,
+    /// Link: documentation of the interface.
+    pub link_docs: &'static str,
 }
 
 /// Indonesian.
-pub const ID: PipelineWords = PipelineWords { title: "pipeline" };
+pub const ID: PipelineWords = PipelineWords {
+    title: "Aliran data",
+    all_counted: "Semua data tercatat",
+    not_counted: |count| format!("{count} rekaman belum tercatat"),
+    nothing_yet: "Belum ada data masuk",
+    nothing_yet_note: "Kirim bacaan ke /ingest dengan kunci; angkanya muncul di sini seketika.",
+    since: |time| format!("sejak {time}"),
+    difference: |count| format!("selisih {count}"),
+    equation: "Rekaman masuk sama dengan jumlah empat nasibnya",
+    received: "masuk",
+    accepted: "diterima",
+    duplicate: "duplikat",
+    late: "terlambat, disimpan",
+    rejected: "ditolak, disimpan",
+    per_second: "Masuk per detik",
+    per_second_label: |now| format!("Rekaman masuk per detik selama 60 menit, kini {now}"),
+    per_second_foot: "60 menit, rata-rata tiap menit",
+    lag: "Antrean (lag)",
+    records: "rekaman",
+    lag_foot: "sudah tersimpan di cakram, belum dihitung",
+    open_windows: "Jendela terbuka",
+    closed_windows: "Jendela tertutup",
+    checkpoint: "Titik simpan terakhir",
+    ago: |age| format!("{age} lalu"),
+    log: "Catatan di cakram",
+    devices: "Alat",
+    registered: "Terdaftar, pernah terdengar",
+    unregistered: "Belum terdaftar",
+    per_device: "Diterima per alat",
+    devices_foot: "yang belum terdaftar disimpan, tidak dihitung pada fasilitas",
+    sources: "Menurut sumber",
+    topics: "Menurut topik",
+    source: "Sumber",
+    topic: "Topik",
+    total: "Jumlah",
+    as_of: |time| format!("pada {time}"),
+    topic_names: ["Suhu", "GPS", "Stok", "Distribusi"],
+    reasons: "Ditolak menurut alasan",
+    reason: "Alasan",
+    step: "Yang dilakukan",
+    reason_words: [
+        ("Bukan JSON yang utuh", "Periksa program pengirim"),
+        ("Huruf bukan UTF-8", "Periksa program pengirim"),
+        ("Kunci tertulis dua kali", "Periksa program pengirim"),
+        ("Bersarang terlalu dalam", "Periksa program pengirim"),
+        ("Terlalu besar", "Kirim rekaman yang lebih kecil"),
+        ("Topik tidak dikenal", "Periksa nama topik"),
+        ("Isian wajib tidak ada", "Lengkapi isian"),
+        ("Jenis isian salah", "Periksa program pengirim"),
+        ("Bukan angka terhingga", "Periksa sensor"),
+        ("Di luar yang dapat diukur", "Periksa sensor"),
+        ("Kode rusak sensor", "Periksa kabel sensor"),
+        ("Jam alat di masa depan", "Setel jam alat"),
+        ("Jam alat kembali ke awal", "Setel jam alat, ganti baterainya"),
+        ("Lebih tua dari ingatan duplikat", "Kirim lebih cepat"),
+        ("Id sama, isi berbeda", "Beri id baru pada setiap rekaman"),
+        ("Waktu sama, nilai berbeda", "Bandingkan kedua rekaman"),
+    ],
+    reasons_none: "Tidak ada yang ditolak",
+    reasons_none_note: "Rekaman yang tidak dapat dibaca disimpan dan muncul di sini dengan alasannya.",
+    dead_letters: "Rekaman tertolak terbaru",
+    dead_letters_count: |shown, all| format!("{shown} dari {all}"),
+    column_time: |zone| format!("Waktu {zone}"),
+    field: "Isian",
+    raw: "Isi",
+    whole_record: "seluruh rekaman",
+    dead_letters_foot: "Isi asli disimpan seperti datangnya.",
+    unregistered_devices: "Alat belum terdaftar",
+    unregistered_note: "Mengirim bacaan, tetapi tidak ada fasilitas yang memilikinya. Yang terbaru di atas.",
+    unregistered_none: "Semua alat terdaftar",
+    unregistered_none_note: "Alat baru yang mengirim tanpa terdaftar muncul di sini.",
+    last_reading: |time| format!("bacaan {time}"),
+    records_at: "Semua rekaman",
+    link_late: "Terlambat",
+    link_dead_letters: "Tertolak",
+    link_metrics: "Metrik",
+    link_docs: "Dokumentasi API",
+};
+
 /// English.
-pub const EN: PipelineWords = PipelineWords { title: "pipeline" };
+pub const EN: PipelineWords = PipelineWords {
+    title: "Data flow",
+    all_counted: "Every record is accounted for",
+    not_counted: |count| format!("{count} records are not accounted for"),
+    nothing_yet: "No data has come in yet",
+    nothing_yet_note: "Post readings to /ingest with a key; the figures appear here at once.",
+    since: |time| format!("since {time}"),
+    difference: |count| format!("difference {count}"),
+    equation: "Records received equal the sum of what became of them",
+    received: "received",
+    accepted: "accepted",
+    duplicate: "duplicate",
+    late: "late, kept",
+    rejected: "rejected, kept",
+    per_second: "Received per second",
+    per_second_label: |now| format!("Records received per second over 60 minutes, now {now}"),
+    per_second_foot: "60 minutes, average of each minute",
+    lag: "Lag",
+    records: "records",
+    lag_foot: "stored on disk, not yet counted",
+    open_windows: "Windows open",
+    closed_windows: "Windows closed",
+    checkpoint: "Last checkpoint",
+    ago: |age| format!("{age} ago"),
+    log: "Log on disk",
+    devices: "Devices",
+    registered: "Registered, heard of",
+    unregistered: "Not registered",
+    per_device: "Accepted per device",
+    devices_foot: "those not registered are kept, but counted for no facility",
+    sources: "By source",
+    topics: "By topic",
+    source: "Source",
+    topic: "Topic",
+    total: "Total",
+    as_of: |time| format!("at {time}"),
+    topic_names: ["Temperature", "GPS", "Stock", "Distribution"],
+    reasons: "Rejected by reason",
+    reason: "Reason",
+    step: "What to do",
+    reason_words: [
+        ("Not one whole JSON value", "Check the sending program"),
+        ("Text that is not UTF-8", "Check the sending program"),
+        ("A key written twice", "Check the sending program"),
+        ("Nested too deep", "Check the sending program"),
+        ("Too large", "Send smaller records"),
+        ("Unknown topic", "Check the topic's name"),
+        ("A required field is missing", "Fill the field in"),
+        ("A field of the wrong type", "Check the sending program"),
+        ("Not a finite number", "Check the sensor"),
+        ("Beyond what can be measured", "Check the sensor"),
+        ("Failure code of the sensor", "Check the sensor's cable"),
+        ("Device clock in the future", "Set the device's clock"),
+        ("Device clock was reset", "Set the device's clock, change its battery"),
+        ("Older than duplicates are remembered", "Send sooner"),
+        ("Same id, other content", "Give each record an id of its own"),
+        ("Same time, other value", "Compare the two records"),
+    ],
+    reasons_none: "Nothing was rejected",
+    reasons_none_note: "Records that cannot be read are kept and appear here with their reason.",
+    dead_letters: "Newest dead letters",
+    dead_letters_count: |shown, all| format!("{shown} of {all}"),
+    column_time: |zone| format!("Time {zone}"),
+    field: "Field",
+    raw: "Content",
+    whole_record: "whole record",
+    dead_letters_foot: "The content is kept as it came.",
+    unregistered_devices: "Devices not registered",
+    unregistered_note: "They send readings, but no facility owns them. Newest first.",
+    unregistered_none: "Every device is registered",
+    unregistered_none_note: "New devices that send without being registered appear here.",
+    last_reading: |time| format!("reading of {time}"),
+    records_at: "All records",
+    link_late: "Late",
+    link_dead_letters: "Dead letters",
+    link_metrics: "Metrics",
+    link_docs: "API documentation",
+};
