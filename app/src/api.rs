@@ -1,5 +1,7 @@
 //! What pages ask of the server: the views, the [`Backend`] that answers, and the server functions that pass a question on.
 
+#![allow(missing_docs, reason = "the server macro makes structs whose fields cannot carry docs")]
+
 use crate::error::AppError;
 use domain::coldchain::Range;
 use domain::feed::{ChildNow, DeviceNow, HourCounts, OutOfRange, PipelineNow, RegionNow};
@@ -300,19 +302,30 @@ pub fn backend() -> std::sync::Arc<dyn Backend> {
 
 /// A node of the hierarchy.
 #[server(prefix = "/api/pages", endpoint = "region", input = GetUrl)]
-pub async fn region(code: String) -> Result<RegionView, AppError> {
+pub async fn region(
+    /// Its code.
+    code: String,
+) -> Result<RegionView, AppError> {
     backend().region(&code).await?.ok_or(AppError::NotFound)
 }
 
 /// A facility.
 #[server(prefix = "/api/pages", endpoint = "facility", input = GetUrl)]
-pub async fn facility(code: String) -> Result<FacilityView, AppError> {
+pub async fn facility(
+    /// Its code.
+    code: String,
+) -> Result<FacilityView, AppError> {
     backend().facility(&code).await?.ok_or(AppError::NotFound)
 }
 
 /// A device and its curve over `span`.
 #[server(prefix = "/api/pages", endpoint = "device", input = GetUrl)]
-pub async fn device(id: String, span: Span) -> Result<DeviceView, AppError> {
+pub async fn device(
+    /// Its id.
+    id: String,
+    /// How much of its past.
+    span: Span,
+) -> Result<DeviceView, AppError> {
     backend().device(&id, span).await?.ok_or(AppError::NotFound)
 }
 
@@ -324,6 +337,9 @@ pub async fn pipeline() -> Result<PipelineView, AppError> {
 
 /// Regions, facilities and devices by name or code, best first.
 #[server(prefix = "/api/pages", endpoint = "search", input = GetUrl)]
-pub async fn search(text: String) -> Result<Vec<SearchHit>, AppError> {
+pub async fn search(
+    /// A name, a part of one, or a code.
+    text: String,
+) -> Result<Vec<SearchHit>, AppError> {
     backend().search(&text).await
 }

@@ -654,6 +654,11 @@ impl Engine {
         std::mem::take(&mut self.closed)
     }
 
+    /// Windows of all devices that can still change.
+    pub fn open_windows(&self) -> u64 {
+        self.devices.iter().map(|d| d.state.windows.open_windows()).sum()
+    }
+
     /// How many windows wait to be taken.
     pub fn closed_len(&self) -> usize {
         self.closed.len()

@@ -226,6 +226,11 @@ impl DeviceWindows {
         self.series.get_mut(definition).into_iter().flat_map(|s| s.held.iter_mut().chain(&mut s.live))
     }
 
+    /// How many windows of all definitions are still held here.
+    pub fn open_windows(&self) -> u64 {
+        self.series.iter().map(|s| (s.live.len() + s.held.len()) as u64).sum()
+    }
+
     /// The newest fired window of definition `definition` still held here.
     pub fn newest_fired(&self, definition: usize) -> Option<&Window> {
         let series = self.series.get(definition)?;

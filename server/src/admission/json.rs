@@ -63,7 +63,7 @@ enum Value {
     Bool,
     Text(Text),
     Number(u32, u32),
-    Array(u32, u32),
+    Array,
     Object(u32, u32),
 }
 
@@ -93,7 +93,7 @@ pub(super) fn parse(raw: Bytes, format: Format, source: &str, key: &IdentityKey)
         unknown: Vec::new(),
     };
     let mut records = Vec::with_capacity((raw.len() / 160).clamp(1, MAX_RECORDS));
-    let mut push = |records: &mut Vec<Parsed>, parsed| {
+    let push = |records: &mut Vec<Parsed>, parsed| {
         if records.len() == MAX_RECORDS {
             return Err(TooManyRecords);
         }
@@ -319,7 +319,7 @@ impl Parser<'_> {
             Peek::Array | Peek::Object => {
                 self.skip(j, base, peek, depth)?;
                 let end = (base + j.current_index()) as u32;
-                if peek == Peek::Array { Value::Array(start as u32, end) } else { Value::Object(start as u32, end) }
+                if peek == Peek::Array { Value::Array } else { Value::Object(start as u32, end) }
             }
             _ => {
                 self.checked(j.known_number_bytes(peek).map(|_| ()))?;

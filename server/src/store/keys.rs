@@ -1,0 +1,85 @@
+//! Keys of machines: made, hashed, looked up.
+
+use super::{Store, StoreError};
+use sha2::{Digest, Sha256};
+use sqlx::Row;
+
+/// What a key is allowed to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ApiKey {
+    /// Its name, given when it was made.
+    pub name: String,
+    /// It may post to `/ingest`.
+    pub can_ingest: bool,
+    /// It may read the API.
+    pub can_read: bool,
+}
+
+/// Why a key was not made.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyError {
+    /// A name of no or more than 64 characters.
+    #[error("a key's name has 1 to 64 characters")]
+    Name,
+    /// There is one of that name.
+    #[error("there is a key named `{0}` already")]
+    Taken(String),
+    /// A scope that does not exist.
+    #[error("`{0}` is no scope: choose from ingest, read")]
+    Scope(String),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// A key is 256 random bits, so a plain hash is enough: there is nothing to guess.
+fn hash(key: &str) -> Vec<u8> {
+    Sha256::digest(key.as_bytes()).to_vec()
+}
+
+impl Store {
+    /// Makes a key with the comma-separated `scope`; the answer is the only time it can be read.
+    pub async fn create_key(&self, name: &str, scope: &str, now_ms: i64) -> Result<String, KeyError> {
+        if name.is_empty() || name.chars().count() > 64 {
+            return Err(KeyError::Name);
+        }
+        if let Some(wrong) = scope.split(',').find(|s| !matches!(*s, "ingest" | "read")) {
+            return Err(KeyError::Scope(wrong.to_owned()));
+        }
+        let mut secret = [0u8; 32];
+        getrandom::fill(&mut secret).map_err(|e| StoreError::from(sqlx::Error::Io(std::io::Error::other(e))))?;
+        let digits: String = secret.iter().map(|b| format!("{b:02x}")).collect();
+        let key = format!("rantai_{digits}");
+        let done = sqlx::query(
+            "insert into api_keys (name, scope, hash, created_at_ms) values ($1, $2, $3, $4) on conflict (name) do nothing",
+        )
+        .bind(name)
+        .bind(scope)
+        .bind(hash(&key))
+        .bind(now_ms)
+        .execute(&self.writer)
+        .await
+        .map_err(StoreError::from)?;
+        if done.rows_affected() == 0 {
+            return Err(KeyError::Taken(name.to_owned()));
+        }
+        Ok(key)
+    }
+
+    /// Takes the key of that name away; whether there was one.
+    pub async fn revoke_key(&self, name: &str) -> Result<bool, StoreError> {
+        let done = sqlx::query("delete from api_keys where name = $1").bind(name).execute(&self.writer).await?;
+        Ok(done.rows_affected() > 0)
+    }
+
+    /// What `key` may do; `None` where there is no such key.
+    pub async fn key(&self, key: &str) -> Result<Option<ApiKey>, StoreError> {
+        let row = sqlx::query("select name, scope from api_keys where hash = $1").bind(hash(key)).fetch_optional(&self.readers).await?;
+        row.map(|row| {
+            let scope: &str = row.try_get("scope")?;
+            let has = |wanted: &str| scope.split(',').any(|s| s == wanted);
+            Ok(ApiKey { name: row.try_get("name")?, can_ingest: has("ingest"), can_read: has("read") })
+        })
+        .transpose()
+    }
+}
