@@ -25,8 +25,8 @@ use plotters::prelude::{Cartesian2d, DrawingArea, DrawingAreaErrorKind, DrawingB
 
 /// What the strokes and areas of a plot look like.
 ///
-/// For SVG in a page these are no colours at all but the names of CSS classes in disguise ([`Palette::classes`]), so that both
-/// themes work and no inline style is needed; for files and the canvas they are real ([`Palette::colours`]).
+/// For SVG these are no colours at all but the names of CSS classes in disguise ([`Palette::classes`]), so that both themes work
+/// and no inline style is needed; on a canvas they are real ([`Palette::colours`]).
 #[derive(Clone, Copy, Debug)]
 pub struct Palette {
     /// Area of the range.
@@ -93,7 +93,7 @@ impl Palette {
         }
     }
 
-    /// Real colours; `scale` backend units are one pixel.
+    /// Real colours; `scale` pixels of the canvas are one pixel of the page.
     pub fn colours(ink: &Inks, scale: f64) -> Self {
         let px = |width: f64| ((width * scale).round() as u32).max(1);
         let stroke =

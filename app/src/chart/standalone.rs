@@ -3,7 +3,7 @@
 use super::labels::{self, Anchor, Mark};
 use super::picture::Picture;
 use super::svg::{Paint, plot, trimmed};
-use super::{Ink, Inks, Palette};
+use super::{Ink, Inks};
 use crate::api::{DeviceView, Span};
 use crate::format;
 use crate::words::Lang;
@@ -38,6 +38,11 @@ pub fn standalone_svg(view: &DeviceView, lang: Lang) -> String {
         r#"<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{HEIGHT}" viewBox="0 0 {WIDTH} {HEIGHT}" font-family="system-ui, sans-serif" font-size="12"><rect width="100%" height="100%" fill="{}"/>"#,
         hex(inks.surface)
     );
+    let _ = write!(
+        out,
+        r#"<pattern id="hatch" width="6" height="6" patternUnits="userSpaceOnUse" patternTransform="rotate(45)"><path d="M0 0v6" stroke="{}"/></pattern>"#,
+        hex(inks.axis)
+    );
     let [first, second] = titles(view, end, lang);
     let _ = write!(
         out,
@@ -53,7 +58,7 @@ pub fn standalone_svg(view: &DeviceView, lang: Lang) -> String {
     let (x, y) = ORIGIN;
     let _ = write!(out, r#"<svg x="{x}" y="{y}" width="{CHART_WIDTH}" height="{0}" overflow="visible">"#, labels::HEIGHT);
     let _ = write!(out, r#"<svg y="{}" width="100%" height="{}" overflow="visible">"#, labels::TOP, labels::PLOT);
-    out += &plot(&picture, labels::PLOT, Paint::Colours, &Palette::colours(inks, 1.0));
+    out += &plot(&picture, labels::PLOT, Paint::Colours(*inks));
     out.push_str("</svg>");
     for mark in labels::marks(&picture, view.span, view.zone, lang) {
         write_mark(&mut out, &mark, inks);

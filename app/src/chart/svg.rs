@@ -1,7 +1,8 @@
 //! A plotters backend that writes SVG for pages: straight lines and rectangles at percentages of the width, curves in an inner
 //! `plot` that is stretched to it without its strokes. Colours are CSS classes or real, see [`Paint`].
 
-use super::{CLASSES, Palette, draw, draw_values};
+use super::standalone::hex;
+use super::{CLASSES, Ink, Inks, Palette, draw, draw_values};
 use crate::chart::picture::Picture;
 use plotters::coord::Shift;
 use plotters::prelude::{DrawingArea, DrawingBackend, IntoDrawingArea};
@@ -17,10 +18,10 @@ pub const UNITS: u32 = 10;
 /// What the colours of a palette become.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Paint {
-    /// Names of CSS classes: the palette is [`Palette::classes`].
+    /// Names of CSS classes.
     Classes,
-    /// `fill` and `stroke`.
-    Colours,
+    /// `fill` and `stroke` of a theme, for files; needs a pattern `hatch` in the file.
+    Colours(Inks),
 }
 
 /// Writes SVG into a text. Closed by `present`.
@@ -54,20 +55,37 @@ impl<'a> SvgText<'a> {
         }
     }
 
-    fn style(&mut self, style: &impl BackendStyle, fill: bool) {
-        let BackendColor { alpha, rgb: (r, g, b) } = style.color();
-        let _ = match self.paint {
-            Paint::Classes => write!(self.out, r#" class="{}""#, CLASSES[usize::from(b) % CLASSES.len()]),
-            Paint::Colours if fill && alpha < 1.0 => {
-                write!(self.out, r##" fill="#{r:02x}{g:02x}{b:02x}" fill-opacity="{alpha}""##)
-            }
-            Paint::Colours if fill => write!(self.out, r##" fill="#{r:02x}{g:02x}{b:02x}""##),
-            Paint::Colours => write!(
-                self.out,
-                r##" fill="none" stroke="#{r:02x}{g:02x}{b:02x}" stroke-width="{}" stroke-linejoin="round" vector-effect="non-scaling-stroke""##,
-                style.stroke_width()
-            ),
+    /// The palette is [`Palette::classes`] always, so a colour is the index of a class.
+    fn style(&mut self, style: &impl BackendStyle) {
+        let BackendColor { rgb: (_, _, index), .. } = style.color();
+        let class = CLASSES[usize::from(index) % CLASSES.len()];
+        let Paint::Colours(inks) = self.paint else {
+            let _ = write!(self.out, r#" class="{class}""#);
+            return;
         };
+        let fill = |ink: Ink, opacity: &str| format!(r#" fill="{}"{opacity}"#, hex(ink));
+        let stroke = |ink: Ink, more: &str| {
+            format!(r#" fill="none" stroke="{}"{more} stroke-linejoin="round" vector-effect="non-scaling-stroke""#, hex(ink))
+        };
+        let curve = r#" stroke-width="2""#;
+        let dashes = r#" stroke-dasharray="5 3""#;
+        let attributes = match class {
+            "band" => fill(inks.band, ""),
+            "gap" => r#" fill="url(#hatch)""#.to_owned(),
+            "over over--calm" => fill(inks.warm, r#" fill-opacity="0.18""#),
+            "over" => fill(inks.hot, r#" fill-opacity="0.18""#),
+            "under" => fill(inks.cold, r#" fill-opacity="0.22""#),
+            "grid-line" => stroke(inks.grid, ""),
+            "threshold" => stroke(inks.threshold, dashes),
+            "threshold freezing" => stroke(inks.cold, dashes),
+            "axis" => stroke(inks.axis, ""),
+            "series series--warm" => stroke(inks.warm, curve),
+            "series series--hot" => stroke(inks.hot, curve),
+            "series series--freeze" => stroke(inks.cold, curve),
+            "series series--plain" => stroke(inks.plain, curve),
+            _ => stroke(inks.fine, curve),
+        };
+        self.out.push_str(&attributes);
     }
 
     /// `d` of a path through `points`: relative steps, which are short and compress well.
@@ -141,11 +159,11 @@ impl DrawingBackend for SvgText<'_> {
         (left, top): BackendCoord,
         (right, bottom): BackendCoord,
         style: &S,
-        fill: bool,
+        _: bool,
     ) -> Result<(), DrawingErrorKind<Infallible>> {
         self.close();
         self.out.push_str("<rect");
-        self.style(style, fill);
+        self.style(style);
         if left > 0 {
             self.percent("x", left);
         }
@@ -168,7 +186,7 @@ impl DrawingBackend for SvgText<'_> {
             // Straight across, outside of the curves: stays sharp at any width.
             [(left, y), (right, end)] if y == end && !self.inside_plot => {
                 self.out.push_str("<line");
-                self.style(style, false);
+                self.style(style);
                 if left > 0 {
                     self.percent("x1", left);
                 }
@@ -180,7 +198,7 @@ impl DrawingBackend for SvgText<'_> {
             _ => {
                 self.open();
                 self.out.push_str("<path");
-                self.style(style, false);
+                self.style(style);
                 self.path(path, false);
             }
         }
@@ -194,16 +212,16 @@ impl DrawingBackend for SvgText<'_> {
     ) -> Result<(), DrawingErrorKind<Infallible>> {
         self.open();
         self.out.push_str("<path");
-        self.style(style, true);
+        self.style(style);
         self.path(path, true);
         Ok(())
     }
 }
 
 /// The plot of a picture as SVG elements.
-pub fn plot(picture: &Picture, height_px: u32, paint: Paint, palette: &Palette) -> String {
+pub fn plot(picture: &Picture, height_px: u32, paint: Paint) -> String {
     let mut out = String::with_capacity(8_192);
-    let Ok(()) = draw(&SvgText::area(&mut out, height_px, paint), picture, palette) else {
+    let Ok(()) = draw(&SvgText::area(&mut out, height_px, paint), picture, &Palette::classes()) else {
         return out; // the backend cannot fail
     };
     out
@@ -236,8 +254,7 @@ mod tests {
 
     #[test]
     fn a_page_gets_classes_and_percentages_and_no_colour() {
-        let svg =
-            plot(&picture(&[(10, 5_000), (20, 5_500), (1_430, 9_000), (1_440, 9_500)]), 280, Paint::Classes, &Palette::classes());
+        let svg = plot(&picture(&[(10, 5_000), (20, 5_500), (1_430, 9_000), (1_440, 9_500)]), 280, Paint::Classes);
         assert!(svg.contains(r#"<rect class="band" width="100%" y="73.7" height="176.8"/>"#), "{svg}");
         assert!(svg.contains(r#"<rect class="gap" x="1.39%" width="97.92%" height="280"/>"#), "{svg}");
         assert!(svg.contains(r#"<path class="series" d="M20 "#), "{svg}");
@@ -248,8 +265,7 @@ mod tests {
 
     #[test]
     fn a_file_gets_colours() {
-        let palette = Palette::colours(&super::super::Inks::LIGHT, 1.0);
-        let svg = plot(&picture(&[(10, 5_000), (20, 5_500)]), 280, Paint::Colours, &palette);
+        let svg = plot(&picture(&[(10, 5_000), (20, 5_500)]), 280, Paint::Colours(Inks::LIGHT));
         assert!(svg.contains(r##"stroke="#0e8a7c""##) && !svg.contains("class=\"series"), "{svg}");
     }
 

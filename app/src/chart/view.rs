@@ -2,9 +2,9 @@
 
 use super::canvas::Stage;
 use super::labels;
+use super::labels::whole_celsius;
 use super::picture::Picture;
 use super::svg::{Paint, plot};
-use super::{Palette, labels::whole_celsius};
 use crate::api::{DeviceView, Point, Span};
 use crate::words::{Lang, use_lang};
 use domain::coldchain::Range;
@@ -134,7 +134,7 @@ pub fn TemperatureChart(
 pub fn first_picture(series: &Series, lang: Lang) -> (String, String) {
     let picture = series.picture();
     let mut body = format!(r#"<svg y="{}" width="100%" height="{}" data-part="plot">"#, labels::TOP, labels::PLOT);
-    body += &plot(&picture, labels::PLOT, Paint::Classes, &Palette::classes());
+    body += &plot(&picture, labels::PLOT, Paint::Classes);
     body.push_str(r#"</svg><g data-part="labels">"#);
     body += &labels::markup(&labels::marks(&picture, series.span, series.zone, lang));
     body.push_str(r#"</g><g data-part="cursor"></g>"#);

@@ -12,7 +12,7 @@ use crate::components::icon::Icon;
 use crate::components::link::{self, encode, use_here};
 use crate::components::page::Answer;
 use crate::components::status;
-use crate::components::when::{Age, When};
+use crate::components::when::When;
 use crate::format;
 use crate::live::{use_live, use_now};
 use crate::words::{Lang, use_lang};
@@ -267,9 +267,7 @@ fn NowBlock(
                         <p>
                             {first}
                             <br/>
-                            <time class="muted" datetime=move || format::datetime_attribute(at.get(), zone) title=move || format::utc(at.get())>
-                                {second}
-                            </time>
+                            <span class="muted" title=move || format::utc(at.get())>{second}</span>
                         </p>
                     </div>
                     {note}
@@ -359,7 +357,11 @@ fn DevicePanel(
         })
     };
     let reading_at = Memo::new(move |_| state.with(|s| s.reading.map(|r| r.at.ms())));
-    let received = Signal::derive(move || state.with(|s| s.received_at.map(domain::time::ProcessingTime::ms)));
+    let came_in = move || {
+        state
+            .with(|s| s.received_at)
+            .map_or_else(|| words.general.none.to_owned(), |at| (words.pipeline.ago)(&format::age(lang, now.get() - at.ms())))
+    };
     let last = move || match reading_at.get() {
         Some(at) => view! { <When at zone now/> }.into_any(),
         None => words.facility.never.into_any(),
@@ -373,7 +375,7 @@ fn DevicePanel(
                     <dt>{words.device.last_reading}</dt>
                     <dd>{last}</dd>
                     <dt>{words.device.came_in}</dt>
-                    <dd><Age at=received now/></dd>
+                    <dd>{came_in}</dd>
                     <dt>{words.device.battery}</dt>
                     <dd>{battery}</dd>
                     <dt>{words.device.humidity}</dt>
@@ -435,7 +437,7 @@ fn SummaryPanel(
             {move || if known.get() {
                 view! {
                     <div class="panel__body">
-                        <dl class="facts">
+                        <dl class="facts facts--wide">
                             <dt>{words.lowest}</dt>
                             <dd>{extreme(|s| s.lowest)}</dd>
                             <dt>{words.highest}</dt>
@@ -566,7 +568,7 @@ fn ReadingsPanel(series: StoredValue<Series>, changed: RwSignal<u32>, page: usiz
         let (shown, total) = (rows.with(Vec::len), total.get());
         let part =
             format!("{}–{}", format::int(lang, (skip + usize::from(shown > 0)) as u64), format::int(lang, (skip + shown) as u64));
-        (words.device.table_count)(&part, &format::int(lang, total as u64))
+        (total > 0).then(|| (words.device.table_count)(&part, &format::int(lang, total as u64)))
     };
     let end = series.with_value(|s| s.end.ms());
     let row = move |point: Point| {
@@ -616,10 +618,12 @@ fn ReadingsPanel(series: StoredValue<Series>, changed: RwSignal<u32>, page: usiz
                 </table>
             </div>
             {empty}
-            <div class="panel__foot">
-                {(page > 1).then(|| view! { <a href=format!("{newer}#readings")>{words.device.newer}</a> })}
-                {move || more().then(|| view! { <a href=format!("{older}#readings")>{words.device.older}</a> })}
-            </div>
+            {move || (page > 1 || more()).then(|| view! {
+                <div class="panel__foot">
+                    {(page > 1).then(|| view! { <a href=format!("{newer}#readings")>{words.device.newer}</a> })}
+                    {more().then(|| view! { <a href=format!("{older}#readings")>{words.device.older}</a> })}
+                </div>
+            })}
         </section>
     }
 }

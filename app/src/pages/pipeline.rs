@@ -314,11 +314,11 @@ fn SourcesPanel(
                     <thead>
                         <tr>
                             <th scope="col">{column}</th>
-                            <th scope="col">{words.received}</th>
-                            <th scope="col" class="p2">{words.accepted}</th>
-                            <th scope="col" class="p2">{words.duplicate}</th>
-                            <th scope="col" class="p2">{words.late}</th>
-                            <th scope="col">{words.rejected}</th>
+                            <th scope="col">{words.columns[0]}</th>
+                            <th scope="col" class="p2">{words.columns[1]}</th>
+                            <th scope="col" class="p2">{words.columns[2]}</th>
+                            <th scope="col" class="p2">{words.columns[3]}</th>
+                            <th scope="col">{words.columns[4]}</th>
                         </tr>
                     </thead>
                     <tbody>{body}</tbody>
@@ -363,8 +363,8 @@ fn ReasonsPanel(reasons: Vec<ReasonRow>, stamp: StoredValue<String>) -> impl Int
                     <thead>
                         <tr>
                             <th scope="col">{words.reason}</th>
-                            <th scope="col">{words.records}</th>
-                            <th scope="col" class="txt p2"><span class="sr">"code"</span></th>
+                            <th scope="col">{words.column_records}</th>
+                            <th scope="col" class="txt p2">"API"</th>
                             <th scope="col" class="txt">{words.step}</th>
                         </tr>
                     </thead>

@@ -30,6 +30,10 @@ pub struct PipelineWords {
     pub late: &'static str,
     /// Term: rejected, kept.
     pub rejected: &'static str,
+    /// Columns: the five of them.
+    pub columns: [&'static str; 5],
+    /// Column: number of records.
+    pub column_records: &'static str,
     /// Panel: records per second.
     pub per_second: &'static str,
     /// Its summary: now.
@@ -139,6 +143,8 @@ pub const ID: PipelineWords = PipelineWords {
     duplicate: "duplikat",
     late: "terlambat, disimpan",
     rejected: "ditolak, disimpan",
+    columns: ["Masuk", "Diterima", "Duplikat", "Terlambat", "Ditolak"],
+    column_records: "Rekaman",
     per_second: "Masuk per detik",
     per_second_label: |now| format!("Rekaman masuk per detik selama 60 menit, kini {now}"),
     per_second_foot: "60 menit, rata-rata tiap menit",
@@ -219,6 +225,8 @@ pub const EN: PipelineWords = PipelineWords {
     duplicate: "duplicate",
     late: "late, kept",
     rejected: "rejected, kept",
+    columns: ["Received", "Accepted", "Duplicate", "Late", "Rejected"],
+    column_records: "Records",
     per_second: "Received per second",
     per_second_label: |now| format!("Records received per second over 60 minutes, now {now}"),
     per_second_foot: "60 minutes, average of each minute",
