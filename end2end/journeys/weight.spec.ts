@@ -1,0 +1,45 @@
+// What a page weighs on the wire, as a phone on a bad network would ask for it.
+import { get as httpGet } from 'node:http';
+import { expect, place, test } from './fixtures.ts';
+
+/** Bytes of the body as sent, compressed. */
+function weight(path: string): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const url = new URL(path, process.env.RANTAI_URL);
+    httpGet(url, { headers: { 'accept-encoding': 'br, gzip' } }, (response) => {
+      let bytes = 0;
+      response.on('data', (chunk: Buffer) => (bytes += chunk.length));
+      response.on('end', () => (response.statusCode === 200 ? resolve(bytes) : reject(new Error(`${url}: ${response.statusCode}`))));
+    }).on('error', reject);
+  });
+}
+
+const kib = 1024;
+
+/** The addresses of the files that a page asks for: style sheet, script, module. */
+async function files(page: import('@playwright/test').Page, path: string) {
+  await page.goto(path);
+  const hrefs = (selector: string) => page.locator(selector).evaluateAll((all) => all.map((link) => link.getAttribute('href')!));
+  return { style: await hrefs('link[rel=stylesheet]'), bundle: await hrefs('link[rel=modulepreload], link[rel=preload][as=fetch]') };
+}
+
+async function sum(paths: string[]): Promise<number> {
+  return (await Promise.all(paths.map(weight))).reduce((total, bytes) => total + bytes, 0);
+}
+
+test('the first HTML of the country is at most 60 KiB', async () => {
+  expect(await weight('/')).toBeLessThanOrEqual(60 * kib);
+});
+
+test('a facility is at most 20 KiB with its style sheet', async ({ page }) => {
+  const path = `/facilities/${place.facility}`;
+  const { style } = await files(page, path);
+  expect(style).toHaveLength(1);
+  expect(await sum([path, ...style])).toBeLessThanOrEqual(20 * kib);
+});
+
+test('the bundle is at most 350 KiB', async ({ page }) => {
+  const { bundle } = await files(page, '/');
+  expect(bundle).toHaveLength(2);
+  expect(await sum(bundle)).toBeLessThanOrEqual(350 * kib);
+});
