@@ -23,7 +23,7 @@ pub mod format;
 pub mod live;
 pub mod map;
 pub mod pages;
-#[cfg(test)]
+#[cfg(all(test, feature = "ssr"))]
 pub mod sample;
 pub mod words;
 

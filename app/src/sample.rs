@@ -1,1 +1,322 @@
-//! Samples.
+//! A small country in memory, and every page of it rendered as the server does; for tests.
+
+use crate::api::{
+    Backend, ChildKind, ChildView, Crumb, DeadLetterRow, DeviceView, Equipment, EquipmentKind, FacilityDevice, FacilityView,
+    PipelineView, Point, ReasonRow, RegionView, SearchHit, SourceRow, Span,
+};
+use crate::error::AppError;
+use axum::body::{Body, to_bytes};
+use axum::http::{Request, Response, StatusCode, header};
+use domain::coldchain::{Condition, Excursion, Range};
+use domain::event::{DeviceStatus, Reading, Reason};
+use domain::feed::{ChildNow, Counts, DeviceNow, HISTOGRAM_COLUMNS, HourCounts, OutOfRange, PipelineNow, RegionNow};
+use domain::milli::Milli;
+use domain::time::{EventTime, HOUR_MS, MINUTE_MS, ProcessingTime, Zone};
+use leptos::prelude::*;
+use std::sync::Arc;
+
+/// When every view was taken: 20 Nov 2026, 14.05 WIB, a Friday.
+pub const NOW: i64 = 1_795_158_300_000;
+
+/// The backend that lives in memory.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Memory;
+
+fn crumb(code: &str, name: &str) -> Crumb {
+    Crumb { code: code.into(), name: name.into() }
+}
+
+/// The path to the sample facility.
+pub fn path() -> Vec<Crumb> {
+    [("ID", "Indonesia"), ("32", "Jawa Barat"), ("32.17", "Kab. Bandung Barat"), ("32.17.05", "Lembang")]
+        .into_iter()
+        .map(|(code, name)| crumb(code, name))
+        .collect()
+}
+
+fn counts(fine: u32, too_warm: u32, freezing: u32, no_word: u32) -> Counts {
+    let devices = fine + too_warm + freezing + no_word;
+    let facilities = devices.div_ceil(2);
+    Counts { devices, fine, too_warm, too_cold: 0, freezing, no_word, facilities, facilities_reporting: facilities - no_word / 2 }
+}
+
+fn child(kind: ChildKind, code: &str, name: &str, counts: Counts) -> ChildView {
+    let now = ChildNow { code: code.into(), counts, last_data: Some(ProcessingTime::from_ms(NOW - 2_000)) };
+    ChildView { kind, name: name.into(), now, in_range_by_hour: (0..24).map(|hour| (hour != 7).then_some(960 + hour)).collect() }
+}
+
+/// A region: the country, Jawa Barat, a regency, the district of the sample facility, or an empty village.
+pub fn region(code: &str) -> Option<RegionView> {
+    let depth = path().iter().position(|crumb| crumb.code == code).or((code == "32.17.05.2001").then_some(4))?;
+    let mut path: Vec<Crumb> = path().into_iter().take(depth + 1).collect();
+    if depth == 4 {
+        path.push(crumb(code, "Jayagiri"));
+    }
+    let children = match depth {
+        0 => vec![
+            child(ChildKind::Region, "11", "Aceh", counts(500, 3, 0, 8)),
+            child(ChildKind::Region, "32", "Jawa Barat", counts(1_569, 20, 4, 12)),
+            child(ChildKind::Region, "95", "Papua Pegunungan", counts(40, 6, 1, 70)),
+        ],
+        1 => vec![
+            child(ChildKind::Region, "32.17", "Kab. Bandung Barat", counts(46, 1, 1, 0)),
+            child(ChildKind::Facility, "V32-1", "Gudang Vaksin Provinsi Jawa Barat", counts(4, 0, 0, 0)),
+        ],
+        2 => vec![child(ChildKind::Region, "32.17.05", "Lembang", counts(2, 1, 1, 0))],
+        3 => vec![child(ChildKind::Facility, "P321705-1", "Puskesmas Lembang", counts(1, 1, 1, 1))],
+        _ => Vec::new(),
+    };
+    let mut histogram = vec![0; HISTOGRAM_COLUMNS];
+    for (column, count) in [(4, 5), (12, 800), (13, 1_200), (22, 29)] {
+        histogram[column] = count;
+    }
+    let out = OutOfRange {
+        device: "P321705-1-F2".into(),
+        equipment: domain::master::EquipmentKind::Refrigerator,
+        number: 2,
+        facility: "P321705-1".into(),
+        facility_name: "Puskesmas Lembang".into(),
+        place: "Kab. Bandung Barat".into(),
+        condition: Condition::TooWarm,
+        temperature: Milli(9_400),
+        excursion: Excursion { since: EventTime::from_ms(NOW - 47 * MINUTE_MS), peak: Milli(9_700) },
+    };
+    let hour = NOW / HOUR_MS * HOUR_MS;
+    let hours = (0..24)
+        .filter(|n| *n != 20)
+        .map(|n| HourCounts { hour: hour - n * HOUR_MS, windows: 900, low: 3, high: 20 + n as u32, readings: 900 })
+        .rev()
+        .collect();
+    let empty = children.is_empty();
+    Some(RegionView {
+        taken_at: ProcessingTime::from_ms(NOW),
+        code: code.into(),
+        name: path.last()?.name.clone(),
+        level: depth as u8,
+        path,
+        now: RegionNow {
+            counts: if empty { Counts::default() } else { counts(2_109, 29, 5, 90) },
+            histogram: if empty { Vec::new() } else { histogram },
+            hour: None,
+            last_data: Some(ProcessingTime::from_ms(NOW - 2_000)),
+        },
+        hours: if empty { Vec::new() } else { hours },
+        worst: if empty { Vec::new() } else { vec![out] },
+        children,
+        rate: if depth == 0 { (0..60u8).map(|n| 48.0 + f32::from(n % 7)).collect() } else { Vec::new() },
+    })
+}
+
+/// A device of the sample facility, or one nobody has registered.
+pub fn device_now(id: &str, milli: i32) -> DeviceNow {
+    let condition = Range::FRIDGE.condition(Milli(milli));
+    DeviceNow {
+        id: id.into(),
+        condition,
+        reading: Some(Reading {
+            at: EventTime::from_ms(NOW - 90_000),
+            temperature: Milli(milli),
+            humidity: Some(Milli(61_000)),
+            battery: Some(Milli(78_000)),
+            status: DeviceStatus::Ok,
+        }),
+        received_at: Some(ProcessingTime::from_ms(NOW - 88_000)),
+        excursion: condition
+            .is_excursion()
+            .then(|| Excursion { since: EventTime::from_ms(NOW - 47 * MINUTE_MS), peak: Milli(milli) }),
+        fault: None,
+    }
+}
+
+fn equipment(number: u16) -> Equipment {
+    Equipment {
+        kind: EquipmentKind::Refrigerator,
+        number,
+        model: "Vestfrost VLS 204A".into(),
+        range: Range::FRIDGE,
+        interval_ms: 300_000,
+    }
+}
+
+/// A day of readings, one every five minutes, with a gap and an excursion at its end.
+pub fn points() -> Vec<Point> {
+    (0..288)
+        .filter(|n| !(100..130).contains(n))
+        .map(|n| Point {
+            at: EventTime::from_ms(NOW - (288 - n) * 5 * MINUTE_MS),
+            temperature: Milli(if n > 278 { 8_000 + (n as i32 - 278) * 150 } else { 4_500 + (n as i32 % 9) * 100 }),
+        })
+        .collect()
+}
+
+#[async_trait::async_trait]
+impl Backend for Memory {
+    async fn region(&self, code: &str) -> Result<Option<RegionView>, AppError> {
+        if code == "99" { Err(AppError::Unavailable) } else { Ok(region(code)) }
+    }
+
+    async fn facility(&self, code: &str) -> Result<Option<FacilityView>, AppError> {
+        Ok((code == "P321705-1").then(|| FacilityView {
+            taken_at: ProcessingTime::from_ms(NOW),
+            code: code.into(),
+            name: "Puskesmas Lembang".into(),
+            path: path(),
+            zone: Zone::Wib,
+            position: (-6.81, 107.62),
+            devices: [(2, 9_400), (1, 4_600)]
+                .map(|(number, milli)| FacilityDevice {
+                    equipment: equipment(number),
+                    now: device_now(&format!("P321705-1-F{number}"), milli),
+                    spark: points().into_iter().step_by(3).collect(),
+                })
+                .into(),
+        }))
+    }
+
+    async fn device(&self, id: &str, span: Span) -> Result<Option<DeviceView>, AppError> {
+        let mut path = path();
+        path.push(crumb("P321705-1", "Puskesmas Lembang"));
+        Ok((id == "P321705-1-F2").then(|| DeviceView {
+            taken_at: ProcessingTime::from_ms(NOW),
+            path,
+            facility: Some(crumb("P321705-1", "Puskesmas Lembang")),
+            zone: Zone::Wib,
+            equipment: equipment(2),
+            now: device_now(id, 9_400),
+            span,
+            points: points(),
+        }))
+    }
+
+    async fn pipeline(&self) -> Result<PipelineView, AppError> {
+        let row = |name: &str| SourceRow { name: name.into(), received: 1_000, accepted: 980, duplicate: 10, late: 6, rejected: 4 };
+        Ok(PipelineView {
+            taken_at: ProcessingTime::from_ms(NOW),
+            uptime_start: ProcessingTime::from_ms(NOW - 26 * HOUR_MS),
+            now: PipelineNow {
+                received: 1_000,
+                accepted: 980,
+                duplicate: 10,
+                late: 6,
+                rejected: 4,
+                per_second: 48.7,
+                checkpoint_at: Some(ProcessingTime::from_ms(NOW - 4_000)),
+                ..PipelineNow::default()
+            },
+            rate: (0..60u8).map(|n| 48.0 + f32::from(n % 7)).collect(),
+            sources: vec![row("simulator")],
+            topics: vec![row("temperature")],
+            reasons: vec![ReasonRow { reason: Reason::Future, count: 4 }],
+            dead_letters: vec![DeadLetterRow {
+                position: 17,
+                received_at: ProcessingTime::from_ms(NOW - 60_000),
+                source: "simulator".into(),
+                reason: Reason::Future,
+                field: "time".into(),
+                raw: "{\"time\":\"2027-01-01T00:00:00Z\"}".into(),
+            }],
+            unregistered: vec![device_now("probe-7", 4_000)],
+        })
+    }
+
+    async fn search(&self, text: &str) -> Result<Vec<SearchHit>, AppError> {
+        let hit = SearchHit {
+            href: "/facilities/P321705-1".into(),
+            name: "Puskesmas Lembang".into(),
+            code: "P321705-1".into(),
+            place: "Lembang, Kab. Bandung Barat, Jawa Barat".into(),
+            level: 5,
+        };
+        Ok(if text.to_lowercase().contains("lembang") { vec![hit] } else { Vec::new() })
+    }
+}
+
+/// The answer to `GET path` with a cookie, as the server gives it.
+pub async fn get(path: &str, cookie: &str) -> Response<String> {
+    let _ = any_spawner::Executor::init_tokio();
+    let context = || provide_context::<Arc<dyn Backend>>(Arc::new(Memory));
+    let options = LeptosOptions::builder().output_name("rantai").build();
+    let handler = leptos_axum::render_app_async_with_context(context, move || crate::shell(options.clone()));
+    let request = Request::get(path).header(header::COOKIE, cookie).body(Body::empty()).expect("a request");
+    let (parts, body) = handler(request).await.into_parts();
+    let body = to_bytes(body, usize::MAX).await.expect("a body");
+    Response::from_parts(parts, String::from_utf8(body.into()).expect("UTF-8"))
+}
+
+/// Words that only the Indonesian pages say.
+const INDONESIAN: [&str; 12] = [
+    "Kulkas ", "Ringkasan", "di luar rentang", "Terlalu ", "Membeku", "Tidak ada kabar", "Melapor", "sejak ", "Cari ", "Diterima",
+    "hari ini", "Lihat ",
+];
+
+/// Renders a page in both languages: what it says in both, and what in Indonesian alone.
+async fn check(path: &str, status: u16, both: &[&str], indonesian: &[&str]) {
+    for (lang, cookie) in [("id", "lang=id"), ("en", "a=b; lang=en")] {
+        let answer = get(path, cookie).await;
+        let html = answer.body();
+        assert_eq!(answer.status(), StatusCode::from_u16(status).expect("a status"), "{path}");
+        assert!(html.contains(&format!("<html lang=\"{lang}\"")), "{path}: {lang}");
+        // What hydration reads is data, not words.
+        let seen = html.split("<script").next().expect("a start").to_owned() + html.rsplit("</script>").next().expect("an end");
+        let own = if lang == "id" { indonesian } else { &[] };
+        for text in both.iter().chain(own) {
+            assert!(html.contains(text), "{path} in {lang} does not say {text}");
+        }
+        if lang == "en" {
+            let foreign = INDONESIAN.iter().find(|word| seen.contains(**word));
+            assert_eq!(foreign, None, "{path}: not translated");
+        }
+        assert!(!html.contains("style=\"") && !html.contains(" onclick="), "{path}: inline style or script");
+        assert_eq!(html.matches("<h1").count(), 1, "{path}: headlines");
+        assert_eq!(html.matches("<main").count(), 1, "{path}: main");
+    }
+}
+
+#[tokio::test]
+async fn the_overview_answers_first() {
+    let both = ["<title>", "34", "Puskesmas Lembang", "Papua Pegunungan", "data-code=\"91\""];
+    check("/", 200, &both, &["Indonesia: 5 unit membeku", "9,4\u{a0}°C"]).await;
+}
+
+#[tokio::test]
+async fn regions_of_every_level() {
+    let both = ["Jawa Barat", "Kab. Bandung Barat", "Gudang Vaksin", "/regions/32.17", "/facilities/V32-1"];
+    check("/regions/32", 200, &both, &[]).await;
+    check("/regions/32.17", 200, &["Lembang"], &["5 unit membeku"]).await;
+    check("/regions/32.17.05", 200, &["Puskesmas Lembang", "P321705-1"], &["Membeku"]).await;
+    check("/regions/32.17.05.2001", 200, &["Jayagiri"], &["belum ada kabar"]).await;
+}
+
+#[tokio::test]
+async fn facility_device_and_pipeline() {
+    check("/facilities/P321705-1", 200, &["Puskesmas Lembang", "<svg"], &["9,4"]).await;
+    check("/devices/P321705-1-F2", 200, &["P321705-1-F2", "<svg"], &["9,4"]).await;
+    check("/pipeline", 200, &["simulator"], &["1.000"]).await;
+}
+
+#[tokio::test]
+async fn search_settings_and_what_is_not_there() {
+    check("/search", 200, &["<form"], &["Cari"]).await;
+    check("/search?q=lembang", 200, &["Puskesmas Lembang", "/facilities/P321705-1"], &[]).await;
+    check("/search?q=%3Cb%3E", 200, &["&lt;b&gt;"], &[]).await;
+    check("/settings", 200, &["/settings/theme?to=dark&amp;back=%2Fsettings"], &["Gelap"]).await;
+    check("/regions/12.34", 404, &["<form"], &["Tidak ada di sini"]).await;
+    check("/regions/99", 503, &["<form"], &["Coba lagi"]).await;
+    check("/nothing/here", 404, &["<form"], &["Tidak ada di sini"]).await;
+}
+
+#[tokio::test]
+async fn the_choice_of_language_and_theme() {
+    let answer = get("/settings?lang=en", "theme=dark").await;
+    assert!(answer.body().contains("<html lang=\"en\" data-theme=\"dark\""));
+    assert_eq!(answer.headers()[header::SET_COOKIE], "lang=en; Path=/; Max-Age=31536000; SameSite=Lax");
+    let answer = get("/settings", "theme=blue; lang=xx").await;
+    assert!(answer.body().contains("<html lang=\"id\">"));
+}
+
+#[tokio::test]
+async fn sorting_needs_no_script() {
+    let answer = get("/?sort=name&dir=desc", "").await;
+    let table = answer.body().split("<tbody>").last().expect("a table").to_owned();
+    assert!(table.find("Papua Pegunungan") < table.find("Jawa Barat") && table.find("Jawa Barat") < table.find("Aceh"));
+}
