@@ -14,6 +14,7 @@ use leptos::prelude::*;
 use leptos::svg::Svg;
 use plotters::prelude::IntoDrawingArea;
 use plotters_canvas::CanvasBackend;
+use std::fmt::Write;
 use std::time::Duration;
 use wasm_bindgen::closure::Closure;
 use wasm_bindgen::{JsCast, JsValue};
@@ -269,9 +270,9 @@ impl Stage {
     }
 
     /// Saves the chart as a PNG, twice its size, in the light theme, under `titles`.
-    pub fn png(self, titles: [String; 2]) {
+    pub fn png(self, titles: &[String; 2]) {
         let Some(series) = self.series.try_get_value() else { return };
-        if let Ok(canvas) = self.paint_file(&series, &titles) {
+        if let Ok(canvas) = self.paint_file(&series, titles) {
             let name = format!("{}.png", standalone::file_name(&series.id, series.span, series.end, series.zone));
             let save = Closure::once_into_js(move |blob: Option<web_sys::Blob>| {
                 if let Some(blob) = blob {
@@ -284,6 +285,8 @@ impl Stage {
 
     fn paint_file(self, series: &Series, titles: &[String; 2]) -> Result<HtmlCanvasElement, JsValue> {
         const SCALE: f64 = 2.0;
+        const PLAIN: &str = "12px system-ui, sans-serif";
+        const BOLD: &str = "600 12px system-ui, sans-serif";
         let inks = Inks::LIGHT;
         let canvas: HtmlCanvasElement = document().create_element("canvas")?.unchecked_into();
         let (width, height) = (f64::from(standalone::WIDTH) * SCALE, f64::from(standalone::HEIGHT) * SCALE);
@@ -311,8 +314,6 @@ impl Stage {
             context.set_fill_style_str(&hex(ink));
             let _ = context.fill_text(text, x, y);
         };
-        const PLAIN: &str = "12px system-ui, sans-serif";
-        const BOLD: &str = "600 12px system-ui, sans-serif";
         write(&titles[0], 16.0, 26.0, "start", "600 16px system-ui, sans-serif", inks.text);
         write(&titles[1], 16.0, 46.0, "start", PLAIN, inks.muted);
         for (y, text) in labels::degrees(&picture, self.lang) {
@@ -369,7 +370,7 @@ fn read_inks(chart: &Element) -> Option<Inks> {
     let probe = document().create_element_ns(Some("http://www.w3.org/2000/svg"), "g").ok()?;
     let mut markup = String::new();
     for class in CLASSES {
-        markup += &format!(r#"<path class="{class}"/>"#);
+        let _ = write!(markup, r#"<path class="{class}"/>"#);
     }
     markup += r#"<text class="val"/><text/><text class="over-label"/><text class="over-label over-label--calm"/><text class="under-label"/><rect class="tip-box"/>"#;
     probe.set_inner_html(&markup);
@@ -408,7 +409,7 @@ fn read_inks(chart: &Element) -> Option<Inks> {
 /// `rgb(14, 138, 124)` or with an opacity.
 fn parse_rgb(text: &str) -> Option<Ink> {
     let inside = text.split_once('(')?.1.trim_end_matches(')');
-    let mut numbers = inside.split([',', ' ', '/']).filter(|part| !part.is_empty()).map(|part| part.parse::<f64>());
+    let mut numbers = inside.split([',', ' ', '/']).filter(|part| !part.is_empty()).map(str::parse::<f64>);
     let mut next = || numbers.next()?.ok().map(|n| n as u8);
     Some((next()?, next()?, next()?))
 }

@@ -103,7 +103,7 @@ pub fn marks(picture: &Picture, span: Span, zone: Zone, lang: Lang) -> Vec<Mark>
     let bottom = TOP + f64::from(PLOT);
 
     let (min, max) = (picture.range.min, picture.range.max);
-    let gap_y = (y(min.0) + bottom) / 2.0 + 4.0;
+    let gap_y = f64::midpoint(y(min.0), bottom) + 4.0;
     if picture.newest.is_none() {
         marks.push(text(50.0, y(i32::midpoint(min.0, max.0)), Anchor::Middle, Kind::Value, words.nothing.to_owned()));
     } else {
@@ -112,10 +112,10 @@ pub fn marks(picture: &Picture, span: Span, zone: Zone, lang: Lang) -> Vec<Mark>
             let length = format::length(lang, gap.length_ms());
             if to - from > 16.0 {
                 let more = format!(" {length}");
-                let mark = text((from + to) / 2.0, gap_y, Anchor::Middle, Kind::Note, words.no_data.to_owned());
+                let mark = text(f64::midpoint(from, to), gap_y, Anchor::Middle, Kind::Note, words.no_data.to_owned());
                 marks.push(with_more(mark, more));
             } else if to - from > 4.0 {
-                marks.push(wide(text((from + to) / 2.0, gap_y, Anchor::Middle, Kind::Note, length)));
+                marks.push(wide(text(f64::midpoint(from, to), gap_y, Anchor::Middle, Kind::Note, length)));
             }
         }
     }

@@ -182,9 +182,8 @@ pub fn excursions(points: &[Point], range: Range, max_gap_ms: i64) -> Vec<Outsid
             }
             if now == Some(current.side) {
                 if known {
-                    let mean = (range.distance(before.map_or(point.temperature, |b| b.temperature))
-                        + range.distance(point.temperature))
-                        / 2;
+                    let earlier = before.map_or(point.temperature, |b| b.temperature);
+                    let mean = i32::midpoint(range.distance(earlier), range.distance(point.temperature));
                     current.milli_degree_ms += i64::from(mean) * dt;
                 }
                 current.last = point.at;
@@ -378,7 +377,7 @@ fn ticks(start: EventTime, end: EventTime, span: Span, zone: Zone) -> Vec<Tick> 
         let share = (at - start.ms()) * 100 / length;
         if (2..95).contains(&share) {
             let day = local(at).rem_euclid(DAY_MS) == 0;
-            let wide = local(at).rem_euclid(narrow) != 0 || share > 84 || share < 6;
+            let wide = local(at).rem_euclid(narrow) != 0 || !(6..=84).contains(&share);
             found.push(Tick { at: EventTime::from_ms(at), day, wide });
         }
         at += step;

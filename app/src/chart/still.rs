@@ -36,5 +36,5 @@ impl Stage {
     /// The cursor goes.
     pub fn leave(self) {}
     /// Saves the chart as a picture.
-    pub fn png(self, _: [String; 2]) {}
+    pub fn png(self, _: &[String; 2]) {}
 }

@@ -271,7 +271,7 @@ mod tests {
 
     #[test]
     fn numbers_without_idle_zeros() {
-        for (value, expected) in [(0.0, "0"), (-0.01, "0"), (12.50, "12.5"), (100.0, "100"), (3.14, "3.1")] {
+        for (value, expected) in [(0.0, "0"), (-0.01, "0"), (12.50, "12.5"), (100.0, "100"), (3.25, "3.2"), (4.75, "4.8")] {
             assert_eq!(trimmed(value, 1), expected);
         }
     }

@@ -320,7 +320,7 @@ fn Downloads(id: String, span: Span, end_ms: i64, stage: Stage, titles: String) 
     view! {
         <span class="row">
             {words.download}
-            <button class="link" type="button" hidden=move || !mounted.get() on:click=move |_| stage.png(titles.clone())>"PNG"</button>
+            <button class="link" type="button" hidden=move || !mounted.get() on:click=move |_| stage.png(&titles)>"PNG"</button>
             <a href=svg download>"SVG"</a>
             <a href=csv download>"CSV"</a>
         </span>
