@@ -140,7 +140,8 @@ pub struct Tally {
 }
 
 impl Tally {
-    fn count(&mut self, disposition: Disposition) {
+    /// Counts one record.
+    pub fn count(&mut self, disposition: Disposition) {
         self.received += 1;
         *match disposition {
             Disposition::Accepted => &mut self.accepted,

@@ -1,9 +1,14 @@
 //! Everything that touches the world: admission, log, store, pipeline, HTTP and the live feed.
 
 pub mod admission;
+pub mod backend;
 pub mod blocks;
+pub mod config;
+pub mod data;
 pub mod feed;
+pub mod http;
 pub mod identities;
+pub mod lifecycle;
 pub mod log;
 pub mod pipeline;
 pub mod publish;

@@ -1,0 +1,111 @@
+//! `GET /live`: the live stream of a page.
+
+use super::AppState;
+use super::problem::Problem;
+use crate::feed::{Subscription, frame};
+use crate::pipeline::{Pipeline, wall_clock};
+use crate::publish;
+use axum::body::Body;
+use axum::extract::{Query, State};
+use axum::http::{HeaderMap, header};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use domain::feed::LiveTopic;
+use serde::Deserialize;
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::time::Duration;
+use tokio::time::Interval;
+
+/// How many topics a page may listen to.
+const MAX_TOPICS: usize = 16;
+/// How often a stream says that it lives.
+const BEAT: Duration = Duration::from_secs(5);
+
+/// What a page asks for.
+#[derive(Debug, Deserialize)]
+pub struct LiveQuery {
+    topics: String,
+    since: Option<u64>,
+}
+
+/// `GET /live?topics=region:ID,…&since=N`: server-sent events, one stream a tab. Every message is numbered; after a break the browser
+/// sends the last number as `Last-Event-ID` (or `since=`). Each topic begins with its whole state, unless that number is the
+/// newest; updates hold values, not differences, so a repeated one does no harm. `beat` every 5 s carries the server's time; `reload` says
+/// that the page fell behind and should load its data again.
+pub async fn live(State(state): State<AppState>, Query(query): Query<LiveQuery>, headers: HeaderMap) -> Result<Response, Problem> {
+    let mut topics = Vec::new();
+    for topic in query.topics.split(',').filter(|t| !t.is_empty()) {
+        let topic: LiveTopic = topic.parse().map_err(|e: domain::feed::NoSuchLiveTopic| Problem::bad_request(e.to_string()))?;
+        if !topics.contains(&topic) {
+            topics.push(topic);
+        }
+    }
+    if topics.is_empty() || topics.len() > MAX_TOPICS {
+        return Err(Problem::bad_request(format!("name 1 to {MAX_TOPICS} topics: region:CODE, facility:CODE, device:ID, pipeline")));
+    }
+    let last = headers.get("last-event-id").and_then(|v| v.to_str().ok()?.parse().ok()).or(query.since);
+    // Listen first, look second: nothing falls between.
+    let subscription = state.pipeline.feed.subscribe(topics.clone());
+    let first = if last == Some(state.pipeline.feed.sequence()) {
+        VecDeque::new()
+    } else {
+        whole_state(&state.pipeline, topics).await?
+    };
+    let stream = Stream { first, subscription, beat: beats(), state };
+    let frames = futures::stream::unfold(stream, |mut stream| async move {
+        let frame = stream.next().await?;
+        Some((Ok::<_, Infallible>(frame), stream))
+    });
+    let headers = [
+        (header::CONTENT_TYPE, "text/event-stream"),
+        (header::CACHE_CONTROL, "no-store"),
+        (header::HeaderName::from_static("x-accel-buffering"), "no"),
+    ];
+    Ok((headers, Body::from_stream(frames)).into_response())
+}
+
+async fn whole_state(pipeline: &Pipeline, topics: Vec<LiveTopic>) -> Result<VecDeque<Bytes>, Problem> {
+    let feed = pipeline.feed.clone();
+    let frames = pipeline
+        .ask(move |room| {
+            room.engine.flush();
+            topics.iter().filter_map(|topic| Some(feed.write(&publish::full(room, topic)?))).collect()
+        })
+        .await?;
+    Ok(frames)
+}
+
+struct Stream {
+    first: VecDeque<Bytes>,
+    subscription: Subscription,
+    beat: Interval,
+    state: AppState,
+}
+
+fn beats() -> Interval {
+    let mut beat = tokio::time::interval(BEAT);
+    beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    beat
+}
+
+impl Stream {
+    /// The next piece of the stream; `None` when the server stops, because an open stream would hold that up for ever.
+    async fn next(&mut self) -> Option<Bytes> {
+        if let Some(frame) = self.first.pop_front() {
+            return Some(frame);
+        }
+        tokio::select! {
+            biased;
+            () = self.state.stop.cancelled() => None,
+            message = self.subscription.next() => message,
+            _ = self.beat.tick() => Some(beat()),
+        }
+    }
+}
+
+/// A beat has no number of its own: it is no message to come back to.
+fn beat() -> Bytes {
+    let whole = frame(0, "beat", &format!(r#"{{"now":{}}}"#, wall_clock().ms()));
+    whole.slice(whole.iter().position(|b| *b == b'\n').map_or(0, |at| at + 1)..)
+}

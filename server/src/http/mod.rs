@@ -1,0 +1,84 @@
+//! The HTTP face: the router, who may pass, and the answers every route shares.
+
+pub mod auth;
+mod docs;
+mod ingest;
+mod live;
+mod pages;
+mod problem;
+mod read;
+pub mod rows;
+mod status;
+
+use crate::backend::EngineBackend;
+use crate::pipeline::Pipeline;
+use crate::store::Store;
+use axum::Router;
+use axum::extract::FromRef;
+use axum::http::{HeaderName, HeaderValue, header};
+use axum::routing::{get, post};
+use domain::master::Master;
+use leptos::config::LeptosOptions;
+use std::path::PathBuf;
+use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
+use tower_http::set_header::SetResponseHeaderLayer;
+
+pub use problem::Problem;
+
+/// What handlers use.
+#[derive(Clone, FromRef)]
+pub struct AppState {
+    /// The pipeline.
+    pub pipeline: Pipeline,
+    /// The store.
+    pub store: Store,
+    /// Master data.
+    pub master: Arc<Master>,
+    /// Answers of pages.
+    pub backend: Arc<EngineBackend>,
+    /// Keys of machines.
+    pub keys: Arc<auth::Keys>,
+    /// Where the bundle is, and how it is named.
+    pub leptos: LeptosOptions,
+    /// The folder of the bundle.
+    pub site_dir: SiteDir,
+    /// Ends open streams.
+    pub stop: CancellationToken,
+}
+
+/// The folder with style sheets and the browser bundle.
+#[derive(Clone, Debug)]
+pub struct SiteDir(pub PathBuf);
+
+/// All routes.
+pub fn router(state: AppState) -> Router {
+    let api = Router::new()
+        .route("/ingest", post(ingest::ingest))
+        .route("/stats", get(status::stats))
+        .route("/api/v1/windows", get(read::windows))
+        .route("/api/v1/late", get(read::late))
+        .route("/api/v1/dead-letters", get(read::dead_letters))
+        .route("/api/v1/latest", get(read::latest))
+        .route("/api/v1/regions/{code}", get(read::region))
+        .route("/api/v1/map/facilities", get(read::map_facilities))
+        .route("/api/v1/map/outline", get(read::map_outline))
+        .route("/live", get(live::live))
+        .route("/healthz", get(status::healthz))
+        .route("/readyz", get(status::readyz))
+        .route("/metrics", get(status::metrics))
+        .route("/api/openapi.json", get(docs::openapi))
+        .route("/api/docs", get(docs::page));
+    let fixed = |name: HeaderName, value: &'static str| {
+        SetResponseHeaderLayer::if_not_present(name, HeaderValue::from_static(value))
+    };
+    api.merge(pages::router(&state))
+        .layer(fixed(header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
+        .layer(fixed(header::X_FRAME_OPTIONS, "DENY"))
+        .layer(fixed(header::REFERRER_POLICY, "same-origin"))
+        .layer(fixed(
+            header::CONTENT_SECURITY_POLICY,
+            "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
+        ))
+        .with_state(state)
+}

@@ -1,0 +1,156 @@
+//! Pages, their data, the bundle, and the settings a page can change without a script.
+
+use super::AppState;
+use super::problem::Problem;
+use app::api::{Backend, Span};
+use app::words::Lang;
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Path, Query, Request, State};
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::middleware::{Next, from_fn};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{any, get};
+use leptos::nonce::use_nonce;
+use leptos::prelude::{expect_context, provide_context};
+use leptos_axum::{LeptosRoutes, ResponseOptions, generate_route_list};
+use serde::Deserialize;
+use std::sync::Arc;
+use tower_http::compression::CompressionLayer;
+use tower_http::services::ServeDir;
+
+/// Pages, server functions and static files.
+pub fn router(state: &AppState) -> Router<AppState> {
+    let backend: Arc<dyn Backend> = state.backend.clone();
+    let context = {
+        let backend = Arc::clone(&backend);
+        move || {
+            provide_context(Arc::clone(&backend));
+            set_policy();
+        }
+    };
+    let options = state.leptos.clone();
+    let functions_backend = Arc::clone(&backend);
+    let files = ServeDir::new(&state.site_dir.0).precompressed_br().precompressed_gzip().append_index_html_on_directories(false);
+    let not_found = {
+        let context = context.clone();
+        let options = options.clone();
+        any(move |request: Request<Body>| {
+            leptos_axum::render_app_async_with_context(context.clone(), {
+                let options = options.clone();
+                move || app::shell(options.clone())
+            })(request)
+        })
+    };
+    Router::new()
+        .route(
+            "/api/pages/{*function}",
+            any(move |request: Request<Body>| {
+                let backend = Arc::clone(&functions_backend);
+                leptos_axum::handle_server_fns_with_context(move || provide_context(Arc::clone(&backend)), request)
+            }),
+        )
+        .route("/devices/{id}/chart.svg", get(chart))
+        .route("/settings/theme", get(theme))
+        .leptos_routes_with_context(state, generate_route_list(app::App), context, {
+            let options = options.clone();
+            move || app::shell(options.clone())
+        })
+        .layer(CompressionLayer::new())
+        .fallback_service(files.fallback(not_found.with_state(())))
+        .layer(from_fn(cache))
+}
+
+/// Scripts run only with the nonce of this very answer.
+fn set_policy() {
+    let nonce = use_nonce().map(|nonce| format!("'nonce-{nonce}'")).unwrap_or_default();
+    let policy = format!(
+        "default-src 'none'; script-src 'self' {nonce} 'wasm-unsafe-eval'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; \
+         font-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; object-src 'none'"
+    );
+    if let Ok(policy) = HeaderValue::from_str(&policy) {
+        expect_context::<ResponseOptions>().insert_header(header::CONTENT_SECURITY_POLICY, policy);
+    }
+}
+
+/// Files named by their content are kept for ever; pages are asked for again each time.
+async fn cache(request: Request, next: Next) -> Response {
+    let path = request.uri().path();
+    let value = if path.starts_with("/pkg/rantai-") {
+        "public, max-age=31536000, immutable"
+    } else if path.starts_with("/pkg/") || path.contains('.') {
+        "public, max-age=0, must-revalidate"
+    } else {
+        "no-cache"
+    };
+    let mut response = next.run(request).await;
+    response.headers_mut().entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static(value));
+    response
+}
+
+/// Which picture of a device.
+#[derive(Debug, Deserialize)]
+struct ChartQuery {
+    #[serde(default)]
+    span: Span,
+    lang: Option<String>,
+}
+
+/// `GET /devices/{id}/chart.svg?span=day|week|month&lang=id|en`: the chart as a file of its own.
+async fn chart(State(state): State<AppState>, Path(id): Path<String>, Query(query): Query<ChartQuery>) -> Result<Response, Problem> {
+    let unavailable = |_| Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the server cannot answer now; try again");
+    let view = state.backend.device(&id, query.span).await.map_err(unavailable)?;
+    let view = view.ok_or_else(|| Problem::not_found(format!("there is no device `{id}`")))?;
+    let lang = query.lang.as_deref().and_then(Lang::from_code).unwrap_or_default();
+    let disposition = "attachment; filename=\"chart.svg\"";
+    let headers = [(header::CONTENT_TYPE, "image/svg+xml"), (header::CONTENT_DISPOSITION, disposition)];
+    Ok((headers, app::chart::standalone::standalone_svg(&view, lang)).into_response())
+}
+
+/// The theme to use, and where to go back to.
+#[derive(Debug, Deserialize)]
+struct ThemeQuery {
+    to: String,
+    back: Option<String>,
+}
+
+/// `GET /settings/theme?to=light|dark|system&back=/path`: remembers the theme in a cookie and goes back to a path of this server.
+async fn theme(Query(query): Query<ThemeQuery>) -> Result<Response, Problem> {
+    let cookie = match query.to.as_str() {
+        "light" => "theme=light; Path=/; Max-Age=31536000; SameSite=Lax",
+        "dark" => "theme=dark; Path=/; Max-Age=31536000; SameSite=Lax",
+        "system" => "theme=; Path=/; Max-Age=0; SameSite=Lax",
+        other => return Err(Problem::bad_request(format!("there is no theme `{other}`: choose light, dark or system"))),
+    };
+    let back = query.back.filter(|path| is_local(path)).unwrap_or_else(|| "/".to_owned());
+    let back = HeaderValue::from_str(&back).map_err(|_| Problem::bad_request("`back` is not a path"))?;
+    Ok((StatusCode::SEE_OTHER, [(header::SET_COOKIE, HeaderValue::from_static(cookie)), (header::LOCATION, back)]).into_response())
+}
+
+/// A path of this server, not `//other.example` nor `/\other.example`.
+fn is_local(path: &str) -> bool {
+    let mut bytes = path.bytes();
+    bytes.next() == Some(b'/')
+        && !matches!(bytes.next(), Some(b'/' | b'\\'))
+        && path.bytes().all(|b| (0x21..0x7f).contains(&b) && b != b'\\')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_local;
+
+    #[test]
+    fn only_paths_of_this_server() {
+        for (path, expected) in [
+            ("/", true),
+            ("/regions/32?measure=silent", true),
+            ("", false),
+            ("//evil.example", false),
+            ("/\\evil.example", false),
+            ("https://evil.example", false),
+            ("/a\r\nset-cookie: x", false),
+        ] {
+            assert_eq!(is_local(path), expected, "{path}");
+        }
+    }
+}

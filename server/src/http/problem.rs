@@ -1,0 +1,102 @@
+//! Errors as `application/problem+json` (RFC 9457).
+
+use crate::pipeline::Refused;
+use crate::store::StoreError;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+
+/// What went wrong with a request.
+#[derive(Clone, Debug, Serialize)]
+pub struct Problem {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    title: &'static str,
+    status: u16,
+    detail: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pointer: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'static str>,
+    #[serde(skip)]
+    retry_after: Option<u32>,
+}
+
+impl Problem {
+    /// A problem with `status` and a sentence that says what to do.
+    pub fn new(status: StatusCode, detail: impl Into<String>) -> Self {
+        Self {
+            kind: "about:blank",
+            title: status.canonical_reason().unwrap_or("Error"),
+            status: status.as_u16(),
+            detail: detail.into(),
+            pointer: None,
+            reason: None,
+            retry_after: None,
+        }
+    }
+
+    /// The request is wrong.
+    pub fn bad_request(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, detail)
+    }
+
+    /// Nothing here has that name.
+    pub fn not_found(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, detail)
+    }
+
+    /// A record was rejected for `reason`; `field` is its path, empty for the whole record.
+    pub fn rejected(reason: domain::event::Reason, field: &str) -> Self {
+        let detail = if field.is_empty() {
+            format!("The record was rejected: {reason}. It is kept as a dead letter.")
+        } else {
+            format!("The record was rejected: {reason} ({field}). It is kept as a dead letter.")
+        };
+        Self {
+            title: "Record rejected",
+            pointer: (!field.is_empty()).then(|| format!("/{}", field.replace('.', "/"))),
+            reason: Some(reason.name()),
+            ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, detail)
+        }
+    }
+
+    /// Come again in `seconds`.
+    #[must_use]
+    pub fn retry_after(mut self, seconds: u32) -> Self {
+        self.retry_after = Some(seconds);
+        self
+    }
+}
+
+impl From<Refused> for Problem {
+    fn from(refused: Refused) -> Self {
+        let status = match refused {
+            Refused::Busy => StatusCode::TOO_MANY_REQUESTS,
+            Refused::Unwritable | Refused::Stopping => StatusCode::SERVICE_UNAVAILABLE,
+        };
+        Problem::new(status, format!("{refused}; send the same records again later")).retry_after(1)
+    }
+}
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        tracing::error!(%error, "A question to the store failed.");
+        Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the store cannot answer now; try again").retry_after(1)
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let body = serde_json::to_vec(&self).expect("a problem has only text and numbers");
+        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let mut response = (status, [(header::CONTENT_TYPE, "application/problem+json")], body).into_response();
+        if let Some(seconds) = self.retry_after {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if status == StatusCode::UNAUTHORIZED {
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        response
+    }
+}

@@ -1,0 +1,177 @@
+//! Start, run, stop: one cancellation token, every part started and waited for in one place.
+
+use crate::backend::{EngineBackend, latest_records};
+use crate::config::ServeArgs;
+use crate::http::{AppState, SiteDir, auth::Keys, router};
+use crate::pipeline::{Pipeline, Threads};
+use crate::store::Store;
+use anyhow::Context;
+use domain::engine::EngineConfig;
+use leptos::config::LeptosOptions;
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+/// How often `latest.json` is written.
+const LATEST_EVERY: Duration = Duration::from_secs(5);
+/// How long open requests may take after the signal to stop.
+const DRAIN: Duration = Duration::from_secs(8);
+
+/// Holds the data directory for this process; given back when dropped.
+#[derive(Debug)]
+pub struct DirectoryLock {
+    _file: File,
+}
+
+/// Takes the data directory, made where absent; refused while another process holds it.
+pub fn lock_directory(dir: &Path) -> anyhow::Result<DirectoryLock> {
+    fs::create_dir_all(dir).with_context(|| format!("create the data directory {}", dir.display()))?;
+    let path = dir.join("lock");
+    let mut file = File::options().create(true).truncate(false).write(true).read(true).open(&path)?;
+    if file.try_lock().is_err() {
+        let holder = fs::read_to_string(&path).unwrap_or_default();
+        anyhow::bail!("the data directory {} is in use by process {}; stop it first", dir.display(), holder.trim());
+    }
+    file.set_len(0)?;
+    writeln!(file, "{}", std::process::id())?;
+    Ok(DirectoryLock { _file: file })
+}
+
+/// A running server.
+pub struct Running {
+    /// Where it listens.
+    pub address: std::net::SocketAddr,
+    /// Its pipeline.
+    pub pipeline: Pipeline,
+    /// Ends it.
+    pub stop: CancellationToken,
+    server: tokio::task::JoinHandle<std::io::Result<()>>,
+    latest: Option<tokio::task::JoinHandle<()>>,
+    threads: Threads,
+    store: Store,
+    _lock: DirectoryLock,
+}
+
+/// Starts everything and listens.
+pub async fn start(args: &ServeArgs) -> anyhow::Result<Running> {
+    args.check()?;
+    let site_dir = args.site_dir()?;
+    let config = EngineConfig { windows: args.window_config()?, ..EngineConfig::default() };
+    let lock = lock_directory(&args.data_dir)?;
+    // Bound first: a taken port should not cost a restore.
+    let listener = TcpListener::bind(args.listen).await.with_context(|| format!("listen on {}", args.listen))?;
+    let address = listener.local_addr()?;
+    let store = Store::open(&args.data_dir).await.context("open the database")?;
+    let master = tokio::task::spawn_blocking(crate::data::master).await.context("load master data")??;
+    let master = Arc::new(master);
+    let (pipeline, threads) = Pipeline::start(&args.data_dir, store.clone(), &master, config.clone()).await?;
+    let stop = CancellationToken::new();
+    let sizes = config.windows.definitions().iter().map(|d| d.size_ms).collect();
+    let backend = Arc::new(EngineBackend::new(pipeline.clone(), store.clone(), Arc::clone(&master), sizes));
+    let output_name = fs::read_to_string(site_dir.join("output-name")).unwrap_or_else(|_| "rantai".to_owned());
+    let leptos = LeptosOptions::builder()
+        .output_name(output_name.trim().to_owned())
+        .site_root(site_dir.to_string_lossy().into_owned())
+        .site_addr(address)
+        .build();
+    let state = AppState {
+        pipeline: pipeline.clone(),
+        store: store.clone(),
+        master,
+        backend,
+        keys: Arc::new(Keys::new(store.clone())),
+        leptos,
+        site_dir: SiteDir(site_dir),
+        stop: stop.clone(),
+    };
+    let app = router(state);
+    let stopped = stop.clone();
+    let server = tokio::spawn(async move {
+        axum::serve(listener, app).with_graceful_shutdown(async move { stopped.cancelled().await }).await
+    });
+    let latest = args.latest_file.clone().map(|path| tokio::spawn(write_latest(pipeline.clone(), path, stop.clone())));
+    Ok(Running { address, pipeline, stop, server, latest, threads, store, _lock: lock })
+}
+
+impl Running {
+    /// Waits until `stop` is cancelled or a part ends unexpectedly, then drains: what was submitted is processed and covered by a
+    /// checkpoint.
+    pub async fn wait(self) -> anyhow::Result<()> {
+        let Self { stop, server, latest, threads, store, pipeline, .. } = self;
+        let mut server = server;
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => break,
+                ended = &mut server => {
+                    stop.cancel();
+                    ended.context("the HTTP server panicked")??;
+                    anyhow::bail!("the HTTP server ended unexpectedly");
+                }
+                () = tokio::time::sleep(Duration::from_secs(1)) => {
+                    if threads.is_finished() {
+                        tracing::error!("A part of the pipeline ended unexpectedly; stopping.");
+                        stop.cancel();
+                    }
+                }
+            }
+        }
+        if tokio::time::timeout(DRAIN, &mut server).await.is_err() {
+            tracing::warn!("Some requests did not end in time and are broken off.");
+            server.abort();
+            let _ = server.await;
+        }
+        if let Some(latest) = latest {
+            latest.await?;
+        }
+        drop(pipeline);
+        tokio::task::spawn_blocking(move || threads.join()).await.context("wait for the pipeline")??;
+        store.close().await;
+        Ok(())
+    }
+}
+
+/// Writes `latest.json` whole, by rename, so that a reader never sees half of it.
+async fn write_latest(pipeline: Pipeline, path: std::path::PathBuf, stop: CancellationToken) {
+    let mut every = tokio::time::interval(LATEST_EVERY);
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            _ = every.tick() => {}
+        }
+        let Ok(text) = pipeline.ask(latest_records).await else { return };
+        let path = path.clone();
+        let written = tokio::task::spawn_blocking(move || {
+            let aside = path.with_extension("json.new");
+            let mut file = File::create(&aside)?;
+            file.write_all(text.as_bytes())?;
+            file.sync_all()?;
+            fs::rename(&aside, &path)
+        });
+        if let Ok(Err(error)) = written.await {
+            tracing::error!(%error, "Cannot write the file of latest windows.");
+        }
+    }
+}
+
+/// Resolves at the first SIGINT or SIGTERM; a second one ends the process at once.
+pub async fn signal() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+        std::process::exit(130);
+    });
+}
