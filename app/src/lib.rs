@@ -73,6 +73,28 @@ pub fn shell(options: LeptosOptions) -> impl IntoView {
     }
 }
 
+/// Draws the page that `request` asks for, whole: every page is [`SsrMode::Async`]. `context` puts in what pages need.
+///
+/// Not generic, so that the pages' code is made in this crate and not again whenever the server changes.
+#[cfg(feature = "ssr")]
+pub fn page(
+    options: LeptosOptions,
+    context: std::sync::Arc<dyn Fn() + Send + Sync>,
+    request: http::Request<axum::body::Body>,
+) -> std::pin::Pin<Box<dyn Future<Output = http::Response<axum::body::Body>> + Send>> {
+    leptos_axum::render_app_async_with_context(move || context(), move || shell(options.clone()))(request)
+}
+
+/// Answers a call of a server function; see [`page`].
+#[cfg(feature = "ssr")]
+pub fn function(
+    context: std::sync::Arc<dyn Fn() + Send + Sync>,
+    request: http::Request<axum::body::Body>,
+) -> std::pin::Pin<Box<dyn Future<Output = http::Response<axum::body::Body>> + Send>> {
+    use axum::response::IntoResponse;
+    Box::pin(async move { leptos_axum::handle_server_fns_with_context(move || context(), request).await.into_response() })
+}
+
 /// The application: context for every page, and the routes.
 #[component]
 pub fn App() -> impl IntoView {

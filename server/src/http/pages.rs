@@ -13,7 +13,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
 use leptos::nonce::use_nonce;
 use leptos::prelude::{expect_context, provide_context};
-use leptos_axum::{LeptosRoutes, ResponseOptions, generate_route_list};
+use leptos_axum::ResponseOptions;
 use serde::Deserialize;
 use std::sync::Arc;
 use tower_http::compression::CompressionLayer;
@@ -22,42 +22,28 @@ use tower_http::services::ServeDir;
 /// Pages, server functions and static files.
 pub fn router(state: &AppState) -> Router<AppState> {
     let backend: Arc<dyn Backend> = state.backend.clone();
-    let context = {
+    let functions: Arc<dyn Fn() + Send + Sync> = {
         let backend = Arc::clone(&backend);
-        move || {
-            provide_context(Arc::clone(&backend));
-            set_policy();
-        }
+        Arc::new(move || provide_context(Arc::clone(&backend)))
     };
+    let context: Arc<dyn Fn() + Send + Sync> = Arc::new(move || {
+        provide_context(Arc::clone(&backend));
+        set_policy();
+    });
     let options = state.leptos.clone();
-    let functions_backend = Arc::clone(&backend);
+    let page = move |request: Request<Body>| app::page(options.clone(), Arc::clone(&context), request);
     let files = ServeDir::new(&state.site_dir.0).precompressed_br().precompressed_gzip().append_index_html_on_directories(false);
-    let not_found = {
-        let context = context.clone();
-        let options = options.clone();
-        any(move |request: Request<Body>| {
-            leptos_axum::render_app_async_with_context(context.clone(), {
-                let options = options.clone();
-                move || app::shell(options.clone())
-            })(request)
-        })
-    };
     Router::new()
+        .route("/", get(page.clone()))
         .route(
             "/api/pages/{*function}",
-            any(move |request: Request<Body>| {
-                let backend = Arc::clone(&functions_backend);
-                leptos_axum::handle_server_fns_with_context(move || provide_context(Arc::clone(&backend)), request)
-            }),
+            any(move |request: Request<Body>| app::function(Arc::clone(&functions), request)),
         )
         .route("/devices/{id}/chart.svg", get(chart))
         .route("/settings/theme", get(theme))
-        .leptos_routes_with_context(state, generate_route_list(app::App), context, {
-            let options = options.clone();
-            move || app::shell(options.clone())
-        })
+        // What is no file is a page, also the one that says "not found".
+        .fallback_service(files.fallback(get(page).with_state(())))
         .layer(CompressionLayer::new())
-        .fallback_service(files.fallback(not_found.with_state(())))
         .layer(from_fn(cache))
 }
 
