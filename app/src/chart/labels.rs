@@ -8,7 +8,7 @@ use crate::api::Span;
 use crate::format;
 use crate::words::Lang;
 use domain::milli::Milli;
-use domain::time::Zone;
+use domain::time::{DAY_MS, Zone};
 use std::fmt::Write;
 
 /// Room over the plot, for brackets and their labels, in pixels.
@@ -109,7 +109,7 @@ pub fn marks(picture: &Picture, span: Span, zone: Zone, lang: Lang) -> Vec<Mark>
     } else {
         for gap in &picture.gaps {
             let (from, to) = (x(gap.from), x(gap.to));
-            let length = format::length(lang, gap.length_ms());
+            let length = long(lang, gap.length_ms());
             if to - from > 16.0 {
                 let more = format!(" {length}");
                 let mark = text(f64::midpoint(from, to), gap_y, Anchor::Middle, Kind::Note, words.no_data.to_owned());
@@ -156,11 +156,7 @@ pub fn marks(picture: &Picture, span: Span, zone: Zone, lang: Lang) -> Vec<Mark>
         };
         taken.push(middle);
         marks.push(Mark::Bar { from: from.max(0.0), to, y: bar_y, kind });
-        let value = format::celsius(lang, outside.peak.temperature);
-        let peak_text = match outside.side {
-            Side::Above => (words.peak)(&value),
-            Side::Below => (words.lowest)(&value),
-        };
+        let peak_text = peak_text(outside.side, outside.peak.temperature, lang);
         let length = format::length(lang, outside.until.unwrap_or(picture.end).ms() - outside.since.ms());
         let mark = text(at, text_y, anchor, kind, length);
         let mark = with_more(mark, format!(" · {peak_text}"));
@@ -198,6 +194,21 @@ fn with_more(mark: Mark, more: String) -> Mark {
         Mark::Text { x, dx, y, anchor, kind, text, wide, .. } => Mark::Text { x, dx, y, anchor, kind, text, more, wide },
         other => other,
     }
+}
+
+/// The peak of an excursion in words: `puncak 9,4 °C`, `terendah −0,8 °C`.
+pub fn peak_text(side: Side, peak: Milli, lang: Lang) -> String {
+    let words = &lang.words().device.chart;
+    let value = format::celsius(lang, peak);
+    match side {
+        Side::Above => (words.peak)(&value),
+        Side::Below => (words.lowest)(&value),
+    }
+}
+
+/// A length of time; whole days are rounded, as 5 days and 23 hours are no 5 days.
+fn long(lang: Lang, ms: i64) -> String {
+    format::length(lang, if ms >= 2 * DAY_MS { ms + DAY_MS / 2 } else { ms })
 }
 
 /// A limit without decimals where it has none: `8 °C`.
@@ -333,7 +344,7 @@ pub fn summary(picture: &Picture, span: Span, zone: Zone, lang: Lang) -> String 
         (words.chart.summary)(&format::celsius(lang, lowest.temperature), &format::celsius(lang, highest.temperature), length);
     if let Some(longest) = picture.gaps.iter().map(|gap| gap.length_ms()).max() {
         text.push(' ');
-        text += &(words.chart.summary_gaps)(&format::int(lang, picture.gaps.len() as u64), &format::length(lang, longest));
+        text += &(words.chart.summary_gaps)(&format::int(lang, picture.gaps.len() as u64), &long(lang, longest));
     }
     let past: Vec<_> = picture.outside.iter().filter(|o| o.until.is_some()).collect();
     if let Some(worst) = past.iter().max_by_key(|o| picture.range.distance(o.peak.temperature)) {
@@ -343,7 +354,7 @@ pub fn summary(picture: &Picture, span: Span, zone: Zone, lang: Lang) -> String 
     if let Some(open) = picture.open() {
         text.push(' ');
         let since = format::moment(lang, open.since.ms(), zone, picture.end.ms());
-        text += &(words.chart.summary_open)(&since, &format::celsius(lang, open.peak.temperature));
+        text += &(words.chart.summary_open)(&since, &peak_text(open.side, open.peak.temperature, lang));
     } else if past.is_empty() {
         text.push(' ');
         text += words.chart.summary_calm;
@@ -356,7 +367,7 @@ mod tests {
     use super::*;
     use crate::api::Point;
     use domain::coldchain::Range;
-    use domain::time::{DAY_MS, EventTime, MINUTE_MS};
+    use domain::time::{EventTime, MINUTE_MS};
 
     fn picture(points: &[(i64, i32)]) -> Picture {
         let points: Vec<_> = points
@@ -406,7 +417,7 @@ mod tests {
         assert_eq!(
             summary(&picture, Span::Day, Zone::Wib, Lang::En),
             "Between −0.8\u{a0}°C and 9.0\u{a0}°C in 24 hours. No data 1 times, at longest 23\u{a0}h\u{a0}30\u{a0}m. \
-             Excursions since recovered: 1, farthest 9.0\u{a0}°C. Out of range since 06:50\u{a0}WIB, peak −0.8\u{a0}°C."
+             Excursions since recovered: 1, farthest 9.0\u{a0}°C. Out of range since 06:50\u{a0}WIB, lowest −0.8\u{a0}°C."
         );
     }
 

@@ -59,6 +59,13 @@ pub enum Side {
     Below,
 }
 
+impl Side {
+    /// The side of a temperature outside `range`.
+    pub fn of(range: Range, temperature: Milli) -> Side {
+        if temperature > range.max { Side::Above } else { Side::Below }
+    }
+}
+
 /// An unbroken time outside the range, on one side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Outside {

@@ -30,6 +30,8 @@ pub struct Series {
     pub zone: Zone,
     /// Right end of the chart.
     pub end: EventTime,
+    /// Since when the device is outside its range, as the server counts it: to the reading, and from before the left end.
+    pub out_since: Option<EventTime>,
 }
 
 impl Series {
@@ -43,12 +45,21 @@ impl Series {
             span: view.span,
             zone: view.zone,
             end: EventTime::from_ms(view.taken_at.ms()),
+            out_since: view.now.excursion.map(|excursion| excursion.since),
         }
     }
 
     /// What the chart shows.
     pub fn picture(&self) -> Picture {
-        Picture::new(&self.points, self.range, self.interval_ms, self.span, self.end, self.zone)
+        let mut picture = Picture::new(&self.points, self.range, self.interval_ms, self.span, self.end, self.zone);
+        // Points are starts of windows, and the chart has a left end; the state knows the reading itself.
+        if let (Some(open), Some(since)) = (picture.outside.last_mut().filter(|o| o.until.is_none()), self.out_since)
+            && (open.cut || (since.ms() - open.since.ms()).abs() < 10 * MINUTE_MS)
+        {
+            open.since = since;
+            open.cut = false;
+        }
+        picture
     }
 
     /// Takes in the newest reading; says whether anything changed. An older one is left for the next load of the page.
@@ -237,6 +248,7 @@ mod tests {
             span,
             zone: Zone::Wib,
             end: EventTime::from_ms(DAY_MS),
+            out_since: None,
         }
     }
 

@@ -3,7 +3,7 @@
 use super::facility::is_stale;
 use crate::api::{self, DeviceView, EquipmentKind, Point, Span};
 use crate::chart::canvas::Stage;
-use crate::chart::labels::range_text;
+use crate::chart::labels::{peak_text, range_text};
 use crate::chart::picture::{Outside, Side};
 use crate::chart::summary::Summary;
 use crate::chart::view::{Series, TemperatureChart, crossed_limit};
@@ -112,6 +112,7 @@ fn Device(view: DeviceView, page: usize, on_reload: impl Fn() + 'static) -> impl
                 && device != state.get_untracked()
             {
                 let newer = device.reading.filter(|reading| state.with_untracked(|s| s.reading != Some(*reading)));
+                series.update_value(|s| s.out_since = device.excursion.map(|excursion| excursion.since));
                 state.set(device);
                 if newer.is_some_and(|reading| series.try_update_value(|s| s.push(&reading)) == Some(true)) {
                     changed.update(|n| *n = n.wrapping_add(1));
@@ -240,7 +241,8 @@ fn NowBlock(
         state.with(|s| match (s.condition, s.excursion, s.reading) {
             (Condition::NoWord, _, Some(reading)) => (words.device.last_known)(&moment(reading.at.ms())),
             (condition, Some(excursion), _) if condition.is_excursion() => {
-                let since = (words.facility.since_peak)(&moment(excursion.since.ms()), &format::celsius(lang, excursion.peak));
+                let peak = peak_text(Side::of(range, excursion.peak), excursion.peak, lang);
+                let since = (words.facility.since_peak)(&moment(excursion.since.ms()), &peak);
                 let trend = series.with_value(|s| (s.span == Span::Day).then(|| trend(&s.points)).flatten());
                 match trend {
                     Some(t) if t.0 >= 100 => format!("{since}, {}", (words.device.rising)(&format::celsius(lang, t))),
@@ -476,10 +478,10 @@ fn ExcursionPanel(
     let span = series.with_value(|s| s.span);
     let found = Memo::new(move |_| {
         changed.track();
-        series.with_value(|s| (s.picture().outside, s.end, s.points.is_empty()))
+        series.with_value(|s| (s.picture().outside, s.points.is_empty()))
     });
     let list = move || {
-        let (outside, end, nothing) = found.get();
+        let (outside, nothing) = found.get();
         if outside.is_empty() {
             let tone = if nothing { "unknown" } else { "ok" };
             let text = if nothing {
@@ -497,29 +499,33 @@ fn ExcursionPanel(
             .into_any();
         }
         let more = outside.len().saturating_sub(LISTED);
-        let now = now.get_untracked();
-        let rows = outside.iter().rev().take(LISTED).map(|o| excursion_row(o, end, zone, now, lang)).collect_view();
+        let rows = outside.iter().rev().take(LISTED).map(|o| excursion_row(o, zone, now, lang)).collect_view();
         view! {
             <ul class="lines">{rows}</ul>
             {(more > 0).then(|| view! { <p class="pad muted">{(words.excursions_more)(&format::int(lang, more as u64))}</p> })}
         }
         .into_any()
     };
-    let count = move || found.with(|(outside, ..)| (!outside.is_empty()).then(|| format::int(lang, outside.len() as u64)));
+    let length = words.span_lengths[span as usize];
+    let count = move || {
+        found.with(|(outside, _)| {
+            (!outside.is_empty()).then(|| (words.excursions_count)(&format::int(lang, outside.len() as u64), length))
+        })
+    };
     view! {
         <section class="panel" aria-labelledby="excursions" data-live=topic>
             <div class="panel__head">
                 <h2 id="excursions">{words.excursions}</h2>
-                <span class="muted">{words.span_lengths[span as usize]}" "<span class="num">{count}</span></span>
+                <span class="muted">{count}</span>
             </div>
             {list}
         </section>
     }
 }
 
-fn excursion_row(o: &Outside, end: EventTime, zone: Zone, now: i64, lang: Lang) -> impl IntoView + use<> {
+fn excursion_row(o: &Outside, zone: Zone, now: Signal<i64>, lang: Lang) -> impl IntoView + use<> {
     let words = &lang.words().device;
-    let moment = |at: EventTime| format::moment(lang, at.ms(), zone, now);
+    let moment = |at: EventTime| format::moment(lang, at.ms(), zone, now.get_untracked());
     let since = if o.cut { (words.excursion_cut)(&moment(o.since)) } else { moment(o.since) };
     let (tone, icon, what, state) = match o.until {
         None => (
@@ -530,13 +536,20 @@ fn excursion_row(o: &Outside, end: EventTime, zone: Zone, now: i64, lang: Lang) 
         ),
         Some(until) => ("ok", "ok", format!("{since} – {}", format::clock(lang, until.ms(), zone)), words.recovered),
     };
-    let length = format::length(lang, o.until.map_or_else(|| (end.ms() - o.since.ms()).max(o.length_ms()), |_| o.length_ms()));
-    let value = format::celsius(lang, o.peak.temperature);
-    let peak = if o.side == Side::Above { (words.chart.peak)(&value) } else { (words.chart.lowest)(&value) };
-    let mut facts = (words.excursion_facts)(&length, &peak, &format::int(lang, o.degree_minutes() as u64));
-    if o.unknown_ms > 0 {
-        facts = format!("{facts} · {}", (words.excursion_unknown)(&format::length(lang, o.unknown_ms)));
-    }
+    let (outside, peak) = (*o, peak_text(o.side, o.peak.temperature, lang));
+    // What lasts grows with the clock; what is past stands.
+    let facts = move || {
+        let length = match outside.until {
+            Some(_) => outside.length_ms(),
+            None => (now.get() - outside.since.ms()).max(outside.length_ms()),
+        };
+        let degree_minutes = format::int(lang, outside.degree_minutes() as u64);
+        let facts = (words.excursion_facts)(&format::length(lang, length), &peak, &degree_minutes);
+        match outside.unknown_ms {
+            0 => facts,
+            ms => format!("{facts} · {}", (words.excursion_unknown)(&format::length(lang, ms))),
+        }
+    };
     view! {
         <li data-tone=tone>
             <b>{what}</b>

@@ -1,6 +1,8 @@
 //! The page of a facility, phone first: the one thing to do, then every unit with one number each.
 
 use crate::api::{self, FacilityDevice, FacilityView, Point};
+use crate::chart::labels::peak_text;
+use crate::chart::picture::Side;
 use crate::chart::view::{crossed_limit, spark};
 use crate::components::frame::{Frame, Section, Step};
 use crate::components::icon::Icon;
@@ -226,7 +228,8 @@ fn Todo(unit: Unit, condition: Condition, others: Vec<Unit>, now: Signal<i64>, z
     let detail = move || {
         unit.now.with(|n| {
             n.excursion.map(|e| {
-                (words.facility.since_peak)(&format::moment(lang, e.since.ms(), zone, now.get()), &format::celsius(lang, e.peak))
+                let peak = peak_text(Side::of(range, e.peak), e.peak, lang);
+                (words.facility.since_peak)(&format::moment(lang, e.since.ms(), zone, now.get()), &peak)
             })
         })
     };

@@ -114,7 +114,16 @@ pub(crate) fn Pipeline(view: PipelineView, on_reload: impl Fn() + 'static) -> im
     };
     let start = uptime_start.ms();
     let stamp = StoredValue::new((words.as_of)(&format::clock(lang, taken_at.ms(), ZONE)));
-    let rejected = now.with_untracked(|n| n.rejected);
+    // The tables stand as of `taken_at`, and so do their totals.
+    let all = now.with_untracked(|n| SourceRow {
+        name: String::new(),
+        received: n.received,
+        accepted: n.accepted,
+        duplicate: n.duplicate,
+        late: n.late,
+        rejected: n.rejected,
+    });
+    let rejected = all.rejected;
     view! {
         <Frame title=words.title section=Section::Pipeline taken_at=Some(taken_at) zone=ZONE>
             <div class="page-head">
@@ -137,12 +146,12 @@ pub(crate) fn Pipeline(view: PipelineView, on_reload: impl Fn() + 'static) -> im
                 <DevicesPanel now topic=topic/>
             </div>
             <div class="grid cols-2">
-                <SourcesPanel id="sources" title=words.sources column=words.source rows=sources name=|_, name| name stamp/>
-                <SourcesPanel id="topics" title=words.topics column=words.topic rows=topics name=topic_name stamp/>
-            </div>
-            <div class="grid cols-2">
-                <ReasonsPanel reasons stamp/>
-                <UnregisteredPanel devices=unregistered clock stamp/>
+                <div class="stack">
+                    <SourcesPanel id="topics" title=words.topics column=words.topic rows=topics name=topic_name all=all.clone() stamp/>
+                    <ReasonsPanel reasons stamp/>
+                    <UnregisteredPanel devices=unregistered clock stamp/>
+                </div>
+                <SourcesPanel id="sources" title=words.sources column=words.source rows=sources name=|_, name| name all stamp/>
             </div>
             <DeadLettersPanel rows=dead_letters rejected/>
         </Frame>
@@ -268,6 +277,7 @@ fn SourcesPanel(
     column: &'static str,
     rows: Vec<SourceRow>,
     name: fn(Lang, String) -> String,
+    all: SourceRow,
     stamp: StoredValue<String>,
 ) -> impl IntoView {
     let lang = use_lang();
@@ -285,18 +295,17 @@ fn SourcesPanel(
             cell(row.rejected, ""),
         )
     };
-    let total = rows.iter().fold(
-        SourceRow { name: String::new(), received: 0, accepted: 0, duplicate: 0, late: 0, rejected: 0 },
-        |sum, row| SourceRow {
-            name: String::new(),
-            received: sum.received + row.received,
-            accepted: sum.accepted + row.accepted,
-            duplicate: sum.duplicate + row.duplicate,
-            late: sum.late + row.late,
-            rejected: sum.rejected + row.rejected,
-        },
-    );
-    let total = cells(&total);
+    let sum = |read: fn(&SourceRow) -> u64| rows.iter().map(read).sum::<u64>();
+    // Only the largest are listed; the rest is what is missing to the total.
+    let others = SourceRow {
+        name: words.others.to_owned(),
+        received: all.received.saturating_sub(sum(|r| r.received)),
+        accepted: all.accepted.saturating_sub(sum(|r| r.accepted)),
+        duplicate: all.duplicate.saturating_sub(sum(|r| r.duplicate)),
+        late: all.late.saturating_sub(sum(|r| r.late)),
+        rejected: all.rejected.saturating_sub(sum(|r| r.rejected)),
+    };
+    let total = cells(&all);
     let empty = rows.is_empty();
     let body = rows
         .into_iter()
@@ -305,6 +314,10 @@ fn SourcesPanel(
             view! { <tr><th scope="row">{name(lang, row.name)}</th>{cells}</tr> }
         })
         .collect_view();
+    let others = (others.received > 0).then(|| {
+        let cells = cells(&others);
+        view! { <tr><th scope="row">{others.name}</th>{cells}</tr> }
+    });
     view! {
         <section class="panel" aria-labelledby=id>
             <div class="panel__head"><h2 id=id>{title}</h2><span class="age">{stamp.get_value()}</span></div>
@@ -321,7 +334,7 @@ fn SourcesPanel(
                             <th scope="col">{words.columns[4]}</th>
                         </tr>
                     </thead>
-                    <tbody>{body}</tbody>
+                    <tbody>{body}{others}</tbody>
                     <tfoot><tr><th scope="row">{words.total}</th>{total}</tr></tfoot>
                 </table>
             </div>

@@ -94,6 +94,8 @@ pub struct DeviceWords {
     pub month_note: &'static str,
     /// Panel: excursions.
     pub excursions: &'static str,
+    /// How many, in which span.
+    pub excursions_count: Say2,
     /// None in this span.
     pub excursions_none: Say1,
     /// And what that rests on.
@@ -174,7 +176,7 @@ pub struct ChartWords {
     pub summary_calm: &'static str,
     /// Summary: number of excursions, the worst peak.
     pub summary_out: Say2,
-    /// Summary: lasting since, peak.
+    /// Summary: lasting since, the peak in words.
     pub summary_open: Say2,
 }
 
@@ -221,7 +223,7 @@ pub const ID: DeviceWords = DeviceWords {
         summary_gaps: |count, longest| format!("Tanpa data {count} kali, paling lama {longest}."),
         summary_calm: "Tidak ada penyimpangan.",
         summary_out: |count, peak| format!("Penyimpangan yang sudah pulih: {count}, terjauh {peak}."),
-        summary_open: |since, peak| format!("Di luar rentang sejak {since}, puncak {peak}."),
+        summary_open: |since, peak| format!("Di luar rentang sejak {since}, {peak}."),
     },
     device: "Alat",
     battery: "Baterai",
@@ -246,6 +248,7 @@ pub const ID: DeviceWords = DeviceWords {
     kinetic_note: "Suhu kinetik rata-rata tidak memperlihatkan pembekuan. Jangan dipakai untuk meloloskan vaksin yang pernah terlalu dingin.",
     month_note: "Dari nilai terendah dan tertinggi setiap jam. Rata-rata dan cakupan ada pada hari dan minggu.",
     excursions: "Penyimpangan",
+    excursions_count: |count, span| format!("{count} dalam {span}"),
     excursions_none: |span| format!("Tidak ada penyimpangan dalam {span}"),
     excursions_none_note: "Waktu tanpa data tidak dihitung aman.",
     excursion_open: |since| format!("Sejak {since}, masih berlangsung"),
@@ -310,7 +313,7 @@ pub const EN: DeviceWords = DeviceWords {
         summary_gaps: |count, longest| format!("No data {count} times, at longest {longest}."),
         summary_calm: "No excursion.",
         summary_out: |count, peak| format!("Excursions since recovered: {count}, farthest {peak}."),
-        summary_open: |since, peak| format!("Out of range since {since}, peak {peak}."),
+        summary_open: |since, peak| format!("Out of range since {since}, {peak}."),
     },
     device: "Device",
     battery: "Battery",
@@ -335,6 +338,7 @@ pub const EN: DeviceWords = DeviceWords {
     kinetic_note: "Mean kinetic temperature does not show freezing. Never use it to clear vaccine that was too cold.",
     month_note: "From the lowest and the highest value of each hour. Average and coverage are on day and week.",
     excursions: "Excursions",
+    excursions_count: |count, span| format!("{count} in {span}"),
     excursions_none: |span| format!("No excursion in {span}"),
     excursions_none_note: "Time without data does not count as fine.",
     excursion_open: |since| format!("Since {since}, still going on"),

@@ -16,7 +16,7 @@ pub struct FacilityWords {
     pub below: Say1,
     /// In place of a length of time when it has just begun.
     pub just_now: &'static str,
-    /// "since 13.18 WIB, peak 9,6 °C".
+    /// "since 13.18 WIB, peak 9,6 °C": when, and the peak in words.
     pub since_peak: Say2,
     /// What to do about a unit that is too warm.
     pub steps_warm: [&'static str; 3],
@@ -64,7 +64,7 @@ pub const ID: FacilityWords = FacilityWords {
     above: |limit| format!("di atas {limit}"),
     below: |limit| format!("di bawah {limit}"),
     just_now: "baru saja",
-    since_peak: |since, peak| format!("sejak {since}, puncak {peak}"),
+    since_peak: |since, peak| format!("sejak {since}, {peak}"),
     steps_warm: [
         "Pastikan pintu rapat dan steker terpasang.",
         "Siapkan kulkas lain atau kotak dingin. Pindahkan vaksin bila suhu tidak turun.",
@@ -105,7 +105,7 @@ pub const EN: FacilityWords = FacilityWords {
     above: |limit| format!("above {limit}"),
     below: |limit| format!("below {limit}"),
     just_now: "just now",
-    since_peak: |since, peak| format!("since {since}, peak {peak}"),
+    since_peak: |since, peak| format!("since {since}, {peak}"),
     steps_warm: [
         "Make sure the door is shut and the plug is in.",
         "Get another fridge or a cold box ready. Move the vaccine if the temperature does not fall.",

@@ -58,7 +58,7 @@ pub struct PipelineWords {
     pub log: &'static str,
     /// Panel: devices.
     pub devices: &'static str,
-    /// Fact: registered.
+    /// Fact: registered devices.
     pub registered: &'static str,
     /// Fact: not registered.
     pub unregistered: &'static str,
@@ -74,6 +74,8 @@ pub struct PipelineWords {
     pub source: &'static str,
     /// Column: topic.
     pub topic: &'static str,
+    /// Row: those beyond the ones shown.
+    pub others: &'static str,
     /// Row: total.
     pub total: &'static str,
     /// "as of 14.05 WIB".
@@ -157,7 +159,7 @@ pub const ID: PipelineWords = PipelineWords {
     ago: |age| format!("{age} lalu"),
     log: "Catatan di cakram",
     devices: "Alat",
-    registered: "Terdaftar, pernah terdengar",
+    registered: "Terdaftar",
     unregistered: "Belum terdaftar",
     per_device: "Diterima per alat",
     devices_foot: "yang belum terdaftar disimpan, tidak dihitung pada fasilitas",
@@ -165,6 +167,7 @@ pub const ID: PipelineWords = PipelineWords {
     topics: "Menurut topik",
     source: "Sumber",
     topic: "Topik",
+    others: "Lainnya",
     total: "Jumlah",
     as_of: |time| format!("pada {time}"),
     topic_names: ["Suhu", "GPS", "Stok", "Distribusi"],
@@ -239,7 +242,7 @@ pub const EN: PipelineWords = PipelineWords {
     ago: |age| format!("{age} ago"),
     log: "Log on disk",
     devices: "Devices",
-    registered: "Registered, heard of",
+    registered: "Registered",
     unregistered: "Not registered",
     per_device: "Accepted per device",
     devices_foot: "those not registered are kept, but counted for no facility",
@@ -247,6 +250,7 @@ pub const EN: PipelineWords = PipelineWords {
     topics: "By topic",
     source: "Source",
     topic: "Topic",
+    others: "Others",
     total: "Total",
     as_of: |time| format!("at {time}"),
     topic_names: ["Temperature", "GPS", "Stock", "Distribution"],
