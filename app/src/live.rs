@@ -224,7 +224,8 @@ mod browser {
         listen(
             "beat",
             Box::new(move |data| {
-                if let Ok(ms) = data.trim().parse::<f64>() {
+                // `{"now":1795158300000}`
+                if let Ok(ms) = data.trim_matches(|c: char| !c.is_ascii_digit()).parse::<f64>() {
                     beat.set(ms - js_sys::Date::now());
                 }
                 set_live(ProcessingTime::from_ms((js_sys::Date::now() + beat.get()) as i64));

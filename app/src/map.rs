@@ -4,6 +4,8 @@
 //! not walk them. The browser then moves the `viewBox`, recolours areas through their `data-code`, and draws facilities on a canvas
 //! above ([`points`]).
 
+#![allow(clippy::needless_pass_by_value, reason = "a component owns what it is given")]
+
 #[cfg(feature = "hydrate")]
 mod movable;
 #[cfg(feature = "ssr")]
@@ -110,7 +112,8 @@ pub fn MapPanel(
     let here = use_here();
     let country = region.level == 0;
     let measure = Measure::from_key(here.get("measure"));
-    let names: BTreeMap<String, String> = region.children.iter().map(|child| (child.now.code.clone(), child.name.clone())).collect();
+    let names: BTreeMap<String, String> =
+        region.children.iter().map(|child| (child.now.code.clone(), child.name.clone())).collect();
     let title = match measure {
         _ if !country => words.facilities,
         Measure::Out => words.out,
@@ -173,7 +176,7 @@ pub fn MapPanel(
             >
                 <svg
                     class=if country { "map map--wide" } else { "map map--near" }
-                    attr:viewBox=view_box
+                    viewBox=view_box
                     aria-hidden="true"
                     inner_html=markup
                 ></svg>
@@ -196,8 +199,8 @@ pub fn MapPanel(
             <p class="sr" id="map-keys">{words.keys}</p>
             <div class="panel__foot">
                 {country.then(|| view! { <Legend measure/> })}
-                <Show when=move || { !country || shown.get() }><PointsLegend/></Show>
-                {country.then(|| view! { <p>{words.hint}</p> })}
+                <Show when=move || shown.get()><PointsLegend/></Show>
+                <Show when=move || ready.get() && !shown.get()><p>{words.hint}</p></Show>
                 <a href="#children">{lang.words().general.as_table}</a>
             </div>
         </section>
@@ -295,7 +298,11 @@ mod tests {
 
     #[test]
     fn newer_provinces_count_in_their_former_one() {
-        let areas = by_area([("91".to_owned(), counts(10, 1, 2, 2)), ("95".to_owned(), counts(20, 2, 3, 1)), ("11".to_owned(), counts(5, 0, 1, 1))]);
+        let areas = by_area([
+            ("91".to_owned(), counts(10, 1, 2, 2)),
+            ("95".to_owned(), counts(20, 2, 3, 1)),
+            ("11".to_owned(), counts(5, 0, 1, 1)),
+        ]);
         assert_eq!(areas.len(), 2);
         assert_eq!(areas["91"], counts(30, 3, 5, 3));
     }

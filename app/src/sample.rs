@@ -189,7 +189,8 @@ impl Backend for Memory {
     }
 
     async fn pipeline(&self) -> Result<PipelineView, AppError> {
-        let row = |name: &str| SourceRow { name: name.into(), received: 1_000, accepted: 980, duplicate: 10, late: 6, rejected: 4 };
+        let row =
+            |name: &str| SourceRow { name: name.into(), received: 1_000, accepted: 980, duplicate: 10, late: 6, rejected: 4 };
         Ok(PipelineView {
             taken_at: ProcessingTime::from_ms(NOW),
             uptime_start: ProcessingTime::from_ms(NOW - 26 * HOUR_MS),
@@ -245,8 +246,18 @@ pub async fn get(path: &str, cookie: &str) -> Response<String> {
 
 /// Words that only the Indonesian pages say.
 const INDONESIAN: [&str; 12] = [
-    "Kulkas ", "Ringkasan", "di luar rentang", "Terlalu ", "Membeku", "Tidak ada kabar", "Melapor", "sejak ", "Cari ", "Diterima",
-    "hari ini", "Lihat ",
+    "Kulkas ",
+    "Ringkasan",
+    "di luar rentang",
+    "Terlalu ",
+    "Membeku",
+    "Tidak ada kabar",
+    "Melapor",
+    "sejak ",
+    "Cari ",
+    "Diterima",
+    "hari ini",
+    "Lihat ",
 ];
 
 /// Renders a page in both languages: what it says in both, and what in Indonesian alone.

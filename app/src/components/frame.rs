@@ -44,8 +44,10 @@ impl Theme {
         #[cfg(feature = "ssr")]
         let theme = Theme::from_request();
         #[cfg(not(feature = "ssr"))]
-        let theme =
-            document().document_element().and_then(|html| html.get_attribute("data-theme")).and_then(|name| Theme::from_name(&name));
+        let theme = document()
+            .document_element()
+            .and_then(|html| html.get_attribute("data-theme"))
+            .and_then(|name| Theme::from_name(&name));
         theme
     }
 }
@@ -132,7 +134,7 @@ pub fn Frame(
         })
     };
     view! {
-        <Title text=format!("{title} · Rantai")/>
+        <Title text=title + " · Rantai"/>
         <a class="skip" href="#content">{words.skip}</a>
         <header class="bar">
             <a class="brand" href="/" aria-label=words.home>

@@ -3,7 +3,7 @@
 use leptos::prelude::*;
 
 /// Every symbol, by id `i-…`, and the pattern `hatch` of gaps and of areas without figures.
-pub const SPRITE: &str = r##"<symbol id="i-act" viewBox="0 0 16 16"><path fill="currentColor" fill-rule="evenodd" d="M8 .8 15.8 15H.2zM7.2 5.5v5h1.6v-5zm0 6.3v1.6h1.6v-1.6z"/></symbol>
+pub const SPRITE: &str = r#"<symbol id="i-act" viewBox="0 0 16 16"><path fill="currentColor" fill-rule="evenodd" d="M8 .8 15.8 15H.2zM7.2 5.5v5h1.6v-5zm0 6.3v1.6h1.6v-1.6z"/></symbol>
 <symbol id="i-box" viewBox="0 0 16 16"><path d="M2 5.5h12v8.75H2zM2 5.5l1.6-3.75h8.8L14 5.5M6 8.5h4" fill="none" stroke="currentColor" stroke-width="1.5" stroke-linecap="round" stroke-linejoin="round"/></symbol>
 <symbol id="i-check" viewBox="0 0 16 16"><path d="m2.5 8.5 3.6 3.7L13.5 4" fill="none" stroke="currentColor" stroke-width="2" stroke-linecap="round" stroke-linejoin="round"/></symbol>
 <symbol id="i-clock" viewBox="0 0 16 16"><circle cx="8" cy="8" r="6.75" fill="none" stroke="currentColor" stroke-width="1.5" stroke-linecap="round" stroke-linejoin="round"/><path d="M8 4v4.2l2.7 1.6" fill="none" stroke="currentColor" stroke-width="1.5" stroke-linecap="round" stroke-linejoin="round"/></symbol>
@@ -27,7 +27,7 @@ pub const SPRITE: &str = r##"<symbol id="i-act" viewBox="0 0 16 16"><path fill="
 <symbol id="i-sun" viewBox="0 0 16 16"><path d="M8 1v1.5M8 13.5V15M1 8h1.5M13.5 8H15M3 3l1.1 1.1M11.9 11.9 13 13M13 3l-1.1 1.1M4.1 11.9 3 13" fill="none" stroke="currentColor" stroke-width="1.5" stroke-linecap="round"/><circle cx="8" cy="8" r="3.1" fill="none" stroke="currentColor" stroke-width="1.5"/></symbol>
 <symbol id="i-all" viewBox="0 0 16 16"><path d="M2 6V2h4M10 2h4v4M14 10v4h-4M6 14H2v-4" fill="none" stroke="currentColor" stroke-width="1.5" stroke-linecap="round" stroke-linejoin="round"/></symbol>
 <symbol id="i-warm" viewBox="0 0 16 16"><path d="M6.2 9.4V3a1.8 1.8 0 0 1 3.6 0v6.4a3.1 3.1 0 1 1-3.6 0zM8 5.5v5" fill="none" stroke="currentColor" stroke-width="1.5" stroke-linecap="round" stroke-linejoin="round"/></symbol>
-<pattern id="hatch" width="6" height="6" patternUnits="userSpaceOnUse" patternTransform="rotate(45)"><path class="hatch-line" d="M0 0v6"/></pattern>"##;
+<pattern id="hatch" width="6" height="6" patternUnits="userSpaceOnUse" patternTransform="rotate(45)"><path class="hatch-line" d="M0 0v6"/></pattern>"#;
 
 /// An icon. Its meaning stands in words beside it, or on the control it lies in.
 #[component]

@@ -61,7 +61,8 @@ impl Here {
 
     /// The same for several keys.
     pub fn with_all(&self, pairs: &[(&str, &str)]) -> String {
-        let kept = self.query.iter().map(|(k, v)| (k.as_str(), v.as_str())).filter(|(k, _)| pairs.iter().all(|(new, _)| new != k));
+        let kept =
+            self.query.iter().map(|(k, v)| (k.as_str(), v.as_str())).filter(|(k, _)| pairs.iter().all(|(new, _)| new != k));
         let mut out = self.path.clone();
         let mut joint = '?';
         for (key, value) in kept.chain(pairs.iter().copied()).filter(|(_, value)| !value.is_empty()) {

@@ -31,12 +31,7 @@ pub fn histogram(lang: Lang, columns: &[u32]) -> String {
     let width = 100.0 / HISTOGRAM_COLUMNS as f64;
     let at = |column: f64| column * width;
     let mut out = String::with_capacity(3_000);
-    let _ = write!(
-        out,
-        r#"<rect class="band" x="{:.2}%" width="{:.2}%" y="0" height="{PLOT}"/>"#,
-        at(9.0),
-        at(12.0)
-    );
+    let _ = write!(out, r#"<rect class="band" x="{:.2}%" width="{:.2}%" y="0" height="{PLOT}"/>"#, at(9.0), at(12.0));
     for (column, count) in columns.iter().enumerate().filter(|(_, count)| **count > 0) {
         let class = match column {
             0..9 => "f-freeze",
@@ -155,7 +150,12 @@ pub fn hours(lang: Lang, hours: &[HourCounts], zone: Zone) -> String {
     );
     // The grid's numbers once more over the bars: their halo keeps them readable.
     for value in grid(most) {
-        let _ = write!(out, r#"<text class="halo" x="0" y="{:.1}">{}</text>"#, PLOT - height(value) - 3.0, format::int(lang, value as u64));
+        let _ = write!(
+            out,
+            r#"<text class="halo" x="0" y="{:.1}">{}</text>"#,
+            PLOT - height(value) - 3.0,
+            format::int(lang, value as u64)
+        );
     }
     out
 }
@@ -194,25 +194,22 @@ pub fn spark(shares: &[Option<u16>], lowest: u16) -> String {
     let mut out = String::new();
     let mut open = false;
     for (hour, share) in shares.iter().enumerate() {
-        match share {
-            Some(share) => {
-                let x = hour as f64 * step;
-                let lone = !open && shares.get(hour + 1).is_none_or(Option::is_none);
-                out.push_str(if open { " " } else { r#"<polyline class="series series--plain" points=""# });
-                let _ = write!(out, "{x:.0},{:.1}", y(*share));
-                if lone {
-                    // A lone hour between gaps is drawn as a short dash.
-                    let _ = write!(out, " {:.0},{:.1}", x + 2.0, y(*share));
-                }
-                open = true;
+        let Some(share) = share else {
+            if open {
+                out.push_str(r#""/>"#);
             }
-            None => {
-                if open {
-                    out.push_str(r#""/>"#);
-                }
-                open = false;
-            }
+            open = false;
+            continue;
+        };
+        let x = hour as f64 * step;
+        let lone = !open && shares.get(hour + 1).is_none_or(Option::is_none);
+        out.push_str(if open { " " } else { r#"<polyline class="series series--plain" points=""# });
+        let _ = write!(out, "{x:.0},{:.1}", y(*share));
+        if lone {
+            // A lone hour between gaps is drawn as a short dash.
+            let _ = write!(out, " {:.0},{:.1}", x + 2.0, y(*share));
         }
+        open = true;
     }
     if open {
         out.push_str(r#""/>"#);

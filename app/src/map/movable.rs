@@ -19,7 +19,9 @@ use std::time::Duration;
 use wasm_bindgen::closure::Closure;
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
-use web_sys::{CanvasRenderingContext2d, Element, Event, EventTarget, HtmlCanvasElement, KeyboardEvent, PointerEvent, WheelEvent};
+use web_sys::{
+    CanvasRenderingContext2d, Element, Event, EventTarget, HtmlCanvasElement, KeyboardEvent, PointerEvent, WheelEvent,
+};
 
 /// Where facilities come from; `?region=` narrows them down.
 const FACILITIES: &str = "/api/v1/map/facilities";
@@ -264,7 +266,9 @@ impl Map {
         let seen: Vec<(f64, f64, &Cluster)> = self
             .clusters
             .iter()
-            .map(|cluster| ((f64::from(cluster.at[0]) - self.view.x) * scale, (f64::from(cluster.at[1]) - self.view.y) * scale, cluster))
+            .map(|cluster| {
+                ((f64::from(cluster.at[0]) - self.view.x) * scale, (f64::from(cluster.at[1]) - self.view.y) * scale, cluster)
+            })
             .filter(|(x, y, _)| *x > -20.0 && *y > -20.0 && *x < css_width + 20.0 && *y < css_height + 20.0)
             .collect();
         let size = |cluster: &Cluster| (3.5 + f64::from(cluster.count).ln() * 1.4).min(11.0);
@@ -484,7 +488,8 @@ fn on<E: JsCast + 'static>(target: &EventTarget, name: &str, act: impl FnMut(E) 
     // The default of wheel and touch must be preventable.
     let options = web_sys::AddEventListenerOptions::new();
     options.set_passive(false);
-    let _ = target.add_event_listener_with_callback_and_add_event_listener_options(name, closure.as_ref().unchecked_ref(), &options);
+    let _ =
+        target.add_event_listener_with_callback_and_add_event_listener_options(name, closure.as_ref().unchecked_ref(), &options);
     // Lives as long as the page: links lead to new documents.
     closure.forget();
 }
@@ -631,7 +636,10 @@ fn clicked(shared: &Shared, region: &str, event: &web_sys::MouseEvent) {
     let (hit, dragged) = {
         let mut map = shared.borrow_mut();
         // Buttons of the map are not places of it.
-        let on_button = event.target().and_then(|t| t.dyn_into::<Element>().ok()).is_some_and(|e| e.closest("button").is_ok_and(|b| b.is_some()));
+        let on_button = event
+            .target()
+            .and_then(|t| t.dyn_into::<Element>().ok())
+            .is_some_and(|e| e.closest("button").is_ok_and(|b| b.is_some()));
         if on_button {
             return;
         }
@@ -647,7 +655,11 @@ fn clicked(shared: &Shared, region: &str, event: &web_sys::MouseEvent) {
     let target = {
         let map = shared.borrow();
         let at_end = map.view.width <= NEAREST * 1.01;
-        if cluster.count == 1 || at_end { map.points.as_ref().map(|points| link::facility(&points.code[cluster.first])) } else { None }
+        if cluster.count == 1 || at_end {
+            map.points.as_ref().map(|points| link::facility(&points.code[cluster.first]))
+        } else {
+            None
+        }
     };
     if let Some(href) = target {
         let _ = window().location().set_href(&href);

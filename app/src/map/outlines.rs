@@ -31,10 +31,12 @@ struct Fine {
     outlines: BTreeMap<String, String>,
 }
 
-static BASE: LazyLock<Base> =
-    LazyLock::new(|| serde_json::from_str(include_str!("../../../data/map/map.json")).expect("a map base that `xtask data` has written"));
+static BASE: LazyLock<Base> = LazyLock::new(|| {
+    serde_json::from_str(include_str!("../../../data/map/map.json")).expect("a map base that `xtask data` has written")
+});
 static FINE: LazyLock<Fine> = LazyLock::new(|| {
-    serde_json::from_str(include_str!("../../../data/map/provinces.json")).expect("province outlines that `xtask data` has written")
+    serde_json::from_str(include_str!("../../../data/map/provinces.json"))
+        .expect("province outlines that `xtask data` has written")
 });
 
 /// Width of the near map to its height, in its own units.
@@ -53,7 +55,8 @@ fn country(region: &RegionView, measure: Measure, lang: Lang) -> (Option<String>
     let _ = write!(out, r#"<path class="land" d="{}"/>"#, base.land);
     for (code, outline) in &base.outlines {
         let counts = counts.get(code).copied().unwrap_or_default();
-        let name = region.children.iter().find(|child| child.now.code == *code).map_or(code.as_str(), |child| child.name.as_str());
+        let name =
+            region.children.iter().find(|child| child.now.code == *code).map_or(code.as_str(), |child| child.name.as_str());
         let title = escape(&area_title(lang, name, measure.value(&counts)));
         let _ = write!(
             out,
@@ -81,14 +84,15 @@ fn near(region: &RegionView) -> (Option<String>, String) {
     let (left, top) = (x + width / 2.0 - w / 2.0, y + height / 2.0 - h / 2.0);
     let mut out = String::with_capacity(20_000);
     let _ = write!(out, r#"<path class="area land" d="{}"/><g transform="scale({})">"#, base.land, 1.0 / fine.numbers_per_unit);
-    for (code, outline) in &fine.outlines {
+    for (code, outline) in fine.outlines.iter().filter(|(code, _)| *code != shown) {
         let [bx, by, bw, bh] = base.areas.get(code).map_or([0.0; 4], |area| area.r#box);
-        // A province that holds newer ones reaches farther than its own box.
-        let near = bx < left + w && bx + bw > left && by < top + h && by + bh > top;
-        if near || code == shown {
-            let class = if code == shown { "area own" } else { "area land" };
-            let _ = write!(out, r#"<path class="{class}" d="{outline}"/>"#);
+        if bx < left + w && bx + bw > left && by < top + h && by + bh > top {
+            let _ = write!(out, r#"<path class="area land" d="{outline}"/>"#);
         }
+    }
+    // Last, so that no neighbour's white border lies on its own.
+    if let Some(outline) = fine.outlines.get(shown) {
+        let _ = write!(out, r#"<path class="area own" d="{outline}"/>"#);
     }
     out.push_str("</g>");
     (Some(format!("{left:.0} {top:.0} {w:.0} {h:.0}")), out)

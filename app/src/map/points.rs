@@ -42,7 +42,9 @@ impl Points {
     pub fn of(region: &str, facilities: Vec<MapPoint>) -> Self {
         let digits: String = region.chars().filter(char::is_ascii_digit).collect();
         let mut points = Points::default();
-        for facility in facilities.into_iter().filter(|facility| facility.code.get(1..).is_some_and(|code| code.starts_with(&digits))) {
+        for facility in
+            facilities.into_iter().filter(|facility| facility.code.get(1..).is_some_and(|code| code.starts_with(&digits)))
+        {
             let (latitude, longitude) = (f64::from(facility.at.0) / 1e6, f64::from(facility.at.1) / 1e6);
             points.at.push([((longitude - WEST) * SCALE) as f32, ((NORTH - latitude) * SCALE) as f32]);
             points.condition.push(facility.condition);

@@ -106,7 +106,9 @@ pub const EN: Words = Words {
         histogram_none: "No reading in the last hour",
         per_hour: "Out of range per hour",
         this_hour: "this hour",
-        per_hour_label: |most, at| format!("Five-minute windows with a reading out of range, per hour over 24 hours; most {most} at {at}"),
+        per_hour_label: |most, at| {
+            format!("Five-minute windows with a reading out of range, per hour over 24 hours; most {most} at {at}")
+        },
         per_hour_foot: "24 hours · five-minute windows per unit · this hour is still running",
         per_hour_none: "No window has closed yet",
         rate: "Records in per second",
@@ -141,8 +143,16 @@ pub const EN: Words = Words {
         measures: "Measure on the map",
         measure_out: "Temperature",
         measure_silent: "Reporting",
-        summary_out: |place, value| format!("Share of units out of range by province. Largest: {place}, {value}. The table of provinces has the same figures."),
-        summary_silent: |place, value| format!("Share of facilities without word by province. Largest: {place}, {value}. The table of provinces has the same figures."),
+        summary_out: |place, value| {
+            format!(
+                "Share of units out of range by province. Largest: {place}, {value}. The table of provinces has the same figures."
+            )
+        },
+        summary_silent: |place, value| {
+            format!(
+                "Share of facilities without word by province. Largest: {place}, {value}. The table of provinces has the same figures."
+            )
+        },
         summary_points: |place| format!("Map of {place}. The table below has the same figures."),
         half: "fewer than half report",
         newer: "Kalimantan Utara is shown inside Kalimantan Timur; Papua Selatan, Tengah and Pegunungan inside Papua; Papua Barat Daya inside Papua Barat.",

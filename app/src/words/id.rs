@@ -106,7 +106,9 @@ pub const ID: Words = Words {
         histogram_none: "Belum ada bacaan dalam satu jam terakhir",
         per_hour: "Di luar rentang per jam",
         this_hour: "jam ini",
-        per_hour_label: |most, at| format!("Jendela lima menit dengan bacaan di luar rentang, per jam selama 24 jam; terbanyak {most} pukul {at}"),
+        per_hour_label: |most, at| {
+            format!("Jendela lima menit dengan bacaan di luar rentang, per jam selama 24 jam; terbanyak {most} pukul {at}")
+        },
         per_hour_foot: "24 jam · jendela lima menit per unit · jam ini masih berjalan",
         per_hour_none: "Belum ada jendela yang tertutup",
         rate: "Data masuk per detik",
@@ -141,8 +143,16 @@ pub const ID: Words = Words {
         measures: "Ukuran pada peta",
         measure_out: "Suhu",
         measure_silent: "Melapor",
-        summary_out: |place, value| format!("Bagian unit di luar rentang per provinsi. Terbesar: {place}, {value}. Angka yang sama ada di tabel provinsi."),
-        summary_silent: |place, value| format!("Bagian fasilitas tanpa kabar per provinsi. Terbesar: {place}, {value}. Angka yang sama ada di tabel provinsi."),
+        summary_out: |place, value| {
+            format!(
+                "Bagian unit di luar rentang per provinsi. Terbesar: {place}, {value}. Angka yang sama ada di tabel provinsi."
+            )
+        },
+        summary_silent: |place, value| {
+            format!(
+                "Bagian fasilitas tanpa kabar per provinsi. Terbesar: {place}, {value}. Angka yang sama ada di tabel provinsi."
+            )
+        },
         summary_points: |place| format!("Peta {place}. Angka yang sama ada di tabel di bawah."),
         half: "kurang dari separuh melapor",
         newer: "Kalimantan Utara tampil di dalam Kalimantan Timur; Papua Selatan, Tengah dan Pegunungan di dalam Papua; Papua Barat Daya di dalam Papua Barat.",

@@ -53,13 +53,17 @@ impl Lang {
         }
     }
 
-    /// The language of this page: on the server from the request, in the browser from `<html lang>`.
+    /// The language of this page, from the request.
+    #[cfg(feature = "ssr")]
     pub fn current() -> Lang {
-        #[cfg(feature = "ssr")]
-        let lang = None;
-        #[cfg(not(feature = "ssr"))]
-        let lang = document().document_element().and_then(|html| html.get_attribute("lang")).and_then(|code| Lang::from_code(&code));
-        lang.unwrap_or_default()
+        Lang::from_request()
+    }
+
+    /// The language of this page, from `<html lang>`.
+    #[cfg(not(feature = "ssr"))]
+    pub fn current() -> Lang {
+        let html = document().document_element();
+        html.and_then(|html| html.get_attribute("lang")).and_then(|code| Lang::from_code(&code)).unwrap_or_default()
     }
 
     /// From `?lang=`, else the cookie `lang`, else Indonesian. `?lang=` is remembered in the cookie.

@@ -180,9 +180,8 @@ fn Regions(
         })
         .collect_view();
     let total_topic = topic.clone();
-    let total = Signal::derive(move || {
-        totals.with(|now| ChildNow { code: String::new(), counts: now.counts, last_data: now.last_data })
-    });
+    let total =
+        Signal::derive(move || totals.with(|now| ChildNow { code: String::new(), counts: now.counts, last_data: now.last_data }));
     view! {
         <section class="panel" aria-labelledby="children">
             <div class="panel__head"><h2 id="children">{title}</h2></div>
@@ -310,7 +309,8 @@ mod tests {
     use super::*;
 
     fn row(name: &str, freezing: u32, too_warm: u32) -> ChildView {
-        let counts = Counts { devices: 10, fine: 10 - freezing - too_warm, freezing, too_warm, facilities: 1, ..Counts::default() };
+        let counts =
+            Counts { devices: 10, fine: 10 - freezing - too_warm, freezing, too_warm, facilities: 1, ..Counts::default() };
         ChildView {
             kind: ChildKind::Region,
             name: name.into(),

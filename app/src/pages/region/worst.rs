@@ -1,5 +1,7 @@
 //! The devices outside their range now, worst first: values change in place, rows keep their places under a pointer or focus.
 
+#![allow(clippy::needless_pass_by_value, reason = "a component owns what it is given")]
+
 use crate::components::icon::Icon;
 use crate::components::link;
 use crate::components::status;
@@ -59,8 +61,11 @@ impl WorstRows {
                 }
             }
         });
-        let wanted = worst.iter().take(SHOWN).filter(|entry| !self.order.with_untracked(|order| order.contains(&entry.device))).count();
-        let gone = self.order.with_untracked(|order| order.iter().filter(|id| worst.iter().take(SHOWN).all(|entry| entry.device != **id)).count());
+        let wanted =
+            worst.iter().take(SHOWN).filter(|entry| !self.order.with_untracked(|order| order.contains(&entry.device))).count();
+        let gone = self
+            .order
+            .with_untracked(|order| order.iter().filter(|id| worst.iter().take(SHOWN).all(|entry| entry.device != **id)).count());
         self.newest.set(worst);
         if self.held.get_value() {
             self.pending.set(wanted.max(gone));
@@ -176,7 +181,8 @@ fn WorstRow(row: RwSignal<Row>, now: Signal<i64>, topic: String) -> impl IntoVie
             say(&format::celsius(lang, row.entry.excursion.peak))
         })
     };
-    let place = format!("{}, {} · {}", status::equipment(words, first.equipment.into(), first.number), first.facility_name, first.place);
+    let place =
+        format!("{}, {} · {}", status::equipment(words, first.equipment.into(), first.number), first.facility_name, first.place);
     view! {
         <li>
             <a class="alert" data-tone=move || status::tone(condition()) href=link::device(&first.device) data-live=topic>
