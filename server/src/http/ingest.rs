@@ -91,7 +91,9 @@ fn format_of(headers: &HeaderMap) -> Result<Format, Problem> {
     let essence = value.split(';').next().unwrap_or_default().trim();
     match essence.to_ascii_lowercase().as_str() {
         "application/x-ndjson" | "application/ndjson" | "application/jsonl" => Ok(Format::Ndjson),
-        "" | "application/json" | "application/geo+json" | "text/json" => Ok(Format::Json),
+        // The last three are what small clients send without being told: the body says the same.
+        "" | "application/json" | "application/geo+json" | "text/json" | "text/plain" | "application/octet-stream"
+        | "application/x-www-form-urlencoded" => Ok(Format::Json),
         other => Err(Problem::new(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
             format!("content type `{other}` is not supported: send application/json or application/x-ndjson"),

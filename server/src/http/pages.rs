@@ -21,6 +21,8 @@ use tower_http::services::ServeDir;
 
 /// Pages, server functions and static files.
 pub fn router(state: &AppState) -> Router<AppState> {
+    // Already set where a test has started a server before.
+    let _ = any_spawner::Executor::init_tokio();
     let backend: Arc<dyn Backend> = state.backend.clone();
     let functions: Arc<dyn Fn() + Send + Sync> = {
         let backend = Arc::clone(&backend);
