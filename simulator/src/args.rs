@@ -49,7 +49,7 @@ pub struct SimulateArgs {
     /// How much of the past to send first [default: 24h; with --rate 0s]
     #[arg(long, value_parser = parse_duration)]
     pub backfill: Option<Duration>,
-    /// Where the past ends and the run begins, RFC 3339 or epoch milliseconds [default: now, in full 5 minutes]
+    /// Where the past ends and the run begins, RFC 3339 or epoch milliseconds [default: now, in full 5 minutes; with --rate in full seconds]
     #[arg(long, value_parser = parse_instant)]
     pub start: Option<EventTime>,
     /// Time between two readings of a thermometer (not with --rate)
@@ -112,7 +112,7 @@ pub enum Form {
 }
 
 const DAY: Duration = Duration::from_hours(24);
-/// The default start is a multiple of this.
+/// The default start of the fleet is a multiple of this.
 const GRID_MS: i64 = 5 * MINUTE_MS;
 
 impl SimulateArgs {
@@ -152,7 +152,9 @@ impl SimulateArgs {
             _ => Duration::ZERO,
         });
         let back_ms = i64::try_from(backfill.as_millis()).context("--backfill: too long")?;
-        let aligned = EventTime::from_ms(now.ms() - now.ms().rem_euclid(GRID_MS));
+        // The fleet starts on its grid and catches up; the simple form has nothing to catch up with.
+        let grid_ms = if national { GRID_MS } else { 1_000 };
+        let aligned = EventTime::from_ms(now.ms() - now.ms().rem_euclid(grid_ms));
         if self.start.is_some_and(|start| start > now) {
             bail!("--start: lies in the future");
         }
@@ -211,6 +213,7 @@ mod tests {
     }
 
     const NOW: i64 = 1_795_245_123_456;
+    const SECOND: i64 = 1_795_245_123_000;
     const GRID: i64 = 1_795_245_000_000;
     const HOUR: i64 = 3_600_000;
 
@@ -223,10 +226,10 @@ mod tests {
     #[test]
     fn plans() {
         check("", GRID - 24 * HOUR, GRID, Pace::RealTime);
-        check("--devices 20 --rate 10.0", GRID, GRID, Pace::RealTime);
+        check("--devices 20 --rate 10.0", SECOND, SECOND, Pace::RealTime);
         check("--backfill 1h30m", GRID - 3 * HOUR / 2, GRID, Pace::RealTime);
         check("--speed 60", GRID - 24 * HOUR, GRID - 24 * HOUR, Pace::Faster(60.0));
-        check("--speed 60 --rate 1 --duration 1m", GRID - HOUR, GRID - HOUR, Pace::Faster(60.0));
+        check("--speed 60 --rate 1 --duration 1m", SECOND - HOUR, SECOND - HOUR, Pace::Faster(60.0));
         check("--start 1795000000000 --backfill 1h", 1_795_000_000_000 - HOUR, 1_795_000_000_000, Pace::Faster(1.0));
         check(
             "--rate 1 --speed 60 --start 1795000000000 --duration 1m",
