@@ -8,13 +8,13 @@ use super::{
 };
 use bytes::Bytes;
 use domain::event::{
-    BodyHash, DeviceStatus, Identity, MAX_TEMPERATURE, MIN_TEMPERATURE, Reading, Reason, Rejection, SENSOR_FAULT_CODES,
-    Topic,
+    BodyHash, DeviceStatus, Identity, MAX_TEMPERATURE, MIN_TEMPERATURE, Reading, Reason, Rejection, SENSOR_FAULT_CODES, Topic,
 };
 use domain::feed::SensorFault;
 use domain::milli::{Milli, MilliError};
 use domain::time::{EventTime, parse_rfc3339};
 use jiter::{Jiter, JiterError, JiterErrorType, JsonErrorType, Peek};
+use std::borrow::Cow;
 
 /// The fields that any record may have, at its root or in its payload.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -72,6 +72,9 @@ type Fields = [Value; NAMES.len()];
 /// The rest of the record cannot be read.
 struct Abort;
 
+/// So many unknown fields of an object are compared one by one.
+const FEW_NAMES: usize = 16;
+
 struct Parser<'k> {
     raw: Bytes,
     unescaped: String,
@@ -79,6 +82,8 @@ struct Parser<'k> {
     default_source: &'k str,
     /// What is wrong with the record being read: the first finding.
     rejection: Option<Rejection>,
+    /// It holds `NaN` or an infinity somewhere.
+    has_non_finite: bool,
     /// Names of unknown fields of the objects being read, to find repeated ones.
     unknown: Vec<Text>,
 }
@@ -90,6 +95,7 @@ pub(super) fn parse(raw: Bytes, format: Format, source: &str, key: &IdentityKey)
         key,
         default_source: source,
         rejection: None,
+        has_non_finite: false,
         unknown: Vec::new(),
     };
     let mut records = Vec::with_capacity((raw.len() / 160).clamp(1, MAX_RECORDS));
@@ -114,22 +120,23 @@ pub(super) fn parse(raw: Bytes, format: Format, source: &str, key: &IdentityKey)
         }
     } else if raw.get(start) == Some(&b'[') {
         let mut at = skip_space(&raw, start + 1);
-        if raw.get(at) == Some(&b']') {
-            at = raw.len();
-        }
-        while at < raw.len() {
-            let (parsed, end) = parser.element(at);
+        let mut is_whole = raw.get(at) == Some(&b']') && skip_space(&raw, at + 1) == raw.len();
+        let mut has_ended = raw.get(at) == Some(&b']');
+        while at < raw.len() && !has_ended {
+            let (parsed, end, is_readable) = parser.element(at);
             push(&mut records, parsed)?;
             at = skip_space(&raw, end);
             match raw.get(at) {
                 Some(b',') => at = skip_space(&raw, at + 1),
-                Some(b']') if skip_space(&raw, at + 1) == raw.len() => break,
-                // The list breaks off or goes on after its end: what is left is one record that nobody can read.
-                _ => {
-                    push(&mut records, parser.unreadable(at.min(raw.len()), raw.len()))?;
-                    break;
-                }
+                Some(b']') if skip_space(&raw, at + 1) == raw.len() => (is_whole, has_ended) = (true, true),
+                // The record that cannot be read took the end of the list with it.
+                None if !is_readable => (is_whole, has_ended) = (true, true),
+                _ => has_ended = true,
             }
+        }
+        if !is_whole {
+            // The list breaks off or goes on after its end: what is left is one record that nobody can read.
+            push(&mut records, parser.unreadable(at.min(raw.len()), raw.len()))?;
         }
     } else {
         is_single = true;
@@ -171,6 +178,12 @@ fn structural_end(raw: &[u8], start: usize) -> usize {
 }
 
 impl Parser<'_> {
+    fn begin(&mut self) {
+        self.rejection = None;
+        self.has_non_finite = false;
+        self.unknown.clear();
+    }
+
     fn reject(&mut self, reason: Reason, field: &str) {
         if self.rejection.is_none() {
             self.rejection = Some(Rejection { reason, field: field.to_owned() });
@@ -182,7 +195,7 @@ impl Parser<'_> {
         let raw = self.raw.clone();
         let mut jiter = Jiter::new(&raw[start..to]).with_allow_inf_nan();
         let (mut root, mut payload) = (Fields::default(), Fields::default());
-        self.rejection = None;
+        self.begin();
         let read = self.record(&mut jiter, start, &mut root, &mut payload);
         if read.is_ok() && jiter.finish().is_err() {
             self.reject(Reason::MalformedJson, "");
@@ -191,32 +204,32 @@ impl Parser<'_> {
         self.judge(start, end, &root, &payload)
     }
 
-    /// The record of an array that starts at `start`, and where it ends.
-    fn element(&mut self, start: usize) -> (Parsed, usize) {
+    /// The record of an array that starts at `start`, where it ends, and whether that is known rather than guessed.
+    fn element(&mut self, start: usize) -> (Parsed, usize, bool) {
         let raw = self.raw.clone();
         let mut jiter = Jiter::new(&raw[start..]).with_allow_inf_nan();
         let (mut root, mut payload) = (Fields::default(), Fields::default());
-        self.rejection = None;
-        let end = match self.record(&mut jiter, start, &mut root, &mut payload) {
-            Ok(()) => start + jiter.current_index(),
-            Err(Abort) => structural_end(&raw, start),
+        self.begin();
+        let (end, is_readable) = match self.record(&mut jiter, start, &mut root, &mut payload) {
+            Ok(()) => (start + jiter.current_index(), true),
+            Err(Abort) => (structural_end(&raw, start), false),
         };
-        (self.judge(start, end, &root, &payload), end)
+        (self.judge(start, end, &root, &payload), end, is_readable)
     }
 
     fn unreadable(&mut self, start: usize, end: usize) -> Parsed {
-        self.rejection = None;
+        self.begin();
         self.reject(Reason::MalformedJson, "");
         self.judge(start, end, &Fields::default(), &Fields::default())
     }
 
     fn record(&mut self, j: &mut Jiter<'_>, base: usize, root: &mut Fields, payload: &mut Fields) -> Result<(), Abort> {
-        self.unknown.clear();
         match self.checked(j.peek())? {
             Peek::Object => self.object(j, base, root, Some(payload), "", 1),
             peek => {
+                self.skip(j, base, peek, 0)?;
                 self.reject(Reason::WrongType, "");
-                self.skip(j, base, peek, 1)
+                Ok(())
             }
         }
     }
@@ -226,8 +239,13 @@ impl Parser<'_> {
         result.map_err(|error| {
             let reason = match error.error_type {
                 JiterErrorType::JsonError(
-                    JsonErrorType::InvalidUnicodeCodePoint | JsonErrorType::LoneLeadingSurrogateInHexEscape,
+                    JsonErrorType::InvalidUnicodeCodePoint
+                    | JsonErrorType::LoneLeadingSurrogateInHexEscape
+                    // The first half of a surrogate pair without the second.
+                    | JsonErrorType::UnexpectedEndOfHexEscape,
                 ) => Reason::InvalidUtf8,
+                // An integer of thousands of digits.
+                JiterErrorType::JsonError(JsonErrorType::NumberOutOfRange) => Reason::OutOfRange,
                 _ => Reason::MalformedJson,
             };
             self.reject(reason, "");
@@ -272,18 +290,37 @@ impl Parser<'_> {
             }
             key = j.next_key().map(|key| key.map(known_or_name));
         }
-        self.unknown.truncate(first_unknown);
+        self.forget_unknown(first_unknown, prefix);
         Ok(())
     }
 
     fn note_unknown(&mut self, first: usize, name: &str, prefix: &str) {
-        if self.unknown[first..].iter().any(|text| self.get(*text) == name) {
+        if name.contains('\0') {
+            self.reject(Reason::InvalidUtf8, "");
+        }
+        let of_object = &self.unknown[first..];
+        if of_object.len() < FEW_NAMES && of_object.iter().any(|text| self.get(*text) == name) {
             self.reject(Reason::DuplicateKey, &format!("{prefix}{}", clip(name)));
             return;
         }
         let start = self.unescaped.len() as u32;
         self.unescaped.push_str(name);
         self.unknown.push(Text { start, len: name.len() as u32, is_unescaped: true });
+    }
+
+    /// Ends the object whose unknown fields begin at `first`. Where they are many, repeated ones are found only now, by sorting.
+    fn forget_unknown(&mut self, first: usize, prefix: &str) {
+        if self.unknown.len() - first <= FEW_NAMES {
+            self.unknown.truncate(first);
+            return;
+        }
+        let mut names = self.unknown.split_off(first);
+        names.sort_unstable_by(|a, b| self.get(*a).cmp(self.get(*b)));
+        let repeated =
+            names.windows(2).find(|pair| self.get(pair[0]) == self.get(pair[1])).map(|pair| clip(self.get(pair[0])).to_owned());
+        if let Some(name) = repeated {
+            self.reject(Reason::DuplicateKey, &format!("{prefix}{name}"));
+        }
     }
 
     fn value(&mut self, j: &mut Jiter<'_>, base: usize, peek: Peek, depth: u32) -> Result<Value, Abort> {
@@ -322,7 +359,9 @@ impl Parser<'_> {
                 if peek == Peek::Array { Value::Array } else { Value::Object(start as u32, end) }
             }
             _ => {
-                self.checked(j.known_number_bytes(peek).map(|_| ()))?;
+                let is_finite =
+                    j.known_number_bytes(peek).map(|text| matches!(text, [b'0'..=b'9', ..] | [b'-', b'0'..=b'9', ..]));
+                self.has_non_finite |= !self.checked(is_finite)?;
                 Value::Number(start as u32, (base + j.current_index()) as u32)
             }
         })
@@ -352,7 +391,7 @@ impl Parser<'_> {
                     self.skip(j, base, peek, depth + 1)?;
                     key = j.next_key().map(|key| key.map(str::to_owned));
                 }
-                self.unknown.truncate(first_unknown);
+                self.forget_unknown(first_unknown, "");
                 Ok(())
             }
             _ => self.value(j, base, peek, depth).map(|_| ()),
@@ -368,8 +407,7 @@ impl Parser<'_> {
         }
         let event_id = self.text(get(root, Field::EventId), "event_id");
         let source = self.text(get(root, Field::Source), "source");
-        let is_envelope =
-            !matches!((get(root, Field::Payload), get(root, Field::Topic)), (Value::Absent, Value::Absent));
+        let is_envelope = !matches!((get(root, Field::Payload), get(root, Field::Topic)), (Value::Absent, Value::Absent));
         let (fields, prefix) = if is_envelope { (payload, "payload.") } else { (root, "") };
         let is_feature = matches!(get(fields, Field::Type), Value::Text(t) if self.get(t) == "Feature");
         let topic = if is_envelope {
@@ -415,7 +453,8 @@ impl Parser<'_> {
                     self.reject(Reason::MissingField, &format!("{prefix}ts"));
                 }
                 if let Some(reading) = self.reading(fields, prefix, at) {
-                    let location = self.text(get(fields, Field::Location), "payload.location");
+                    let location =
+                        self.text(get(fields, Field::Location), if is_envelope { "payload.location" } else { "location" });
                     body = Some(self.body_of(device, &reading, location));
                     kind = if SENSOR_FAULT_CODES.contains(&reading.temperature) {
                         Kind::Fault(SensorFault { at: reading.at, code: reading.temperature, status: reading.status })
@@ -431,6 +470,9 @@ impl Parser<'_> {
         if identity.is_none() && matches!(topic, Some(Topic::Stock | Topic::Distribution)) {
             self.reject(Reason::MissingField, "event_id");
         }
+        if self.has_non_finite {
+            self.reject(Reason::NonFinite, "");
+        }
         if let Some(rejection) = self.rejection.take() {
             kind = Kind::Rejected(Box::new(rejection));
         }
@@ -444,6 +486,7 @@ impl Parser<'_> {
             end: end as u32,
             identity,
             is_natural: event_id.is_none(),
+            is_envelope,
             body,
             topic,
             source,
@@ -518,8 +561,11 @@ impl Parser<'_> {
         for (field, name) in [(Field::Ts, "ts"), (Field::Timestamp, "timestamp")] {
             let value = fields[field as usize];
             if !matches!(value, Value::Absent | Value::Null) {
-                // The names are only put together where something is wrong.
-                return self.time(value, if prefix.is_empty() { name } else { payload_name(name) });
+                return match prefix {
+                    "" => self.time(value, name),
+                    "payload." => self.time(value, payload_name(name)),
+                    _ => self.time(value, &format!("{prefix}{name}")),
+                };
             }
         }
         envelope
@@ -631,8 +677,8 @@ impl Parser<'_> {
     fn point(&mut self, start: usize, end: usize, prefix: &str) {
         #[derive(serde::Deserialize)]
         struct Point<'a> {
-            #[serde(rename = "type")]
-            kind: &'a str,
+            #[serde(rename = "type", borrow)]
+            kind: Cow<'a, str>,
             coordinates: Vec<f64>,
         }
         let raw = self.raw.clone();
@@ -643,6 +689,8 @@ impl Parser<'_> {
                     self.reject(Reason::OutOfRange, &format!("{field}.coordinates"));
                 }
             }
+            // It is well-formed, or this would not be read: what serde_json cannot read then is a number.
+            Err(error) if error.is_syntax() => self.reject(Reason::NonFinite, &format!("{field}.coordinates")),
             _ => self.reject(Reason::WrongType, &field),
         }
     }

@@ -73,6 +73,8 @@ struct Parsed {
     end: u32,
     identity: Option<Identity>,
     is_natural: bool,
+    /// Its fields are in `payload`, not at its root.
+    is_envelope: bool,
     body: BodyHash,
     topic: Option<Topic>,
     source: Option<Text>,
@@ -150,9 +152,7 @@ impl Batch {
                 (Kind::Reading(reading), Some(device)) => {
                     Content::Reading { device: Cow::Borrowed(self.text(device)), reading: *reading }
                 }
-                (Kind::Fault(fault), Some(device)) => {
-                    Content::Fault { device: Cow::Borrowed(self.text(device)), fault: *fault }
-                }
+                (Kind::Fault(fault), Some(device)) => Content::Fault { device: Cow::Borrowed(self.text(device)), fault: *fault },
                 (Kind::Rejected(rejection), _) => Content::Rejected(rejection.reason),
                 _ => Content::Other { at: parsed.at },
             },
@@ -189,7 +189,8 @@ impl Batch {
     pub fn field(&self, index: usize) -> &str {
         match &self.records[index].kind {
             Kind::Rejected(rejection) => &rejection.field,
-            Kind::Fault(_) => "payload.temperature",
+            Kind::Fault(_) if self.records[index].is_envelope => "payload.temperature",
+            Kind::Fault(_) => "temperature",
             _ => "",
         }
     }
