@@ -44,6 +44,12 @@ impl Hasher for LowHalf {
 
 type Table = HashMap<u128, u64, BuildHasherDefault<LowHalf>>;
 
+/// With room for all that one checkpoint may freeze: growing by doubling would stop the engine for tens of milliseconds. Pages that are
+/// never touched cost no memory.
+fn empty_table() -> Table {
+    Table::with_capacity_and_hasher(FREEZE_AT + FREEZE_AT / 8, BuildHasherDefault::default())
+}
+
 /// A file of identities in order.
 #[derive(Debug)]
 struct Run {
@@ -190,8 +196,7 @@ impl DiskIdentities {
                 fs::remove_file(entry.path())?;
             }
         }
-        let mut identities =
-            Self { dir: dir.to_owned(), table: Table::default(), frozen: None, generations: Vec::new() };
+        let mut identities = Self { dir: dir.to_owned(), table: empty_table(), frozen: None, generations: Vec::new() };
         for name in runs {
             identities.add_run(&dir.join(name))?;
         }
@@ -214,7 +219,7 @@ impl DiskIdentities {
         if self.frozen.is_some() || self.table.is_empty() || (self.table.len() < FREEZE_AT && !always) {
             return None;
         }
-        let table = Arc::new(std::mem::take(&mut self.table));
+        let table = Arc::new(std::mem::replace(&mut self.table, empty_table()));
         self.frozen = Some(Arc::clone(&table));
         let name = format!("{last_block:020}.run");
         Some(FrozenTable { table, path: self.dir.join(&name), name })

@@ -34,6 +34,8 @@ const CHECKPOINT_BYTES: u64 = 256 * 1024 * 1024;
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(5);
 /// How often pages and timers are looked at.
 const TICK: Duration = Duration::from_millis(100);
+/// How late a timer may be: most are passed by the next block anyway, and each entry of its own costs a sync.
+const TIMER_SLACK: Duration = Duration::from_secs(1);
 /// Minutes of intake that are remembered.
 const RATE_MINUTES: usize = 60;
 
@@ -549,7 +551,7 @@ impl Driver {
     fn tick(&mut self) {
         self.publisher.publish(&mut self.room);
         if !self.room.is_timer_due
-            && self.room.engine.next_deadline().is_some_and(|deadline| deadline <= wall_clock())
+            && self.room.engine.next_deadline().is_some_and(|deadline| deadline.plus(TIMER_SLACK) <= wall_clock())
             && let Some(timers) = self.timers.upgrade()
         {
             // Full: the log is busy, and its blocks carry time too.
