@@ -102,6 +102,11 @@ impl Device {
         at >= self.troubles.until
     }
 
+    /// Has them looked up anew, so that an earlier time can be asked for.
+    pub fn forget_troubles(&mut self) {
+        self.troubles.until = EventTime::from_ms(i64::MIN);
+    }
+
     /// The troubles last looked up.
     pub fn known_troubles(&self) -> &Troubles {
         &self.troubles
