@@ -104,7 +104,8 @@ impl Palette {
             grid: stroke(ink.grid, 1.0),
             threshold: stroke(ink.threshold, 1.0),
             freezing: stroke(ink.cold, 1.0),
-            gap: stroke(ink.axis, 1.0),
+            // As light as the pattern of the style sheet, half of whose lines its tiles cut off.
+            gap: ShapeStyle { color: RGBAColor(ink.axis.0, ink.axis.1, ink.axis.2, 0.55), filled: true, stroke_width: px(1.0) },
             axis: stroke(ink.axis, 1.0),
             series: [stroke(ink.fine, 2.0), stroke(ink.warm, 2.0), stroke(ink.hot, 2.0), stroke(ink.cold, 2.0)],
             outside: [tint(ink.warm, 0.18), tint(ink.warm, 0.18), tint(ink.hot, 0.18), tint(ink.cold, 0.22)],

@@ -223,6 +223,13 @@ impl Stage {
         }
     }
 
+    /// The cursor goes with a mouse; after a touch it stays until something else is touched.
+    pub fn unpoint(self, event: &PointerEvent) {
+        if event.pointer_type() != "touch" {
+            self.leave();
+        }
+    }
+
     /// The cursor goes.
     pub fn leave(self) {
         self.set_cursor(None);

@@ -2,13 +2,14 @@
 //! three forms: markup for pages, markup with colours for files, and (in `canvas`) text on a canvas for PNG.
 
 use super::picture::{Level, Picture, Side};
+use super::standalone::escaped;
 use super::svg::trimmed;
 use super::{Ink, Inks};
 use crate::api::Span;
 use crate::format;
 use crate::words::Lang;
 use domain::milli::Milli;
-use domain::time::{DAY_MS, Zone};
+use domain::time::{DAY_MS, MINUTE_MS, Zone};
 use std::fmt::Write;
 
 /// Room over the plot, for brackets and their labels, in pixels.
@@ -157,7 +158,7 @@ pub fn marks(picture: &Picture, span: Span, zone: Zone, lang: Lang) -> Vec<Mark>
         taken.push(middle);
         marks.push(Mark::Bar { from: from.max(0.0), to, y: bar_y, kind });
         let peak_text = peak_text(outside.side, outside.peak.temperature, lang);
-        let length = format::length(lang, outside.until.unwrap_or(picture.end).ms() - outside.since.ms());
+        let length = lasted(lang, outside.until.unwrap_or(picture.end).ms() - outside.since.ms());
         let mark = text(at, text_y, anchor, kind, length);
         let mark = with_more(mark, format!(" · {peak_text}"));
         // On a phone, past ones are seen but not told: the list below tells them.
@@ -204,6 +205,11 @@ pub fn peak_text(side: Side, peak: Milli, lang: Lang) -> String {
         Side::Above => (words.peak)(&value),
         Side::Below => (words.lowest)(&value),
     }
+}
+
+/// How long an excursion lasted: `47 mnt`, and `< 1 mnt` rather than none.
+pub fn lasted(lang: Lang, ms: i64) -> String {
+    if ms < MINUTE_MS { format!("<{}1{0}{}", format::NBSP, lang.words().units.minutes) } else { format::length(lang, ms) }
 }
 
 /// A length of time; whole days are rounded, as 5 days and 23 hours are no 5 days.
@@ -282,6 +288,7 @@ pub fn markup(marks: &[Mark]) -> String {
                 let dx = if *dx == 0.0 { String::new() } else { format!(r#" dx="{}""#, trimmed(*dx, 1)) };
                 let anchor = anchor_name(*anchor).map_or_else(String::new, |name| format!(r#" text-anchor="{name}""#));
                 let more = if more.is_empty() { String::new() } else { format!(r#"<tspan class="wide">{more}</tspan>"#) };
+                let text = escaped(text);
                 write!(out, r#"<text{class} x="{}%"{dx} y="{}"{anchor}>{text}{more}</text>"#, trimmed(*x, 2), trimmed(*y, 1))
             }
             Mark::Bar { from, to, y, kind } => {
@@ -367,7 +374,7 @@ mod tests {
     use super::*;
     use crate::api::Point;
     use domain::coldchain::Range;
-    use domain::time::{EventTime, MINUTE_MS};
+    use domain::time::EventTime;
 
     fn picture(points: &[(i64, i32)]) -> Picture {
         let points: Vec<_> = points
@@ -419,6 +426,12 @@ mod tests {
             "Between −0.8\u{a0}°C and 9.0\u{a0}°C in 24 hours. No data 1 times, at longest 23\u{a0}h\u{a0}30\u{a0}m. \
              Excursions since recovered: 1, farthest 9.0\u{a0}°C. Out of range since 06:50\u{a0}WIB, lowest −0.8\u{a0}°C."
         );
+    }
+
+    #[test]
+    fn short_excursions_lasted() {
+        assert_eq!(lasted(Lang::Id, 10_000), "<\u{a0}1\u{a0}mnt");
+        assert_eq!(lasted(Lang::En, 120_000), "2\u{a0}min");
     }
 
     #[test]

@@ -232,7 +232,11 @@ impl Picture {
         let points = &points[first..last];
         let max_gap = max_gap_ms(interval_ms, span);
 
-        let outside = excursions(points, range, max_gap);
+        let mut outside = excursions(points, range, max_gap);
+        if let (Some(first), Some(point)) = (outside.first_mut(), points.first()) {
+            // The first reading of all, long after the left end: nothing began before it.
+            first.cut &= point.at.ms() - start.ms() <= max_gap;
+        }
         let gaps = gaps(points, start, end, max_gap);
         let lines = lines(&thin(points, start, end), range, max_gap, outside.last().filter(|o| o.until.is_none()));
         let lowest = points.iter().copied().min_by_key(|p| p.temperature);

@@ -29,6 +29,8 @@ impl Stage {
     pub fn start(self, _: RwSignal<u32>) {}
     /// The cursor follows a pointer.
     pub fn point(self, _: &PointerEvent) {}
+    /// The cursor goes with a mouse; after a touch it stays until something else is touched.
+    pub fn unpoint(self, _: &PointerEvent) {}
     /// The cursor follows the arrow keys.
     pub fn key(self, _: &KeyboardEvent) {}
     /// The cursor appears at the newest reading.

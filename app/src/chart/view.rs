@@ -130,7 +130,7 @@ pub fn TemperatureChart(
                     node_ref=stage.cursor
                     on:pointermove=move |event| stage.point(&event)
                     on:pointerdown=move |event| stage.point(&event)
-                    on:pointerleave=move |_| stage.leave()
+                    on:pointerleave=move |event| stage.unpoint(&event)
                     on:focus=move |_| stage.enter()
                     on:blur=move |_| stage.leave()
                     on:keydown=move |event| stage.key(&event)

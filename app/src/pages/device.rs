@@ -3,7 +3,7 @@
 use super::facility::is_stale;
 use crate::api::{self, DeviceView, EquipmentKind, Point, Span};
 use crate::chart::canvas::Stage;
-use crate::chart::labels::{peak_text, range_text};
+use crate::chart::labels::{lasted, peak_text, range_text};
 use crate::chart::picture::{Outside, Side};
 use crate::chart::summary::Summary;
 use crate::chart::view::{Series, TemperatureChart, crossed_limit};
@@ -314,7 +314,7 @@ fn Downloads(id: String, span: Span, end_ms: i64, stage: Stage, titles: String) 
     let words = &lang.words().device;
     let size = if span == Span::Day { "10s" } else { "5m" };
     let (from, to) = (EventTime::from_ms(end_ms - span.ms()), EventTime::from_ms(end_ms));
-    let csv = format!("/api/v1/windows?device_id={}&size={size}&from={from}&to={to}&format=csv", encode(&id));
+    let csv = format!("/api/v1/windows?device_id={}&size={size}&from={from}&to={to}&limit=10000&format=csv", encode(&id));
     let svg = format!("{}/chart.svg?span={}&lang={}", link::device(&id), span_name(span), lang.code());
     let titles = [format!("{} · {titles}", words.chart_titles[span as usize]), (words.sensor)(&id)];
     let mounted = RwSignal::new(false);
@@ -544,7 +544,7 @@ fn excursion_row(o: &Outside, zone: Zone, now: Signal<i64>, lang: Lang) -> impl 
             None => (now.get() - outside.since.ms()).max(outside.length_ms()),
         };
         let degree_minutes = format::int(lang, outside.degree_minutes() as u64);
-        let facts = (words.excursion_facts)(&format::length(lang, length), &peak, &degree_minutes);
+        let facts = (words.excursion_facts)(&lasted(lang, length), &peak, &degree_minutes);
         match outside.unknown_ms {
             0 => facts,
             ms => format!("{facts} · {}", (words.excursion_unknown)(&format::length(lang, ms))),
