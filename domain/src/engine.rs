@@ -198,7 +198,6 @@ pub struct DeviceState {
 }
 
 #[derive(Clone, Debug)]
-#[expect(clippy::struct_excessive_bools, reason = "four independent marks, each set and cleared in one place")]
 struct Device {
     state: DeviceState,
     sensor: Option<SensorIx>,
@@ -212,8 +211,8 @@ struct Device {
     is_dirty: bool,
     /// The last checkpoint is behind its state.
     is_changed: bool,
-    /// It has an entry in `deadlines`.
-    is_queued: bool,
+    /// The instant of its entry in `deadlines`.
+    queued_at: Option<i64>,
 }
 
 /// The state machine. Devices of the master data have the indices of their sensors; unregistered ones follow.
@@ -310,7 +309,7 @@ impl Engine {
             standing: Standing::UNHEARD,
             is_dirty: false,
             is_changed: false,
-            is_queued: false,
+            queued_at: None,
         });
         index
     }
@@ -448,7 +447,9 @@ impl Engine {
         if !std::mem::replace(&mut device.is_changed, true) {
             self.changed.push(index);
         }
-        if !device.is_queued {
+        // What is queued may be a later silence than that after this record.
+        let idle_at = self.now.ms() + self.config.windows.idle_after_ms;
+        if device.queued_at.is_none_or(|at| at > idle_at) {
             self.queue(index);
         }
     }
@@ -457,7 +458,9 @@ impl Engine {
     fn queue(&mut self, index: u32) {
         let (idle, silent) = self.silences(index);
         let next = [idle, silent].into_iter().flatten().filter(|at| *at > self.now.ms()).min();
-        self.devices[index as usize].is_queued = next.is_some();
+        if let Some(at) = std::mem::replace(&mut self.devices[index as usize].queued_at, next) {
+            self.deadlines.remove(&(at, index));
+        }
         if let Some(at) = next {
             self.deadlines.insert((at, index));
         }
@@ -484,6 +487,7 @@ impl Engine {
             && at <= self.now.ms()
         {
             self.deadlines.pop_first();
+            self.devices[index as usize].queued_at = None;
             let (idle, _) = self.silences(index);
             if idle.is_some_and(|at| at <= self.now.ms()) {
                 self.devices[index as usize].state.windows.fire_incomplete();

@@ -118,6 +118,24 @@ fn standing_follows_readings_and_silence() {
     assert_eq!(e.next_deadline(), None);
 }
 
+#[test]
+fn silence_after_a_return_is_noticed_in_time() {
+    let (mut e, mut ids) = (engine(), MemoryIdentities::default());
+    let state_at = |e: &Engine, start: i64| {
+        let index = e.device_by_id("P321705-1-F1").expect("registered");
+        let found = e.device_state(index).windows.windows(0).find(|w| w.start == NOW + start * MINUTE_MS).map(|w| w.state);
+        found.expect("still here")
+    };
+    step(&mut e, &mut ids, 0, vec![record("P321705-1-F1", 0, 5_000, None)]);
+    e.pass_time(ProcessingTime::from_ms(NOW + 15 * MINUTE_MS)); // idle; next in turn is the hour without word
+    step(&mut e, &mut ids, 20, vec![record("P321705-1-F1", 20, 5_000, None)]);
+    assert_eq!(e.next_deadline(), Some(ProcessingTime::from_ms(NOW + 35 * MINUTE_MS)));
+    assert_eq!(state_at(&e, 20), WindowState::Provisional);
+    e.pass_time(ProcessingTime::from_ms(NOW + 35 * MINUTE_MS));
+    assert_eq!(state_at(&e, 20), WindowState::Incomplete);
+    assert_eq!(e.next_deadline(), Some(ProcessingTime::from_ms(NOW + 80 * MINUTE_MS)));
+}
+
 type Hours = Vec<(i64, Vec<crate::rollup::HourCell>)>;
 
 /// Everything a checkpoint would hold, in a comparable form.
