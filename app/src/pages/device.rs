@@ -9,8 +9,9 @@ use crate::chart::summary::Summary;
 use crate::chart::view::{Series, TemperatureChart, crossed_limit};
 use crate::components::frame::{Frame, Section, Step};
 use crate::components::icon::Icon;
-use crate::components::link::{self, encode, use_here};
-use crate::components::page::Answer;
+use crate::components::link::{self, encode, use_code, use_here};
+use crate::components::page::{Answer, reload};
+use crate::components::settled::Erase;
 use crate::components::status;
 use crate::components::when::When;
 use crate::format;
@@ -22,7 +23,6 @@ use domain::feed::{self, DeviceNow, LiveTopic};
 use domain::milli::Milli;
 use domain::time::{EventTime, MINUTE_MS, Zone};
 use leptos::prelude::*;
-use leptos_router::hooks::{use_params_map, use_query_map};
 
 /// Readings on one page of the table.
 const ROWS: usize = 50;
@@ -32,20 +32,15 @@ const LISTED: usize = 8;
 /// The page of a device.
 #[component]
 pub fn DevicePage() -> impl IntoView {
-    let params = use_params_map();
-    let query = use_query_map();
-    let asked = move || {
-        let span = query.with(|query| query.get("span").map_or(Span::Day, |name| span_of(&name)));
-        (params.with(|params| params.get("id").unwrap_or_default()), span)
-    };
-    let page = query.with_untracked(|query| query.get("page").and_then(|n| n.parse().ok()).unwrap_or(1));
-    let answer = Resource::new(asked, |(id, span)| api::device(id, span));
+    let (id, here) = (use_code(), use_here());
+    let span = here.get("span").map_or(Span::Day, span_of);
+    let page = here.get("page").and_then(|n| n.parse().ok()).unwrap_or(1);
     view! {
         <Answer
-            answer
+            ask=move || api::device(id, span)
             section=Section::Overview
             view=move |view: DeviceView| {
-                view! { <Device view page on_reload=move || answer.refetch()/> }
+                view! { <Device view page on_reload=reload/> }
             }
         />
     }
@@ -125,6 +120,9 @@ fn Device(view: DeviceView, page: usize, on_reload: impl Fn() + 'static) -> impl
     let registered = equipment.kind != EquipmentKind::Unregistered;
     let steps = {
         let mut steps = Step::regions(&path[..path.len() - usize::from(facility.is_some() && !path.is_empty())]);
+        if let Some(step) = steps.last_mut().filter(|_| !registered) {
+            words.region.unassigned.clone_into(&mut step.name);
+        }
         if let Some(facility) = &facility {
             steps.push(Step { href: link::facility(&facility.code), name: facility.name.clone() });
         }
@@ -218,12 +216,19 @@ fn NowBlock(
     let words = lang.words();
     let condition = Memo::new(move |_| state.with(|s| s.condition));
     let heard = Memo::new(move |_| state.with(|s| s.reading.is_some()));
-    let stale = Memo::new(move |_| state.with(|s| is_stale(s, interval_ms, now.get())));
+    // While the sensor measures nothing its last value is not how things stand, even where it was in range.
+    let broken = Memo::new(move |_| state.with(|s| s.fault.is_some() && s.condition == Condition::Fine));
+    let stale = Memo::new(move |_| broken.get() || state.with(|s| is_stale(s, interval_ms, now.get())));
+    let tone = move || if broken.get() { "unknown" } else { status::tone(condition.get()) };
+    let icon = move || if broken.get() { "unknown" } else { status::icon(condition.get()) };
     let value =
         move || state.with(|s| s.reading.map_or_else(|| words.general.none.to_owned(), |r| format::degrees(lang, r.temperature)));
     let at = Signal::derive(move || state.with(|s| s.reading.map_or(0, |r| r.at.ms())));
-    let headline =
-        move || if condition.get() == Condition::Fine { words.device.now_fine } else { status::word(words, condition.get()) };
+    let headline = move || match condition.get() {
+        _ if broken.get() => words.device.before_fault,
+        Condition::Fine => words.device.now_fine,
+        condition => status::word(words, condition),
+    };
     let first = move || match state.with(|s| s.excursion.filter(|_| s.condition.is_excursion()).zip(s.reading)) {
         Some((excursion, reading)) => {
             let ms = now.get() - excursion.since.ms();
@@ -231,9 +236,9 @@ fn NowBlock(
             let limit = crossed_limit(range, reading.temperature, lang);
             let beyond =
                 if reading.temperature > range.max { (words.facility.above)(&limit) } else { (words.facility.below)(&limit) };
-            view! { <b>{length}</b>" "{beyond} }.into_any()
+            view! { <b>{length}</b>" "{beyond} }.erased()
         }
-        None => view! { <b>{words.device.range}" "{range_text(lang, range)}</b> }.into_any(),
+        None => view! { <b>{words.device.range}" "{range_text(lang, range)}</b> }.erased(),
     };
     let second = move || {
         changed.track();
@@ -259,9 +264,9 @@ fn NowBlock(
         if heard.get() {
             let topic = topic.clone();
             view! {
-                <section class="todo" data-tone=move || status::tone(condition.get()) aria-labelledby="now" data-live=topic>
+                <section class="todo" data-tone=tone aria-labelledby="now" data-live=topic>
                     <h2 class="todo__what" id="now">
-                        {move || view! { <Icon name=status::icon(condition.get())/> }}
+                        {move || view! { <Icon name=icon()/> }}
                         {headline}
                     </h2>
                     <div class="todo__row" class:stale=stale>
@@ -275,7 +280,7 @@ fn NowBlock(
                     {note}
                 </section>
             }
-            .into_any()
+            .erased()
         } else {
             view! {
                 <section class="panel" data-live=topic.clone()>
@@ -286,7 +291,7 @@ fn NowBlock(
                     </div>
                 </section>
             }
-            .into_any()
+            .erased()
         }
     }
 }
@@ -365,8 +370,8 @@ fn DevicePanel(
             .map_or_else(|| words.general.none.to_owned(), |at| (words.pipeline.ago)(&format::age(lang, now.get() - at.ms())))
     };
     let last = move || match reading_at.get() {
-        Some(at) => view! { <When at zone now/> }.into_any(),
-        None => words.facility.never.into_any(),
+        Some(at) => view! { <When at zone now/> }.erased(),
+        None => words.facility.never.erased(),
     };
     let interval = if interval_ms < MINUTE_MS { format::age(lang, interval_ms) } else { format::length(lang, interval_ms) };
     view! {
@@ -457,9 +462,9 @@ fn SummaryPanel(
                         </dl>
                         <p class="hint">{if span == Span::Month { words.month_note } else { words.kinetic_note }}</p>
                     </div>
-                }.into_any()
+                }.erased()
             } else {
-                view! { <p class="pad muted">{(words.table_none)(length)}</p> }.into_any()
+                view! { <p class="pad muted">{(words.table_none)(length)}</p> }.erased()
             }}
         </section>
     }
@@ -496,7 +501,7 @@ fn ExcursionPanel(
                     <p>{words.excursions_none_note}</p>
                 </div>
             }
-            .into_any();
+            .erased();
         }
         let more = outside.len().saturating_sub(LISTED);
         let rows = outside.iter().rev().take(LISTED).map(|o| excursion_row(o, zone, now, lang)).collect_view();
@@ -504,7 +509,7 @@ fn ExcursionPanel(
             <ul class="lines">{rows}</ul>
             {(more > 0).then(|| view! { <p class="pad muted">{(words.excursions_more)(&format::int(lang, more as u64))}</p> })}
         }
-        .into_any()
+        .erased()
     };
     let length = words.span_lengths[span as usize];
     let count = move || {

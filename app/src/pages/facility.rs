@@ -7,7 +7,8 @@ use crate::chart::view::{crossed_limit, spark};
 use crate::components::frame::{Frame, Section, Step};
 use crate::components::icon::Icon;
 use crate::components::link::{self, severity};
-use crate::components::page::Answer;
+use crate::components::page::{Answer, reload};
+use crate::components::settled::Erase;
 use crate::components::status::{self, Status};
 use crate::components::when::When;
 use crate::format;
@@ -18,20 +19,17 @@ use domain::feed::{self, DeviceNow, LiveTopic};
 use domain::time::{EventTime, MINUTE_MS, Zone};
 use leptos::either::EitherOf4;
 use leptos::prelude::*;
-use leptos_router::hooks::use_params_map;
 
 /// The page of a facility.
 #[component]
 pub fn FacilityPage() -> impl IntoView {
-    let params = use_params_map();
-    let code = move || params.with(|params| params.get("code").unwrap_or_default());
-    let answer = Resource::new(code, api::facility);
+    let code = use_code();
     view! {
         <Answer
-            answer
+            ask=|| api::facility(code)
             section=Section::Overview
             view=move |view: FacilityView| {
-                view! { <Facility view on_reload=move || answer.refetch()/> }
+                view! { <Facility view on_reload=reload/> }
             }
         />
     }
@@ -53,6 +51,11 @@ struct Unit {
 impl Unit {
     fn name(self, words: &'static crate::words::Words) -> String {
         self.device.with_value(|d| status::equipment(words, d.equipment.kind, d.equipment.number))
+    }
+
+    /// Whether its sensor measures nothing although its last reading was in range.
+    fn broken(self) -> bool {
+        self.now.with(|now| now.fault.is_some() && now.condition == Condition::Fine)
     }
 
     /// How urgent it is: worst first, then farthest outside.
@@ -152,24 +155,32 @@ fn NowBlock(units: Vec<Unit>, now: Signal<i64>, zone: Zone, topic: String) -> im
     // Only a change of place or of kind draws the block anew; values in it change by themselves.
     let worst = Memo::new(move |_| {
         let (at, unit) = all.iter().enumerate().min_by_key(|(_, unit)| unit.urgency())?;
-        Some((at, unit.now.with(|now| now.condition)))
+        let broken = all.iter().any(|unit| unit.broken());
+        Some((at, unit.now.with(|now| now.condition), broken))
     });
+    let names = move |units: &[Unit], of: fn(&DeviceNow) -> bool| -> Vec<String> {
+        units.iter().filter(|unit| unit.now.with(of)).map(|unit| unit.name(words)).collect()
+    };
     move || {
         let topic = topic.clone();
         match worst.get() {
             None => EitherOf4::A(()),
-            Some((at, condition)) if condition.is_excursion() => {
+            Some((at, condition, _)) if condition.is_excursion() => {
                 let others: Vec<Unit> = units.iter().enumerate().filter(|(i, _)| *i != at).map(|(_, unit)| *unit).collect();
                 EitherOf4::B(view! { <Todo unit=units[at] condition others now zone topic/> })
             }
-            Some((_, Condition::NoWord)) => {
+            Some((_, condition, broken)) if condition == Condition::NoWord || broken => {
                 let units = units.clone();
+                let (tone, note) = if condition == Condition::NoWord {
+                    ("unknown", words.facility.silent_note)
+                } else {
+                    ("warn", words.device.fault_step)
+                };
                 let what = move || {
-                    let silent: Vec<String> = units
-                        .iter()
-                        .filter(|u| u.now.with(|n| n.condition == Condition::NoWord))
-                        .map(|u| u.name(words))
-                        .collect();
+                    if condition != Condition::NoWord {
+                        return (words.facility.broken)(&names(&units, |n| n.fault.is_some()).join(", "));
+                    }
+                    let silent = names(&units, |n| n.condition == Condition::NoWord);
                     if silent.len() == units.len() {
                         words.facility.silent_all.to_owned()
                     } else {
@@ -177,10 +188,10 @@ fn NowBlock(units: Vec<Unit>, now: Signal<i64>, zone: Zone, topic: String) -> im
                     }
                 };
                 EitherOf4::C(view! {
-                    <div class="notice" data-tone="unknown" data-live=topic>
-                        <Icon name="unknown"/>
+                    <div class="notice" data-tone=tone data-live=topic>
+                        <Icon name=tone/>
                         <h2>{what}</h2>
-                        <p>{words.facility.silent_note}</p>
+                        <p>{note}</p>
                     </div>
                 })
             }
@@ -262,7 +273,7 @@ fn UnitRow(unit: Unit, now: Signal<i64>, zone: Zone, topic: String) -> impl Into
     let (id, interval_ms) = unit.device.with_value(|d| (d.now.id.clone(), d.equipment.interval_ms));
     let condition = Signal::derive(move || unit.now.with(|n| n.condition));
     // A memo: it changes once, not with every tick of the clock.
-    let stale = Memo::new(move |_| unit.now.with(|n| is_stale(n, interval_ms, now.get())));
+    let stale = Memo::new(move |_| unit.broken() || unit.now.with(|n| is_stale(n, interval_ms, now.get())));
     let start = now.get_untracked();
     let curve = move || {
         let last = unit.now.with(|n| n.reading.map_or(start, |r| r.at.ms()));
@@ -276,8 +287,8 @@ fn UnitRow(unit: Unit, now: Signal<i64>, zone: Zone, topic: String) -> impl Into
     let age = move || {
         let at = unit.now.with(|n| n.reading.map(|r| r.at.ms()));
         match at {
-            None => Some(view! { <span class="age">{words.facility.never}</span> }.into_any()),
-            Some(at) if stale.get() => Some(view! { <span class="age"><When at zone now/></span> }.into_any()),
+            None => Some(view! { <span class="age">{words.facility.never}</span> }.erased()),
+            Some(at) if stale.get() => Some(view! { <span class="age"><When at zone now/></span> }.erased()),
             Some(_) => None,
         }
     };
@@ -290,13 +301,13 @@ fn UnitRow(unit: Unit, now: Signal<i64>, zone: Zone, topic: String) -> impl Into
         <a
             class="unit"
             class:stale=stale
-            data-tone=move || status::tone(condition.get())
+            data-tone=move || if unit.broken() { "unknown" } else { status::tone(condition.get()) }
             href=link::device(&id)
             data-live=topic
         >
             <span>
                 <b class="unit__name">{unit.name(words)}</b>
-                <Status condition/>
+                {move || (!unit.broken()).then(|| view! { <Status condition/> })}
                 {fault}
             </span>
             <svg class="spark plot" viewBox="0 0 96 28" preserveAspectRatio="none" aria-hidden="true" inner_html=curve></svg>

@@ -12,6 +12,8 @@ pub struct DeviceWords {
     pub sensor: Say1,
     /// The block of now when all is fine.
     pub now_fine: &'static str,
+    /// The block of now when the sensor measures nothing: the value is the one before.
+    pub before_fault: &'static str,
     /// Since when the newest value holds.
     pub reading_at: Say1,
     /// Rising by this much within ten minutes.
@@ -186,6 +188,7 @@ pub const ID: DeviceWords = DeviceWords {
     title: |name| format!("{name} · Rantai"),
     sensor: |id| format!("Sensor {id}"),
     now_fine: "Dalam rentang",
+    before_fault: "Terakhir sebelum sensor rusak",
     reading_at: |time| format!("bacaan {time}"),
     rising: |degrees| format!("naik {degrees} per 10 menit"),
     falling: |degrees| format!("turun {degrees} per 10 menit"),
@@ -276,6 +279,7 @@ pub const EN: DeviceWords = DeviceWords {
     title: |name| format!("{name} · Rantai"),
     sensor: |id| format!("Sensor {id}"),
     now_fine: "In range",
+    before_fault: "Last before the sensor broke",
     reading_at: |time| format!("reading of {time}"),
     rising: |degrees| format!("rising {degrees} per 10 minutes"),
     falling: |degrees| format!("falling {degrees} per 10 minutes"),

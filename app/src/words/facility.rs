@@ -48,6 +48,8 @@ pub struct FacilityWords {
     pub at: Say1,
     /// The sensor reports a failure.
     pub fault: &'static str,
+    /// Headline then: the units.
+    pub broken: Say1,
     /// Foot: how often, where.
     pub foot: Say3,
     /// Empty: no unit is registered here.
@@ -92,6 +94,7 @@ pub const ID: FacilityWords = FacilityWords {
     never: "belum pernah",
     at: |time| format!("pukul {time}"),
     fault: "Sensor rusak",
+    broken: |units| format!("Sensor rusak: {units}"),
     foot: |interval, place, zone| format!("Suhu setiap {interval} dari alat. {place}. Semua jam dalam {zone}."),
     empty: "Belum ada alat terdaftar di sini",
     empty_note: "Begitu sensor didaftarkan, suhunya muncul di sini.",
@@ -133,6 +136,7 @@ pub const EN: FacilityWords = FacilityWords {
     never: "never yet",
     at: |time| format!("at {time}"),
     fault: "Sensor broken",
+    broken: |units| format!("Sensor broken: {units}"),
     foot: |interval, place, zone| format!("Temperature every {interval} from the device. {place}. All times in {zone}."),
     empty: "No device registered here yet",
     empty_note: "As soon as a sensor is registered, its temperature shows here.",

@@ -263,7 +263,7 @@ fn an_unregistered_device_belongs_nowhere_and_says_so() {
     let html = device_html(view, Lang::Id, 1);
     check(
         &html,
-        &["Alat ini belum terdaftar", "/regions/unassigned", "<h1>baru/17 &lt;x&gt;</h1>", "device_id=baru%2F17%20%3Cx%3E"],
+        &["Alat ini belum terdaftar", "/regions/unassigned\">", "<h1>baru/17 &lt;x&gt;</h1>", "device_id=baru%2F17%20%3Cx%3E"],
     );
 }
 
@@ -299,6 +299,16 @@ fn a_calm_facility_has_no_red() {
     assert!(!html.contains(r#"data-tone="act""#), "{html}");
     check(&facility_html(facility(vec![fine("P321705-1-F1"), silent("P321705-1-F2")]), Lang::En), &["No word from Fridge 2"]);
     check(&facility_html(facility(Vec::new()), Lang::En), &["No device registered here yet"]);
+}
+
+#[test]
+fn a_broken_sensor_is_never_shown_as_fine() {
+    let fault = Some(SensorFault { at: EventTime::from_ms(noon()), code: Milli(85_000), status: DeviceStatus::Error });
+    let broken = DeviceNow { fault, ..fine("P321705-1-F1") };
+    let html = facility_html(facility(vec![fine("P321705-1-F2"), broken.clone()]), Lang::Id);
+    check(&html, &["Sensor rusak: Kulkas 2", "Periksa kabel sensor"]);
+    assert_eq!(html.matches("Aman").count(), 1, "only the other one is: {html}");
+    check(&device_html(device(broken, day()), Lang::En, 1), &["Last before the sensor broke", "stale", r#"data-tone="unknown""#]);
 }
 
 #[test]
