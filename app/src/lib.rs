@@ -1,15 +1,16 @@
 //! The Leptos application: pages and components, built for the server (`ssr`) and for the browser (`hydrate`).
 //!
 //! Rules of every page
-//! - A page is a component without arguments that reads its code from the path, asks one server function through a [`Resource`],
-//!   and shows the answer inside [`components::page::Answer`], which draws waiting, "not found" and "try again" as well.
+//! - A page is a component without arguments that reads its code from the path and hands one server function to
+//!   [`components::page::Answer`], which draws the answer, or "not found" and "try again".
 //!   The view of the answer starts with [`components::frame::Frame`]: bar, path, sections, `<main>`, dock.
 //! - Server and browser draw the same first picture: no clock, no random number, no measured text in a view. "Now" is
 //!   `taken_at` of the answer until [`live::use_now`] has ticked once.
 //! - Words come from [`words`], numbers and times from [`format`]: no text in a view.
 //! - No `style` and no script attribute anywhere: the content security policy forbids both. Classes, and attributes of SVG.
-//! - Links are plain `<a href>`; the browser follows them itself ([`leave_links_to_the_browser`]), so every page starts from HTML
-//!   that the server has drawn, with the bundle already in the cache.
+//! - Links are plain `<a href>` that the browser follows: every page starts from HTML that the server has drawn, with the bundle
+//!   already in the cache, and needs no router in it.
+//! - What never changes is drawn by the server alone ([`components::settled`]).
 //! - An element that the live stream changes carries `data-live` with its topic (`region:32`).
 
 // Views with many parts are deeply nested types; the compiler's default limits are too low for them.
@@ -28,15 +29,14 @@ pub mod sample;
 pub mod words;
 
 use leptos::prelude::*;
-use leptos_meta::provide_meta_context;
-use leptos_router::components::{FlatRoutes, Route, Router};
-use leptos_router::{SsrMode, path};
 use pages::device::DevicePage;
 use pages::facility::FacilityPage;
+#[cfg(feature = "ssr")]
 use pages::not_found::NotFoundPage;
 use pages::overview::OverviewPage;
 use pages::pipeline::PipelinePage;
 use pages::region::RegionPage;
+#[cfg(feature = "ssr")]
 use pages::search::SearchPage;
 use pages::settings::SettingsPage;
 use words::Lang;
@@ -95,15 +95,14 @@ pub fn function(
     Box::pin(async move { leptos_axum::handle_server_fns_with_context(move || context(), request).await.into_response() })
 }
 
-/// The application: context for every page, and the routes.
+/// The application on the server: context for every page, and the routes.
+#[cfg(feature = "ssr")]
 #[component]
 pub fn App() -> impl IntoView {
-    provide_meta_context();
-    let lang = use_context::<Lang>().unwrap_or_else(Lang::current);
-    provide_context(lang);
-    live::provide_stream_state();
-    #[cfg(feature = "hydrate")]
-    leave_links_to_the_browser();
+    use leptos_router::components::{FlatRoutes, Route, Router};
+    use leptos_router::{SsrMode, path};
+    leptos_meta::provide_meta_context();
+    provide_page_context();
     view! {
         <Router>
             <FlatRoutes fallback=NotFoundPage>
@@ -119,19 +118,29 @@ pub fn App() -> impl IntoView {
     }
 }
 
-/// Keeps the router from following links: its own listener sits on the window too, and this one comes first.
-#[cfg(feature = "hydrate")]
-fn leave_links_to_the_browser() {
-    let listener = window_event_listener(leptos::ev::click, |event| {
-        use wasm_bindgen::JsCast;
-        let on_link = event
-            .target()
-            .and_then(|target| target.dyn_into::<web_sys::Element>().ok())
-            .and_then(|element| element.closest("a").ok().flatten())
-            .is_some();
-        if on_link {
-            event.stop_immediate_propagation();
-        }
-    });
-    on_cleanup(move || listener.remove());
+/// The application in the browser: the one page that the server has drawn. Every link leads to a new document, so there is
+/// nothing to route, and no router in the bundle.
+#[cfg(not(feature = "ssr"))]
+#[component]
+pub fn App() -> impl IntoView {
+    use leptos::either::EitherOf6;
+    provide_page_context();
+    let path = window().location().pathname().unwrap_or_default();
+    let mut steps = path.trim_matches('/').split('/');
+    match (steps.next().unwrap_or_default(), steps.next(), steps.next()) {
+        ("", None, None) => EitherOf6::A(view! { <OverviewPage/> }),
+        ("regions", Some(_), None) => EitherOf6::B(view! { <RegionPage/> }),
+        ("facilities", Some(_), None) => EitherOf6::C(view! { <FacilityPage/> }),
+        ("devices", Some(_), None) => EitherOf6::D(view! { <DevicePage/> }),
+        ("pipeline", None, None) => EitherOf6::E(view! { <PipelinePage/> }),
+        // Search, settings and what is not there: drawn by the server alone, all in the same way.
+        _ => EitherOf6::F(view! { <SettingsPage/> }),
+    }
+}
+
+/// What every page finds in context.
+fn provide_page_context() {
+    let lang = use_context::<Lang>().unwrap_or_else(Lang::current);
+    provide_context(lang);
+    live::provide_stream_state();
 }

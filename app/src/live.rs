@@ -108,15 +108,40 @@ pub fn LivePill(
 #[cfg(feature = "hydrate")]
 mod browser {
     use super::{Link, PATH, SILENCE_MS, Stream, use_stream};
-    use domain::feed::{LiveTopic, Update};
+    use domain::feed::{ChildNow, DeviceNow, LiveTopic, OutOfRange, PipelineNow, RegionNow, Update};
     use domain::time::ProcessingTime;
     use leptos::prelude::*;
+    use serde::Deserialize;
     use std::cell::{Cell, RefCell};
     use std::rc::Rc;
     use std::time::Duration;
     use wasm_bindgen::JsCast;
     use wasm_bindgen::closure::Closure;
     use web_sys::{EventSource, MessageEvent};
+
+    // The kinds of [`Update`] one by one: the name of the event tells which it is, and reading the tagged enum instead would put a
+    // second reader of every type into the bundle.
+    #[derive(Deserialize)]
+    struct RegionData {
+        code: String,
+        now: RegionNow,
+        children: Vec<ChildNow>,
+        #[serde(default)]
+        worst: Option<Vec<OutOfRange>>,
+    }
+    #[derive(Deserialize)]
+    struct FacilityData {
+        code: String,
+        devices: Vec<DeviceNow>,
+    }
+    #[derive(Deserialize)]
+    struct DeviceData {
+        device: DeviceNow,
+    }
+    #[derive(Deserialize)]
+    struct PipelineData {
+        now: PipelineNow,
+    }
 
     /// An open stream with the closures that it calls; closed when dropped.
     struct Source {
@@ -137,7 +162,7 @@ mod browser {
         on_reload: impl Fn() + 'static,
     ) {
         let stream = use_stream();
-        let on_update = Rc::new(on_update);
+        let on_update: Rc<dyn Fn(Update)> = Rc::new(on_update);
         let on_reload = Rc::new(on_reload);
         Effect::new(move |_| {
             let topics: Vec<String> = topics.iter().map(ToString::to_string).collect();
@@ -151,7 +176,7 @@ mod browser {
                 let (on_update, on_reload) = (on_update.clone(), on_reload.clone());
                 move || {
                     heard.set(js_sys::Date::now());
-                    *source.borrow_mut() = open(&url, stream, &offset, &heard, on_update.clone(), on_reload.clone());
+                    *source.borrow_mut() = open(&url, stream, &offset, &heard, &on_update, on_reload.clone());
                 }
             };
             stream.link.set(Link::Connecting);
@@ -187,7 +212,7 @@ mod browser {
         stream: Stream,
         offset: &Rc<Cell<f64>>,
         heard: &Rc<Cell<f64>>,
-        on_update: Rc<dyn Fn(Update)>,
+        on_update: &Rc<dyn Fn(Update)>,
         on_reload: Rc<dyn Fn()>,
     ) -> Option<Source> {
         let events = EventSource::new(url).ok()?;
@@ -207,19 +232,35 @@ mod browser {
                 stream.link.set(Link::Live);
             }
         };
-        for kind in ["region", "facility", "device", "pipeline"] {
+        let mut update = |kind: &str, read: fn(&str) -> serde_json::Result<Update>| {
             let (on_update, offset) = (on_update.clone(), offset.clone());
             listen(
                 kind,
                 Box::new(move |data| {
                     set_live(ProcessingTime::from_ms((js_sys::Date::now() + offset.get()) as i64));
-                    match serde_json::from_str(&data) {
+                    match read(&data) {
                         Ok(update) => on_update(update),
                         Err(error) => leptos::logging::warn!("live update not understood: {error}"),
                     }
                 }),
             );
-        }
+        };
+        update("region", |data| {
+            let RegionData { code, now, children, worst } = serde_json::from_str(data)?;
+            Ok(Update::Region { code, now, children, worst })
+        });
+        update("facility", |data| {
+            let FacilityData { code, devices } = serde_json::from_str(data)?;
+            Ok(Update::Facility { code, devices })
+        });
+        update("device", |data| {
+            let DeviceData { device } = serde_json::from_str(data)?;
+            Ok(Update::Device { device })
+        });
+        update("pipeline", |data| {
+            let PipelineData { now } = serde_json::from_str(data)?;
+            Ok(Update::Pipeline { now })
+        });
         let beat = offset.clone();
         listen(
             "beat",

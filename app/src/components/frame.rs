@@ -2,13 +2,13 @@
 
 use crate::api::Crumb;
 use crate::components::icon::Icon;
-use crate::components::link::{self, Here, encode, use_here};
+use crate::components::link::{self, encode};
+use crate::components::settled::Content;
 use crate::format;
 use crate::live::{Link, LivePill, use_stream};
-use crate::words::{Lang, use_lang};
+use crate::words::use_lang;
 use domain::time::{ProcessingTime, Zone};
 use leptos::prelude::*;
-use leptos_meta::Title;
 
 /// A theme that was chosen; without one the device's holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,11 +109,10 @@ pub fn Frame(
     #[prop(default = "")]
     class: &'static str,
     /// The content.
-    children: Children,
+    children: Content,
 ) -> impl IntoView {
     let lang = use_lang();
     let words = &lang.words().general;
-    let here = use_here();
     let stream = use_stream();
     let as_of = taken_at.map(|at| format::clock(lang, at.ms(), zone));
     // A page whose connection is gone shows figures that may be old: they look old, all of them.
@@ -133,10 +132,62 @@ pub fn Frame(
             }
         })
     };
+    #[cfg(feature = "ssr")]
+    let Fixed { before, search, choices, sections, after } = fixed::draw(title, section, steps);
+    #[cfg(not(feature = "ssr"))]
+    let Fixed { before, search, choices, sections, after } = {
+        let _ = (title, section, steps);
+        Fixed::default()
+    };
     view! {
-        <Title text=title + " · Rantai"/>
         <a class="skip" href="#content">{words.skip}</a>
         <header class="bar">
+            <div class="host" inner_html=before></div>
+            <div class="bar__end">
+                <div class="host" inner_html=search></div>
+                {as_of.map(|as_of| view! { <LivePill as_of zone/> })}
+                <div class="host" inner_html=choices></div>
+            </div>
+        </header>
+        <nav class="nav only-desk" aria-label=words.sections inner_html=sections></nav>
+        <main class=main_class id="content">
+            {offline}
+            {children.run()}
+        </main>
+        <div class="host" inner_html=after></div>
+    }
+}
+
+/// What of the frame never changes, as markup: the server draws it, the browser has it already.
+#[derive(Default)]
+struct Fixed {
+    /// Brand and path.
+    before: String,
+    /// The search field.
+    search: String,
+    /// Language and theme.
+    choices: String,
+    /// The sections.
+    sections: String,
+    /// Foot and dock.
+    after: String,
+}
+
+#[cfg(feature = "ssr")]
+mod fixed {
+    use super::{Fixed, Section, Step, Theme, theme_href};
+    use crate::components::icon::Icon;
+    use crate::components::link::{Here, use_here};
+    use crate::components::settled::markup;
+    use crate::words::{Lang, use_lang};
+    use leptos::prelude::*;
+    use leptos_meta::Title;
+
+    pub(super) fn draw(title: String, section: Section, steps: Vec<Step>) -> Fixed {
+        let words = &use_lang().words().general;
+        let here = use_here();
+        let before = markup(view! {
+            <Title text=title + " · Rantai"/>
             <a class="brand" href="/" aria-label=words.home>
                 <svg viewBox="0 0 28 28" aria-hidden="true">
                     <g fill="none" stroke="currentColor" stroke-width="3.2">
@@ -147,112 +198,112 @@ pub fn Frame(
                 "Rantai"
             </a>
             <Crumbs steps/>
-            <div class="bar__end">
-                <form class="search only-desk" role="search" action="/search">
-                    <Icon name="search"/>
-                    <input type="search" name="q" aria-label=words.search_label placeholder=words.search_hint/>
-                </form>
-                {as_of.map(|as_of| view! { <LivePill as_of zone/> })}
-                <LanguageLinks here=here.clone()/>
-                <ThemeLinks here/>
-            </div>
-        </header>
-        <nav class="nav only-desk" aria-label=words.sections>
+        });
+        let search = markup(view! {
+            <form class="search only-desk" role="search" action="/search">
+                <Icon name="search"/>
+                <input type="search" name="q" aria-label=words.search_label placeholder=words.search_hint/>
+            </form>
+        });
+        let choices = markup(view! {
+            <LanguageLinks here=here.clone()/>
+            <ThemeLinks here/>
+        });
+        let sections = markup(view! {
             <ul>
                 <SectionLink section=Section::Overview current=section/>
                 <SectionLink section=Section::Pipeline current=section/>
                 <SectionLink section=Section::Search current=section/>
                 <SectionLink section=Section::Settings current=section/>
             </ul>
-        </nav>
-        <main class=main_class id="content">
-            {offline}
-            {children()}
-        </main>
-        <footer class="foot">{words.foot}</footer>
-        <nav class="dock only-phone" aria-label=words.sections>
-            <ul>
-                <SectionLink section=Section::Overview current=section icon="map"/>
-                <SectionLink section=Section::Search current=section icon="search"/>
-                <SectionLink section=Section::Pipeline current=section icon="flow"/>
-                <SectionLink section=Section::Settings current=section icon="rule"/>
-            </ul>
-        </nav>
+        });
+        let after = markup(view! {
+            <footer class="foot">{words.foot}</footer>
+            <nav class="dock only-phone" aria-label=words.sections>
+                <ul>
+                    <SectionLink section=Section::Overview current=section icon="map"/>
+                    <SectionLink section=Section::Search current=section icon="search"/>
+                    <SectionLink section=Section::Pipeline current=section icon="flow"/>
+                    <SectionLink section=Section::Settings current=section icon="rule"/>
+                </ul>
+            </nav>
+        });
+        Fixed { before, search, choices, sections, after }
     }
-}
 
-#[component]
-fn Crumbs(steps: Vec<Step>) -> impl IntoView {
-    let words = &use_lang().words().general;
-    let last = steps.len().saturating_sub(1);
-    let item = move |(at, step): (usize, Step)| {
-        view! { <li><a href=step.href aria-current=(at == last).then_some("page")>{step.name}</a></li> }
-    };
-    (!steps.is_empty()).then(|| {
+    #[component]
+    fn Crumbs(steps: Vec<Step>) -> impl IntoView {
+        let words = &use_lang().words().general;
+        let last = steps.len().saturating_sub(1);
+        let item = move |(at, step): (usize, Step)| {
+            view! { <li><a href=step.href aria-current=(at == last).then_some("page")>{step.name}</a></li> }
+        };
+        (!steps.is_empty()).then(|| {
+            view! {
+                <nav class="crumbs" aria-label=words.places>
+                    <ol>{steps.into_iter().enumerate().map(item).collect_view()}</ol>
+                </nav>
+            }
+        })
+    }
+
+    #[component]
+    fn SectionLink(section: Section, current: Section, #[prop(optional)] icon: Option<&'static str>) -> impl IntoView {
+        let words = &use_lang().words().general;
+        let (href, name) = match section {
+            Section::Overview => ("/", words.overview),
+            Section::Pipeline => ("/pipeline", words.pipeline),
+            Section::Search => ("/search", words.search),
+            Section::Settings => ("/settings", words.settings),
+        };
         view! {
-            <nav class="crumbs" aria-label=words.places>
-                <ol>{steps.into_iter().enumerate().map(item).collect_view()}</ol>
+            <li>
+                <a href=href aria-current=(section == current).then_some("page")>
+                    {icon.map(|name| view! { <Icon name/> })}
+                    {name}
+                </a>
+            </li>
+        }
+    }
+
+    #[component]
+    fn LanguageLinks(here: Here) -> impl IntoView {
+        let current = use_lang();
+        let link = move |lang: Lang| {
+            view! {
+                <a
+                    href=here.with("lang", lang.code())
+                    aria-current=(lang == current).then_some("true")
+                    lang=lang.code()
+                    hreflang=lang.code()
+                >
+                    {match lang {
+                        Lang::Id => "ID",
+                        Lang::En => "EN",
+                    }}
+                </a>
+            }
+        };
+        view! {
+            <nav class="seg only-desk" aria-label=current.words().general.language>
+                {Lang::ALL.map(link).collect_view()}
             </nav>
         }
-    })
-}
-
-#[component]
-fn SectionLink(section: Section, current: Section, #[prop(optional)] icon: Option<&'static str>) -> impl IntoView {
-    let words = &use_lang().words().general;
-    let (href, name) = match section {
-        Section::Overview => ("/", words.overview),
-        Section::Pipeline => ("/pipeline", words.pipeline),
-        Section::Search => ("/search", words.search),
-        Section::Settings => ("/settings", words.settings),
-    };
-    view! {
-        <li>
-            <a href=href aria-current=(section == current).then_some("page")>
-                {icon.map(|name| view! { <Icon name/> })}
-                {name}
-            </a>
-        </li>
     }
-}
 
-#[component]
-fn LanguageLinks(here: Here) -> impl IntoView {
-    let current = use_lang();
-    let link = move |lang: Lang| {
+    /// Both links stand in the page and the style sheet shows the one that changes something: only the browser knows what the device's
+    /// own theme is.
+    #[component]
+    fn ThemeLinks(here: Here) -> impl IntoView {
+        let words = &use_lang().words().general;
+        let back = here.back();
         view! {
-            <a
-                href=here.with("lang", lang.code())
-                aria-current=(lang == current).then_some("true")
-                lang=lang.code()
-                hreflang=lang.code()
-            >
-                {match lang {
-                    Lang::Id => "ID",
-                    Lang::En => "EN",
-                }}
+            <a class="btn btn--icon only-desk theme-link theme-link--dark" href=theme_href(Some(Theme::Dark), &back) aria-label=words.to_dark>
+                <Icon name="moon"/>
+            </a>
+            <a class="btn btn--icon only-desk theme-link theme-link--light" href=theme_href(Some(Theme::Light), &back) aria-label=words.to_light>
+                <Icon name="sun"/>
             </a>
         }
-    };
-    view! {
-        <nav class="seg only-desk" aria-label=current.words().general.language>
-            {Lang::ALL.map(link).collect_view()}
-        </nav>
-    }
-}
-
-/// Both links stand in the page and the style sheet shows the one that changes something: only the browser knows what the device's
-/// own theme is.
-#[component]
-fn ThemeLinks(here: Here) -> impl IntoView {
-    let words = &use_lang().words().general;
-    let back = here.back();
-    view! {
-        <a class="btn btn--icon only-desk theme-link theme-link--dark" href=theme_href(Some(Theme::Dark), &back) aria-label=words.to_dark>
-            <Icon name="moon"/>
-        </a>
-        <a class="btn btn--icon only-desk theme-link theme-link--light" href=theme_href(Some(Theme::Light), &back) aria-label=words.to_light>
-            <Icon name="sun"/>
-        </a>
     }
 }

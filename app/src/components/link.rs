@@ -1,8 +1,6 @@
 //! Addresses of pages, and of this page with another choice in its query.
 
 use domain::coldchain::Condition;
-use leptos::prelude::*;
-use leptos_router::hooks::use_location;
 use std::fmt::Write;
 
 /// The page of a region; the country's is the overview.
@@ -42,10 +40,49 @@ pub struct Here {
 }
 
 /// Where this page is. Links are followed by the browser, so it stays what it was.
+#[cfg(feature = "ssr")]
 pub fn use_here() -> Here {
-    let location = use_location();
+    use leptos::prelude::GetUntracked;
+    let location = leptos_router::hooks::use_location();
     let query = location.query.get_untracked().into_iter().map(|(key, value)| (key.to_string(), value));
     Here { path: location.pathname.get_untracked(), query: query.collect() }
+}
+
+/// Where this page is.
+#[cfg(not(feature = "ssr"))]
+pub fn use_here() -> Here {
+    let location = leptos::prelude::window().location();
+    let search = location.search().unwrap_or_default();
+    let pairs = search.trim_start_matches('?').split('&').filter_map(|pair| pair.split_once('='));
+    Here {
+        path: location.pathname().unwrap_or_default(),
+        query: pairs.map(|(key, value)| (decode(&key.replace('+', " ")), decode(&value.replace('+', " ")))).collect(),
+    }
+}
+
+/// The code or id that the address of this page ends with.
+#[cfg(feature = "ssr")]
+pub fn use_code() -> String {
+    use leptos::prelude::WithUntracked;
+    let params = leptos_router::hooks::use_params_map();
+    params.with_untracked(|params| params.get("code").or_else(|| params.get("id"))).unwrap_or_default()
+}
+
+/// The code or id that the address of this page ends with.
+#[cfg(not(feature = "ssr"))]
+pub fn use_code() -> String {
+    let path = leptos::prelude::window().location().pathname().unwrap_or_default();
+    decode(path.trim_end_matches('/').rsplit('/').next().unwrap_or_default())
+}
+
+#[cfg(feature = "hydrate")]
+fn decode(text: &str) -> String {
+    js_sys::decode_uri_component(text).map_or_else(|_| text.to_owned(), String::from)
+}
+
+#[cfg(not(any(feature = "hydrate", feature = "ssr")))]
+fn decode(text: &str) -> String {
+    text.to_owned()
 }
 
 impl Here {

@@ -6,5 +6,6 @@ pub mod kpi;
 pub mod link;
 pub mod page;
 pub mod plain_chart;
+pub mod settled;
 pub mod status;
 pub mod when;

@@ -162,8 +162,12 @@ pub fn hours(lang: Lang, hours: &[HourCounts], zone: Zone) -> String {
 
 /// Records per second, one value a minute, the last one now.
 pub fn rate(lang: Lang, values: &[f32], now: i64, zone: Zone) -> String {
-    let most = f64::from(values.iter().copied().fold(0.0, f32::max)).max(3.0) * 1.08;
-    let height = |value: f64| value / most * (PLOT - 6.0);
+    let highest = values.iter().copied().fold(0.0, f32::max);
+    // A burst far beyond the rest (the past sent at once) is cut off and named, so that the rest can still be read.
+    let usual = values.iter().rev().take(3).copied().filter(|value| *value < highest).fold(0.0, f32::max);
+    let cut = highest > usual * 8.0 && usual > 0.0;
+    let most = f64::from(if cut { usual * 2.0 } else { highest }).max(3.0) * 1.08;
+    let height = |value: f64| (value / most).min(1.0) * (PLOT - 6.0);
     let mut out = String::with_capacity(1_500);
     grid_markup(&mut out, lang, most, height);
     let last = values.len().saturating_sub(1);
@@ -176,9 +180,18 @@ pub fn rate(lang: Lang, values: &[f32], now: i64, zone: Zone) -> String {
         let _ = write!(out, "{}{},{:.1}", if minute > 0 { " " } else { "" }, minute * 10, PLOT - height(f64::from(*value)));
     }
     let minutes = last as i64;
+    let peak = values.iter().position(|value| *value >= highest).filter(|_| cut);
     let _ = write!(
         out,
-        r#""/></svg><line class="axis" x1="0" x2="100%" y1="{PLOT}" y2="{PLOT}"/><text x="0" y="205">{}</text><text x="50%" y="205" text-anchor="middle">{}</text><text x="100%" y="205" text-anchor="end">{}</text>"#,
+        r#""/></svg>{}<line class="axis" x1="0" x2="100%" y1="{PLOT}" y2="{PLOT}"/><text x="0" y="205">{}</text><text x="50%" y="205" text-anchor="middle">{}</text><text x="100%" y="205" text-anchor="end">{}</text>"#,
+        peak.map(|minute| {
+            let x = minute as f64 / last.max(1) as f64 * 100.0;
+            let anchor = if x > 50.0 { "end" } else { "start" };
+            let shift = if x > 50.0 { -6 } else { 6 };
+            let value = format::int(lang, highest as u64);
+            format!(r#"<text class="val halo" x="{x:.1}%" y="12" dx="{shift}" text-anchor="{anchor}">↑ {value}</text>"#)
+        })
+        .unwrap_or_default(),
         format::time(lang, now - minutes * 60_000, zone),
         format::time(lang, now - minutes * 30_000, zone),
         lang.words().general.now

@@ -90,6 +90,7 @@ struct Inks {
     surface: String,
 }
 
+#[expect(clippy::struct_excessive_bools, reason = "four things that are independently so or not")]
 struct Map {
     parts: Parts,
     lang: Lang,
@@ -196,16 +197,30 @@ impl Map {
         })
     }
 
-    /// Pixels per map unit.
+    /// Width and height of the picture in pixels.
+    fn size(&self) -> (f64, f64) {
+        (f64::from(self.parts.svg.client_width()).max(1.0), f64::from(self.parts.svg.client_height()).max(1.0))
+    }
+
+    /// Pixels per map unit: the whole view is seen, whatever the shape of the panel.
     fn scale(&self) -> f64 {
-        f64::from(self.parts.svg.client_width()).max(1.0) / self.view.width
+        let (width, height) = self.size();
+        (width / self.view.width).min(height / self.view.height)
+    }
+
+    /// The place of the map at the top left corner of the picture: the view stands in the middle.
+    fn corner(&self) -> (f64, f64) {
+        let ((width, height), scale) = (self.size(), self.scale());
+        let View { x, y, .. } = self.view;
+        (x - (width / scale - self.view.width) / 2.0, y - (height / scale - self.view.height) / 2.0)
     }
 
     /// The place of the map under a place of the window.
     fn place(&self, client_x: f64, client_y: f64) -> (f64, f64) {
         let rect = self.parts.svg.get_bounding_client_rect();
         let scale = self.scale();
-        (self.view.x + (client_x - rect.left()) / scale, self.view.y + (client_y - rect.top()) / scale)
+        let (x, y) = self.corner();
+        (x + (client_x - rect.left()) / scale, y + (client_y - rect.top()) / scale)
     }
 
     fn shows_points(&self) -> bool {
@@ -240,7 +255,7 @@ impl Map {
 
     fn draw_points(&mut self) {
         let ratio = window().device_pixel_ratio();
-        let (css_width, css_height) = (f64::from(self.parts.svg.client_width()), f64::from(self.parts.svg.client_height()));
+        let (css_width, css_height) = self.size();
         let (w, h) = ((css_width * ratio) as u32, (css_height * ratio) as u32);
         if self.parts.canvas.width() != w || self.parts.canvas.height() != h {
             self.parts.canvas.set_width(w);
@@ -263,11 +278,12 @@ impl Map {
         }
         let Some(inks) = &self.inks else { return };
         let scale = self.scale();
+        let (left, top) = self.corner();
         let seen: Vec<(f64, f64, &Cluster)> = self
             .clusters
             .iter()
             .map(|cluster| {
-                ((f64::from(cluster.at[0]) - self.view.x) * scale, (f64::from(cluster.at[1]) - self.view.y) * scale, cluster)
+                ((f64::from(cluster.at[0]) - left) * scale, (f64::from(cluster.at[1]) - top) * scale, cluster)
             })
             .filter(|(x, y, _)| *x > -20.0 && *y > -20.0 && *x < css_width + 20.0 && *y < css_height + 20.0)
             .collect();
@@ -317,8 +333,13 @@ impl Map {
         context.set_text_align("center");
         context.set_line_join("round");
         context.set_font("600 10px system-ui, sans-serif");
-        for (x, y, cluster) in seen.iter().filter(|(_, _, cluster)| cluster.count > 1 && size(cluster) > 6.0) {
-            self.label(inks, &cluster.count.to_string(), *x, y + size(cluster) + 10.0);
+        // Numbers under the larger groups, where no other number stands.
+        let mut labelled: Vec<(f64, f64)> = Vec::new();
+        for (x, y, cluster) in seen.iter().filter(|(_, _, cluster)| cluster.count > 5) {
+            if labelled.iter().all(|(lx, ly)| (lx - x).abs() > 24.0 || (ly - y).abs() > 18.0) {
+                labelled.push((*x, *y));
+                self.label(inks, &cluster.count.to_string(), *x, y + size(cluster) + 10.0);
+            }
         }
         if let Some((x, y, cluster)) = self.hover.and_then(|(hx, hy)| {
             let near = |x: f64, y: f64| (x - hx).hypot(y - hy);
@@ -421,11 +442,10 @@ fn ask(map: &Shared, region: &str) {
                 {
                     let mut map = map.borrow_mut();
                     // The first facilities of a place below the province tell where it lies.
-                    if !map.country && map.points.is_none() && region.len() > 2 {
-                        if let Some(bounds) = points.bounds() {
-                            let view = View::around(bounds, map.base);
-                            (map.base, map.view) = (view, view);
-                        }
+                    let first = !map.country && map.points.is_none() && region.len() > 2;
+                    if let Some(bounds) = points.bounds().filter(|_| first) {
+                        let view = View::around(bounds, map.base);
+                        (map.base, map.view) = (view, view);
                     }
                     map.points = Some(points);
                     map.clustered_for = 0.0;
@@ -619,12 +639,14 @@ fn pointer_moved(shared: &Shared, region: &str, event: &PointerEvent) {
         let after = map.pointers.clone();
         match (before.as_slice(), after.as_slice()) {
             ([old], [new]) if map.dragged => map.view.moved((old.1 - new.1) / scale, (old.2 - new.2) / scale, map.base),
-            ([a, b], [c, d]) => {
+            (old, new) if old.len() == 2 && new.len() == 2 => {
                 map.dragged = true;
-                let spread = |p: &(i32, f64, f64), q: &(i32, f64, f64)| (p.1 - q.1).hypot(p.2 - q.2).max(1.0);
-                let (x, y) = map.place(f64::midpoint(c.1, d.1), f64::midpoint(c.2, d.2));
-                let moved = ((a.1 + b.1 - c.1 - d.1) / 2.0 / scale, (a.2 + b.2 - c.2 - d.2) / 2.0 / scale);
-                map.view.zoomed(spread(c, d) / spread(a, b), x, y, map.base).moved(moved.0, moved.1, map.base)
+                let spread = |two: &[(i32, f64, f64)]| (two[0].1 - two[1].1).hypot(two[0].2 - two[1].2).max(1.0);
+                let middle = |two: &[(i32, f64, f64)]| (f64::midpoint(two[0].1, two[1].1), f64::midpoint(two[0].2, two[1].2));
+                let (was, is) = (middle(old), middle(new));
+                let place = map.place(is.0, is.1);
+                let zoomed = map.view.zoomed(spread(new) / spread(old), place.0, place.1, map.base);
+                zoomed.moved((was.0 - is.0) / scale, (was.1 - is.1) / scale, map.base)
             }
             _ => return,
         }

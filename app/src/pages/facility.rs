@@ -6,7 +6,7 @@ use crate::chart::picture::Side;
 use crate::chart::view::{crossed_limit, spark};
 use crate::components::frame::{Frame, Section, Step};
 use crate::components::icon::Icon;
-use crate::components::link::{self, severity};
+use crate::components::link::{self, severity, use_code};
 use crate::components::page::{Answer, reload};
 use crate::components::settled::Erase;
 use crate::components::status::{self, Status};

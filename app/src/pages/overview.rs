@@ -9,6 +9,5 @@ use leptos::prelude::*;
 /// The country.
 #[component]
 pub fn OverviewPage() -> impl IntoView {
-    let answer = Resource::new(|| "ID".to_owned(), api::region);
-    view! { <Answer answer section=Section::Overview view=|region| view! { <Region region/> }/> }
+    view! { <Answer ask=|| api::region("ID".to_owned()) section=Section::Overview view=|region| view! { <Region region/> }/> }
 }

@@ -5,7 +5,8 @@ use crate::chart::rate;
 use crate::components::frame::{Frame, Section};
 use crate::components::icon::Icon;
 use crate::components::link;
-use crate::components::page::Answer;
+use crate::components::page::{Answer, reload};
+use crate::components::settled::Erase;
 use crate::components::when::When;
 use crate::format;
 use crate::live::{use_live, use_now};
@@ -21,13 +22,12 @@ const ZONE: Zone = Zone::Wib;
 /// The page of the pipeline.
 #[component]
 pub fn PipelinePage() -> impl IntoView {
-    let answer = Resource::new(|| (), |()| api::pipeline());
     view! {
         <Answer
-            answer
+            ask=api::pipeline
             section=Section::Pipeline
             view=move |view: PipelineView| {
-                view! { <Pipeline view on_reload=move || answer.refetch()/> }
+                view! { <Pipeline view on_reload=reload/> }
             }
         />
     }
@@ -354,7 +354,7 @@ fn ReasonsPanel(reasons: Vec<ReasonRow>, stamp: StoredValue<String>) -> impl Int
                 <p>{words.reasons_none_note}</p>
             </div>
         }
-        .into_any()
+        .erased()
     } else {
         let rows = reasons
             .into_iter()
@@ -385,7 +385,7 @@ fn ReasonsPanel(reasons: Vec<ReasonRow>, stamp: StoredValue<String>) -> impl Int
                 </table>
             </div>
         }
-        .into_any()
+        .erased()
     };
     view! {
         <section class="panel" aria-labelledby="reasons">
@@ -414,7 +414,7 @@ fn UnregisteredPanel(devices: Vec<DeviceNow>, clock: Signal<i64>, stamp: StoredV
                 <p>{words.unregistered_none_note}</p>
             </div>
         }
-        .into_any()
+        .erased()
     } else {
         let row = move |device: DeviceNow| {
             let value =
@@ -432,7 +432,7 @@ fn UnregisteredPanel(devices: Vec<DeviceNow>, clock: Signal<i64>, stamp: StoredV
             <p class="pad muted">{words.unregistered_note}</p>
             <ul class="lines">{devices.into_iter().map(row).collect_view()}</ul>
         }
-        .into_any()
+        .erased()
     };
     view! {
         <section class="panel" aria-labelledby="unregistered">
@@ -468,7 +468,7 @@ fn DeadLettersPanel(rows: Vec<DeadLetterRow>, rejected: u64) -> impl IntoView {
         <section class="panel" aria-labelledby="dead-letters">
             <div class="panel__head"><h2 id="dead-letters">{words.dead_letters}</h2><span class="muted">{count}</span></div>
             {if empty {
-                view! { <p class="pad muted">{words.reasons_none}"."</p> }.into_any()
+                view! { <p class="pad muted">{words.reasons_none}"."</p> }.erased()
             } else {
                 view! {
                     <div class="scroll" tabindex="0" role="group" aria-labelledby="dead-letters">
@@ -485,7 +485,7 @@ fn DeadLettersPanel(rows: Vec<DeadLetterRow>, rejected: u64) -> impl IntoView {
                             <tbody>{body}</tbody>
                         </table>
                     </div>
-                }.into_any()
+                }.erased()
             }}
             <div class="panel__foot"><span>{words.dead_letters_foot}</span><a href="/api/v1/dead-letters">{words.link_dead_letters}</a></div>
         </section>

@@ -6,8 +6,8 @@ mod worst;
 use crate::api::{self, RegionView};
 use crate::components::frame::{Frame, Section, Step};
 use crate::components::kpi::{Kpi, KpiTone};
-use crate::components::link::use_here;
-use crate::components::page::Answer;
+use crate::components::link::{use_code, use_here};
+use crate::components::page::{Answer, reload};
 use crate::components::plain_chart::{self, ChartPanel, below_in_above, column_name, windows_out};
 use crate::format;
 use crate::live::{use_live, use_now};
@@ -17,17 +17,14 @@ use children::Children;
 use domain::feed::{self, ChildNow, Counts, HourCounts, LiveTopic, RegionNow};
 use domain::time::{MINUTE_MS, Zone};
 use leptos::prelude::*;
-use leptos_router::hooks::use_params_map;
 use std::collections::BTreeMap;
 use worst::{Worst, WorstRows};
 
 /// A region other than the country.
 #[component]
 pub fn RegionPage() -> impl IntoView {
-    let params = use_params_map();
-    let code = move || params.with(|params| params.get("code").unwrap_or_default());
-    let answer = Resource::new(code, api::region);
-    view! { <Answer answer section=Section::Overview view=|region| view! { <Region region/> }/> }
+    let code = use_code();
+    view! { <Answer ask=|| api::region(code) section=Section::Overview view=|region| view! { <Region region/> }/> }
 }
 
 /// What the stream changes on the page.
@@ -92,15 +89,6 @@ impl RegionState {
             }
         });
     }
-
-    /// The server's whole view again, after the stream has lost more than state.
-    fn replace(&self, view: RegionView) {
-        self.now.set(view.now);
-        self.hours.set(view.hours);
-        self.rate.set(view.rate);
-        self.apply_children(view.children.into_iter().map(|child| child.now).collect());
-        self.worst.apply(view.worst);
-    }
 }
 
 /// Puts the running hour in its place, the newest last; no more than 24 stay.
@@ -157,18 +145,7 @@ pub fn Region(
         let (state, code) = (state.clone(), region.code.clone());
         move |update| state.apply(&code, update)
     };
-    let on_reload = {
-        let (state, code) = (state.clone(), region.code.clone());
-        move || {
-            let (state, code) = (state.clone(), code.clone());
-            leptos::task::spawn_local(async move {
-                if let Ok(view) = api::region(code).await {
-                    state.replace(view);
-                }
-            });
-        }
-    };
-    use_live(topics, region.taken_at, on_update, on_reload);
+    use_live(topics, region.taken_at, on_update, reload);
     if country {
         move_rate_on(state.rate, now);
     }

@@ -1,110 +1,124 @@
-//! Search by name or code, as a plain form.
+//! Search by name or code, as a plain form. Nothing here changes by itself, so the server alone draws it.
 
-use crate::api::{self, SearchHit};
-use crate::components::frame::{Frame, Section};
-use crate::components::icon::Icon;
-use crate::components::link::use_here;
-use crate::components::page::Answer;
-use crate::format;
-use crate::words::use_lang;
 use leptos::prelude::*;
-
-/// Most hits that the server gives.
-const MOST: usize = 20;
 
 /// Search by name or code: `/search?q=`.
 #[component]
 pub fn SearchPage() -> impl IntoView {
-    let text = use_here().get("q").unwrap_or_default().trim().to_owned();
-    let asked = text.clone();
-    let answer = Resource::new(
-        move || asked.clone(),
-        |text| async move { if text.is_empty() { Ok(Vec::new()) } else { api::search(text).await } },
-    );
-    view! {
-        <Answer
-            answer
-            section=Section::Search
-            view=move |hits| {
-                let text = text.clone();
-                view! { <Results text hits/> }
-            }
-        />
+    let draw = |page: String| view! { <div class="host" inner_html=page></div> };
+    #[cfg(feature = "ssr")]
+    {
+        let page = fixed::draw();
+        Suspend::new(async move { draw(page.await) })
     }
+    #[cfg(not(feature = "ssr"))]
+    draw(String::new())
 }
 
-#[component]
-fn Results(text: String, hits: Vec<SearchHit>) -> impl IntoView {
-    let lang = use_lang();
-    let words = lang.words();
-    let w = &words.search;
-    let title = match hits.len() {
-        _ if text.is_empty() => w.title.to_owned(),
-        0 => (w.nothing)(&text),
-        count => (w.found)(&format::int(lang, count as u64), &text),
-    };
-    let full = hits.len() >= MOST;
-    // Hits come best first; a group stands where its best hit stands.
-    let mut groups: Vec<(u8, Vec<SearchHit>)> = Vec::new();
-    for hit in hits {
-        match groups.iter_mut().find(|(level, _)| *level == hit.level) {
-            Some((_, group)) => group.push(hit),
-            None => groups.push((hit.level, vec![hit])),
+#[cfg(feature = "ssr")]
+mod fixed {
+    use crate::api::{SearchHit, backend};
+    use crate::components::frame::{Frame, Section};
+    use crate::components::icon::Icon;
+    use crate::components::link::use_here;
+    use crate::components::page::Problem;
+    use crate::components::settled::markup;
+    use crate::format;
+    use crate::words::use_lang;
+    use leptos::prelude::*;
+
+    /// Most hits that the server gives.
+    const MOST: usize = 20;
+
+    /// The page for what the address asks.
+    pub(super) fn draw() -> impl Future<Output = String> + Send {
+        let text = use_here().get("q").unwrap_or_default().trim().to_owned();
+        let backend = backend();
+        // What is drawn after waiting still belongs to this page.
+        let owner = Owner::current();
+        async move {
+            let hits = if text.is_empty() { Ok(Vec::new()) } else { backend.search(&text).await };
+            let draw = || match hits {
+                Ok(hits) => markup(view! { <Results text hits/> }),
+                Err(error) => markup(view! { <Problem error section=Section::Search/> }),
+            };
+            owner.map_or_else(String::new, |owner| owner.with(draw))
         }
     }
-    let empty = groups.is_empty() && !text.is_empty();
-    let groups = groups
-        .into_iter()
-        .map(|(level, hits)| {
-            let id = format!("level-{level}");
-            view! {
-                <section class="panel" aria-labelledby=id.clone()>
-                    <div class="panel__head">
-                        <h2 id=id.clone()>{words.cold.levels[level.min(6) as usize]}</h2>
-                        <span class="count count--calm">{hits.len()}</span>
-                    </div>
-                    <ul class="hits">
-                        {hits
-                            .into_iter()
-                            .map(|hit| {
-                                view! {
-                                    <li>
-                                        <a class="hit" href=hit.href>
-                                            <b>{hit.name}</b>
-                                            <code>{hit.code}</code>
-                                            <span>{hit.place}</span>
-                                        </a>
-                                    </li>
-                                }
-                            })
-                            .collect_view()}
-                    </ul>
-                </section>
+
+    #[component]
+    fn Results(text: String, hits: Vec<SearchHit>) -> impl IntoView {
+        let lang = use_lang();
+        let words = lang.words();
+        let w = &words.search;
+        let title = match hits.len() {
+            _ if text.is_empty() => w.title.to_owned(),
+            0 => (w.nothing)(&text),
+            count => (w.found)(&format::int(lang, count as u64), &text),
+        };
+        let full = hits.len() >= MOST;
+        // Hits come best first; a group stands where its best hit stands.
+        let mut groups: Vec<(u8, Vec<SearchHit>)> = Vec::new();
+        for hit in hits {
+            match groups.iter_mut().find(|(level, _)| *level == hit.level) {
+                Some((_, group)) => group.push(hit),
+                None => groups.push((hit.level, vec![hit])),
             }
-        })
-        .collect_view();
-    view! {
-        <Frame title=title.clone() section=Section::Search class="page--narrow">
-            <div class="page-head"><h1>{title}</h1></div>
-            <form class="field" action="/search" role="search">
-                <label for="q">{w.label}</label>
-                <p class="hint" id="q-hint">{w.hint}</p>
-                <div class="search-row">
-                    <input class="input" id="q" type="search" name="q" value=text aria-describedby="q-hint" autocomplete="off"/>
-                    <button class="btn btn--main" type="submit">{w.go}</button>
-                </div>
-            </form>
-            {empty.then(|| view! {
-                <section class="panel">
-                    <div class="empty">
-                        <Icon name="search"/>
-                        <p>{w.nothing_note}</p>
-                        <a class="btn" href="/">{words.general.to_overview}</a>
+        }
+        let empty = groups.is_empty() && !text.is_empty();
+        let groups = groups
+            .into_iter()
+            .map(|(level, hits)| {
+                let id = format!("level-{level}");
+                view! {
+                    <section class="panel" aria-labelledby=id.clone()>
+                        <div class="panel__head">
+                            <h2 id=id.clone()>{words.cold.levels[level.min(6) as usize]}</h2>
+                            <span class="count count--calm">{hits.len()}</span>
+                        </div>
+                        <ul class="hits">
+                            {hits
+                                .into_iter()
+                                .map(|hit| {
+                                    view! {
+                                        <li>
+                                            <a class="hit" href=hit.href>
+                                                <b>{hit.name}</b>
+                                                <code>{hit.code}</code>
+                                                <span>{hit.place}</span>
+                                            </a>
+                                        </li>
+                                    }
+                                })
+                                .collect_view()}
+                        </ul>
+                    </section>
+                }
+            })
+            .collect_view();
+        view! {
+            <Frame title=title.clone() section=Section::Search class="page--narrow">
+                <div class="page-head"><h1>{title}</h1></div>
+                <form class="field" action="/search" role="search">
+                    <label for="q">{w.label}</label>
+                    <p class="hint" id="q-hint">{w.hint}</p>
+                    <div class="search-row">
+                        <input class="input" id="q" type="search" name="q" value=text aria-describedby="q-hint" autocomplete="off"/>
+                        <button class="btn btn--main" type="submit">{w.go}</button>
                     </div>
-                </section>
-            })}
-            {groups}
-            {full.then(|| view! { <p class="muted">{w.first_ones}</p> })}
-        </Frame>
+                </form>
+                {empty.then(|| view! {
+                    <section class="panel">
+                        <div class="empty">
+                            <Icon name="search"/>
+                            <p>{w.nothing_note}</p>
+                            <a class="btn" href="/">{words.general.to_overview}</a>
+                        </div>
+                    </section>
+                })}
+                {groups}
+                {full.then(|| view! { <p class="muted">{w.first_ones}</p> })}
+            </Frame>
+        }
     }
 }

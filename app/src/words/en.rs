@@ -67,6 +67,7 @@ pub const EN: Words = Words {
         cold_room: "Cold room",
         unregistered: "Unregistered device",
         levels: ["Country", "Province", "Regency, city", "District", "Village", "Facility", "Device"],
+        levels_one: ["country", "province", "regency or city", "district", "village", "facility", "device"],
         levels_many: ["countries", "provinces", "regencies and cities", "districts", "villages", "facilities", "devices"],
         since: |at| format!("since {at}"),
         peak: |value| format!("peak {value}"),

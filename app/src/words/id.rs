@@ -67,6 +67,7 @@ pub const ID: Words = Words {
         cold_room: "Kamar dingin",
         unregistered: "Alat belum terdaftar",
         levels: ["Negara", "Provinsi", "Kabupaten, kota", "Kecamatan", "Desa, kelurahan", "Fasilitas", "Alat"],
+        levels_one: ["negara", "provinsi", "kabupaten, kota", "kecamatan", "desa, kelurahan", "fasilitas", "alat"],
         levels_many: ["negara", "provinsi", "kabupaten dan kota", "kecamatan", "desa dan kelurahan", "fasilitas", "alat"],
         since: |at| format!("sejak {at}"),
         peak: |value| format!("puncak {value}"),

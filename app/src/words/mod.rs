@@ -252,7 +252,9 @@ pub struct ColdWords {
     pub unregistered: &'static str,
     /// Names of the levels of the hierarchy: country, province, regency, district, village, facility, device.
     pub levels: [&'static str; 7],
-    /// Their plurals.
+    /// The same after the number one.
+    pub levels_one: [&'static str; 7],
+    /// The same after larger numbers, and zero.
     pub levels_many: [&'static str; 7],
     /// "since 13.18 WIB".
     pub since: Say1,

@@ -13,7 +13,6 @@ use crate::words::{Lang, use_lang};
 use domain::coldchain::Condition;
 use domain::feed::{ChildNow, Counts};
 use leptos::prelude::*;
-use std::cmp::Reverse;
 
 /// What a table can be sorted by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,12 +84,16 @@ impl Order {
                 Sort::Last => row.now.last_data.map_or(0, |at| at.ms().unsigned_abs()),
             }
         };
-        match (self.by, self.ascending) {
-            (Sort::Name, true) => rows.sort_by(|a, b| a.name.cmp(&b.name)),
-            (Sort::Name, false) => rows.sort_by(|a, b| b.name.cmp(&a.name)),
-            // Rows of equal rank stay in the order of their names, which is how they come.
-            (_, true) => rows.sort_by_key(key),
-            (_, false) => rows.sort_by_key(|row| Reverse(key(row))),
+        // Rows of equal rank stay in the order of their names, which is how they come.
+        let order = |a: &ChildView, b: &ChildView| if self.by == Sort::Name { a.name.cmp(&b.name) } else { key(a).cmp(&key(b)) };
+        let after = |a: &ChildView, b: &ChildView| if self.ascending { order(a, b).is_gt() } else { order(b, a).is_gt() };
+        // Insertion: no more than some dozens of rows, and the library's sort would be 4 KiB of the bundle for each type of row.
+        for end in 1..rows.len() {
+            let mut at = end;
+            while at > 0 && after(&rows[at - 1], &rows[at]) {
+                rows.swap(at - 1, at);
+                at -= 1;
+            }
         }
     }
 }
@@ -125,7 +128,8 @@ pub fn Children(region: RegionView, state: RegionState, now: Signal<i64>, topic:
     // The anchor of links to the table stands on the first table there is.
     let facilities_id = if regions.is_empty() { "children" } else { "facilities" };
     let count_of = move |count: usize, level: usize| {
-        (words.region.count_of)(&format::int(lang, count as u64), words.cold.levels_many[level.min(6)])
+        let names = if count == 1 { &words.cold.levels_one } else { &words.cold.levels_many };
+        (words.region.count_of)(&format::int(lang, count as u64), names[level.min(6)])
     };
     let regions_title = count_of(regions.len(), level + 1);
     let facilities_title = count_of(facilities.len(), 5);
@@ -245,9 +249,8 @@ fn RegionCells(now_of: Signal<ChildNow>, now: Signal<i64>, line: Option<String>)
 /// The worst condition among the devices of a facility.
 fn worst_condition(counts: &Counts) -> Condition {
     let mut counts = *counts;
-    let mut all = Condition::ALL;
-    all.sort_by_key(|condition| severity(*condition));
-    all.into_iter().find(|condition| *counts.of(*condition) > 0).unwrap_or(Condition::NoWord)
+    let there = Condition::ALL.into_iter().filter(|condition| *counts.of(*condition) > 0);
+    there.min_by_key(|condition| severity(*condition)).unwrap_or(Condition::NoWord)
 }
 
 #[component]

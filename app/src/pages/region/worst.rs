@@ -185,15 +185,18 @@ fn WorstRow(row: RwSignal<Row>, now: Signal<i64>, topic: String) -> impl IntoVie
         format!("{}, {} · {}", status::equipment(words, first.equipment.into(), first.number), first.facility_name, first.place);
     view! {
         <li>
-            <a class="alert" data-tone=move || status::tone(condition()) href=link::device(&first.device) data-live=topic>
+            <a class="alert alert--plain" data-tone=move || status::tone(condition()) href=link::device(&first.device) data-live=topic>
                 {move || view! { <Icon name=status::icon(condition())/> }}
                 <span class="alert__what">{what}</span>
                 <span class="alert__since">{length}</span>
                 <span class="alert__where">{place}</span>
-                <time class="alert__at" datetime=move || format::datetime_attribute(since.get(), zone) title=move || format::utc(since.get())>
-                    {move || (words.cold.since)(&format::moment(lang, since.get(), zone, now.get()))}
-                </time>
-                <span class="alert__who">{peak}</span>
+                <span class="alert__who">
+                    {peak}
+                    " · "
+                    <time datetime=move || format::datetime_attribute(since.get(), zone) title=move || format::utc(since.get())>
+                        {move || (words.cold.since)(&format::moment(lang, since.get(), zone, now.get()))}
+                    </time>
+                </span>
             </a>
         </li>
     }
