@@ -51,6 +51,7 @@ impl Program {
         let errors = File::create(log).with_context(|| format!("write {}", log.display()))?;
         let mut child = command
             .process_group(0) // Ctrl-C reaches us alone; we end the programs in order
+            .env("NO_COLOR", "1") // the log is a file
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(errors)
