@@ -6,8 +6,6 @@ use super::{Say1, Say2, Say3};
 pub struct DeviceWords {
     /// Headline: equipment, facility.
     pub headline: Say2,
-    /// Title of the browser's tab.
-    pub title: Say1,
     /// Under the headline: the sensor's id.
     pub sensor: Say1,
     /// The block of now when all is fine.
@@ -116,8 +114,6 @@ pub struct DeviceWords {
     pub excursion_unknown: Say1,
     /// How many more there are.
     pub excursions_more: Say1,
-    /// Panel: readings.
-    pub table: &'static str,
     /// Its titles for day, week, month.
     pub table_of: [&'static str; 3],
     /// "1–50 of 275, newest first".
@@ -185,7 +181,6 @@ pub struct ChartWords {
 /// Indonesian.
 pub const ID: DeviceWords = DeviceWords {
     headline: |equipment, facility| format!("{equipment}, {facility}"),
-    title: |name| format!("{name} · Rantai"),
     sensor: |id| format!("Sensor {id}"),
     now_fine: "Dalam rentang",
     before_fault: "Terakhir sebelum sensor rusak",
@@ -261,7 +256,6 @@ pub const ID: DeviceWords = DeviceWords {
     excursion_facts: |length, peak, degree_minutes| format!("{length} · {peak} · {degree_minutes} derajat-menit"),
     excursion_unknown: |length| format!("{length} di antaranya tanpa data"),
     excursions_more: |count| format!("{count} lagi yang lebih lama"),
-    table: "Bacaan",
     table_of: ["Bacaan", "Rata-rata 5 menit", "Terendah dan tertinggi tiap jam"],
     table_count: |part, whole| format!("{part} dari {whole}, terbaru di atas"),
     column_time: |zone| format!("Waktu {zone}"),
@@ -276,7 +270,6 @@ pub const ID: DeviceWords = DeviceWords {
 /// English.
 pub const EN: DeviceWords = DeviceWords {
     headline: |equipment, facility| format!("{equipment}, {facility}"),
-    title: |name| format!("{name} · Rantai"),
     sensor: |id| format!("Sensor {id}"),
     now_fine: "In range",
     before_fault: "Last before the sensor broke",
@@ -352,7 +345,6 @@ pub const EN: DeviceWords = DeviceWords {
     excursion_facts: |length, peak, degree_minutes| format!("{length} · {peak} · {degree_minutes} degree-minutes"),
     excursion_unknown: |length| format!("{length} of it without data"),
     excursions_more: |count| format!("{count} more, older"),
-    table: "Readings",
     table_of: ["Readings", "5-minute averages", "Lowest and highest of each hour"],
     table_count: |part, whole| format!("{part} of {whole}, newest first"),
     column_time: |zone| format!("Time {zone}"),

@@ -4,10 +4,6 @@ use super::{Say1, Say2, Say3};
 
 /// The page of a facility.
 pub struct FacilityWords {
-    /// Headline for those who listen: the facility.
-    pub headline: Say1,
-    /// Title of the browser's tab.
-    pub title: Say1,
     /// The one thing to do: equipment, how it stands.
     pub what: Say2,
     /// After a length of time: above the upper limit.
@@ -44,8 +40,6 @@ pub struct FacilityWords {
     pub last_day: &'static str,
     /// Never a reading.
     pub never: &'static str,
-    /// Beside a value that is not of now.
-    pub at: Say1,
     /// The sensor reports a failure.
     pub fault: &'static str,
     /// Headline then: the units.
@@ -60,8 +54,6 @@ pub struct FacilityWords {
 
 /// Indonesian.
 pub const ID: FacilityWords = FacilityWords {
-    headline: |name| format!("{name} hari ini"),
-    title: |name| format!("{name} · Rantai"),
     what: |unit, state| format!("{unit} {}", lower(state)),
     above: |limit| format!("di atas {limit}"),
     below: |limit| format!("di bawah {limit}"),
@@ -92,7 +84,6 @@ pub const ID: FacilityWords = FacilityWords {
     units: "Kulkas dan kamar dingin",
     last_day: "24 jam",
     never: "belum pernah",
-    at: |time| format!("pukul {time}"),
     fault: "Sensor rusak",
     broken: |units| format!("Sensor rusak: {units}"),
     foot: |interval, place, zone| format!("Suhu setiap {interval} dari alat. {place}. Semua jam dalam {zone}."),
@@ -102,8 +93,6 @@ pub const ID: FacilityWords = FacilityWords {
 
 /// English.
 pub const EN: FacilityWords = FacilityWords {
-    headline: |name| format!("{name} today"),
-    title: |name| format!("{name} · Rantai"),
     what: |unit, state| format!("{unit} {}", lower(state)),
     above: |limit| format!("above {limit}"),
     below: |limit| format!("below {limit}"),
@@ -134,7 +123,6 @@ pub const EN: FacilityWords = FacilityWords {
     units: "Fridges and cold rooms",
     last_day: "24 hours",
     never: "never yet",
-    at: |time| format!("at {time}"),
     fault: "Sensor broken",
     broken: |units| format!("Sensor broken: {units}"),
     foot: |interval, place, zone| format!("Temperature every {interval} from the device. {place}. All times in {zone}."),

@@ -116,8 +116,6 @@ pub struct PipelineWords {
     pub unregistered_none: &'static str,
     /// And what that means.
     pub unregistered_none_note: &'static str,
-    /// Beside its last value: when.
-    pub last_reading: Say1,
     /// Before the links to records.
     pub records_at: &'static str,
     /// Link: late records.
@@ -205,7 +203,6 @@ pub const ID: PipelineWords = PipelineWords {
     unregistered_note: "Mengirim bacaan, tetapi tidak ada fasilitas yang memilikinya. Yang terbaru di atas.",
     unregistered_none: "Semua alat terdaftar",
     unregistered_none_note: "Alat baru yang mengirim tanpa terdaftar muncul di sini.",
-    last_reading: |time| format!("bacaan {time}"),
     records_at: "Semua rekaman",
     link_late: "Terlambat",
     link_dead_letters: "Tertolak",
@@ -288,7 +285,6 @@ pub const EN: PipelineWords = PipelineWords {
     unregistered_note: "They send readings, but no facility owns them. Newest first.",
     unregistered_none: "Every device is registered",
     unregistered_none_note: "New devices that send without being registered appear here.",
-    last_reading: |time| format!("reading of {time}"),
     records_at: "All records",
     link_late: "Late",
     link_dead_letters: "Dead letters",
