@@ -179,6 +179,89 @@ struct Gap {
     passed_at: i64,
 }
 
+/// The gaps of a device, in order of `from`; `passed_at` never decreases along it.
+///
+/// Nearly every reading lies after all gaps, and nearly every look finds none expired: both bounds stand here, so that neither
+/// has to touch the list.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "Vec<Gap>", into = "Vec<Gap>")]
+struct Gaps {
+    list: Vec<Gap>,
+    /// The largest `to`; `i64::MIN` without gaps.
+    end: i64,
+    /// The smallest `passed_at`; `i64::MAX` without gaps.
+    oldest: i64,
+}
+
+impl Default for Gaps {
+    fn default() -> Self {
+        Gaps::from(Vec::new())
+    }
+}
+
+impl From<Vec<Gap>> for Gaps {
+    fn from(list: Vec<Gap>) -> Self {
+        let end = list.last().map_or(i64::MIN, |gap| gap.to);
+        let oldest = list.first().map_or(i64::MAX, |gap| gap.passed_at);
+        Self { list, end, oldest }
+    }
+}
+
+impl From<Gaps> for Vec<Gap> {
+    fn from(gaps: Gaps) -> Self {
+        gaps.list
+    }
+}
+
+impl Gaps {
+    /// Changes the list and brings the bounds after it.
+    fn change<T>(&mut self, change: impl FnOnce(&mut Vec<Gap>) -> T) -> T {
+        let mut list = std::mem::take(&mut self.list);
+        let result = change(&mut list);
+        *self = Gaps::from(list);
+        result
+    }
+
+    /// Whether any of [from, to) is open though behind.
+    fn overlap(&self, from: i64, to: i64) -> bool {
+        if from >= self.end {
+            return false;
+        }
+        let first = self.list.partition_point(|gap| gap.to <= from);
+        self.list.get(first).is_some_and(|gap| gap.from < to)
+    }
+
+    /// Takes [from, to) out; whether there was any of it.
+    fn cut(&mut self, from: i64, to: i64) -> bool {
+        if from >= self.end {
+            return false;
+        }
+        self.change(|list| {
+            let first = list.partition_point(|gap| gap.to <= from);
+            let last = list.partition_point(|gap| gap.from < to);
+            if first >= last {
+                return false;
+            }
+            let (left, right) = (list[first], list[last - 1]);
+            let rest = [Gap { to: from, ..left }, Gap { from: to, ..right }];
+            list.splice(first..last, rest.into_iter().filter(|gap| gap.from < gap.to));
+            true
+        })
+    }
+
+    /// Takes out what was passed at or before `passed_at`; whether there was any.
+    fn expire(&mut self, passed_at: i64) -> bool {
+        if self.oldest > passed_at {
+            return false;
+        }
+        self.change(|list| {
+            let keep_from = list.partition_point(|gap| gap.passed_at <= passed_at);
+            list.drain(..keep_from);
+        });
+        true
+    }
+}
+
 /// The windows of one definition that lie ahead of M(d) − B0 − L, and those kept open behind it by a gap.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Series {
@@ -202,8 +285,7 @@ pub struct DeviceWindows {
     /// M(d): the newest accepted event time; never decreases.
     newest: Option<i64>,
     series: Vec<Series>,
-    /// In order of `from`; `passed_at` never decreases along it.
-    gaps: Vec<Gap>,
+    gaps: Gaps,
 }
 
 const fn floor(at: i64, size: i64) -> i64 {
@@ -214,6 +296,16 @@ impl DeviceWindows {
     /// M(d): the newest accepted event time, in milliseconds since the Unix epoch.
     pub const fn newest(&self) -> Option<i64> {
         self.newest
+    }
+
+    /// Reads a little of everything that [`DeviceWindows::add`] will touch, so that the memory of many devices is on its way at once
+    /// instead of being waited for one after the other. The answer means nothing.
+    pub(crate) fn warm(&self) -> i64 {
+        let of = |series: &Series| {
+            let start = |window: Option<&Window>| window.map_or(0, |w| w.start);
+            start(series.live.front()) ^ start(series.live.back())
+        };
+        self.series.iter().map(of).fold(0, |a, b| a ^ b)
     }
 
     /// The windows of definition `definition` still held here, oldest first.
@@ -267,10 +359,10 @@ impl DeviceWindows {
                 slot_count = window.aggregate.count;
             }
         }
-        if slot_count >= slot.needed && !self.gaps.is_empty() {
+        if slot_count >= slot.needed {
             let size = config.definitions[slot.definition].size_ms;
             let from = floor(at, size);
-            if self.cut_gaps(from, from + size) {
+            if self.gaps.cut(from, from + size) {
                 self.close_held(config, closed);
             }
         }
@@ -357,7 +449,7 @@ impl DeviceWindows {
                 let window = *window;
                 series.live.pop_front();
                 series.next_to_fire -= 1; // it has fired: no delay exceeds B0 + L
-                if overlaps(&self.gaps, window.start, window.start + definition.size_ms) {
+                if self.gaps.overlap(window.start, window.start + definition.size_ms) {
                     series.held.push(window);
                 } else {
                     closed(index, window);
@@ -370,10 +462,10 @@ impl DeviceWindows {
     fn note_gaps(&mut self, config: &WindowConfig, slot: Slot, from: i64, until: i64, now: ProcessingTime) {
         let size = config.definitions[slot.definition].size_ms;
         let mut open_from = from;
-        let gaps = &mut self.gaps;
+        let mut found = Vec::new();
         let mut note = |from: i64, to: i64| {
             if from < to {
-                gaps.push(Gap { from, to, passed_at: now.ms() });
+                found.push(Gap { from, to, passed_at: now.ms() });
             }
         };
         for window in &self.series[slot.definition].live {
@@ -386,24 +478,14 @@ impl DeviceWindows {
             }
         }
         note(open_from, until);
+        if !found.is_empty() {
+            self.gaps.change(|list| list.append(&mut found));
+        }
     }
 
     /// Whether the slot of the shortest window that starts at `start` is open though behind.
     fn is_open(&self, start: i64) -> bool {
-        overlaps(&self.gaps, start, start + 1)
-    }
-
-    /// Takes [from, to) out of the gaps; whether there was any of it.
-    fn cut_gaps(&mut self, from: i64, to: i64) -> bool {
-        let first = self.gaps.partition_point(|g| g.to <= from);
-        let last = self.gaps.partition_point(|g| g.from < to);
-        if first >= last {
-            return false;
-        }
-        let (left, right) = (self.gaps[first], self.gaps[last - 1]);
-        let rest = [Gap { to: from, ..left }, Gap { from: to, ..right }];
-        self.gaps.splice(first..last, rest.into_iter().filter(|g| g.from < g.to));
-        true
+        self.gaps.overlap(start, start + 1)
     }
 
     /// Closes what was kept open by a gap and no longer is.
@@ -411,7 +493,7 @@ impl DeviceWindows {
         let gaps = &self.gaps;
         for (index, definition) in config.definitions.iter().enumerate() {
             self.series[index].held.retain(|window| {
-                let open = overlaps(gaps, window.start, window.start + definition.size_ms);
+                let open = gaps.overlap(window.start, window.start + definition.size_ms);
                 if !open {
                     closed(index, *window);
                 }
@@ -422,10 +504,7 @@ impl DeviceWindows {
 
     /// Closes the slots that stayed incomplete for too long by `now`.
     pub fn expire(&mut self, config: &WindowConfig, now: ProcessingTime, closed: &mut impl FnMut(usize, Window)) {
-        let is_expired = |gap: &Gap| now.ms() - gap.passed_at >= config.gap_open_ms;
-        if self.gaps.first().is_some_and(is_expired) {
-            let keep_from = self.gaps.partition_point(is_expired);
-            self.gaps.drain(..keep_from);
+        if self.gaps.expire(now.ms() - config.gap_open_ms) {
             self.close_held(config, closed);
         }
     }
@@ -441,14 +520,6 @@ impl DeviceWindows {
             }
         }
     }
-}
-
-fn overlaps(gaps: &[Gap], from: i64, to: i64) -> bool {
-    if gaps.is_empty() {
-        return false;
-    }
-    let first = gaps.partition_point(|g| g.to <= from);
-    gaps.get(first).is_some_and(|g| g.from < to)
 }
 
 #[cfg(test)]

@@ -111,7 +111,7 @@ pub(super) fn parse(raw: Bytes, format: Format, source: &str, key: &IdentityKey)
     if format == Format::Ndjson {
         let mut from = 0;
         while from < raw.len() {
-            let to = raw[from..].iter().position(|b| *b == b'\n').map_or(raw.len(), |at| from + at);
+            let to = memchr::memchr(b'\n', &raw[from..]).map_or(raw.len(), |at| from + at);
             let start = skip_space(&raw, from);
             if start < to {
                 push(&mut records, parser.whole(start, to))?;
