@@ -25,6 +25,9 @@ pub struct ServeArgs {
     /// Allowed lateness of temperature records, in seconds
     #[arg(long, env = "RANTAI_ALLOWED_LATENESS", default_value_t = 600)]
     pub allowed_lateness: i64,
+    /// Longest time between two checkpoints while records come in, in milliseconds: as much of the log a restart reads again
+    #[arg(long, env = "RANTAI_CHECKPOINT_MS", default_value_t = 5_000)]
+    pub checkpoint_ms: u64,
     /// Mark this server as a demonstration: loopback only
     #[arg(long, env = "RANTAI_DEMO")]
     pub demo: bool,

@@ -68,7 +68,8 @@ pub async fn start(args: &ServeArgs) -> anyhow::Result<Running> {
     let store = Store::open(&args.data_dir).await.context("open the database")?;
     let master = tokio::task::spawn_blocking(crate::data::master).await.context("load master data")??;
     let master = Arc::new(master);
-    let (pipeline, threads) = Pipeline::start(&args.data_dir, store.clone(), &master, config.clone()).await?;
+    let every = Duration::from_millis(args.checkpoint_ms);
+    let (pipeline, threads) = Pipeline::start(&args.data_dir, store.clone(), &master, config.clone(), every).await?;
     let stop = CancellationToken::new();
     let sizes = config.windows.definitions().iter().map(|d| d.size_ms).collect();
     let backend = Arc::new(EngineBackend::new(pipeline.clone(), store.clone(), Arc::clone(&master), sizes));

@@ -28,10 +28,8 @@ const BODIES_KIB: usize = 96 * 1024;
 const GROUP_BYTES: usize = 8 * 1024 * 1024;
 /// A checkpoint is due after so many records,
 const CHECKPOINT_RECORDS: u64 = 1_000_000;
-/// or so many bytes of log,
+/// or so many bytes of log, or after the configured time with any change.
 const CHECKPOINT_BYTES: u64 = 256 * 1024 * 1024;
-/// or after so long with any change.
-const CHECKPOINT_EVERY: Duration = Duration::from_secs(5);
 /// How often pages and timers are looked at.
 const TICK: Duration = Duration::from_millis(100);
 /// How late a timer may be: most are passed by the next block anyway, and each entry of its own costs a sync.
@@ -136,6 +134,7 @@ pub struct Room {
     records_since: u64,
     bytes_since: u64,
     last_checkpoint: Instant,
+    checkpoint_every: Duration,
     /// When the last checkpoint was committed.
     pub checkpoint_at: Option<ProcessingTime>,
     /// When this store was made.
@@ -254,7 +253,7 @@ impl Room {
             && self.next_block > self.checkpoint_block
             && (self.records_since >= CHECKPOINT_RECORDS
                 || self.bytes_since >= CHECKPOINT_BYTES
-                || self.last_checkpoint.elapsed() >= CHECKPOINT_EVERY)
+                || self.last_checkpoint.elapsed() >= self.checkpoint_every)
     }
 
     /// Cuts a checkpoint: all that changed since the last, as of the last block.
@@ -294,7 +293,13 @@ impl Room {
 
 impl Pipeline {
     /// Restores the state of `dir` and starts. Must be called inside a Tokio runtime.
-    pub async fn start(dir: &Path, store: Store, master: &Arc<Master>, config: EngineConfig) -> anyhow::Result<(Self, Threads)> {
+    pub async fn start(
+        dir: &Path,
+        store: Store,
+        master: &Arc<Master>,
+        config: EngineConfig,
+        checkpoint_every: Duration,
+    ) -> anyhow::Result<(Self, Threads)> {
         let snapshot = store.load(wall_clock()).await.context("load the last checkpoint")?;
         let key = IdentityKey(snapshot.identity_key);
         let epoch = snapshot.epoch;
@@ -310,12 +315,13 @@ impl Pipeline {
         let admitted = Arc::new(AtomicU64::new(0));
         let (master, room_config, room_admitted) = (Arc::clone(master), config.clone(), Arc::clone(&admitted));
         let log_bytes = log.total_bytes();
-        let room = tokio::task::spawn_blocking(move || {
+        let mut room = tokio::task::spawn_blocking(move || {
             restore(snapshot, &log_dir, &identities_dir, &master, &room_config, key, room_admitted, log_bytes)
         })
         .await
         .context("restore")??;
         admitted.store(room.processed, Ordering::Relaxed);
+        room.checkpoint_every = checkpoint_every;
 
         let feed = Arc::new(Feed::starting_at(wall_clock().ms() as u64));
         // Full: senders wait here, and their bodies count against `BODIES_KIB`.
@@ -410,6 +416,7 @@ fn restore(
         records_since: 0,
         bytes_since: 0,
         last_checkpoint: Instant::now(),
+        checkpoint_every: Duration::ZERO,
         checkpoint_at: snapshot.committed_at,
         uptime_start: snapshot.uptime_start,
         log_bytes,
