@@ -31,7 +31,8 @@ pub async fn ingest(State(pipeline): State<Pipeline>, State(keys): State<Arc<Key
     if announced.is_some_and(|len| len > MAX_BODY_BYTES) {
         return Err(too_large());
     }
-    let permit = pipeline.reserve(announced.unwrap_or(MAX_BODY_BYTES))?;
+    let reserved = announced.unwrap_or(MAX_BODY_BYTES);
+    let mut permit = pipeline.reserve(reserved)?;
     let body = tokio::time::timeout(BODY_TIMEOUT, to_bytes(body, MAX_BODY_BYTES))
         .await
         .map_err(|_| Problem::new(StatusCode::REQUEST_TIMEOUT, "the body took longer than 30 s"))?
@@ -44,6 +45,10 @@ pub async fn ingest(State(pipeline): State<Pipeline>, State(keys): State<Arc<Key
         };
         Problem::new(status, error.to_string())
     })?;
+    if body.len() > reserved {
+        // What was sent compressed takes room as it is now.
+        permit.merge(pipeline.reserve(body.len() - reserved)?);
+    }
     if body.iter().all(u8::is_ascii_whitespace) {
         return Err(Problem::bad_request("the body is empty"));
     }

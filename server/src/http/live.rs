@@ -1,12 +1,12 @@
 //! `GET /live`: the live stream of a page.
 
 use super::AppState;
-use super::problem::Problem;
+use super::problem::{Problem, Query};
 use crate::feed::{Subscription, frame};
 use crate::pipeline::{Pipeline, wall_clock};
 use crate::publish;
 use axum::body::Body;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;

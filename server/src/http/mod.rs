@@ -16,7 +16,7 @@ use crate::store::Store;
 use axum::Router;
 use axum::extract::FromRef;
 use axum::http::{HeaderName, HeaderValue, header};
-use axum::routing::{get, post};
+use axum::routing::{any, get, post};
 use domain::master::Master;
 use leptos::config::LeptosOptions;
 use std::path::PathBuf;
@@ -68,7 +68,9 @@ pub fn router(state: AppState) -> Router {
         .route("/readyz", get(status::readyz))
         .route("/metrics", get(status::metrics))
         .route("/api/openapi.json", get(docs::openapi))
-        .route("/api/docs", get(docs::page));
+        .route("/api/docs", get(docs::page))
+        .method_not_allowed_fallback(problem::wrong_method)
+        .route("/api/v1/{*rest}", any(problem::no_such_route));
     let fixed = |name: HeaderName, value: &'static str| {
         SetResponseHeaderLayer::if_not_present(name, HeaderValue::from_static(value))
     };

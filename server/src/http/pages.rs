@@ -1,12 +1,12 @@
 //! Pages, their data, the bundle, and the settings a page can change without a script.
 
 use super::AppState;
-use super::problem::Problem;
+use super::problem::{Problem, Query};
 use app::api::{Backend, Span};
 use app::words::Lang;
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{Path, Query, Request, State};
+use axum::extract::{Path, Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};

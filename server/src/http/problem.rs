@@ -2,6 +2,8 @@
 
 use crate::pipeline::Refused;
 use crate::store::StoreError;
+use axum::extract::FromRequestParts;
+use axum::extract::rejection::QueryRejection;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
@@ -67,6 +69,27 @@ impl Problem {
         self.retry_after = Some(seconds);
         self
     }
+}
+
+/// The query of a request; one that cannot be read is a [`Problem`].
+#[derive(Debug, FromRequestParts)]
+#[from_request(via(axum::extract::Query), rejection(Problem))]
+pub struct Query<T>(pub T);
+
+impl From<QueryRejection> for Problem {
+    fn from(rejection: QueryRejection) -> Self {
+        Problem::bad_request(rejection.body_text())
+    }
+}
+
+/// A route that exists, asked with another method.
+pub async fn wrong_method() -> Problem {
+    Problem::new(StatusCode::METHOD_NOT_ALLOWED, "this address does not take that method: see /api/docs")
+}
+
+/// A path of the API that does not exist.
+pub async fn no_such_route() -> Problem {
+    Problem::not_found("there is nothing at this address: see /api/docs")
 }
 
 impl From<Refused> for Problem {

@@ -1,12 +1,12 @@
 //! The reading side of the API: windows, side outputs, latest, regions, and what the map draws.
 
 use super::AppState;
-use super::problem::Problem;
+use super::problem::{Problem, Query};
 use super::rows::{Cell, Form, WINDOW_COLUMNS, time_of, write_row, write_window};
 use crate::backend::{latest_records, region_json};
 use crate::side::{Cause, DEAD, LATE, SideRow};
 use axum::body::Body;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, State};
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
@@ -259,6 +259,8 @@ fn write_side(out: &mut String, form: Form, row: &SideRow) {
     match &row.cause {
         Cause::Late { window_start, lateness_ms } => {
             let start = domain::time::EventTime::from_ms(*window_start).to_string();
+            // A line break can only stand between two of its values, so it is white space; a row is one line.
+            let payload = raw.replace(['\r', '\n'], " ");
             let (event_id, device_id) = (text(&row.event_id), text(&row.device_id));
             let optional = |value: &'_ Option<String>| value.is_none();
             let cells = [
@@ -269,7 +271,7 @@ fn write_side(out: &mut String, form: Form, row: &SideRow) {
                 ts.as_deref().map_or(Cell::Null, Cell::Text),
                 Cell::Text(&start),
                 Cell::Integer(*lateness_ms),
-                Cell::Json(&raw),
+                Cell::Json(&payload),
             ];
             write_row(out, form, &LATE_COLUMNS, &cells);
         }

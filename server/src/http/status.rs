@@ -1,10 +1,10 @@
 //! How the server does: counters, health, metrics.
 
-use super::problem::Problem;
+use super::problem::{Problem, Query};
 use crate::pipeline::{Pipeline, Room};
 use crate::publish::pipeline_now;
 use axum::Json;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use domain::engine::{Tally, Totals};

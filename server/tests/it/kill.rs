@@ -1,0 +1,303 @@
+//! SIGKILL in the middle of a load, again and again, on one directory: nothing acknowledged is lost, nothing is counted twice.
+
+use crate::reference::{Row, Sample, assert_rows};
+use crate::support::{LONG, Random, counts, now_ms};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+const ROUNDS: u64 = 20;
+const SENDERS: u64 = 3;
+const DEVICES: u64 = 8;
+const PER_DEVICE: u64 = 5;
+const RECORDS: u64 = DEVICES * PER_DEVICE;
+/// A start after a crash takes no longer.
+const RESTART: Duration = Duration::from_secs(5);
+
+/// The shipped program, running.
+pub struct Program {
+    child: Child,
+    pub url: String,
+    pub started_in: Duration,
+}
+
+impl Program {
+    pub async fn start(dir: &Path) -> Self {
+        let begun = Instant::now();
+        let mut child = Command::new(env!("CARGO_BIN_EXE_rantai"))
+            .args(["serve", "--listen", "127.0.0.1:0", "--data-dir"])
+            .arg(dir)
+            .args(["--checkpoint-ms", "60"])
+            .env("RANTAI_LOG", "error")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("starts");
+        let stdout = child.stdout.take().expect("piped");
+        let line = tokio::task::spawn_blocking(move || {
+            let mut line = String::new();
+            BufReader::new(stdout).read_line(&mut line).map(|_| line)
+        });
+        let line = tokio::time::timeout(LONG, line).await.expect("it says that it listens").expect("no panic").expect("text");
+        let url = line.trim().strip_prefix("listening on ").unwrap_or_else(|| panic!("printed {line:?}")).to_owned();
+        Self { child, url, started_in: begun.elapsed() }
+    }
+
+    /// SIGKILL: the process has no say in it.
+    fn kill(mut self) {
+        self.child.kill().expect("it runs");
+        self.child.wait().expect("it has ended");
+    }
+
+    /// SIGTERM.
+    pub fn terminate(&mut self) {
+        kill_process(Pid::from_child(&self.child), Signal::TERM).expect("it runs");
+    }
+
+    pub async fn ended(mut self) -> ExitStatus {
+        loop {
+            if let Some(status) = self.child.try_wait().expect("our own child") {
+                return status;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    async fn json(&self, path: &str) -> Value {
+        let response = reqwest::get(format!("{}{path}", self.url)).await.expect("an answer");
+        assert_eq!(response.status(), 200, "{path}");
+        response.json().await.expect("JSON")
+    }
+
+    async fn rows(&self, path: &str) -> Vec<Value> {
+        let client = reqwest::Client::new();
+        let response = client.get(format!("{}{path}", self.url)).header("accept", "application/x-ndjson").send().await.expect("an answer");
+        let text = response.text().await.expect("a whole answer");
+        text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// As an administrator does, with no server running or beside it.
+pub fn make_key(dir: &Path) -> String {
+    let made = Command::new(env!("CARGO_BIN_EXE_rantai"))
+        .args(["key", "create", "--name", "load", "--scope", "ingest", "--data-dir"])
+        .arg(dir)
+        .output()
+        .expect("runs");
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    String::from_utf8(made.stdout).expect("text").trim().to_owned()
+}
+
+#[derive(Clone, Debug)]
+struct Event {
+    id: String,
+    device: String,
+    sample: Sample,
+}
+
+/// The event of one sender: a function of its place alone, so that it can be sent again as it was.
+fn event(base: i64, sender: u64, batch: u64, device: u64, n: u64) -> Event {
+    if (device, n) == (2, PER_DEVICE - 1) && batch > 0 {
+        return event(base, sender, batch - 1, 2, 0); // a duplicate
+    }
+    let mut random = Random(((sender * 1_000_003 + batch) * 64 + device) * 64 + n);
+    let mut at = base + (batch * 20_000 + n * 4_000 + device) as i64;
+    let mut temperature = random.between(-5_000, 12_000);
+    match (device, n) {
+        (0, 4) => at -= 2 * 3_600_000, // too late, once the device has been sending for two hours
+        (1, 4) => temperature = 200_000,
+        _ => {}
+    }
+    let sample = Sample { at, temperature, humidity: Some(random.between(0, 100_001)), battery: Some(random.between(0, 100_001)) };
+    Event { id: format!("{sender}-{batch}-{device}-{n}"), device: format!("k{sender}-{device}"), sample }
+}
+
+fn events(base: i64, sender: u64, batch: u64) -> impl Iterator<Item = Event> {
+    (0..DEVICES).flat_map(move |device| (0..PER_DEVICE).map(move |n| event(base, sender, batch, device, n)))
+}
+
+fn lines(base: i64, sender: u64, batch: u64) -> String {
+    let milli = |value: i64| format!("{}{}.{:03}", if value < 0 { "-" } else { "" }, value.abs() / 1_000, value.abs() % 1_000);
+    let line = |Event { id, device, sample }: Event| {
+        format!(
+            "{{\"event_id\":\"{id}\",\"topic\":\"temperature\",\"source\":\"s\",\"payload\":{{\"device_id\":\"{device}\",\"ts\":{},\"temperature\":{},\"humidity\":{},\"battery\":{}}}}}\n",
+            sample.at,
+            milli(sample.temperature),
+            milli(sample.humidity.expect("always")),
+            milli(sample.battery.expect("always"))
+        )
+    };
+    events(base, sender, batch).map(line).collect()
+}
+
+/// What one connection has sent.
+#[derive(Debug, Default)]
+struct Sender {
+    number: u64,
+    /// The first batch that was never sent.
+    next: u64,
+    /// Sent, and not acknowledged.
+    open: BTreeSet<u64>,
+    /// How many requests went out, and how many were answered.
+    sends: u64,
+    acknowledged: u64,
+}
+
+impl Sender {
+    /// Sends until the connection breaks: first what is open, then what is new.
+    async fn load(mut self, base: i64, url: Arc<str>, key: Arc<str>, only_open: bool) -> Self {
+        let client = reqwest::Client::new();
+        loop {
+            let batch = match self.open.first() {
+                Some(open) => *open,
+                None if only_open => return self,
+                None => {
+                    self.open.insert(self.next);
+                    self.next += 1;
+                    self.next - 1
+                }
+            };
+            self.sends += 1;
+            let request = client
+                .post(format!("{url}/ingest"))
+                .bearer_auth(&key)
+                .header("content-type", "application/x-ndjson")
+                .body(lines(base, self.number, batch));
+            let Ok(response) = request.send().await else { return self };
+            if response.status() != 200 {
+                // Stopping: nothing was taken in.
+                return self;
+            }
+            // The head of the answer is the acknowledgement, should the rest be lost.
+            self.acknowledged += 1;
+            self.open.remove(&batch);
+            if let Ok(answer) = response.json::<Value>().await {
+                assert_eq!(answer["received"], RECORDS);
+            }
+        }
+    }
+}
+
+async fn load(senders: Vec<Sender>, base: i64, program: &Program, key: &str, only_open: bool) -> Vec<tokio::task::JoinHandle<Sender>> {
+    let (url, key): (Arc<str>, Arc<str>) = (program.url.as_str().into(), key.into());
+    senders.into_iter().map(|sender| tokio::spawn(sender.load(base, url.clone(), key.clone(), only_open))).collect()
+}
+
+async fn back(tasks: Vec<tokio::task::JoinHandle<Sender>>) -> Vec<Sender> {
+    let mut senders = Vec::new();
+    for task in tasks {
+        senders.push(tokio::time::timeout(LONG, task).await.expect("it ends with its connection").expect("no panic"));
+    }
+    senders
+}
+
+/// What must hold after any crash. Counters: conservation, and nothing lost or doubled as far as the answers tell.
+async fn check_books(program: &Program, senders: &[Sender], round: u64) {
+    let [received, unique, _, late, rejected] = counts(&program.json("/stats").await);
+    let (sent, acknowledged) = (senders.iter().map(|s| s.sends).sum::<u64>(), senders.iter().map(|s| s.acknowledged).sum::<u64>());
+    assert!((acknowledged * RECORDS..=sent * RECORDS).contains(&received), "round {round}: {acknowledged} ≤ {received}/{RECORDS} ≤ {sent}");
+    // Of each batch but the first one record is that of the batch before.
+    let distinct = |batches: u64| batches * (RECORDS - 1);
+    let at_least: u64 = senders.iter().map(|s| distinct(s.next - s.open.len() as u64)).sum();
+    let at_most: u64 = senders.iter().map(|s| distinct(s.next) + 1).sum();
+    assert!((at_least..=at_most).contains(&(unique + late + rejected)), "round {round}: {at_least} ≤ {unique} + {late} + {rejected} ≤ {at_most}");
+    // C2: accepted readings are the sum of the windows' counts.
+    let in_windows: u64 = program.rows("/api/v1/windows?size=5m").await.iter().filter_map(|w| w["count"].as_u64()).sum();
+    assert_eq!(in_windows, unique, "round {round}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_twenty_times_under_load() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let key = make_key(dir.path());
+    let base = now_ms() - 86_400_000;
+    let mut random = Random(20);
+    let mut senders: Vec<Sender> = (0..SENDERS).map(|number| Sender { number, ..Sender::default() }).collect();
+    let mut program = Program::start(dir.path()).await;
+    let mut slowest = Duration::ZERO;
+    for round in 1..=ROUNDS {
+        let tasks = load(senders, base, &program, &key, false).await;
+        // The random moment is the fault itself.
+        tokio::time::sleep(Duration::from_millis(20 + random.below(381))).await;
+        if round % 5 == 0 {
+            // In the middle of an orderly stop.
+            program.terminate();
+            tokio::time::sleep(Duration::from_millis(random.below(60))).await;
+        }
+        program.kill();
+        senders = back(tasks).await;
+        program = Program::start(dir.path()).await;
+        slowest = slowest.max(program.started_in);
+        assert!(program.started_in <= RESTART, "round {round}: {:?}", program.started_in);
+        check_books(&program, &senders, round).await;
+    }
+    senders = back(load(senders, base, &program, &key, true).await).await;
+    assert!(senders.iter().all(|s| s.open.is_empty()), "all is acknowledged in the end");
+    check_books(&program, &senders, ROUNDS + 1).await;
+    check_records(&program, &senders, base).await;
+
+    // Everything once more: all of it is known.
+    let before = counts(&program.json("/stats").await);
+    let client = reqwest::Client::new();
+    let mut again = 0;
+    for sender in &senders {
+        for first in (0..sender.next).step_by(200) {
+            let batches = first..(first + 200).min(sender.next);
+            let records = RECORDS * (batches.end - batches.start);
+            let body: String = batches.map(|batch| lines(base, sender.number, batch)).collect();
+            let request = client.post(format!("{}/ingest", program.url)).bearer_auth(&key).header("content-type", "application/x-ndjson");
+            let answer: Value = request.body(body).send().await.expect("an answer").json().await.expect("JSON");
+            assert_eq!(answer["duplicate"], records, "{answer}");
+            again += records;
+        }
+    }
+    let [received, unique, duplicate, late, rejected] = before;
+    assert_eq!(counts(&program.json("/stats").await), [received + again, unique, duplicate + again, late, rejected]);
+    println!("{again} records in {} requests, slowest restart {slowest:?}", senders.iter().map(|s| s.sends).sum::<u64>());
+}
+
+/// Every record has one place: a window, the late ones, or the dead letters; and every window is that of a recomputation.
+async fn check_records(program: &Program, senders: &[Sender], base: i64) {
+    let mut all: BTreeMap<String, Event> = BTreeMap::new();
+    for sender in senders {
+        for batch in 0..sender.next {
+            all.extend(events(base, sender.number, batch).map(|event| (event.id.clone(), event)));
+        }
+    }
+    let [_, unique, _, late, rejected] = counts(&program.json("/stats").await);
+    assert_eq!(unique + late + rejected, all.len() as u64);
+    let late_rows = program.rows("/api/v1/late").await;
+    let late_ids: BTreeSet<&str> = late_rows.iter().map(|row| row["event_id"].as_str().expect("a text")).collect();
+    assert_eq!((late_ids.len() as u64, late_rows.len() as u64), (late, late), "one row for each late record");
+    assert!(late_ids.iter().all(|id| id.ends_with("-0-4")));
+    let dead_rows = program.rows("/api/v1/dead-letters").await;
+    let dead: BTreeSet<&str> = dead_rows.iter().map(|row| row["raw"].as_str().expect("a text")).collect();
+    assert_eq!((dead.len() as u64, dead_rows.len() as u64), (rejected, rejected), "one dead letter for each rejected record");
+    assert_eq!(rejected, senders.iter().map(|s| s.next).sum::<u64>());
+    for (name, size) in [("10s", 10_000), ("5m", 300_000)] {
+        let mut expected: BTreeMap<(&str, i64), Vec<Sample>> = BTreeMap::new();
+        for event in all.values().filter(|e| !e.id.ends_with("-1-4") && !late_ids.contains(e.id.as_str())) {
+            expected.entry((&event.device, event.sample.at.div_euclid(size) * size)).or_default().push(event.sample);
+        }
+        let expected: Vec<Row> = expected.iter().map(|((device, start), samples)| Row::of(device, *start, size, samples)).collect();
+        let got: Vec<Row> = program
+            .rows(&format!("/api/v1/windows?size={name}"))
+            .await
+            .iter()
+            .map(|row| Row { version: None, state: None, ..Row::read(row) })
+            .collect();
+        assert_rows(&got, &expected);
+    }
+}

@@ -1,0 +1,187 @@
+//! Start, health, headers, stop, and start again.
+
+use crate::support::{LONG, Server, args, bare, envelope, now_ms, slot_now};
+use server::lifecycle;
+use std::process::{Command, Stdio};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn health_and_metrics() {
+    let server = Server::start().await;
+    assert_eq!((server.get("/healthz").await.status, server.get("/readyz").await.status), (200, 200));
+    let now = slot_now();
+    server.accept(&[bare("d", now, "5"), bare("P110101-1-F1", now, "5")]).await;
+    server.post(bare("d", now, "5")).await;
+    server.post("{").await.problem(422);
+    let metrics = server.get("/metrics").await;
+    assert_eq!((metrics.status, metrics.header("content-type")), (200, "text/plain; version=0.0.4; charset=utf-8"));
+    for line in [
+        "# TYPE rantai_records_total counter",
+        r#"rantai_records_total{topic="temperature",disposition="accepted"} 2"#,
+        r#"rantai_records_total{topic="temperature",disposition="duplicate"} 1"#,
+        r#"rantai_rejections_total{reason="malformed_json"} 1"#,
+        r#"rantai_rejections_total{reason="too_old"} 0"#,
+        "rantai_unregistered_devices 1",
+        "rantai_lag_records 0",
+        "rantai_live_streams 0",
+    ] {
+        assert!(metrics.text.lines().any(|l| l == line), "{line} in\n{}", metrics.text);
+    }
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_answer_is_guarded() {
+    let server = Server::start().await;
+    for path in ["/stats", "/api/v1/windows", "/api/v1/regions/nowhere", "/api/docs", "/api/openapi.json", "/", "/no/such/page", "/metrics"] {
+        let reply = server.get(path).await;
+        assert_eq!(reply.header("x-content-type-options"), "nosniff", "{path}");
+        assert_eq!(reply.header("x-frame-options"), "DENY", "{path}");
+        assert_eq!(reply.header("referrer-policy"), "same-origin", "{path}");
+        let policy = reply.header("content-security-policy");
+        assert!(policy.starts_with("default-src 'none'; ") && !policy.contains("unsafe-inline") && !policy.contains("'unsafe-eval'"), "{path}: {policy}");
+        assert!(policy.contains("frame-ancestors 'none'") && policy.contains("base-uri 'none'"), "{path}: {policy}");
+    }
+    // A page's scripts run by a nonce that no other answer has.
+    let nonces: Vec<String> = [server.get("/").await, server.get("/").await]
+        .iter()
+        .map(|page| {
+            assert_eq!(page.status, 200);
+            let policy = page.header("content-security-policy");
+            let nonce = policy.split("'nonce-").nth(1).and_then(|rest| rest.split('\'').next()).expect("a nonce").to_owned();
+            let scripts: Vec<&str> = page.text.split("<script").skip(1).collect();
+            assert!(scripts.iter().all(|script| script.split('>').next().is_some_and(|tag| tag.contains(&nonce))), "{}", page.text);
+            assert!(!page.text.contains(" style=") && !page.text.contains(" onclick="));
+            nonce
+        })
+        .collect();
+    assert_ne!(nonces[0], nonces[1]);
+    // Errors of the API are problems, whatever is wrong.
+    server.get("/api/v1/nothing").await.problem(404);
+    server.get("/ingest").await.problem(405);
+    let reply = server.client.post(format!("{}/stats", server.url)).send().await.expect("an answer");
+    crate::support::Reply::of(reply).await.problem(405);
+    assert_eq!(server.get("/no/such/page").await.status, 404);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn theme() {
+    let server = Server::start().await;
+    for (query, location, cookie) in [
+        ("to=dark&back=/regions/32", "/regions/32", "theme=dark;"),
+        ("to=light", "/", "theme=light;"),
+        ("to=system&back=//evil.example", "/", "theme=; Path=/; Max-Age=0"),
+        ("to=dark&back=https://evil.example/", "/", "theme=dark;"),
+        ("to=dark&back=/%5Cevil.example", "/", "theme=dark;"),
+    ] {
+        let reply = server.get(&format!("/settings/theme?{query}")).await;
+        assert_eq!((reply.status, reply.header("location")), (303, location), "{query}");
+        assert!(reply.header("set-cookie").starts_with(cookie), "{query}: {}", reply.header("set-cookie"));
+    }
+    for wrong in ["to=pink", "", "back=/"] {
+        server.get(&format!("/settings/theme?{wrong}")).await.problem(400);
+    }
+    server.stop().await;
+}
+
+fn program(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_rantai"));
+    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_loopback() {
+    let dir = tempfile::tempdir().expect("a directory");
+    for address in ["0.0.0.0:0", "[::]:0", "192.0.2.1:0"] {
+        let mut args = args(dir.path(), &[]);
+        args.listen = address.parse().expect("an address");
+        let error = lifecycle::start(&args).await.err().expect("refused").to_string();
+        assert!(error.contains("loopback"), "{error}");
+    }
+    let data_dir = dir.path().to_str().expect("a plain path");
+    let ended = program(&["serve", "--listen", "0.0.0.0:0", "--data-dir", data_dir]).output().expect("runs");
+    let error = String::from_utf8_lossy(&ended.stderr);
+    assert!(!ended.status.success() && error.contains("loopback"), "{error}");
+    assert!(ended.stdout.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_process_a_directory() {
+    let server = Server::start().await;
+    let error = lifecycle::start(&args(server.dir(), &[])).await.err().expect("refused").to_string();
+    assert!(error.contains("in use by process"), "{error}");
+    let data_dir = server.dir().to_str().expect("a plain path").to_owned();
+    let other = program(&["serve", "--listen", "127.0.0.1:0", "--data-dir", &data_dir]).output().expect("runs");
+    assert!(!other.status.success() && String::from_utf8_lossy(&other.stderr).contains("in use by process"));
+    // The first goes on unharmed, and administration works beside it.
+    server.accept(&[bare("d", now_ms(), "5")]).await;
+    let made = program(&["key", "create", "--name", "gateway", "--scope", "ingest", "--data-dir", &data_dir]).output().expect("runs");
+    let printed = String::from_utf8(made.stdout).expect("text");
+    assert!(made.status.success() && printed.lines().count() == 1, "the key alone: {printed}");
+    let bearer = format!("Bearer {}", printed.trim());
+    assert_eq!(server.send(&[("authorization", &bearer)], bare("e", now_ms(), "5")).await.status, 200);
+    let again = program(&["key", "create", "--name", "gateway", "--scope", "ingest", "--data-dir", &data_dir]).output().expect("runs");
+    assert!(!again.status.success() && again.stdout.is_empty());
+    // A place is free again once its server has stopped.
+    let dir = server.stop().await;
+    Server::start_in(dir, &[]).await.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn stop_and_start_keep_everything() {
+    let mut server = Server::start().await;
+    let key = server.key.clone();
+    let now = slot_now();
+    for round in 0..3 {
+        let records: Vec<String> = (0..50)
+            .map(|i| envelope(&format!("{round}-{i}"), &format!("d{}", i % 7), now - 86_400_000 + (round * 50 + i) * 60_000, "5.5"))
+            .collect();
+        server.accept(&records).await;
+        let mixed = [bare("P110101-1-F1", now + round, "4"), "{".to_owned(), envelope("0-0", "d0", now - 86_400_000, "5.5"), envelope("x", "d0", now, "85")];
+        server.post_lines(mixed.join("\n")).await;
+        let before = everything(&server).await;
+        server = Server::start_in(server.stop().await, &[]).await;
+        // A key is kept too.
+        server.key.clone_from(&key);
+        assert_eq!(everything(&server).await, before);
+        assert_eq!(server.post(envelope("0-0", "d0", now - 86_400_000, "5.5")).await.json()["status"], "duplicate event");
+    }
+    server.stop().await;
+}
+
+/// All that can be read and does not tell the time.
+async fn everything(server: &Server) -> Vec<(String, serde_json::Value)> {
+    let mut all = Vec::new();
+    for path in ["/stats?group=topic", "/stats?group=source", "/api/v1/late", "/api/v1/dead-letters", "/api/v1/regions/ID", "/api/v1/regions/11.01.01", "/api/v1/regions/unassigned", "/api/v1/latest", "/api/v1/map/facilities"] {
+        let mut answer = server.json(path).await;
+        for moving in ["taken_at", "updated_at"] {
+            if let Some(map) = answer.as_object_mut() {
+                map.remove(moving);
+            }
+        }
+        all.push((path.to_owned(), answer));
+    }
+    for path in ["/api/v1/windows", "/api/v1/windows?size=5m"] {
+        all.push((path.to_owned(), server.rows(path).await.into()));
+    }
+    all
+}
+
+/// SIGTERM drains and ends with 0; what was acknowledged is there after it.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_program_stops_in_order() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let mut program = crate::kill::Program::start(dir.path()).await;
+    let key = crate::kill::make_key(dir.path());
+    let client = reqwest::Client::new();
+    let posted = client.post(format!("{}/ingest", program.url)).bearer_auth(&key).body(bare("d", now_ms(), "5")).send().await.expect("an answer");
+    assert_eq!(posted.status(), 200);
+    drop(client);
+    program.terminate();
+    let status = tokio::time::timeout(LONG, program.ended()).await.expect("in time");
+    assert_eq!(status.code(), Some(0));
+    let program = crate::kill::Program::start(dir.path()).await;
+    let stats: serde_json::Value = reqwest::get(format!("{}/stats", program.url)).await.expect("an answer").json().await.expect("JSON");
+    assert_eq!(stats["unique_processed"], 1);
+}

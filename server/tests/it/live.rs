@@ -1,0 +1,156 @@
+//! `GET /live` as a browser reads it.
+
+use crate::support::{LONG, Server, bare, now_ms};
+use serde_json::Value;
+use std::time::{Duration, Instant};
+
+/// How soon a reading is to be seen by those who listen.
+const SOON: Duration = Duration::from_secs(2);
+
+#[derive(Debug)]
+struct Event {
+    id: Option<u64>,
+    kind: String,
+    data: String,
+}
+
+impl Event {
+    fn json(&self) -> Value {
+        serde_json::from_str(&self.data).unwrap_or_else(|e| panic!("{e}: {}", self.data))
+    }
+}
+
+/// An open stream.
+struct Stream {
+    response: reqwest::Response,
+    buffer: String,
+}
+
+impl Stream {
+    async fn open(server: &Server, query: &str, last_event_id: Option<u64>) -> Self {
+        let mut request = server.client.get(format!("{}/live?{query}", server.url));
+        if let Some(id) = last_event_id {
+            request = request.header("last-event-id", id);
+        }
+        let response = request.send().await.expect("an answer");
+        assert_eq!(response.status(), 200);
+        Self { response, buffer: String::new() }
+    }
+
+    /// The next event; `None` at the end of the stream.
+    async fn next(&mut self) -> Option<Event> {
+        loop {
+            if let Some((event, rest)) = self.buffer.split_once("\n\n") {
+                let mut parsed = Event { id: None, kind: String::new(), data: String::new() };
+                for line in event.lines() {
+                    match line.split_once(": ").expect("a field") {
+                        ("id", id) => parsed.id = Some(id.parse().expect("a number")),
+                        ("event", kind) => kind.clone_into(&mut parsed.kind),
+                        ("data", data) => data.clone_into(&mut parsed.data),
+                        (other, _) => panic!("a field {other}"),
+                    }
+                }
+                self.buffer = rest.to_owned();
+                return Some(parsed);
+            }
+            let chunk = tokio::time::timeout(LONG, self.response.chunk()).await.expect("a beat at least").ok()??;
+            self.buffer.push_str(std::str::from_utf8(&chunk).expect("text"));
+        }
+    }
+
+    /// The next event of that kind for which `wanted` holds, and how long it took.
+    async fn find(&mut self, kind: &str, wanted: impl Fn(&Value) -> bool) -> (Event, Duration) {
+        let started = Instant::now();
+        loop {
+            let event = self.next().await.expect("the stream goes on");
+            if event.kind == kind && wanted(&event.json()) {
+                return (event, started.elapsed());
+            }
+            assert!(started.elapsed() < LONG, "waited in vain for {kind}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whole_state_first_then_what_changes() {
+    let server = Server::start().await;
+    let device = "P110101-1-F1";
+    server.accept(&[bare(device, now_ms() - 60_000, "5")]).await;
+    let mut stream = Stream::open(&server, &format!("topics=device:{device},region:ID,facility:P110101-1,pipeline"), None).await;
+    let headers = stream.response.headers().clone();
+    for (name, value) in [("content-type", "text/event-stream"), ("cache-control", "no-store"), ("x-accel-buffering", "no"), ("x-content-type-options", "nosniff")] {
+        assert_eq!(headers[name], value);
+    }
+    let mut last = 0;
+    for kind in ["device", "region", "facility", "pipeline"] {
+        let event = stream.next().await.expect("the whole state of every topic");
+        assert_eq!(event.kind, kind, "in the order asked for");
+        assert_eq!(event.json()["kind"], kind);
+        let id = event.id.expect("a number");
+        assert!(id > last, "numbers grow");
+        last = id;
+        match kind {
+            "device" => assert_eq!(event.json()["device"]["reading"]["temperature"], 5_000),
+            "region" => assert_eq!(event.json()["now"]["counts"]["fine"], 1),
+            "facility" => assert_eq!(event.json()["devices"][0]["id"], device),
+            _ => assert_eq!(event.json()["now"]["received"], 1),
+        }
+    }
+    // A reading is seen soon, on every level.
+    server.accept(&[bare(device, now_ms(), "9.4")]).await;
+    let (_, took) = stream.find("device", |u| u["device"]["reading"]["temperature"] == 9_400).await;
+    assert!(took < SOON, "{took:?}");
+    let mut again = Stream::open(&server, "topics=region:11.01.01", None).await;
+    let (event, _) = again.find("region", |u| u["now"]["counts"]["too_warm"] == 1).await;
+    assert_eq!(event.json()["worst"][0]["device"], device);
+    // A stream ends when the server stops; it does not hold it up.
+    let started = Instant::now();
+    server.stop().await;
+    assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
+    while stream.next().await.is_some() {}
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_listener_that_comes_back() {
+    let server = Server::start().await;
+    let device = "P110101-1-F1";
+    server.accept(&[bare(device, now_ms(), "5")]).await;
+    // Nothing changes any more: the whole state, once more by the first look for changes, then beats alone.
+    let mut stream = Stream::open(&server, &format!("topics=device:{device}"), None).await;
+    let (first, _) = stream.find("device", |_| true).await;
+    let (second, _) = stream.find("device", |_| true).await;
+    assert!(second.id > first.id);
+    let newest = second.id.expect("a number");
+    let missed_nothing = Stream::open(&server, &format!("topics=device:{device}"), Some(newest)).await.next().await.expect("an event");
+    assert_eq!((missed_nothing.kind.as_str(), missed_nothing.id), ("beat", None));
+    assert!((missed_nothing.json()["now"].as_i64().expect("a time") - now_ms()).abs() < 60_000);
+    let by_query = Stream::open(&server, &format!("topics=device:{device}&since={newest}"), None).await.next().await.expect("an event");
+    assert_eq!(by_query.kind, "beat");
+    let missed_some = Stream::open(&server, &format!("topics=device:{device}"), Some(newest - 1)).await.next().await.expect("an event");
+    assert_eq!((missed_some.kind.as_str(), &missed_some.json()["device"]["reading"]["temperature"]), ("device", &5_000.into()));
+    // Numbers grow over a restart, so an old one is never taken for the newest.
+    drop(stream);
+    let server = Server::start_in(server.stop().await, &[]).await;
+    let after = Stream::open(&server, &format!("topics=device:{device}"), Some(newest)).await.next().await.expect("an event");
+    assert_eq!(after.kind, "device");
+    assert!(after.id.expect("a number") > newest);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn wrong_questions() {
+    let server = Server::start().await;
+    for query in ["", "topics=", "topics=nonsense", "topics=region:", "topics=weather:ID", "topics=pipeline&since=x"] {
+        server.get(&format!("/live?{query}")).await.problem(400);
+    }
+    let many: Vec<String> = (0..17).map(|i| format!("region:{i}")).collect();
+    server.get(&format!("/live?topics={}", many.join(","))).await.problem(400);
+    // What nobody knows yet may come: its stream is open and silent.
+    let mut stream = Stream::open(&server, "topics=device:not-yet", None).await;
+    assert_eq!(stream.next().await.expect("an event").kind, "beat");
+    server.accept(&[bare("not-yet", now_ms(), "5")]).await;
+    let (_, took) = stream.find("device", |u| u["device"]["id"] == "not-yet").await;
+    assert!(took < SOON, "{took:?}");
+    drop(stream);
+    server.stop().await;
+}

@@ -1,0 +1,10 @@
+//! The server as its clients see it: in this process over loopback, or as the shipped program.
+
+mod contract;
+mod equivalence;
+mod kill;
+mod lifecycle;
+mod live;
+mod reading;
+mod reference;
+mod support;

@@ -1,0 +1,259 @@
+//! What was taken in, as it is read again: windows, side outputs, latest, regions, files; in every form.
+
+use crate::support::{Server, bare, envelope, now_ms, rfc3339, slot_now, until};
+use serde_json::{Value, json};
+
+const DAY: i64 = 86_400_000;
+
+/// S2.07: with B = 1 min the window from 14:30:00 to 14:30:10 is final as soon as 14:31:10 is seen, and not before.
+#[tokio::test(flavor = "multi_thread")]
+async fn final_when_the_watermark_passes() {
+    let server = Server::start().await;
+    let now = now_ms();
+    let half_past_two = now - now % DAY - DAY + (14 * 60 + 30) * 60_000;
+    let path = "/api/v1/windows?device_id=g&size=10s";
+    let window = async || server.json(path).await["windows"][0].clone();
+    let reading = |ms: i64, temperature: &str, more: &str| bare("g", half_past_two + ms, temperature).replace('}', &format!("{more}}}"));
+    server.accept(&[reading(3_000, "4.0", r#","humidity":40,"battery":90"#), reading(9_999, "4.001", r#","battery":80.5"#)]).await;
+    server.accept(&[reading(10_000, "9", "")]).await; // the end belongs to the next window
+    server.accept(&[reading(69_999, "5", "")]).await;
+    assert_eq!((&window().await["state"], &window().await["version"]), (&json!("provisional"), &json!(0)));
+    server.accept(&[reading(70_000, "5", "")]).await;
+    let expected = json!({
+        "device_id": "g", "window_start": rfc3339(half_past_two), "window_end": rfc3339(half_past_two + 10_000), "count": 2,
+        "avg_temperature": 4.001, "min_temperature": 4, "max_temperature": 4.001, "stddev_temperature": 0.001,
+        "avg_humidity": 40, "min_battery": 80.5, "max_battery": 90, "version": 1, "state": "final",
+    });
+    assert_eq!(window().await, expected);
+    // A record within the allowed lateness joins it: a new version.
+    server.accept(&[reading(5_000, "-0.0005", "")]).await;
+    let again = window().await;
+    assert_eq!([&again["version"], &again["count"], &again["min_temperature"]], [&json!(2), &json!(3), &json!(-0.001)]);
+    let all = server.json(path).await;
+    let states: Vec<_> = all["windows"].as_array().expect("a list").iter().map(|w| w["state"].as_str().expect("a text").to_owned()).collect();
+    assert_eq!((states, &all["next"]), (["final", "provisional", "provisional", "provisional"].map(str::to_owned).to_vec(), &Value::Null));
+    let long = server.json("/api/v1/windows?device_id=g&size=5m").await;
+    assert_eq!((long["windows"].as_array().map(Vec::len), &long["windows"][0]["count"]), (Some(1), &json!(6)));
+    assert_eq!(long["windows"][0]["window_end"], rfc3339(half_past_two + 300_000));
+    server.stop().await;
+}
+
+/// Rows of CSV (RFC 4180) as texts.
+fn csv(text: &str) -> Vec<Vec<String>> {
+    let (mut rows, mut row, mut cell) = (Vec::new(), Vec::new(), String::new());
+    let mut chars = text.chars().peekable();
+    let mut is_quoted = false;
+    while let Some(c) = chars.next() {
+        match c {
+            '"' if is_quoted && chars.peek() == Some(&'"') => cell.push(chars.next().expect("peeked")),
+            '"' => is_quoted = !is_quoted,
+            ',' if !is_quoted => row.push(std::mem::take(&mut cell)),
+            '\r' if !is_quoted && chars.peek() == Some(&'\n') => {}
+            '\n' if !is_quoted => {
+                row.push(std::mem::take(&mut cell));
+                rows.push(std::mem::take(&mut row));
+            }
+            c => cell.push(c),
+        }
+    }
+    assert!(cell.is_empty() && row.is_empty(), "the last line ends");
+    rows
+}
+
+/// What a cell of CSV should read for a value of JSON.
+fn as_cell(value: &Value) -> String {
+    match value {
+        Value::Null => String::new(),
+        Value::String(text) if text.starts_with(['=', '+', '-', '@']) => format!("'{text}"),
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
+/// All rows of `path` by pages of `limit`, as NDJSON, as CSV and in one page: one and the same. `name` is the list's.
+async fn every_form(server: &Server, path: &str, name: &str, limit: usize) -> Vec<Value> {
+    let lines = server.rows(path).await;
+    let join = if path.contains('?') { '&' } else { '?' };
+    let whole = server.json(&format!("{path}{join}limit=10000")).await;
+    assert_eq!(whole[name].as_array(), Some(&lines), "{path}");
+    assert_eq!(whole["next"], Value::Null);
+    let mut paged = Vec::new();
+    let mut next = Value::Null;
+    for _ in 0..=lines.len() {
+        let cursor = next.as_str().map_or_else(String::new, |next| format!("&next={next}"));
+        let page = server.json(&format!("{path}{join}limit={limit}{cursor}")).await;
+        let rows = page[name].as_array().expect("a list").clone();
+        assert!(rows.len() == limit || page["next"].is_null(), "only the last page is shorter");
+        paged.extend(rows);
+        next = page["next"].clone();
+        if next.is_null() {
+            break;
+        }
+    }
+    assert_eq!(paged, lines, "{path} by pages of {limit}");
+    let reply = server.get_with(path, &[("accept", "text/csv")]).await;
+    assert_eq!((reply.status, reply.header("content-type")), (200, "text/csv; charset=utf-8"));
+    let table = csv(&reply.text);
+    let columns = &table[0];
+    assert_eq!(table.len() - 1, lines.len());
+    for (cells, row) in table[1..].iter().zip(&lines) {
+        let object = row.as_object().expect("an object");
+        assert_eq!(columns.len(), object.len());
+        for (column, cell) in columns.iter().zip(cells) {
+            let value = &object[column];
+            // A payload stands there as it was sent.
+            if column == "payload" {
+                assert_eq!(serde_json::from_str::<Value>(cell).ok().as_ref(), Some(value));
+            } else {
+                assert_eq!(*cell, as_cell(value), "{column}");
+            }
+        }
+    }
+    for format in ["ndjson", "csv"] {
+        let by_query = server.get(&format!("{path}{join}format={format}")).await;
+        assert_eq!(by_query.status, 200);
+    }
+    lines
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn windows_in_every_form() {
+    let server = Server::start().await;
+    let slot = slot_now() - 3_600_000;
+    let names = ["a", "a,b", r#"q\"q"#, "=1+1", "é 😀", "P110101-1-F1"];
+    for (i, name) in names.iter().enumerate() {
+        let records: Vec<String> =
+            (0..20 + i as i64).map(|n| bare(name, slot + n * 7_000, &format!("{}.{n:03}", n - 10).replace("--", "-"))).collect();
+        server.accept(&records).await;
+    }
+    let total: i64 = (0..names.len() as i64).map(|i| 20 + i).sum();
+    for (path, limit) in [
+        ("/api/v1/windows", 7),
+        ("/api/v1/windows?size=10s", 1),
+        ("/api/v1/windows?size=5m", 2),
+        ("/api/v1/windows?device_id=a%2Cb", 3),
+        ("/api/v1/windows?device_id=nobody", 3),
+    ] {
+        let rows = every_form(&server, path, "windows", limit).await;
+        let order: Vec<_> = rows.iter().map(|w| (w["device_id"].as_str(), w["window_start"].as_str())).collect();
+        assert!(order.is_sorted_by(|a, b| a < b), "{path}: by device and start, none twice");
+        let count: i64 = rows.iter().map(|w| w["count"].as_i64().expect("a number")).sum();
+        assert_eq!(count, if path.contains("nobody") { 0 } else if path.contains("%2C") { 21 } else { total }, "{path}");
+    }
+    // From and to are of starts, the end exclusive; both forms of time.
+    let some = every_form(&server, &format!("/api/v1/windows?from={}&to={}", slot + 10_000, slot + 30_000), "windows", 4).await;
+    assert_eq!(some.len(), 2 * names.len());
+    let (from, to) = (rfc3339(slot + 10_000), rfc3339(slot + 30_000).replace('Z', "%2B00:00"));
+    assert_eq!(server.json(&format!("/api/v1/windows?from={from}&to={to}")).await["windows"].as_array(), Some(&some));
+    for wrong in ["size=11s", "size=", "limit=0", "limit=10001", "limit=x", "limit=-1", "from=yesterday", "to=2026-11-20", "next=zz", "next=00", "format=xml"] {
+        server.get(&format!("/api/v1/windows?{wrong}")).await.problem(400);
+    }
+    // From the store, after a restart: the same.
+    let before = (server.rows("/api/v1/windows").await, server.rows("/api/v1/windows?size=5m").await);
+    let server = Server::start_in(server.stop().await, &[]).await;
+    assert_eq!((server.rows("/api/v1/windows").await, server.rows("/api/v1/windows?size=5m").await), before);
+    every_form(&server, "/api/v1/windows", "windows", 9).await;
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn side_outputs_in_every_form() {
+    let server = Server::start().await;
+    let now = slot_now();
+    server.accept(&[bare("d", now - 3_600_000, "5"), bare("d", now, "5")]).await;
+    // Late ones, written over several lines as a person would.
+    let late: Vec<String> = (1..=7)
+        .map(|i| format!("{{\n  \"event_id\": \"l{i}\",\r\n  \"topic\": \"temperature\",\n  \"payload\": {}\n}}", bare("d", now - 3_600_000 + i, "6")))
+        .collect();
+    let reply = server.post(format!("[{}]", late.join(",\n"))).await;
+    assert_eq!(reply.json()["late"], 7, "{}", reply.text);
+    let natural = server.post(bare("d", now - 3_600_000 + 99, "6")).await;
+    assert_eq!(natural.json()["late"], true);
+    let rows = every_form(&server, "/api/v1/late", "late", 3).await;
+    assert_eq!(rows.len(), 8);
+    let passed = now - 60_000 - (now - 3_600_000 + 10_000);
+    for (i, row) in (1..).zip(&rows[..7]) {
+        assert_eq!((&row["event_id"], &row["device_id"]), (&json!(format!("l{i}")), &json!("d")));
+        assert_eq!((&row["position"], &row["lateness_ms"]), (&json!(i + 2), &json!(passed)));
+        assert_eq!((&row["ts"], &row["window_start"]), (&json!(rfc3339(now - 3_600_000 + i)), &json!(rfc3339(now - 3_600_000))));
+        assert_eq!(row["payload"], serde_json::from_str::<Value>(&late[i as usize - 1]).expect("JSON"));
+    }
+    assert_eq!(rows[7]["event_id"], Value::Null);
+
+    let bodies = ["{", "=1+1", "[1,\n2]", "\"a,\\\"b\\\"\"", "{\"device_id\":\"d\"}"];
+    for body in bodies {
+        let status = server.post(body).await.status;
+        assert_eq!(status, if body.starts_with('[') { 200 } else { 422 });
+    }
+    server.post_lines(b"\xff\xfe{\n".to_vec()).await;
+    let rows = every_form(&server, "/api/v1/dead-letters", "dead_letters", 2).await;
+    let raw: Vec<_> = rows.iter().map(|r| r["raw"].as_str().expect("a text")).collect();
+    assert_eq!(raw, ["{", "=1+1", "1", "2", "\"a,\\\"b\\\"\"", "{\"device_id\":\"d\"}", "\u{fffd}\u{fffd}{"]);
+    assert_eq!((&rows[5]["reason"], &rows[5]["field"]), (&json!("missing_field"), &json!("ts")));
+    for path in ["/api/v1/late", "/api/v1/dead-letters"] {
+        for wrong in ["limit=0", "limit=x", "next=zz", "next=6162", "format=xml"] {
+            server.get(&format!("{path}?{wrong}")).await.problem(400);
+        }
+    }
+    let before = (server.rows("/api/v1/late").await, server.rows("/api/v1/dead-letters").await);
+    let server = Server::start_in(server.stop().await, &[]).await;
+    assert_eq!((server.rows("/api/v1/late").await, server.rows("/api/v1/dead-letters").await), before);
+    every_form(&server, "/api/v1/dead-letters", "dead_letters", 4).await;
+    // New rows follow the stored ones.
+    server.post("{").await.problem(422);
+    let rows = every_form(&server, "/api/v1/dead-letters", "dead_letters", 4).await;
+    assert_eq!(rows.len(), before.1.len() + 1);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn latest_and_its_file() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let file = dir.path().join("latest.json");
+    let server = Server::start_with(&["--latest-file", file.to_str().expect("a plain path")]).await;
+    assert_eq!(server.json("/api/v1/latest").await["records"], json!([]));
+    let slot = slot_now();
+    server.accept(&[bare("b", slot - 600_000, "4"), bare("b", slot - 300_000, "5"), bare("b", slot, "6"), bare("a", slot, "7")]).await;
+    let latest = server.json("/api/v1/latest").await;
+    // The newest window that has fired; `a` has none yet.
+    let expected = server.json("/api/v1/windows?device_id=b").await["windows"][1].clone();
+    assert_eq!((&expected["state"], &expected["avg_temperature"]), (&json!("final"), &json!(5)));
+    assert_eq!(latest["records"], json!([expected]));
+    assert!(domain::time::parse_rfc3339(latest["updated_at"].as_str().expect("a text")).is_some());
+    let written = until("the file shows it", async || {
+        let text = std::fs::read_to_string(&file).ok()?;
+        let read: Value = serde_json::from_str(&text).expect("a whole file at any time");
+        (read["records"] == latest["records"]).then_some(read)
+    });
+    written.await;
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn regions() {
+    let server = Server::start().await;
+    let before = server.json("/api/v1/regions/ID").await;
+    let devices = before["counts"]["devices"].as_u64().expect("a number");
+    assert!(devices > 10_000 && before["counts"]["no_word"] == devices, "{}", before["counts"]);
+    let children = before["children"].as_array().expect("a list");
+    assert_eq!(children.iter().filter(|c| c["kind"] == "region").count(), 38, "provinces");
+    let now = now_ms();
+    server.accept(&[envelope("1", "P110101-1-F1", now, "9.4"), envelope("2", "somebody", now, "5")]).await;
+    for (code, depth) in [("ID", 1), ("11", 2), ("11.01", 3), ("11.01.01", 4)] {
+        let region = server.json(&format!("/api/v1/regions/{code}")).await;
+        assert_eq!((&region["code"], region["path"].as_array().map(Vec::len)), (&json!(code), Some(depth)), "{code}");
+        assert_eq!((&region["counts"]["too_warm"], &region["counts"]["facilities_reporting"]), (&json!(1), &json!(1)), "{code}");
+        let warm: u64 = region["children"].as_array().expect("a list").iter().filter_map(|c| c["counts"]["too_warm"].as_u64()).sum();
+        assert_eq!(warm, 1, "{code}: its children add up to it");
+    }
+    let hours = server.json("/api/v1/regions/ID").await["hours"].clone();
+    assert_eq!((&hours[0]["readings"], &hours[0]["high"]), (&json!(2), &json!(1)));
+    let unassigned = server.json("/api/v1/regions/unassigned").await;
+    assert_eq!(unassigned["hours"][0]["readings"], 1);
+    server.get("/api/v1/regions/99.99").await.problem(404);
+    let points = server.json("/api/v1/map/facilities").await;
+    let warm: Vec<_> = points.as_array().expect("a list").iter().filter(|p| p["condition"] == "too_warm").collect();
+    assert_eq!((warm.len(), &warm[0]["code"]), (1, &json!("P110101-1")));
+    assert!(server.json("/api/v1/map/outline").await.is_object());
+    server.stop().await;
+}

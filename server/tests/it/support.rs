@@ -1,0 +1,242 @@
+//! A server on a free port with a directory of its own, and how to talk to it.
+
+use clap::Parser;
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap};
+use serde_json::Value;
+use server::config::ServeArgs;
+use server::lifecycle::{self, Running};
+use server::store::Store;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use tempfile::TempDir;
+
+/// Far more than anything here takes; a test that waits so long has failed.
+pub const LONG: Duration = Duration::from_secs(30);
+
+#[derive(Parser)]
+struct Cli {
+    #[command(flatten)]
+    args: ServeArgs,
+}
+
+/// Options as they would stand on the command line.
+pub fn args(dir: &std::path::Path, more: &[&str]) -> ServeArgs {
+    let dir = dir.to_str().expect("a plain path");
+    let site = format!("{dir}/no-site");
+    let fixed = ["serve", "--listen", "127.0.0.1:0", "--data-dir", dir, "--site-dir", &site];
+    Cli::try_parse_from(fixed.iter().chain(more)).expect("valid options").args
+}
+
+pub fn now_ms() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_millis() as i64
+}
+
+/// The start of this slot of five minutes: what lies a little after it lies in the same.
+pub fn slot_now() -> i64 {
+    let now = now_ms();
+    now - now.rem_euclid(300_000)
+}
+
+/// Milliseconds as the API writes them.
+pub fn rfc3339(ms: i64) -> String {
+    domain::time::EventTime::from_ms(ms).to_string()
+}
+
+/// A bare temperature payload.
+pub fn bare(device: &str, ts: i64, temperature: &str) -> String {
+    format!(r#"{{"device_id":"{device}","ts":{ts},"temperature":{temperature}}}"#)
+}
+
+/// A temperature in an envelope.
+pub fn envelope(id: &str, device: &str, ts: i64, temperature: &str) -> String {
+    format!(r#"{{"event_id":"{id}","topic":"temperature","source":"test","payload":{}}}"#, bare(device, ts, temperature))
+}
+
+/// An answer, read whole.
+#[derive(Debug)]
+pub struct Reply {
+    pub status: u16,
+    pub headers: HeaderMap,
+    pub text: String,
+}
+
+impl Reply {
+    pub async fn of(response: reqwest::Response) -> Self {
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        Self { status, headers, text: response.text().await.expect("a whole answer") }
+    }
+
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap_or_else(|e| panic!("{e}: {}", self.text))
+    }
+
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().expect("plain text"))
+    }
+
+    /// A problem of this status, as `application/problem+json` with all that every problem has.
+    #[track_caller]
+    pub fn problem(&self, status: u16) -> Value {
+        assert_eq!((self.status, self.header("content-type")), (status, "application/problem+json"), "{}", self.text);
+        let problem = self.json();
+        assert_eq!(problem["status"], status, "{problem}");
+        assert!(problem["type"].is_string() && problem["title"].is_string() && problem["detail"].is_string(), "{problem}");
+        problem
+    }
+}
+
+pub struct Server {
+    pub url: String,
+    pub key: String,
+    pub client: reqwest::Client,
+    dir: TempDir,
+    running: Running,
+}
+
+impl Server {
+    pub async fn start() -> Self {
+        Self::start_with(&[]).await
+    }
+
+    pub async fn start_with(more: &[&str]) -> Self {
+        Self::start_in(tempfile::tempdir().expect("a directory"), more).await
+    }
+
+    /// On the directory of an earlier server, or a fresh one; the key is new each time.
+    pub async fn start_in(dir: TempDir, more: &[&str]) -> Self {
+        let running = lifecycle::start(&args(dir.path(), more)).await.expect("starts");
+        let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().expect("a client");
+        let url = format!("http://{}", running.address);
+        let mut server = Self { url, key: String::new(), client, dir, running };
+        server.key = server.make_key(&format!("key {}", now_ms()), "ingest,read").await;
+        server
+    }
+
+    pub fn dir(&self) -> &std::path::Path {
+        self.dir.path()
+    }
+
+    /// As `rantai key create` does beside a running server.
+    pub async fn make_key(&self, name: &str, scope: &str) -> String {
+        let store = Store::open(self.dir.path()).await.expect("opens");
+        let key = store.create_key(name, scope, now_ms()).await.expect("makes a key");
+        store.close().await;
+        key
+    }
+
+    pub async fn revoke_key(&self, name: &str) {
+        let store = Store::open(self.dir.path()).await.expect("opens");
+        assert!(store.revoke_key(name).await.expect("answers"));
+        store.close().await;
+    }
+
+    /// Stops in order; the directory stays.
+    pub async fn stop(self) -> TempDir {
+        let Self { dir, running, client, .. } = self;
+        drop(client);
+        running.stop.cancel();
+        tokio::time::timeout(LONG, running.wait()).await.expect("ends").expect("without an error");
+        dir
+    }
+
+    pub async fn send(&self, headers: &[(&str, &str)], body: impl Into<reqwest::Body>) -> Reply {
+        let mut request = self.client.post(format!("{}/ingest", self.url)).body(body);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        Reply::of(request.send().await.expect("an answer")).await
+    }
+
+    pub async fn post(&self, body: impl Into<reqwest::Body>) -> Reply {
+        let key = format!("Bearer {}", self.key);
+        self.send(&[(AUTHORIZATION.as_str(), &key), (CONTENT_TYPE.as_str(), "application/json")], body).await
+    }
+
+    pub async fn post_lines(&self, body: impl Into<reqwest::Body>) -> Reply {
+        let key = format!("Bearer {}", self.key);
+        self.send(&[(AUTHORIZATION.as_str(), &key), (CONTENT_TYPE.as_str(), "application/x-ndjson")], body).await
+    }
+
+    /// Posts records as an array, all of which must be accepted.
+    pub async fn accept(&self, records: &[String]) {
+        let reply = self.post(format!("[{}]", records.join(","))).await;
+        assert_eq!((reply.status, reply.json()["accepted"].as_u64()), (200, Some(records.len() as u64)), "{}", reply.text);
+    }
+
+    pub async fn get_with(&self, path: &str, headers: &[(&str, &str)]) -> Reply {
+        let mut request = self.client.get(format!("{}{path}", self.url));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        Reply::of(request.send().await.expect("an answer")).await
+    }
+
+    pub async fn get(&self, path: &str) -> Reply {
+        self.get_with(path, &[]).await
+    }
+
+    /// A JSON answer that must be 200.
+    pub async fn json(&self, path: &str) -> Value {
+        let reply = self.get(path).await;
+        assert_eq!((reply.status, reply.header("content-type")), (200, "application/json"), "{path}: {}", reply.text);
+        reply.json()
+    }
+
+    /// The rows of an NDJSON answer.
+    pub async fn rows(&self, path: &str) -> Vec<Value> {
+        let reply = self.get_with(path, &[("accept", "application/x-ndjson")]).await;
+        assert_eq!((reply.status, reply.header("content-type")), (200, "application/x-ndjson"), "{path}: {}", reply.text);
+        reply.text.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}"))).collect()
+    }
+
+    /// received, unique, duplicate, late, rejected.
+    pub async fn stats(&self) -> [u64; 5] {
+        counts(&self.json("/stats").await)
+    }
+}
+
+/// The five counters of a `/stats` object, which must agree.
+#[track_caller]
+pub fn counts(stats: &Value) -> [u64; 5] {
+    let names = ["received", "unique_processed", "duplicate_dropped", "late", "rejected"];
+    let counts = names.map(|name| stats[name].as_u64().unwrap_or_else(|| panic!("{name} in {stats}")));
+    assert_eq!(counts[0], counts[1..].iter().sum::<u64>(), "{stats}");
+    counts
+}
+
+/// Asks again and again until `done`; the state of a server changes in its own time.
+pub async fn until<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
+    let started = Instant::now();
+    loop {
+        if let Some(answer) = ask().await {
+            return answer;
+        }
+        assert!(started.elapsed() < LONG, "waited in vain: {what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// A small seeded generator (SplitMix64).
+pub struct Random(pub u64);
+
+impl Random {
+    pub fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// From 0 to `end`, exclusive.
+    pub fn below(&mut self, end: u64) -> u64 {
+        self.next() % end
+    }
+
+    pub fn one_in(&mut self, n: u64) -> bool {
+        self.below(n) == 0
+    }
+
+    pub fn between(&mut self, from: i64, to: i64) -> i64 {
+        from + self.below((to - from) as u64) as i64
+    }
+}
