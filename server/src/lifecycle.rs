@@ -106,6 +106,8 @@ impl Running {
         let mut server = server;
         loop {
             tokio::select! {
+                // First: an idle server has ended by the time that this is looked at.
+                biased;
                 () = stop.cancelled() => break,
                 ended = &mut server => {
                     stop.cancel();
