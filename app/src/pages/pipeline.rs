@@ -289,9 +289,9 @@ fn SourcesPanel(
         };
         (
             cell(row.received, ""),
-            cell(row.accepted, "p2"),
+            cell(row.accepted, "p3"),
             cell(row.duplicate, "p2"),
-            cell(row.late, "p2"),
+            cell(row.late, "p3"),
             cell(row.rejected, ""),
         )
     };
@@ -328,9 +328,9 @@ fn SourcesPanel(
                         <tr>
                             <th scope="col">{column}</th>
                             <th scope="col">{words.columns[0]}</th>
-                            <th scope="col" class="p2">{words.columns[1]}</th>
+                            <th scope="col" class="p3">{words.columns[1]}</th>
                             <th scope="col" class="p2">{words.columns[2]}</th>
-                            <th scope="col" class="p2">{words.columns[3]}</th>
+                            <th scope="col" class="p3">{words.columns[3]}</th>
                             <th scope="col">{words.columns[4]}</th>
                         </tr>
                     </thead>
