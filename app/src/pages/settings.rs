@@ -45,9 +45,9 @@ mod fixed {
                 <div class="page-head"><h1>{words.title}</h1></div>
                 <section class="panel">
                     <div class="panel__head"><h2 id="language">{words.language}</h2></div>
-                    <div class="panel__body"><nav class="row" aria-labelledby="language"><div class="seg">{languages.collect_view()}</div></nav></div>
+                    <div class="panel__body"><div class="row" role="group" aria-labelledby="language"><div class="seg">{languages.collect_view()}</div></div></div>
                     <div class="panel__head"><h2 id="theme">{words.theme}</h2></div>
-                    <div class="panel__body"><nav class="row" aria-labelledby="theme"><div class="seg">{themes.collect_view()}</div></nav></div>
+                    <div class="panel__body"><div class="row" role="group" aria-labelledby="theme"><div class="seg">{themes.collect_view()}</div></div></div>
                     <p class="panel__foot">{words.kept}</p>
                 </section>
                 <section class="panel">
