@@ -11,6 +11,7 @@ use crate::milli::Milli;
 use crate::rollup::{Contribution, Node, Rollup, Standing, histogram_column};
 use crate::time::{DAY_MS, EventTime, HOUR_MS, MINUTE_MS, ProcessingTime};
 use crate::window::{DeviceWindows, Placement, Slot, Window, WindowConfig};
+use compact_str::CompactString;
 use hashbrown::HashMap;
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
@@ -226,7 +227,8 @@ pub struct Engine {
     config: EngineConfig,
     master: Arc<Master>,
     devices: Vec<Device>,
-    by_id: HashMap<Box<str>, u32>,
+    /// Short ids lie in the table itself: finding a device touches no other memory.
+    by_id: HashMap<CompactString, u32>,
     rollup: Rollup,
     totals: Totals,
     sources: HashMap<Box<str>, u32>,
@@ -303,7 +305,7 @@ impl Engine {
     fn add_device(&mut self, id: String, sensor: Option<SensorIx>) -> u32 {
         let registered = sensor.map(|s| self.master.sensor(s));
         let index = self.devices.len() as u32;
-        self.by_id.insert(id.as_str().into(), index);
+        self.by_id.insert(CompactString::from(&id), index);
         self.devices.push(Device {
             state: DeviceState { id, ..DeviceState::default() },
             sensor,
@@ -530,6 +532,11 @@ impl Engine {
             self.queue(index);
             self.mark(index);
         }
+    }
+
+    /// How many devices changed since the last [`Engine::flush`].
+    pub fn dirty_len(&self) -> usize {
+        self.dirty.len()
     }
 
     /// Brings the roll-ups up to the state of the devices; the devices that changed since the last call.

@@ -403,7 +403,11 @@ impl DeviceWindows {
             if at > 0 && series.live[at - 1].start == start {
                 at -= 1;
             } else {
-                series.live.insert(at, fresh());
+                if at == series.live.len() {
+                    series.live.push_back(fresh());
+                } else {
+                    series.live.insert(at, fresh());
+                }
                 if at < series.next_to_fire || fires_at_once {
                     series.next_to_fire += 1;
                 }

@@ -13,6 +13,8 @@ use std::time::{Duration, Instant};
 
 /// The shortest time between two updates of one topic.
 const PACE: Duration = Duration::from_millis(500);
+/// So many changed devices at once are a flood: a national fleet in real time changes a few a tick.
+const FLOOD: usize = 2_000;
 /// A child's age alone is news once it moved by so much, in milliseconds.
 const AGE_STEP_MS: i64 = 30_000;
 /// Devices of a "worst" list.
@@ -33,17 +35,22 @@ struct Sent {
 pub struct Publisher {
     feed: Arc<Feed>,
     sent: HashMap<LiveTopic, Sent>,
+    flushed_at: Option<Instant>,
 }
 
 impl Publisher {
     /// For the listeners of `feed`.
     pub fn new(feed: Arc<Feed>) -> Self {
-        Self { feed, sent: HashMap::new() }
+        Self { feed, sent: HashMap::new(), flushed_at: None }
     }
 
     /// Sends what changed. The room's roll-ups are up to date afterwards.
     pub fn publish(&mut self, room: &mut Room) {
-        room.engine.flush();
+        // Under a flood one flush per pace serves the same pages for a fraction of the work.
+        if room.engine.dirty_len() < FLOOD || self.flushed_at.is_none_or(|at| at.elapsed() >= PACE) {
+            room.engine.flush();
+            self.flushed_at = Some(Instant::now());
+        }
         room.engine.rollup_mut().take_touched();
         let topics = self.feed.topics();
         self.sent.retain(|topic, _| topics.contains(topic));
