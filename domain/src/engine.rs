@@ -114,12 +114,7 @@ pub struct EngineConfig {
 
 impl Default for EngineConfig {
     fn default() -> Self {
-        Self {
-            windows: WindowConfig::default(),
-            future_ms: 5 * MINUTE_MS,
-            retention_ms: 90 * DAY_MS,
-            silent_after_ms: HOUR_MS,
-        }
+        Self { windows: WindowConfig::default(), future_ms: 5 * MINUTE_MS, retention_ms: 90 * DAY_MS, silent_after_ms: HOUR_MS }
     }
 }
 
@@ -723,12 +718,7 @@ impl Engine {
 }
 
 /// What becomes of a record as far as its own content, the time and the known identities tell.
-fn judge(
-    config: &EngineConfig,
-    record: &Record<'_>,
-    now: ProcessingTime,
-    identities: &mut impl Identities,
-) -> Disposition {
+fn judge(config: &EngineConfig, record: &Record<'_>, now: ProcessingTime, identities: &mut impl Identities) -> Disposition {
     let reason = match &record.content {
         Content::Rejected(reason) => Some(*reason),
         Content::Reading { reading, .. } => wrong_time(config, reading.at, now),

@@ -61,8 +61,7 @@ fn one_disposition_each() {
     check(record("d", 6, 5_000, None), rejected(Reason::Future));
     check(record("d", -90 * 24 * 60 - 1, 5_000, None), rejected(Reason::TooOld));
     let mut reset = record("d", 0, 5_000, Some(9));
-    reset.content =
-        Content::Reading { device: "d".into(), reading: plain_reading(EventTime::from_ms(1_000), Milli(5_000)) };
+    reset.content = Content::Reading { device: "d".into(), reading: plain_reading(EventTime::from_ms(1_000), Milli(5_000)) };
     check(reset, rejected(Reason::ClockReset));
     let mut malformed = record("d", 0, 0, None);
     (malformed.identity, malformed.content) = (None, Content::Rejected(Reason::MalformedJson));

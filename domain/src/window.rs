@@ -81,8 +81,7 @@ impl WindowConfig {
 
     /// The slot of a device that reports every `interval_ms`: the smallest definition not shorter than that, else the longest.
     pub fn slot(&self, interval_ms: i64) -> Slot {
-        let definition =
-            self.definitions.iter().position(|d| d.size_ms >= interval_ms).unwrap_or(self.definitions.len() - 1);
+        let definition = self.definitions.iter().position(|d| d.size_ms >= interval_ms).unwrap_or(self.definitions.len() - 1);
         let needed = (self.definitions[definition].size_ms / interval_ms.max(1)).max(1);
         Slot { definition, needed: u32::try_from(needed).unwrap_or(u32::MAX) }
     }
@@ -101,12 +100,7 @@ impl Default for WindowConfig {
             WindowDefinition { size_ms: 10_000, delay_ms: MINUTE_MS },
             WindowDefinition { size_ms: 5 * MINUTE_MS, delay_ms: 2 * MINUTE_MS },
         ];
-        Self {
-            definitions,
-            allowed_lateness_ms: 10 * MINUTE_MS,
-            gap_open_ms: 48 * HOUR_MS,
-            idle_after_ms: 15 * MINUTE_MS,
-        }
+        Self { definitions, allowed_lateness_ms: 10 * MINUTE_MS, gap_open_ms: 48 * HOUR_MS, idle_after_ms: 15 * MINUTE_MS }
     }
 }
 

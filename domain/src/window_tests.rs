@@ -51,10 +51,8 @@ fn check(config: &WindowConfig, interval_s: i64, events: &str, expected: &str) {
     for d in 0..config.definitions().len() {
         windows.extend(device.windows(d).map(|w| ((d, w.start), *w)));
     }
-    let mut got: Vec<String> = windows
-        .values()
-        .map(|w| format!("{}:{}/{} {}", w.start / 1_000, w.aggregate.count, w.version, w.state.name()))
-        .collect();
+    let mut got: Vec<String> =
+        windows.values().map(|w| format!("{}:{}/{} {}", w.start / 1_000, w.aggregate.count, w.version, w.state.name())).collect();
     got.append(&mut late);
     assert_eq!(got.join(", "), expected, "{events}");
 }
@@ -80,7 +78,12 @@ fn lateness_and_slots() {
     check(&config, 5, "5 80 6", "0:2/2 final, 80:1/0 provisional"); // needs two: open for 48 h
     check(&config, 5, "5 80 6 7", "0:2/2 final, 80:1/0 provisional, late 7 by 10"); // the second completed it
     // Newest-first back-fill of a device's past is not late.
-    check(&config, 10, "500 490 480 470 100 0", "0:1/1 final, 100:1/1 final, 470:1/0 provisional, 480:1/0 provisional, 490:1/0 provisional, 500:1/0 provisional");
+    check(
+        &config,
+        10,
+        "500 490 480 470 100 0",
+        "0:1/1 final, 100:1/1 final, 470:1/0 provisional, 480:1/0 provisional, 490:1/0 provisional, 500:1/0 provisional",
+    );
     // 48 h of server time after it passed, the gap is closed.
     check(&config, 10, "0@0 500@10 200@172809", "0:1/1 final, 200:1/1 final, 500:1/0 provisional");
     check(&config, 10, "0@0 500@10 200@172810", "0:1/1 final, 500:1/0 provisional, late 200 by 230");
@@ -164,7 +167,11 @@ fn configs() -> impl Strategy<Value = (WindowConfig, i64)> {
         Just(vec![(10, 20), (30, 5), (120, 40)]),
         Just(vec![(60, 60)]),
     ];
-    (definitions, prop_oneof![Just(0i64), Just(30), Just(600)], prop_oneof![Just(2i64), Just(5), Just(10), Just(45), Just(300), Just(1_000)])
+    (
+        definitions,
+        prop_oneof![Just(0i64), Just(30), Just(600)],
+        prop_oneof![Just(2i64), Just(5), Just(10), Just(45), Just(300), Just(1_000)],
+    )
         .prop_filter_map("delays within lateness", |(definitions, lateness, interval)| {
             let definitions =
                 definitions.into_iter().map(|(s, b)| WindowDefinition { size_ms: s * 1_000, delay_ms: b * 1_000 }).collect();

@@ -54,10 +54,8 @@ fn main() -> anyhow::Result<()> {
             other => bail!("there is no benchmark `{other}`: choose from engine, ingest, single, log"),
         }
         if let Some(out) = &out {
-            let rows: Vec<_> = figures
-                .iter()
-                .map(|f| serde_json::json!({"name": f.name, "value": f.value, "unit": f.unit}))
-                .collect();
+            let rows: Vec<_> =
+                figures.iter().map(|f| serde_json::json!({"name": f.name, "value": f.value, "unit": f.unit})).collect();
             std::fs::write(out.join(format!("{name}.json")), serde_json::to_vec_pretty(&rows)?)?;
         }
     }
@@ -381,10 +379,20 @@ fn ingest(figures: &mut Vec<Figure>, length: Duration) -> anyhow::Result<()> {
         let ours = load(&server, is_array, length)?;
         figure(figures, format!("ingest, {form}: events"), ours.events_per_second, "events/s");
         figure(figures, format!("ingest, {form}: events per CPU second"), ours.events_per_cpu_second, "events/CPU s");
-        figure(figures, format!("ingest, {form}: of the bare server's"), ours.events_per_cpu_second / bare.events_per_cpu_second, "");
+        figure(
+            figures,
+            format!("ingest, {form}: of the bare server's"),
+            ours.events_per_cpu_second / bare.events_per_cpu_second,
+            "",
+        );
         figure(figures, format!("ingest, {form}: peak memory"), ours.peak_mib, "MiB");
         for (index, cost) in ours.cost.iter().enumerate() {
-            figure(figures, format!("ingest, {form}: CPU of events {} to {} million", index * 5, index * 5 + 5), *cost, "µs/event");
+            figure(
+                figures,
+                format!("ingest, {form}: CPU of events {} to {} million", index * 5, index * 5 + 5),
+                *cost,
+                "µs/event",
+            );
         }
         drop(server.dir.path());
     }

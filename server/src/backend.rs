@@ -7,8 +7,8 @@ use crate::publish::{WORST, child_now, children, node_of_region, pipeline_now, r
 use crate::side::{Cause, DEAD, SideRow};
 use crate::store::{Store, StoreError};
 use app::api::{
-    Backend, ChildKind, ChildView, Crumb, DeadLetterRow, DeviceView, Equipment, EquipmentKind, FacilityDevice,
-    FacilityView, MapPoint, PipelineView, Point, ReasonRow, RegionView, SearchHit, SourceRow, Span,
+    Backend, ChildKind, ChildView, Crumb, DeadLetterRow, DeviceView, Equipment, EquipmentKind, FacilityDevice, FacilityView,
+    MapPoint, PipelineView, Point, ReasonRow, RegionView, SearchHit, SourceRow, Span,
 };
 use app::error::AppError;
 use domain::coldchain::{Condition, Range};
@@ -166,9 +166,9 @@ impl EngineBackend {
 
     /// Rows of a side output after `position`, oldest first, at most `limit`.
     pub async fn side(&self, kind: usize, position: u64, limit: usize) -> Result<Vec<SideRow>, Problem> {
-        let in_memory = self.pipeline.ask(move |room| {
-            room.side_rows(kind).filter(|row| row.position > position).take(limit).cloned().collect::<Vec<_>>()
-        });
+        let in_memory = self
+            .pipeline
+            .ask(move |room| room.side_rows(kind).filter(|row| row.position > position).take(limit).cloned().collect::<Vec<_>>());
         let in_memory = in_memory.await?;
         let mut rows: BTreeMap<u64, SideRow> = in_memory.into_iter().map(|row| (row.position, row)).collect();
         rows.extend(self.store.side_after(kind, position, limit).await?.into_iter().map(|row| (row.position, row)));
@@ -230,7 +230,10 @@ fn extremes_by_hour(points: impl Iterator<Item = Point>) -> Vec<Point> {
 /// The farthest outside its range, or the first, of as many stretches as a sparkline has points.
 fn thin(points: &[Point], range: Range) -> Vec<Point> {
     let per_point = points.len().div_ceil(SPARK_POINTS).max(1);
-    points.chunks(per_point).filter_map(|chunk| chunk.iter().rev().max_by_key(|p| range.distance(p.temperature)).copied()).collect()
+    points
+        .chunks(per_point)
+        .filter_map(|chunk| chunk.iter().rev().max_by_key(|p| range.distance(p.temperature)).copied())
+        .collect()
 }
 
 fn crumbs(master: &Master, region: RegionIx) -> Vec<Crumb> {
@@ -276,10 +279,8 @@ fn region_view(room: &Room, code: &str) -> Option<RegionView> {
     let node = node_of_region(engine, code)?;
     let from = start_of_day(engine);
     let place = rollup.place(node).and_then(Result::ok);
-    let mut views: Vec<ChildView> = children(engine, node)
-        .into_iter()
-        .map(|(child, code)| child_view(engine, child, code, from))
-        .collect();
+    let mut views: Vec<ChildView> =
+        children(engine, node).into_iter().map(|(child, code)| child_view(engine, child, code, from)).collect();
     views.sort_by(|a, b| a.name.cmp(&b.name));
     let country = Crumb { code: master.region(RegionIx(0)).code.clone(), name: master.region(RegionIx(0)).name.clone() };
     Some(RegionView {
@@ -426,10 +427,8 @@ impl Backend for EngineBackend {
         let states = self.pipeline.ask(move |room| of_room.iter().map(|s| room.engine.device_now(s.0)).collect::<Vec<_>>());
         let states = states.await.map_err(AppErrorOf::from)?;
         let indices = sensors.iter().map(|s| s.0).collect();
-        let mut found = self
-            .read_windows((0, self.sizes[0]), indices, taken_at.ms() - DAY_MS, i64::MAX)
-            .await
-            .map_err(AppErrorOf::from)?;
+        let mut found =
+            self.read_windows((0, self.sizes[0]), indices, taken_at.ms() - DAY_MS, i64::MAX).await.map_err(AppErrorOf::from)?;
         let mut devices: Vec<FacilityDevice> = sensors
             .iter()
             .zip(states)
@@ -530,12 +529,8 @@ impl Backend for EngineBackend {
     async fn search(&self, text: &str) -> Result<Vec<SearchHit>, AppError> {
         let master = &self.master;
         let place = |region: RegionIx, skip: usize| {
-            let names: Vec<&str> = master
-                .ancestors(region)
-                .skip(skip)
-                .filter(|ix| ix.0 != 0)
-                .map(|ix| master.region(ix).name.as_str())
-                .collect();
+            let names: Vec<&str> =
+                master.ancestors(region).skip(skip).filter(|ix| ix.0 != 0).map(|ix| master.region(ix).name.as_str()).collect();
             names.join(", ")
         };
         let hits = master.search(text, SHORT).into_iter().map(|hit| match hit {

@@ -71,13 +71,7 @@ fn encode_block(windows: &[ClosedWindow], size_ms: i64) -> WindowBlock {
             }
         }
     }
-    WindowBlock {
-        size_ms,
-        devices: (windows.first().map_or(0, |w| w.device), device),
-        starts,
-        count: windows.len() as u32,
-        data,
-    }
+    WindowBlock { size_ms, devices: (windows.first().map_or(0, |w| w.device), device), starts, count: windows.len() as u32, data }
 }
 
 /// A block that does not hold what it should.
@@ -110,7 +104,13 @@ impl Reader<'_> {
 }
 
 /// Tells every window of a block to `each`. Windows put away have fired as final or incomplete and can no longer change.
-pub fn decode(data: &[u8], count: u32, size_ms: i64, definition: u8, mut each: impl FnMut(ClosedWindow)) -> Result<(), DamagedBlock> {
+pub fn decode(
+    data: &[u8],
+    count: u32,
+    size_ms: i64,
+    definition: u8,
+    mut each: impl FnMut(ClosedWindow),
+) -> Result<(), DamagedBlock> {
     let mut reader = Reader(data);
     let (mut device, mut start) = (0u32, 0i64);
     for _ in 0..count {

@@ -161,7 +161,10 @@ mod tests {
         feed.publish(&LiveTopic::Region("ID".into()), &update(1));
         feed.publish(&LiveTopic::Pipeline, &update(2));
         let message = String::from_utf8(listener.next().await.expect("a message").to_vec()).expect("text");
-        assert!(message.starts_with("id: 43\nevent: pipeline\ndata: {\"kind\":\"pipeline\",\"now\":{\"received\":2,"), "{message}");
+        assert!(
+            message.starts_with("id: 43\nevent: pipeline\ndata: {\"kind\":\"pipeline\",\"now\":{\"received\":2,"),
+            "{message}"
+        );
         drop(listener);
         assert!(feed.topics().is_empty());
     }

@@ -253,9 +253,7 @@ impl DiskIdentities {
 
     /// Number of identities known.
     pub fn len(&self) -> usize {
-        self.table.len()
-            + self.frozen.as_ref().map_or(0, |t| t.len())
-            + self.generations.iter().map(|g| g.keys).sum::<usize>()
+        self.table.len() + self.frozen.as_ref().map_or(0, |t| t.len()) + self.generations.iter().map(|g| g.keys).sum::<usize>()
     }
 
     /// Whether none is known.

@@ -91,9 +91,10 @@ pub async fn start(args: &ServeArgs) -> anyhow::Result<Running> {
     };
     let app = router(state);
     let stopped = stop.clone();
-    let server = tokio::spawn(async move {
-        axum::serve(listener, app).with_graceful_shutdown(async move { stopped.cancelled().await }).await
-    });
+    let server =
+        tokio::spawn(
+            async move { axum::serve(listener, app).with_graceful_shutdown(async move { stopped.cancelled().await }).await },
+        );
     let latest = args.latest_file.clone().map(|path| tokio::spawn(write_latest(pipeline.clone(), path, stop.clone())));
     Ok(Running { address, pipeline, stop, server, latest, threads, store, _lock: lock })
 }

@@ -79,7 +79,9 @@ pub enum LogError {
         source: io::Error,
     },
     /// A block before the end is damaged.
-    #[error("log segment {path} is damaged at byte {offset} ({reason}); restore it from a backup, or move the data directory away")]
+    #[error(
+        "log segment {path} is damaged at byte {offset} ({reason}); restore it from a backup, or move the data directory away"
+    )]
     Damaged {
         /// The segment.
         path: PathBuf,
@@ -205,10 +207,8 @@ impl Log {
     pub fn append(&mut self, drafts: &[Draft<'_>], now: ProcessingTime) -> Result<Vec<Place>, AppendError> {
         if self.segment_bytes > SEGMENT_BYTES {
             let path = create_segment(&self.dir, self.next_block).map_err(AppendError::Write)?;
-            self.file = OpenOptions::new()
-                .append(true)
-                .open(&path)
-                .map_err(|e| AppendError::Write(io_error("cannot open", &path)(e)))?;
+            self.file =
+                OpenOptions::new().append(true).open(&path).map_err(|e| AppendError::Write(io_error("cannot open", &path)(e)))?;
             (self.path, self.segment_bytes) = (path, 0);
         }
         let received_at = now.max(self.last_received_at);
@@ -360,7 +360,8 @@ impl SegmentReader {
     fn is_unfinished(&self, offset: u64) -> bool {
         let rest = offset as usize..self.bytes.len().saturating_sub(HEADER);
         !rest.into_iter().any(|at| {
-            self.bytes[at + 8..at + 12] == MARKER && decode(&self.bytes, at).is_ok_and(|(_, group, _)| group > self.last_group + 1)
+            self.bytes[at + 8..at + 12] == MARKER
+                && decode(&self.bytes, at).is_ok_and(|(_, group, _)| group > self.last_group + 1)
         })
     }
 }

@@ -67,7 +67,13 @@ pub enum Refused {
 }
 
 enum Submission {
-    Records { batch: Batch, format: Format, source: String, reply: oneshot::Sender<Result<Answer, Refused>>, permit: OwnedSemaphorePermit },
+    Records {
+        batch: Batch,
+        format: Format,
+        source: String,
+        reply: oneshot::Sender<Result<Answer, Refused>>,
+        permit: OwnedSemaphorePermit,
+    },
     Timer,
 }
 
@@ -79,7 +85,10 @@ struct Durable {
 type Question = Box<dyn FnOnce(&mut Room) + Send>;
 
 enum Message {
-    Group { blocks: Vec<Durable>, log_bytes: u64 },
+    Group {
+        blocks: Vec<Durable>,
+        log_bytes: u64,
+    },
     Ask(Question),
     CheckpointDone(Result<(), StoreError>),
     /// The log thread has ended: nothing follows but questions.
@@ -346,14 +355,8 @@ impl Pipeline {
             };
             std::thread::Builder::new().name("engine".into()).spawn(move || driver.run(&to_engine))?
         };
-        let pipeline = Self {
-            submissions,
-            messages,
-            bodies: Arc::new(Semaphore::new(BODIES_KIB)),
-            admitted,
-            identity_key: key,
-            feed,
-        };
+        let pipeline =
+            Self { submissions, messages, bodies: Arc::new(Semaphore::new(BODIES_KIB)), admitted, identity_key: key, feed };
         Ok((pipeline, Threads { log: log_thread, engine: engine_thread }))
     }
 
@@ -364,7 +367,13 @@ impl Pipeline {
     }
 
     /// Makes `batch` durable and processes it. The answer comes after both.
-    pub async fn submit(&self, batch: Batch, format: Format, source: String, permit: OwnedSemaphorePermit) -> Result<Answer, Refused> {
+    pub async fn submit(
+        &self,
+        batch: Batch,
+        format: Format,
+        source: String,
+        permit: OwnedSemaphorePermit,
+    ) -> Result<Answer, Refused> {
         let (reply, answer) = oneshot::channel();
         let submission = Submission::Records { batch, format, source, reply, permit };
         self.submissions.send(submission).await.map_err(|_| Refused::Stopping)?;
@@ -472,12 +481,9 @@ fn run_log(mut log: Log, mut submissions: mpsc::Receiver<Submission>, engine: &s
         let drafts: Vec<Draft<'_>> = group
             .iter()
             .map(|submission| match submission {
-                Submission::Records { batch, format, source, .. } => Draft {
-                    kind: BlockKind::Records(*format),
-                    source,
-                    body: batch.raw(),
-                    records: batch.len() as u64,
-                },
+                Submission::Records { batch, format, source, .. } => {
+                    Draft { kind: BlockKind::Records(*format), source, body: batch.raw(), records: batch.len() as u64 }
+                }
                 Submission::Timer => Draft { kind: BlockKind::Timer, source: "", body: b"", records: 0 },
             })
             .collect();

@@ -138,11 +138,9 @@ pub fn region_now(engine: &Engine, node: Node) -> RegionNow {
 pub fn children(engine: &Engine, node: Node) -> Vec<(Node, String)> {
     let Some(Ok(region)) = engine.rollup().place(node) else { return Vec::new() };
     let master = engine.master();
-    let regions = master
-        .children(region)
-        .filter_map(|child| Some((engine.rollup().of_region(child)?, master.region(child).code.clone())));
-    let facilities =
-        master.facilities_of(region).map(|f| (engine.rollup().of_facility(f), master.facility(f).code.clone()));
+    let regions =
+        master.children(region).filter_map(|child| Some((engine.rollup().of_region(child)?, master.region(child).code.clone())));
+    let facilities = master.facilities_of(region).map(|f| (engine.rollup().of_facility(f), master.facility(f).code.clone()));
     regions.chain(facilities).collect()
 }
 

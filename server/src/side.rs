@@ -53,7 +53,13 @@ pub enum Cause {
 
 impl SideRow {
     /// The row of record `index` of `batch`, with the output it belongs to; `None` where it belongs to none.
-    pub fn of(batch: &Batch, index: usize, disposition: Disposition, first_record: u64, received_at: ProcessingTime) -> Option<(usize, Self)> {
+    pub fn of(
+        batch: &Batch,
+        index: usize,
+        disposition: Disposition,
+        first_record: u64,
+        received_at: ProcessingTime,
+    ) -> Option<(usize, Self)> {
         let (kind, cause) = match disposition {
             Disposition::Accepted | Disposition::Duplicate => return None,
             Disposition::Late { window_start, lateness_ms } => (LATE, Cause::Late { window_start, lateness_ms }),

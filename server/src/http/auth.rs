@@ -32,7 +32,9 @@ impl Keys {
             return Err(unauthorized("send a key: Authorization: Bearer KEY (make one with `rantai key create`)"));
         };
         let text = value.to_str().unwrap_or_default();
-        let Some(key) = text.split_once(' ').filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")).map(|(_, key)| key.trim()) else {
+        let Some(key) =
+            text.split_once(' ').filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")).map(|(_, key)| key.trim())
+        else {
             return Err(unauthorized("send the key as: Authorization: Bearer KEY"));
         };
         let key = self.find(key).await?.ok_or_else(|| unauthorized("this key is not known"))?;

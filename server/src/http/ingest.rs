@@ -6,37 +6,55 @@ use crate::admission::body::{BodyError, MAX_BODY_BYTES, inflate};
 use crate::admission::{Batch, Format};
 use crate::pipeline::{Answer, Pipeline};
 use crate::side::field_at_fault;
-use axum::body::{Body, to_bytes};
+use axum::body::{Body, BodyDataStream};
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use bytes::{Bytes, BytesMut};
 use domain::engine::{Disposition, Tally};
+use futures::StreamExt;
 use std::fmt::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
 /// How long a sender may take for its body.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+/// So much of a refused body is read and thrown away,
+const DRAIN_BYTES: usize = 2 * MAX_BODY_BYTES;
+/// for so long: a sender looks for its answer only when it has sent everything.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// `POST /ingest`: one envelope, a JSON array, or NDJSON (`application/x-ndjson`), plain, gzip or zstd.
 ///
 /// One record: 200 `{"status":"accepted"}` or `{"status":"duplicate event"}`, 422 where it is rejected. Many: 200 with counts and the
 /// rejections. The answer comes when all of it is on disk. 401 without a key, 413 beyond 10 MiB inflated or 10 000 records.
-pub async fn ingest(State(pipeline): State<Pipeline>, State(keys): State<Arc<Keys>>, headers: HeaderMap, body: Body) -> Result<Response, Problem> {
-    let key = keys.ingest(&headers).await?;
-    let format = format_of(&headers)?;
+pub async fn ingest(
+    State(pipeline): State<Pipeline>,
+    State(keys): State<Arc<Keys>>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    let mut body = body.into_data_stream();
+    let answer = take_in(&pipeline, &keys, &headers, &mut body).await;
+    if answer.is_err() {
+        drain(&mut body).await;
+    }
+    answer
+}
+
+async fn take_in(pipeline: &Pipeline, keys: &Keys, headers: &HeaderMap, body: &mut BodyDataStream) -> Result<Response, Problem> {
+    let key = keys.ingest(headers).await?;
+    let format = format_of(headers)?;
     let encoding = headers.get(header::CONTENT_ENCODING).map(|v| v.to_str().unwrap_or("?"));
-    let too_large = || Problem::new(StatusCode::PAYLOAD_TOO_LARGE, BodyError::TooLarge.to_string());
     let announced = headers.get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse::<usize>().ok());
     if announced.is_some_and(|len| len > MAX_BODY_BYTES) {
         return Err(too_large());
     }
     let reserved = announced.unwrap_or(MAX_BODY_BYTES);
     let mut permit = pipeline.reserve(reserved)?;
-    let body = tokio::time::timeout(BODY_TIMEOUT, to_bytes(body, MAX_BODY_BYTES))
+    let body = tokio::time::timeout(BODY_TIMEOUT, read(body, announced))
         .await
-        .map_err(|_| Problem::new(StatusCode::REQUEST_TIMEOUT, "the body took longer than 30 s"))?
-        .map_err(|_| too_large())?;
+        .map_err(|_| Problem::new(StatusCode::REQUEST_TIMEOUT, "the body took longer than 30 s"))??;
     let body = inflate(body, encoding).map_err(|error| {
         let status = match error {
             BodyError::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
@@ -80,6 +98,41 @@ pub async fn ingest(State(pipeline): State<Pipeline>, State(keys): State<Arc<Key
     Ok(json(&counts(&tally, &rejections)))
 }
 
+fn too_large() -> Problem {
+    Problem::new(StatusCode::PAYLOAD_TOO_LARGE, BodyError::TooLarge.to_string())
+}
+
+/// The whole body, at most [`MAX_BODY_BYTES`] of it.
+async fn read(body: &mut BodyDataStream, announced: Option<usize>) -> Result<Bytes, Problem> {
+    let broken = |error: axum::Error| Problem::bad_request(format!("the body broke off: {error}"));
+    let Some(first) = body.next().await.transpose().map_err(broken)? else { return Ok(Bytes::new()) };
+    if announced == Some(first.len()) {
+        return Ok(first);
+    }
+    let mut whole = BytesMut::with_capacity(announced.unwrap_or(2 * first.len()));
+    whole.extend_from_slice(&first);
+    while whole.len() <= MAX_BODY_BYTES
+        && let Some(chunk) = body.next().await.transpose().map_err(broken)?
+    {
+        whole.extend_from_slice(&chunk);
+    }
+    if whole.len() > MAX_BODY_BYTES { Err(too_large()) } else { Ok(whole.freeze()) }
+}
+
+/// Reads what is left of a refused body: closing the connection on it could cost its sender the answer.
+async fn drain(body: &mut BodyDataStream) {
+    let rest = async {
+        let mut left = DRAIN_BYTES;
+        while let Some(Ok(chunk)) = body.next().await {
+            match left.checked_sub(chunk.len()) {
+                Some(fewer) => left = fewer,
+                None => break,
+            }
+        }
+    };
+    let _ = tokio::time::timeout(DRAIN_TIMEOUT, rest).await;
+}
+
 fn counts(tally: &Tally, rejections: &str) -> String {
     format!(
         r#"{{"received":{},"accepted":{},"duplicate":{},"late":{},"rejected":{},"rejections":[{rejections}]}}"#,
@@ -97,7 +150,12 @@ fn format_of(headers: &HeaderMap) -> Result<Format, Problem> {
     match essence.to_ascii_lowercase().as_str() {
         "application/x-ndjson" | "application/ndjson" | "application/jsonl" => Ok(Format::Ndjson),
         // The last three are what small clients send without being told: the body says the same.
-        "" | "application/json" | "application/geo+json" | "text/json" | "text/plain" | "application/octet-stream"
+        ""
+        | "application/json"
+        | "application/geo+json"
+        | "text/json"
+        | "text/plain"
+        | "application/octet-stream"
         | "application/x-www-form-urlencoded" => Ok(Format::Json),
         other => Err(Problem::new(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,

@@ -33,7 +33,11 @@ pub struct LiveQuery {
 /// sends the last number as `Last-Event-ID` (or `since=`). Each topic begins with its whole state, unless that number is the
 /// newest; updates hold values, not differences, so a repeated one does no harm. `beat` every 5 s carries the server's time; `reload` says
 /// that the page fell behind and should load its data again.
-pub async fn live(State(state): State<AppState>, Query(query): Query<LiveQuery>, headers: HeaderMap) -> Result<Response, Problem> {
+pub async fn live(
+    State(state): State<AppState>,
+    Query(query): Query<LiveQuery>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
     let mut topics = Vec::new();
     for topic in query.topics.split(',').filter(|t| !t.is_empty()) {
         let topic: LiveTopic = topic.parse().map_err(|e: domain::feed::NoSuchLiveTopic| Problem::bad_request(e.to_string()))?;
@@ -42,16 +46,15 @@ pub async fn live(State(state): State<AppState>, Query(query): Query<LiveQuery>,
         }
     }
     if topics.is_empty() || topics.len() > MAX_TOPICS {
-        return Err(Problem::bad_request(format!("name 1 to {MAX_TOPICS} topics: region:CODE, facility:CODE, device:ID, pipeline")));
+        return Err(Problem::bad_request(format!(
+            "name 1 to {MAX_TOPICS} topics: region:CODE, facility:CODE, device:ID, pipeline"
+        )));
     }
     let last = headers.get("last-event-id").and_then(|v| v.to_str().ok()?.parse().ok()).or(query.since);
     // Listen first, look second: nothing falls between.
     let subscription = state.pipeline.feed.subscribe(topics.clone());
-    let first = if last == Some(state.pipeline.feed.sequence()) {
-        VecDeque::new()
-    } else {
-        whole_state(&state.pipeline, topics).await?
-    };
+    let first =
+        if last == Some(state.pipeline.feed.sequence()) { VecDeque::new() } else { whole_state(&state.pipeline, topics).await? };
     let stream = Stream { first, subscription, beat: beats(), state };
     let frames = futures::stream::unfold(stream, |mut stream| async move {
         let frame = stream.next().await?;

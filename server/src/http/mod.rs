@@ -71,9 +71,8 @@ pub fn router(state: AppState) -> Router {
         .route("/api/docs", get(docs::page))
         .method_not_allowed_fallback(problem::wrong_method)
         .route("/api/v1/{*rest}", any(problem::no_such_route));
-    let fixed = |name: HeaderName, value: &'static str| {
-        SetResponseHeaderLayer::if_not_present(name, HeaderValue::from_static(value))
-    };
+    let fixed =
+        |name: HeaderName, value: &'static str| SetResponseHeaderLayer::if_not_present(name, HeaderValue::from_static(value));
     api.merge(pages::router(&state))
         .layer(fixed(header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
         .layer(fixed(header::X_FRAME_OPTIONS, "DENY"))

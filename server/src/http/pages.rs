@@ -37,10 +37,7 @@ pub fn router(state: &AppState) -> Router<AppState> {
     let files = ServeDir::new(&state.site_dir.0).precompressed_br().precompressed_gzip().append_index_html_on_directories(false);
     Router::new()
         .route("/", get(page.clone()))
-        .route(
-            "/api/pages/{*function}",
-            any(move |request: Request<Body>| app::function(Arc::clone(&functions), request)),
-        )
+        .route("/api/pages/{*function}", any(move |request: Request<Body>| app::function(Arc::clone(&functions), request)))
         .route("/devices/{id}/chart.svg", get(chart))
         .route("/settings/theme", get(theme))
         // What is no file is a page, also the one that says "not found".
@@ -85,7 +82,11 @@ struct ChartQuery {
 }
 
 /// `GET /devices/{id}/chart.svg?span=day|week|month&lang=id|en`: the chart as a file of its own.
-async fn chart(State(state): State<AppState>, Path(id): Path<String>, Query(query): Query<ChartQuery>) -> Result<Response, Problem> {
+async fn chart(
+    State(state): State<AppState>,
+    Path(id): Path<String>,
+    Query(query): Query<ChartQuery>,
+) -> Result<Response, Problem> {
     let unavailable = |_| Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the server cannot answer now; try again");
     let view = state.backend.device(&id, query.span).await.map_err(unavailable)?;
     let view = view.ok_or_else(|| Problem::not_found(format!("there is no device `{id}`")))?;
@@ -112,7 +113,8 @@ async fn theme(Query(query): Query<ThemeQuery>) -> Result<Response, Problem> {
     };
     let back = query.back.filter(|path| is_local(path)).unwrap_or_else(|| "/".to_owned());
     let back = HeaderValue::from_str(&back).map_err(|_| Problem::bad_request("`back` is not a path"))?;
-    Ok((StatusCode::SEE_OTHER, [(header::SET_COOKIE, HeaderValue::from_static(cookie)), (header::LOCATION, back)]).into_response())
+    Ok((StatusCode::SEE_OTHER, [(header::SET_COOKIE, HeaderValue::from_static(cookie)), (header::LOCATION, back)])
+        .into_response())
 }
 
 /// A path of this server, not `//other.example` nor `/\other.example`.

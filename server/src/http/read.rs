@@ -61,8 +61,7 @@ fn cursor(text: &str) -> String {
 
 fn uncursor(text: Option<&str>) -> Result<Option<String>, Problem> {
     let Some(text) = text else { return Ok(None) };
-    let bytes: Option<Vec<u8>> =
-        (0..text.len()).step_by(2).map(|i| u8::from_str_radix(text.get(i..i + 2)?, 16).ok()).collect();
+    let bytes: Option<Vec<u8>> = (0..text.len()).step_by(2).map(|i| u8::from_str_radix(text.get(i..i + 2)?, 16).ok()).collect();
     let text = bytes.and_then(|bytes| String::from_utf8(bytes).ok());
     text.map(Some).ok_or_else(|| Problem::bad_request("`next` is not a cursor of an earlier answer"))
 }
@@ -103,13 +102,16 @@ impl Walk {
 
 /// `GET /api/v1/windows?device_id=&size=10s|5m&from=&to=&limit=&next=`: windows in order of device and start; without `device_id` of all
 /// devices. NDJSON and CSV (by `Accept` or `format`) stream all of them.
-pub async fn windows(State(state): State<AppState>, Query(query): Query<WindowsQuery>, headers: HeaderMap) -> Result<Response, Problem> {
+pub async fn windows(
+    State(state): State<AppState>,
+    Query(query): Query<WindowsQuery>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
     let form = Form::of(query.format.as_deref(), &headers)?;
     let sizes = state.backend.sizes();
     let text = query.size.as_deref().unwrap_or("10s");
-    let definition = size_of(text)
-        .and_then(|size| sizes.iter().position(|s| *s == size).map(|at| (at as u8, size)))
-        .ok_or_else(|| {
+    let definition =
+        size_of(text).and_then(|size| sizes.iter().position(|s| *s == size).map(|at| (at as u8, size))).ok_or_else(|| {
             let known: Vec<String> = sizes.iter().map(|s| format!("{}s", s / 1_000)).collect();
             Problem::bad_request(format!("there are no windows of size `{text}`: choose from {}", known.join(", ")))
         })?;
@@ -117,7 +119,8 @@ pub async fn windows(State(state): State<AppState>, Query(query): Query<WindowsQ
     let start = uncursor(query.next.as_deref())?;
     let start = match &start {
         Some(text) => Some(
-            text.split_once(' ').and_then(|(after, id)| Some((id.to_owned(), after.parse::<i64>().ok()?)))
+            text.split_once(' ')
+                .and_then(|(after, id)| Some((id.to_owned(), after.parse::<i64>().ok()?)))
                 .ok_or_else(|| Problem::bad_request("`next` is not a cursor of an earlier answer"))?,
         ),
         None => None,
@@ -202,12 +205,20 @@ const LATE_COLUMNS: [&str; 8] =
 const DEAD_COLUMNS: [&str; 6] = ["position", "received_at", "source", "reason", "field", "raw"];
 
 /// `GET /api/v1/late`: records that came too late for their window, oldest first; kept and counted, in no window.
-pub async fn late(State(state): State<AppState>, Query(query): Query<SideQuery>, headers: HeaderMap) -> Result<Response, Problem> {
+pub async fn late(
+    State(state): State<AppState>,
+    Query(query): Query<SideQuery>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
     side(state, LATE, query, headers, "late").await
 }
 
 /// `GET /api/v1/dead-letters`: rejected records with their bytes and the reason, oldest first.
-pub async fn dead_letters(State(state): State<AppState>, Query(query): Query<SideQuery>, headers: HeaderMap) -> Result<Response, Problem> {
+pub async fn dead_letters(
+    State(state): State<AppState>,
+    Query(query): Query<SideQuery>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
     side(state, DEAD, query, headers, "dead_letters").await
 }
 

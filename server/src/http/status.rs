@@ -45,7 +45,8 @@ pub async fn stats(State(pipeline): State<Pipeline>, Query(query): Query<StatsQu
         answer["uptime_start"] = room.uptime_start.to_string().into();
         match query.group.as_deref() {
             Some("topic") => {
-                answer["topics"] = by_topic(totals).map(|(name, t)| (name.to_owned(), tally(t))).collect::<serde_json::Map<_, _>>().into();
+                answer["topics"] =
+                    by_topic(totals).map(|(name, t)| (name.to_owned(), tally(t))).collect::<serde_json::Map<_, _>>().into();
             }
             Some(_) => {
                 answer["sources"] =

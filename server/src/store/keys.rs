@@ -74,7 +74,8 @@ impl Store {
 
     /// What `key` may do; `None` where there is no such key.
     pub async fn key(&self, key: &str) -> Result<Option<ApiKey>, StoreError> {
-        let row = sqlx::query("select name, scope from api_keys where hash = $1").bind(hash(key)).fetch_optional(&self.readers).await?;
+        let row =
+            sqlx::query("select name, scope from api_keys where hash = $1").bind(hash(key)).fetch_optional(&self.readers).await?;
         row.map(|row| {
             let scope: &str = row.try_get("scope")?;
             let has = |wanted: &str| scope.split(',').any(|s| s == wanted);

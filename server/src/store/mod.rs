@@ -185,13 +185,13 @@ impl Store {
             Some(bytes) => postcard::from_bytes(&bytes).map_err(|e| broken("facts", "totals", e))?,
             None => Totals::default(),
         };
-        let devices = sqlx::query("select device_index, state from devices order by device_index").fetch_all(&self.writer).await?;
+        let devices =
+            sqlx::query("select device_index, state from devices order by device_index").fetch_all(&self.writer).await?;
         let devices = devices
             .iter()
             .map(|row| {
                 let state: &[u8] = row.try_get("state")?;
-                postcard::from_bytes(state)
-                    .map_err(|e| broken("devices", row.get::<i64, _>("device_index"), e))
+                postcard::from_bytes(state).map_err(|e| broken("devices", row.get::<i64, _>("device_index"), e))
             })
             .collect::<Result<_, StoreError>>()?;
         let hours = sqlx::query("select start_ms, cells from hours order by start_ms").fetch_all(&self.writer).await?;
@@ -214,7 +214,10 @@ impl Store {
             totals,
             devices,
             hours,
-            runs: runs.iter().map(|r| Ok((r.try_get("name")?, r.try_get::<i64, _>("last_block")? as u64))).collect::<Result<_, sqlx::Error>>()?,
+            runs: runs
+                .iter()
+                .map(|r| Ok((r.try_get("name")?, r.try_get::<i64, _>("last_block")? as u64)))
+                .collect::<Result<_, sqlx::Error>>()?,
         })
     }
 
@@ -244,10 +247,12 @@ impl Store {
         if moved.rows_affected() != 1 {
             return Err(StoreError::Fenced);
         }
-        sqlx::query("insert into facts (name, value) values ('totals', $1) on conflict (name) do update set value = excluded.value")
-            .bind(&checkpoint.totals)
-            .execute(&mut *tx)
-            .await?;
+        sqlx::query(
+            "insert into facts (name, value) values ('totals', $1) on conflict (name) do update set value = excluded.value",
+        )
+        .bind(&checkpoint.totals)
+        .execute(&mut *tx)
+        .await?;
         for chunk in checkpoint.devices.chunks(500) {
             let mut query = sqlx::QueryBuilder::new("insert into devices (device_index, state) ");
             query.push_values(chunk, |mut row, (index, state)| {
@@ -258,11 +263,13 @@ impl Store {
         }
         for (start, cells) in &checkpoint.hours {
             let cells = postcard::to_stdvec(cells).map_err(|e| broken("hours", start, e))?;
-            sqlx::query("insert into hours (start_ms, cells) values ($1, $2) on conflict (start_ms) do update set cells = excluded.cells")
-                .bind(start)
-                .bind(cells)
-                .execute(&mut *tx)
-                .await?;
+            sqlx::query(
+                "insert into hours (start_ms, cells) values ($1, $2) on conflict (start_ms) do update set cells = excluded.cells",
+            )
+            .bind(start)
+            .bind(cells)
+            .execute(&mut *tx)
+            .await?;
         }
         for (block, is_merged) in &blocks {
             insert_block(&mut tx, block, *is_merged).await?;
@@ -271,14 +278,16 @@ impl Store {
             for chunk in rows.chunks(1_000) {
                 let data = postcard::to_stdvec(chunk).map_err(|e| broken("side_blocks", kind, e))?;
                 let (first, last) = (chunk[0].position, chunk[chunk.len() - 1].position);
-                sqlx::query("insert into side_blocks (kind, last_position, first_position, records, data) values ($1, $2, $3, $4, $5)")
-                    .bind(kind as i64)
-                    .bind(last as i64)
-                    .bind(first as i64)
-                    .bind(chunk.len() as i64)
-                    .bind(data)
-                    .execute(&mut *tx)
-                    .await?;
+                sqlx::query(
+                    "insert into side_blocks (kind, last_position, first_position, records, data) values ($1, $2, $3, $4, $5)",
+                )
+                .bind(kind as i64)
+                .bind(last as i64)
+                .bind(first as i64)
+                .bind(chunk.len() as i64)
+                .bind(data)
+                .execute(&mut *tx)
+                .await?;
             }
         }
         if let Some((name, identities)) = &checkpoint.run {
@@ -296,11 +305,13 @@ impl Store {
     /// Puts small blocks of windows of one size together, so that a device's day lies in few of them; whether there were enough.
     pub async fn merge_blocks(&self, config: &WindowConfig) -> Result<bool, StoreError> {
         for (definition, size_ms) in (0..).zip(config.definitions().iter().map(|d| d.size_ms)) {
-            let rows = sqlx::query("select id, windows, data from window_blocks where size_ms = $1 and is_merged = 0 order by id limit $2")
-                .bind(size_ms)
-                .bind(4 * MERGE_AT)
-                .fetch_all(&self.writer)
-                .await?;
+            let rows = sqlx::query(
+                "select id, windows, data from window_blocks where size_ms = $1 and is_merged = 0 order by id limit $2",
+            )
+            .bind(size_ms)
+            .bind(4 * MERGE_AT)
+            .fetch_all(&self.writer)
+            .await?;
             if (rows.len() as i64) < MERGE_AT {
                 continue;
             }
@@ -363,13 +374,15 @@ impl Store {
 
     /// Late records (`kind` 0) or dead letters (1) after `position`, oldest first, at least `limit` where there are so many.
     pub async fn side_after(&self, kind: usize, position: u64, limit: usize) -> Result<Vec<SideRow>, StoreError> {
-        let rows = sqlx::query("select last_position, data from side_blocks where kind = $1 and last_position > $2 order by last_position limit $3")
-            .bind(kind as i64)
-            .bind(position as i64)
-            // A block holds one record at least.
-            .bind(limit as i64)
-            .fetch_all(&self.readers)
-            .await?;
+        let rows = sqlx::query(
+            "select last_position, data from side_blocks where kind = $1 and last_position > $2 order by last_position limit $3",
+        )
+        .bind(kind as i64)
+        .bind(position as i64)
+        // A block holds one record at least.
+        .bind(limit as i64)
+        .fetch_all(&self.readers)
+        .await?;
         let mut found = Vec::new();
         for row in rows {
             found.extend(side_rows(&row)?.into_iter().filter(|r| r.position > position));
@@ -382,11 +395,12 @@ impl Store {
 
     /// The newest late records (`kind` 0) or dead letters (1), newest first, at most `limit`.
     pub async fn side_newest(&self, kind: usize, limit: usize) -> Result<Vec<SideRow>, StoreError> {
-        let rows = sqlx::query("select last_position, data from side_blocks where kind = $1 order by last_position desc limit $2")
-            .bind(kind as i64)
-            .bind(limit as i64)
-            .fetch_all(&self.readers)
-            .await?;
+        let rows =
+            sqlx::query("select last_position, data from side_blocks where kind = $1 order by last_position desc limit $2")
+                .bind(kind as i64)
+                .bind(limit as i64)
+                .fetch_all(&self.readers)
+                .await?;
         let mut found = Vec::new();
         for row in rows {
             found.extend(side_rows(&row)?.into_iter().rev());
