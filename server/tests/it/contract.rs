@@ -89,7 +89,10 @@ async fn new_and_duplicate() {
     let stats = server.json("/stats").await;
     assert_eq!([&stats["received"], &stats["unique_processed"], &stats["duplicate_dropped"]], [2, 1, 1]);
     let by_topic = server.json("/stats?group=topic").await;
-    assert_eq!(by_topic["topics"], json!({"temperature": {"received": 2, "unique_processed": 1, "duplicate_dropped": 1, "late": 0, "rejected": 0}}));
+    assert_eq!(
+        by_topic["topics"],
+        json!({"temperature": {"received": 2, "unique_processed": 1, "duplicate_dropped": 1, "late": 0, "rejected": 0}})
+    );
     let by_source = server.json("/stats?group=source").await;
     assert_eq!(by_source["sources"]["test"]["received"], 2);
     assert!(domain::time::parse_rfc3339(stats["uptime_start"].as_str().expect("a text")).is_some());
@@ -121,7 +124,10 @@ async fn who_may_send() {
     let other = format!("Bearer {}", server.make_key("other", "ingest").await);
     assert_eq!(server.send(&[("authorization", &other)], record()).await.status, 200);
     server.revoke_key("other").await;
-    until("a revoked key is refused", async || (server.send(&[("authorization", &other)], record()).await.status == 401).then_some(())).await;
+    until("a revoked key is refused", async || {
+        (server.send(&[("authorization", &other)], record()).await.status == 401).then_some(())
+    })
+    .await;
     server.stop().await;
 }
 
@@ -155,7 +161,13 @@ async fn how_much() {
     // At the limits, in every encoding.
     let now = slot_now();
     let lines: String = (0..10_000).map(|i| bare("d", now - i, "5") + "\n").collect();
-    let of = |encoding: &'static str| vec![("authorization", key.as_str()), ("content-type", "application/x-ndjson; charset=utf-8"), ("content-encoding", encoding)];
+    let of = |encoding: &'static str| {
+        vec![
+            ("authorization", key.as_str()),
+            ("content-type", "application/x-ndjson; charset=utf-8"),
+            ("content-encoding", encoding),
+        ]
+    };
     let reply = server.send(&of("gzip"), gzip(lines.as_bytes())).await;
     assert_eq!((reply.status, reply.json()["accepted"].as_u64()), (200, Some(10_000)), "{}", reply.text);
     let reply = server.send(&of("zstd"), zstd::encode_all(lines.as_bytes(), 1).expect("in memory")).await;
@@ -210,9 +222,13 @@ async fn the_same_file_twice() {
     let file = kinds.iter().map(|(record, _)| record.as_slice()).collect::<Vec<_>>().join(&b'\n');
     let first = server.post_lines(file.clone()).await.json();
     let rejections = first["rejections"].as_array().expect("a list");
-    let told: Vec<(u64, &str)> = rejections.iter().map(|r| (r["index"].as_u64().expect("a number"), r["reason"].as_str().expect("a text"))).collect();
-    let expected: Vec<(u64, &str)> =
-        (0..).zip(&kinds).map(|(i, (_, fate))| (i, *fate)).filter(|(_, fate)| !matches!(*fate, "accepted" | "duplicate" | "late")).collect();
+    let told: Vec<(u64, &str)> =
+        rejections.iter().map(|r| (r["index"].as_u64().expect("a number"), r["reason"].as_str().expect("a text"))).collect();
+    let expected: Vec<(u64, &str)> = (0..)
+        .zip(&kinds)
+        .map(|(i, (_, fate))| (i, *fate))
+        .filter(|(_, fate)| !matches!(*fate, "accepted" | "duplicate" | "late"))
+        .collect();
     assert_eq!(told, expected);
     let mut reasons: Vec<&str> = expected.iter().map(|(_, reason)| *reason).collect();
     reasons.sort_unstable();

@@ -14,7 +14,8 @@ fn thousandths(value: i64) -> String {
 
 fn written(record: &Record) -> String {
     let sample = record.sample;
-    let optional = |name: &str, value: Option<i64>| value.map_or_else(String::new, |v| format!(r#","{name}":{}"#, thousandths(v)));
+    let optional =
+        |name: &str, value: Option<i64>| value.map_or_else(String::new, |v| format!(r#","{name}":{}"#, thousandths(v)));
     let payload = format!(
         r#"{{"device_id":"{}","ts":{},"temperature":{}{}{}}}"#,
         record.device,
@@ -97,7 +98,7 @@ fn disturb(random: &mut Random, own: &mut Vec<Record>, now: i64) {
         let from = random.below(own.len() as u64) as usize;
         let mut record = own[from].clone();
         match random.below(8) {
-            0..=3 => {} // a duplicate
+            0..=3 => {}                          // a duplicate
             4 => record.sample.temperature += 1, // the same id or instant, another value
             5 => {
                 // One more for a window that has probably been closed.
@@ -113,22 +114,23 @@ fn disturb(random: &mut Random, own: &mut Vec<Record>, now: i64) {
 }
 
 async fn check(seed: u64, windows: &str, definitions: Definitions, sizes: &[&str]) {
-    let server = Server::start_with(&["--windows", windows, "--allowed-lateness", &(definitions.lateness / 1_000).to_string()]).await;
+    let server =
+        Server::start_with(&["--windows", windows, "--allowed-lateness", &(definitions.lateness / 1_000).to_string()]).await;
     let mut random = Random(seed);
     let now = now_ms();
     let records = stream(&mut random, now);
     let mut reference = Reference::new(definitions, 5 * MINUTE);
     let mut late: Vec<(Option<String>, String, i64, i64, i64)> = Vec::new();
-    let mut seen = [0u64; 5];
-    let mut rest = records.as_slice();
-    while !rest.is_empty() {
-        let (batch, others) = rest.split_at((1 + random.below(120) as usize).min(rest.len()));
-        rest = others;
-        let texts: Vec<String> = batch.iter().map(written).collect();
+    let mut totals = [0u64; 5];
+    let mut ahead = records.as_slice();
+    while !ahead.is_empty() {
+        let (batch, others) = ahead.split_at((1 + random.below(120) as usize).min(ahead.len()));
+        ahead = others;
+        let lines: Vec<String> = batch.iter().map(written).collect();
         let reply = if random.one_in(2) {
-            server.post_lines(texts.join("\n")).await
+            server.post_lines(lines.join("\n")).await
         } else {
-            server.post(format!("[{}]", texts.join(","))).await
+            server.post(format!("[{}]", lines.join(","))).await
         };
         assert_eq!(reply.status, 200, "{}", reply.text);
         let (mut counts, mut rejections) = ([0u64; 4], Vec::new());
@@ -158,11 +160,11 @@ async fn check(seed: u64, windows: &str, definitions: Definitions, sizes: &[&str
         assert_eq!(told, rejections, "seed {seed}");
         let names = ["accepted", "duplicate", "late", "rejected"];
         assert_eq!(names.map(|name| answer[name].as_u64().expect("a number")), counts, "seed {seed}: {names:?}");
-        seen[0] += batch.len() as u64;
-        (0..4).for_each(|i| seen[i + 1] += counts[i]);
+        totals[0] += batch.len() as u64;
+        (0..4).for_each(|i| totals[i + 1] += counts[i]);
     }
-    assert_eq!(server.stats().await, seen);
-    assert!(seen.iter().all(|n| *n > 20), "the stream has some of everything: {seen:?}");
+    assert_eq!(server.stats().await, totals);
+    assert!(totals.iter().all(|n| *n > 20), "the stream has some of everything: {totals:?}");
     let time = |row: &Value, name: &str| domain::time::parse_rfc3339(row[name].as_str().expect("a text")).expect("a time");
     let told: Vec<_> = server
         .rows("/api/v1/late")
@@ -180,7 +182,7 @@ async fn check(seed: u64, windows: &str, definitions: Definitions, sizes: &[&str
             let rows: Vec<Row> = server.rows(&format!("/api/v1/windows?size={size}")).await.iter().map(Row::read).collect();
             assert_rows(&rows, &reference.rows(index));
             // C2: accepted readings are the sum of the windows' counts, for every size.
-            assert_eq!(rows.iter().map(|row| row.count).sum::<u64>(), seen[1], "{size}");
+            assert_eq!(rows.iter().map(|row| row.count).sum::<u64>(), totals[1], "{size}");
         }
     };
     compare(&server).await;

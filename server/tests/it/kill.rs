@@ -76,7 +76,8 @@ impl Program {
 
     async fn rows(&self, path: &str) -> Vec<Value> {
         let client = reqwest::Client::new();
-        let response = client.get(format!("{}{path}", self.url)).header("accept", "application/x-ndjson").send().await.expect("an answer");
+        let response =
+            client.get(format!("{}{path}", self.url)).header("accept", "application/x-ndjson").send().await.expect("an answer");
         let text = response.text().await.expect("a whole answer");
         text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
     }
@@ -120,7 +121,8 @@ fn event(base: i64, sender: u64, batch: u64, device: u64, n: u64) -> Event {
         (1, 4) => temperature = 200_000,
         _ => {}
     }
-    let sample = Sample { at, temperature, humidity: Some(random.between(0, 100_001)), battery: Some(random.between(0, 100_001)) };
+    let sample =
+        Sample { at, temperature, humidity: Some(random.between(0, 100_001)), battery: Some(random.between(0, 100_001)) };
     Event { id: format!("{sender}-{batch}-{device}-{n}"), device: format!("k{sender}-{device}"), sample }
 }
 
@@ -190,7 +192,7 @@ impl Sender {
     }
 }
 
-async fn load(senders: Vec<Sender>, base: i64, program: &Program, key: &str, only_open: bool) -> Vec<tokio::task::JoinHandle<Sender>> {
+fn load(senders: Vec<Sender>, base: i64, program: &Program, key: &str, only_open: bool) -> Vec<tokio::task::JoinHandle<Sender>> {
     let (url, key): (Arc<str>, Arc<str>) = (program.url.as_str().into(), key.into());
     senders.into_iter().map(|sender| tokio::spawn(sender.load(base, url.clone(), key.clone(), only_open))).collect()
 }
@@ -206,13 +208,20 @@ async fn back(tasks: Vec<tokio::task::JoinHandle<Sender>>) -> Vec<Sender> {
 /// What must hold after any crash. Counters: conservation, and nothing lost or doubled as far as the answers tell.
 async fn check_books(program: &Program, senders: &[Sender], round: u64) {
     let [received, unique, _, late, rejected] = counts(&program.json("/stats").await);
-    let (sent, acknowledged) = (senders.iter().map(|s| s.sends).sum::<u64>(), senders.iter().map(|s| s.acknowledged).sum::<u64>());
-    assert!((acknowledged * RECORDS..=sent * RECORDS).contains(&received), "round {round}: {acknowledged} ≤ {received}/{RECORDS} ≤ {sent}");
+    let (sent, acknowledged) =
+        (senders.iter().map(|s| s.sends).sum::<u64>(), senders.iter().map(|s| s.acknowledged).sum::<u64>());
+    assert!(
+        (acknowledged * RECORDS..=sent * RECORDS).contains(&received),
+        "round {round}: {acknowledged} ≤ {received}/{RECORDS} ≤ {sent}"
+    );
     // Of each batch but the first one record is that of the batch before.
     let distinct = |batches: u64| batches * (RECORDS - 1);
     let at_least: u64 = senders.iter().map(|s| distinct(s.next - s.open.len() as u64)).sum();
     let at_most: u64 = senders.iter().map(|s| distinct(s.next) + 1).sum();
-    assert!((at_least..=at_most).contains(&(unique + late + rejected)), "round {round}: {at_least} ≤ {unique} + {late} + {rejected} ≤ {at_most}");
+    assert!(
+        (at_least..=at_most).contains(&(unique + late + rejected)),
+        "round {round}: {at_least} ≤ {unique} + {late} + {rejected} ≤ {at_most}"
+    );
     // C2: accepted readings are the sum of the windows' counts.
     let in_windows: u64 = program.rows("/api/v1/windows?size=5m").await.iter().filter_map(|w| w["count"].as_u64()).sum();
     assert_eq!(in_windows, unique, "round {round}");
@@ -228,7 +237,7 @@ async fn killed_twenty_times_under_load() {
     let mut program = Program::start(dir.path()).await;
     let mut slowest = Duration::ZERO;
     for round in 1..=ROUNDS {
-        let tasks = load(senders, base, &program, &key, false).await;
+        let tasks = load(senders, base, &program, &key, false);
         // The random moment is the fault itself.
         tokio::time::sleep(Duration::from_millis(20 + random.below(381))).await;
         if round % 5 == 0 {
@@ -243,7 +252,7 @@ async fn killed_twenty_times_under_load() {
         assert!(program.started_in <= RESTART, "round {round}: {:?}", program.started_in);
         check_books(&program, &senders, round).await;
     }
-    senders = back(load(senders, base, &program, &key, true).await).await;
+    senders = back(load(senders, base, &program, &key, true)).await;
     assert!(senders.iter().all(|s| s.open.is_empty()), "all is acknowledged in the end");
     check_books(&program, &senders, ROUNDS + 1).await;
     check_records(&program, &senders, base).await;
@@ -257,7 +266,8 @@ async fn killed_twenty_times_under_load() {
             let batches = first..(first + 200).min(sender.next);
             let records = RECORDS * (batches.end - batches.start);
             let body: String = batches.map(|batch| lines(base, sender.number, batch)).collect();
-            let request = client.post(format!("{}/ingest", program.url)).bearer_auth(&key).header("content-type", "application/x-ndjson");
+            let request =
+                client.post(format!("{}/ingest", program.url)).bearer_auth(&key).header("content-type", "application/x-ndjson");
             let answer: Value = request.body(body).send().await.expect("an answer").json().await.expect("JSON");
             assert_eq!(answer["duplicate"], records, "{answer}");
             again += records;
@@ -291,7 +301,8 @@ async fn check_records(program: &Program, senders: &[Sender], base: i64) {
         for event in all.values().filter(|e| !e.id.ends_with("-1-4") && !late_ids.contains(e.id.as_str())) {
             expected.entry((&event.device, event.sample.at.div_euclid(size) * size)).or_default().push(event.sample);
         }
-        let expected: Vec<Row> = expected.iter().map(|((device, start), samples)| Row::of(device, *start, size, samples)).collect();
+        let expected: Vec<Row> =
+            expected.iter().map(|((device, start), samples)| Row::of(device, *start, size, samples)).collect();
         let got: Vec<Row> = program
             .rows(&format!("/api/v1/windows?size={name}"))
             .await

@@ -45,8 +45,8 @@ impl Stream {
                 for line in event.lines() {
                     match line.split_once(": ").expect("a field") {
                         ("id", id) => parsed.id = Some(id.parse().expect("a number")),
-                        ("event", kind) => kind.clone_into(&mut parsed.kind),
-                        ("data", data) => data.clone_into(&mut parsed.data),
+                        ("event", kind) => parsed.kind = kind.to_owned(),
+                        ("data", data) => parsed.data = data.to_owned(),
                         (other, _) => panic!("a field {other}"),
                     }
                 }
@@ -78,7 +78,12 @@ async fn whole_state_first_then_what_changes() {
     server.accept(&[bare(device, now_ms() - 60_000, "5")]).await;
     let mut stream = Stream::open(&server, &format!("topics=device:{device},region:ID,facility:P110101-1,pipeline"), None).await;
     let headers = stream.response.headers().clone();
-    for (name, value) in [("content-type", "text/event-stream"), ("cache-control", "no-store"), ("x-accel-buffering", "no"), ("x-content-type-options", "nosniff")] {
+    for (name, value) in [
+        ("content-type", "text/event-stream"),
+        ("cache-control", "no-store"),
+        ("x-accel-buffering", "no"),
+        ("x-content-type-options", "nosniff"),
+    ] {
         assert_eq!(headers[name], value);
     }
     let mut last = 0;
@@ -121,12 +126,15 @@ async fn a_listener_that_comes_back() {
     let (second, _) = stream.find("device", |_| true).await;
     assert!(second.id > first.id);
     let newest = second.id.expect("a number");
-    let missed_nothing = Stream::open(&server, &format!("topics=device:{device}"), Some(newest)).await.next().await.expect("an event");
+    let missed_nothing =
+        Stream::open(&server, &format!("topics=device:{device}"), Some(newest)).await.next().await.expect("an event");
     assert_eq!((missed_nothing.kind.as_str(), missed_nothing.id), ("beat", None));
     assert!((missed_nothing.json()["now"].as_i64().expect("a time") - now_ms()).abs() < 60_000);
-    let by_query = Stream::open(&server, &format!("topics=device:{device}&since={newest}"), None).await.next().await.expect("an event");
+    let by_query =
+        Stream::open(&server, &format!("topics=device:{device}&since={newest}"), None).await.next().await.expect("an event");
     assert_eq!(by_query.kind, "beat");
-    let missed_some = Stream::open(&server, &format!("topics=device:{device}"), Some(newest - 1)).await.next().await.expect("an event");
+    let missed_some =
+        Stream::open(&server, &format!("topics=device:{device}"), Some(newest - 1)).await.next().await.expect("an event");
     assert_eq!((missed_some.kind.as_str(), &missed_some.json()["device"]["reading"]["temperature"]), ("device", &5_000.into()));
     // Numbers grow over a restart, so an old one is never taken for the newest.
     drop(stream);

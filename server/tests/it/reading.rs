@@ -13,8 +13,11 @@ async fn final_when_the_watermark_passes() {
     let half_past_two = now - now % DAY - DAY + (14 * 60 + 30) * 60_000;
     let path = "/api/v1/windows?device_id=g&size=10s";
     let window = async || server.json(path).await["windows"][0].clone();
-    let reading = |ms: i64, temperature: &str, more: &str| bare("g", half_past_two + ms, temperature).replace('}', &format!("{more}}}"));
-    server.accept(&[reading(3_000, "4.0", r#","humidity":40,"battery":90"#), reading(9_999, "4.001", r#","battery":80.5"#)]).await;
+    let reading =
+        |ms: i64, temperature: &str, more: &str| bare("g", half_past_two + ms, temperature).replace('}', &format!("{more}}}"));
+    server
+        .accept(&[reading(3_000, "4.0", r#","humidity":40,"battery":90"#), reading(9_999, "4.001", r#","battery":80.5"#)])
+        .await;
     server.accept(&[reading(10_000, "9", "")]).await; // the end belongs to the next window
     server.accept(&[reading(69_999, "5", "")]).await;
     assert_eq!((&window().await["state"], &window().await["version"]), (&json!("provisional"), &json!(0)));
@@ -30,8 +33,12 @@ async fn final_when_the_watermark_passes() {
     let again = window().await;
     assert_eq!([&again["version"], &again["count"], &again["min_temperature"]], [&json!(2), &json!(3), &json!(-0.001)]);
     let all = server.json(path).await;
-    let states: Vec<_> = all["windows"].as_array().expect("a list").iter().map(|w| w["state"].as_str().expect("a text").to_owned()).collect();
-    assert_eq!((states, &all["next"]), (["final", "provisional", "provisional", "provisional"].map(str::to_owned).to_vec(), &Value::Null));
+    let states: Vec<_> =
+        all["windows"].as_array().expect("a list").iter().map(|w| w["state"].as_str().expect("a text").to_owned()).collect();
+    assert_eq!(
+        (states, &all["next"]),
+        (["final", "provisional", "provisional", "provisional"].map(str::to_owned).to_vec(), &Value::Null)
+    );
     let long = server.json("/api/v1/windows?device_id=g&size=5m").await;
     assert_eq!((long["windows"].as_array().map(Vec::len), &long["windows"][0]["count"]), (Some(1), &json!(6)));
     assert_eq!(long["windows"][0]["window_end"], rfc3339(half_past_two + 300_000));
@@ -138,14 +145,36 @@ async fn windows_in_every_form() {
         let order: Vec<_> = rows.iter().map(|w| (w["device_id"].as_str(), w["window_start"].as_str())).collect();
         assert!(order.is_sorted_by(|a, b| a < b), "{path}: by device and start, none twice");
         let count: i64 = rows.iter().map(|w| w["count"].as_i64().expect("a number")).sum();
-        assert_eq!(count, if path.contains("nobody") { 0 } else if path.contains("%2C") { 21 } else { total }, "{path}");
+        assert_eq!(
+            count,
+            if path.contains("nobody") {
+                0
+            } else if path.contains("%2C") {
+                21
+            } else {
+                total
+            },
+            "{path}"
+        );
     }
     // From and to are of starts, the end exclusive; both forms of time.
     let some = every_form(&server, &format!("/api/v1/windows?from={}&to={}", slot + 10_000, slot + 30_000), "windows", 4).await;
     assert_eq!(some.len(), 2 * names.len());
     let (from, to) = (rfc3339(slot + 10_000), rfc3339(slot + 30_000).replace('Z', "%2B00:00"));
     assert_eq!(server.json(&format!("/api/v1/windows?from={from}&to={to}")).await["windows"].as_array(), Some(&some));
-    for wrong in ["size=11s", "size=", "limit=0", "limit=10001", "limit=x", "limit=-1", "from=yesterday", "to=2026-11-20", "next=zz", "next=00", "format=xml"] {
+    for wrong in [
+        "size=11s",
+        "size=",
+        "limit=0",
+        "limit=10001",
+        "limit=x",
+        "limit=-1",
+        "from=yesterday",
+        "to=2026-11-20",
+        "next=zz",
+        "next=00",
+        "format=xml",
+    ] {
         server.get(&format!("/api/v1/windows?{wrong}")).await.problem(400);
     }
     // From the store, after a restart: the same.
@@ -163,7 +192,12 @@ async fn side_outputs_in_every_form() {
     server.accept(&[bare("d", now - 3_600_000, "5"), bare("d", now, "5")]).await;
     // Late ones, written over several lines as a person would.
     let late: Vec<String> = (1..=7)
-        .map(|i| format!("{{\n  \"event_id\": \"l{i}\",\r\n  \"topic\": \"temperature\",\n  \"payload\": {}\n}}", bare("d", now - 3_600_000 + i, "6")))
+        .map(|i| {
+            format!(
+                "{{\n  \"event_id\": \"l{i}\",\r\n  \"topic\": \"temperature\",\n  \"payload\": {}\n}}",
+                bare("d", now - 3_600_000 + i, "6")
+            )
+        })
         .collect();
     let reply = server.post(format!("[{}]", late.join(",\n"))).await;
     assert_eq!(reply.json()["late"], 7, "{}", reply.text);
@@ -213,7 +247,9 @@ async fn latest_and_its_file() {
     let server = Server::start_with(&["--latest-file", file.to_str().expect("a plain path")]).await;
     assert_eq!(server.json("/api/v1/latest").await["records"], json!([]));
     let slot = slot_now();
-    server.accept(&[bare("b", slot - 600_000, "4"), bare("b", slot - 300_000, "5"), bare("b", slot, "6"), bare("a", slot, "7")]).await;
+    server
+        .accept(&[bare("b", slot - 600_000, "4"), bare("b", slot - 300_000, "5"), bare("b", slot, "6"), bare("a", slot, "7")])
+        .await;
     let latest = server.json("/api/v1/latest").await;
     // The newest window that has fired; `a` has none yet.
     let expected = server.json("/api/v1/windows?device_id=b").await["windows"][1].clone();
@@ -243,7 +279,8 @@ async fn regions() {
         let region = server.json(&format!("/api/v1/regions/{code}")).await;
         assert_eq!((&region["code"], region["path"].as_array().map(Vec::len)), (&json!(code), Some(depth)), "{code}");
         assert_eq!((&region["counts"]["too_warm"], &region["counts"]["facilities_reporting"]), (&json!(1), &json!(1)), "{code}");
-        let warm: u64 = region["children"].as_array().expect("a list").iter().filter_map(|c| c["counts"]["too_warm"].as_u64()).sum();
+        let warm: u64 =
+            region["children"].as_array().expect("a list").iter().filter_map(|c| c["counts"]["too_warm"].as_u64()).sum();
         assert_eq!(warm, 1, "{code}: its children add up to it");
     }
     let hours = server.json("/api/v1/regions/ID").await["hours"].clone();

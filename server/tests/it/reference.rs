@@ -1,7 +1,7 @@
 //! Semantics 3.1 to 3.3 as plainly as they can be written: everything is remembered, everything is looked up.
 
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A reading as it was sent, in thousandths.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,13 +59,13 @@ pub struct Reference {
     /// What was seen under which identity first.
     seen: BTreeMap<String, String>,
     /// Rejected records: identity, body and reason.
-    refused: std::collections::BTreeSet<(String, String, &'static str)>,
+    refused: BTreeSet<(String, String, &'static str)>,
     devices: BTreeMap<String, Device>,
 }
 
 impl Reference {
     pub fn new(definitions: Definitions, interval: i64) -> Self {
-        Self { definitions, interval, seen: BTreeMap::new(), refused: Default::default(), devices: BTreeMap::new() }
+        Self { definitions, interval, seen: BTreeMap::new(), refused: BTreeSet::new(), devices: BTreeMap::new() }
     }
 
     /// What becomes of `record`, received at `now`.
@@ -105,7 +105,8 @@ impl Reference {
         let device = self.devices.entry(device.to_owned()).or_default();
         let start_of = |at: i64, size: i64| at.div_euclid(size) * size;
         let (size0, delay0) = definitions[0];
-        let (slot, _) = *definitions.iter().find(|(size, _)| *size >= self.interval).unwrap_or(&definitions[definitions.len() - 1]);
+        let (slot, _) =
+            *definitions.iter().find(|(size, _)| *size >= self.interval).unwrap_or(&definitions[definitions.len() - 1]);
         let needed = (slot / self.interval).max(1) as usize;
         if let Some(newest) = device.newest {
             let start = start_of(sample.at, size0);
@@ -199,7 +200,8 @@ impl Row {
             end: start + size,
             count: samples.len() as u64,
             temperature: [rounded(sum, n), lowest, highest, deviation as i64],
-            humidity: (!humidities.is_empty()).then(|| rounded(humidities.iter().map(|h| i128::from(*h)).sum(), humidities.len() as i128)),
+            humidity: (!humidities.is_empty())
+                .then(|| rounded(humidities.iter().map(|h| i128::from(*h)).sum(), humidities.len() as i128)),
             battery: batteries().min().zip(batteries().max()),
             version: None,
             state: None,

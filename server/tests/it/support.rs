@@ -215,7 +215,7 @@ pub async fn until<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T 
     }
 }
 
-/// A small seeded generator (SplitMix64).
+/// A small seeded generator (`SplitMix64`).
 pub struct Random(pub u64);
 
 impl Random {
