@@ -171,11 +171,12 @@ mod browser {
             let offset = Rc::new(Cell::new(taken_at.ms() as f64 - js_sys::Date::now()));
             let heard = Rc::new(Cell::new(js_sys::Date::now()));
             let source: Rc<RefCell<Option<Source>>> = Rc::default();
+            let opened = Rc::new(Cell::new(0.0));
             let open = {
-                let (offset, heard, source) = (offset.clone(), heard.clone(), source.clone());
+                let (offset, heard, source, opened) = (offset.clone(), heard.clone(), source.clone(), opened.clone());
                 let (on_update, on_reload) = (on_update.clone(), on_reload.clone());
                 move || {
-                    heard.set(js_sys::Date::now());
+                    opened.set(js_sys::Date::now());
                     *source.borrow_mut() = open(&url, stream, &offset, &heard, &on_update, on_reload.clone());
                 }
             };
@@ -184,20 +185,22 @@ mod browser {
             let tick = move || {
                 let now = js_sys::Date::now();
                 stream.now.set(Some(ProcessingTime::from_ms((now + offset.get()) as i64)));
-                let silent = now - heard.get() > SILENCE_MS;
-                // A stream that the browser has given up, or that has gone quiet without an error, is opened anew.
+                let before = stream.link.get_untracked();
+                let quiet = now - heard.get();
                 let closed = source.borrow().as_ref().is_none_or(|s| s.events.ready_state() == EventSource::CLOSED);
-                let link = if !window().navigator().on_line() && (silent || closed) {
-                    Link::Offline
-                } else if silent || closed || stream.link.get_untracked() == Link::Offline {
-                    Link::Reconnecting
-                } else {
-                    stream.link.get_untracked()
+                let broken = closed || quiet > SILENCE_MS || matches!(before, Link::Reconnecting | Link::Offline);
+                let link = match before {
+                    _ if !broken => before,
+                    // What has not been heard of for so long is no longer "in a moment": the figures are the last known.
+                    _ if quiet > 2.0 * SILENCE_MS || !window().navigator().on_line() => Link::Offline,
+                    _ => Link::Reconnecting,
                 };
-                if stream.link.get_untracked() != link {
+                if before != link {
                     stream.link.set(link);
                 }
-                if silent || (closed && now - heard.get() > 3_000.0) {
+                // The browser tries again by itself, but not after an answer it cannot use, nor while a dead line seems open.
+                let since_opened = now - opened.get();
+                if (closed && since_opened > 3_000.0) || (quiet > SILENCE_MS && since_opened > SILENCE_MS) {
                     open();
                 }
             };
@@ -274,8 +277,10 @@ mod browser {
         );
         listen("reload", Box::new(move |_| on_reload()));
         let error = Closure::new(move |_: MessageEvent| {
-            let link = if window().navigator().on_line() { Link::Reconnecting } else { Link::Offline };
-            stream.link.set(link);
+            // What has been broken for longer stays what the clock has made of it.
+            if matches!(stream.link.get_untracked(), Link::Live | Link::Connecting) {
+                stream.link.set(Link::Reconnecting);
+            }
         });
         events.set_onerror(Some(error.as_ref().unchecked_ref()));
         closures.push(error);

@@ -71,6 +71,7 @@ pub fn reload() {
 
 /// Why there is no answer, and what to do next.
 #[component]
+#[allow(clippy::needless_pass_by_value, reason = "a component owns what it is given")]
 pub fn Problem(
     /// What happened.
     error: AppError,

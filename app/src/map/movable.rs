@@ -27,6 +27,10 @@ use web_sys::{
 const FACILITIES: &str = "/api/v1/map/facilities";
 /// The nearest view: so many map units across (40 units are a degree).
 const NEAREST: f64 = 4.0;
+/// The nearest view that a place is shown in at first: some of its surroundings tell where it lies.
+const SURROUNDINGS: f64 = 24.0;
+/// So many facilities or fewer are named on the map.
+const NAMED: usize = 12;
 /// Facilities of the country are drawn from this enlargement on.
 const NEAR_ENOUGH: f64 = 2.2;
 /// A pointer that moved less than this, in pixels, was a tap.
@@ -74,7 +78,7 @@ impl View {
     /// The smallest view of `base`'s shape around a box, with a margin.
     fn around([x, y, width, height]: [f64; 4], base: View) -> View {
         let ratio = base.width / base.height;
-        let (w, h) = ((width * 1.15).max(NEAREST), (height * 1.15).max(NEAREST / ratio));
+        let (w, h) = ((width * 1.25).max(SURROUNDINGS), (height * 1.25).max(SURROUNDINGS / ratio));
         let (w, h) = if w / h < ratio { (h * ratio, h) } else { (w, w / ratio) };
         View { x: x + width / 2.0 - w / 2.0, y: y + height / 2.0 - h / 2.0, width: w, height: h }
     }
@@ -95,7 +99,10 @@ struct Map {
     parts: Parts,
     lang: Lang,
     country: bool,
+    /// The whole map, which the view never leaves.
     base: View,
+    /// The view it opens with and comes back to.
+    home: View,
     view: View,
     points: Option<Points>,
     /// Clusters and the enlargement they were made for.
@@ -181,6 +188,7 @@ impl Map {
             lang,
             country,
             base,
+            home: base,
             view: base,
             points: None,
             clusters: Vec::new(),
@@ -249,7 +257,7 @@ impl Map {
         let mut view_box = String::with_capacity(48);
         let _ = write!(view_box, "{x:.2} {y:.2} {width:.2} {height:.2}");
         let _ = self.parts.svg.set_attribute("viewBox", &view_box);
-        let _ = self.parts.root.class_list().toggle_with_force("map-box--near", self.view != self.base);
+        let _ = self.parts.root.class_list().toggle_with_force("map-box--near", self.view != self.home);
         self.draw_points();
     }
 
@@ -282,9 +290,7 @@ impl Map {
         let seen: Vec<(f64, f64, &Cluster)> = self
             .clusters
             .iter()
-            .map(|cluster| {
-                ((f64::from(cluster.at[0]) - left) * scale, (f64::from(cluster.at[1]) - top) * scale, cluster)
-            })
+            .map(|cluster| ((f64::from(cluster.at[0]) - left) * scale, (f64::from(cluster.at[1]) - top) * scale, cluster))
             .filter(|(x, y, _)| *x > -20.0 && *y > -20.0 && *x < css_width + 20.0 && *y < css_height + 20.0)
             .collect();
         let size = |cluster: &Cluster| (3.5 + f64::from(cluster.count).ln() * 1.4).min(11.0);
@@ -339,6 +345,18 @@ impl Map {
             if labelled.iter().all(|(lx, ly)| (lx - x).abs() > 24.0 || (ly - y).abs() > 18.0) {
                 labelled.push((*x, *y));
                 self.label(inks, &cluster.count.to_string(), *x, y + size(cluster) + 10.0);
+            }
+        }
+        if self.points.as_ref().is_some_and(|points| points.code.len() <= NAMED) {
+            context.set_font("13px system-ui, sans-serif");
+            for (x, y, cluster) in seen.iter().filter(|(_, _, cluster)| cluster.count == 1) {
+                let name = self.points.as_ref().map_or("", |points| points.name[cluster.first].as_str());
+                let half = context.measure_text(name).map_or(0.0, |size| size.width() / 2.0);
+                let x = x.max(half + 6.0).min((css_width - half - 6.0).max(half));
+                if labelled.iter().all(|(lx, ly)| (lx - x).abs() > half * 2.0 || (ly - y).abs() > 18.0) {
+                    labelled.push((x, *y));
+                    self.label(inks, name, x, y - size(cluster) - 6.0);
+                }
             }
         }
         if let Some((x, y, cluster)) = self.hover.and_then(|(hx, hy)| {
@@ -417,15 +435,15 @@ fn set_view(map: &Shared, region: &str, view: View) {
 }
 
 fn zoom_to(map: &Shared, zoom: Zoom) {
-    let (view, base) = {
+    let (view, base, home) = {
         let map = map.borrow();
-        (map.view, map.base)
+        (map.view, map.base, map.home)
     };
     let (x, y) = (view.x + view.width / 2.0, view.y + view.height / 2.0);
     let view = match zoom {
         Zoom::In => view.zoomed(1.8, x, y, base),
         Zoom::Out => view.zoomed(1.0 / 1.8, x, y, base),
-        Zoom::All => base,
+        Zoom::All => home,
     };
     set_view(map, "ID", view);
 }
@@ -444,8 +462,8 @@ fn ask(map: &Shared, region: &str) {
                     // The first facilities of a place below the province tell where it lies.
                     let first = !map.country && map.points.is_none() && region.len() > 2;
                     if let Some(bounds) = points.bounds().filter(|_| first) {
-                        let view = View::around(bounds, map.base);
-                        (map.base, map.view) = (view, view);
+                        map.view = View::around(bounds, map.base).within(map.base);
+                        map.home = map.view;
                     }
                     map.points = Some(points);
                     map.clustered_for = 0.0;

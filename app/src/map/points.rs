@@ -35,6 +35,8 @@ pub struct Cluster {
     pub worst: Condition,
     /// One of them, the worst.
     pub first: usize,
+    /// The one it began with.
+    anchor: usize,
 }
 
 impl Points {
@@ -65,20 +67,31 @@ impl Points {
         Some([f64::from(low[0]), f64::from(low[1]), f64::from(high[0] - low[0]), f64::from(high[1] - low[1])])
     }
 
-    /// Clusters where a map unit is `scale` pixels wide. They are cells of a grid that is fixed to the map, so moving it does not
-    /// regroup anything.
+    /// Clusters where a map unit is `scale` pixels wide: a facility joins the first one within [`CLUSTER_PX`] of it. The order of the
+    /// facilities decides, not what is seen, so moving the map does not regroup anything.
     pub fn clusters(&self, scale: f64) -> Vec<Cluster> {
-        let cell = scale / CLUSTER_PX;
-        let mut cells = HashMap::<(i32, i32), usize>::with_capacity(self.at.len().min(4_096));
+        let reach = (CLUSTER_PX / scale) as f32;
+        // Anchors by cells as wide as the reach: whoever is near enough lies in one of nine.
+        let mut cells = HashMap::<(i32, i32), Vec<u32>>::with_capacity(self.at.len().min(4_096));
         let mut clusters: Vec<Cluster> = Vec::new();
         for (index, at) in self.at.iter().enumerate() {
-            let key = ((f64::from(at[0]) * cell).floor() as i32, (f64::from(at[1]) * cell).floor() as i32);
+            let (column, row) = ((at[0] / reach).floor() as i32, (at[1] / reach).floor() as i32);
+            let near = |slot: &u32| {
+                let anchor = self.at[clusters[*slot as usize].anchor];
+                (anchor[0] - at[0]).hypot(anchor[1] - at[1]) < reach
+            };
+            let found = (-1..=1)
+                .flat_map(|dx| (-1..=1).map(move |dy| (column + dx, row + dy)))
+                .filter_map(|cell| cells.get(&cell))
+                .find_map(|slots| slots.iter().copied().find(near));
             let condition = self.condition[index];
-            let slot = *cells.entry(key).or_insert_with(|| {
-                clusters.push(Cluster { at: [0.0, 0.0], count: 0, worst: condition, first: index });
-                clusters.len() - 1
+            let slot = found.unwrap_or_else(|| {
+                clusters.push(Cluster { at: [0.0, 0.0], count: 0, worst: condition, first: index, anchor: index });
+                let slot = clusters.len() as u32 - 1;
+                cells.entry((column, row)).or_default().push(slot);
+                slot
             });
-            let cluster = &mut clusters[slot];
+            let cluster = &mut clusters[slot as usize];
             cluster.at[0] += at[0];
             cluster.at[1] += at[1];
             cluster.count += 1;
