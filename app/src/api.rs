@@ -133,7 +133,7 @@ pub struct Equipment {
 pub struct Point {
     /// Start of the window.
     pub at: EventTime,
-    /// Average temperature.
+    /// Average temperature, or the reading farthest outside the range where one was.
     pub temperature: Milli,
 }
 

@@ -6,7 +6,7 @@
 //!   The view of the answer starts with [`components::frame::Frame`]: bar, path, sections, `<main>`, dock.
 //! - Server and browser draw the same first picture: no clock, no random number, no measured text in a view. "Now" is
 //!   `taken_at` of the answer until [`live::use_now`] has ticked once.
-//! - Words come from [`words`], numbers and times from [`format`]: no text in a view.
+//! - Words come from [`words`], numbers and times from [`mod@format`]: no text in a view.
 //! - No `style` and no script attribute anywhere: the content security policy forbids both. Classes, and attributes of SVG.
 //! - Links are plain `<a href>` that the browser follows: every page starts from HTML that the server has drawn, with the bundle
 //!   already in the cache, and needs no router in it.
@@ -73,7 +73,7 @@ pub fn shell(options: LeptosOptions) -> impl IntoView {
     }
 }
 
-/// Draws the page that `request` asks for, whole: every page is [`SsrMode::Async`]. `context` puts in what pages need.
+/// Draws the page that `request` asks for, whole: nothing of it is streamed. `context` puts in what pages need.
 ///
 /// Not generic, so that the pages' code is made in this crate and not again whenever the server changes.
 #[cfg(feature = "ssr")]

@@ -198,15 +198,21 @@ impl EngineBackend {
         Ok(points.await?)
     }
 
-    async fn curve(&self, device: u32, span: Span, until: i64) -> Result<Vec<Point>, ReadError> {
+    async fn curve(&self, device: u32, range: Range, span: Span, until: i64) -> Result<Vec<Point>, ReadError> {
         let from = until - span.ms();
         let definition = if span == Span::Day { 0 } else { self.sizes.len() - 1 };
         let found = self.read_windows((definition as u8, self.sizes[definition]), vec![device], from, i64::MAX).await?;
-        let points = found.into_values().flatten().filter_map(|(start, window)| {
-            Some(Point { at: EventTime::from_ms(start), temperature: window.aggregate.temperature_average()? })
-        });
+        let points = found.into_values().flatten().filter_map(|(start, window)| point_of(start, &window, range));
         Ok(if span == Span::Month { extremes_by_hour(points) } else { points.collect() })
     }
+}
+
+/// What a curve shows of a window: its average, or the reading farthest outside `range` where one was, so that no average hides it.
+fn point_of(start: i64, window: &Window, range: Range) -> Option<Point> {
+    let aggregate = &window.aggregate;
+    let extremes = [aggregate.temperature_min, aggregate.temperature_max];
+    let farthest = extremes.into_iter().max_by_key(|t| range.distance(*t)).filter(|t| range.distance(*t) > 0);
+    Some(Point { at: EventTime::from_ms(start), temperature: farthest.or(aggregate.temperature_average())? })
 }
 
 /// Of each hour the lowest and the highest point, in their order.
@@ -433,15 +439,10 @@ impl Backend for EngineBackend {
             .iter()
             .zip(states)
             .map(|(sensor, now)| {
-                let points: Vec<Point> = found
-                    .remove(&sensor.0)
-                    .into_iter()
-                    .flatten()
-                    .filter_map(|(start, w)| {
-                        Some(Point { at: EventTime::from_ms(start), temperature: w.aggregate.temperature_average()? })
-                    })
-                    .collect();
                 let equipment = equipment(&self.master, Some(*sensor));
+                let windows = found.remove(&sensor.0).unwrap_or_default();
+                let points: Vec<Point> =
+                    windows.iter().filter_map(|(start, window)| point_of(*start, window, equipment.range)).collect();
                 FacilityDevice { spark: thin(&points, equipment.range), equipment, now }
             })
             .collect();
@@ -464,7 +465,8 @@ impl Backend for EngineBackend {
             Some((index, room.engine.sensor_of(index), room.engine.device_now(index)))
         });
         let Some((index, sensor, now)) = found.await.map_err(AppErrorOf::from)? else { return Ok(None) };
-        let points = self.curve(index, span, taken_at.ms()).await.map_err(AppErrorOf::from)?;
+        let equipment = equipment(&self.master, sensor);
+        let points = self.curve(index, equipment.range, span, taken_at.ms()).await.map_err(AppErrorOf::from)?;
         let facility = sensor.map(|s| self.master.facility(self.master.sensor(s).facility));
         let facility_crumb = facility.map(|f| Crumb { code: f.code.clone(), name: f.name.clone() });
         let mut path = match facility {
@@ -481,7 +483,7 @@ impl Backend for EngineBackend {
             path,
             facility: facility_crumb,
             zone: facility.map_or(Zone::Wib, |f| f.zone),
-            equipment: equipment(&self.master, sensor),
+            equipment,
             now,
             span,
             points,
