@@ -40,17 +40,17 @@ impl Stream {
     /// The next event; `None` at the end of the stream.
     async fn next(&mut self) -> Option<Event> {
         loop {
-            if let Some((event, rest)) = self.buffer.split_once("\n\n") {
+            if let Some(end) = self.buffer.find("\n\n") {
+                let event: String = self.buffer.drain(..end + 2).collect();
                 let mut parsed = Event { id: None, kind: String::new(), data: String::new() };
-                for line in event.lines() {
+                for line in event.trim_end().lines() {
                     match line.split_once(": ").expect("a field") {
                         ("id", id) => parsed.id = Some(id.parse().expect("a number")),
-                        ("event", kind) => parsed.kind = kind.to_owned(),
-                        ("data", data) => parsed.data = data.to_owned(),
+                        ("event", kind) => kind.clone_into(&mut parsed.kind),
+                        ("data", data) => data.clone_into(&mut parsed.data),
                         (other, _) => panic!("a field {other}"),
                     }
                 }
-                self.buffer = rest.to_owned();
                 return Some(parsed);
             }
             let chunk = tokio::time::timeout(LONG, self.response.chunk()).await.expect("a beat at least").ok()??;
