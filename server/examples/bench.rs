@@ -4,11 +4,11 @@
 //! comes from this process. Names: engine, ingest, single, log.
 
 use anyhow::{Context, bail, ensure};
+use axum::extract::State;
 use domain::engine::{Content, Engine, EngineConfig, MemoryIdentities, Record, plain_reading};
 use domain::event::{BodyHash, Identity, Topic};
 use domain::milli::Milli;
 use domain::time::{EventTime, ProcessingTime};
-use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
@@ -196,7 +196,8 @@ struct Server {
     child: Child,
     address: String,
     key: String,
-    dir: tempfile::TempDir,
+    /// Removed with the server.
+    _dir: tempfile::TempDir,
 }
 
 impl Server {
@@ -229,7 +230,7 @@ impl Server {
         let mut line = String::new();
         BufReader::new(child.stdout.take().context("its output")?).read_line(&mut line)?;
         let address = line.trim().strip_prefix("listening on http://").context("it did not start")?.to_owned();
-        Ok(Self { child, address, key, dir })
+        Ok(Self { child, address, key, _dir: dir })
     }
 
     /// CPU seconds of all its threads.
@@ -394,7 +395,6 @@ fn ingest(figures: &mut Vec<Figure>, length: Duration) -> anyhow::Result<()> {
                 "µs/event",
             );
         }
-        drop(server.dir.path());
     }
     Ok(())
 }
@@ -516,29 +516,42 @@ fn own_cpu_seconds() -> anyhow::Result<f64> {
 
 // The yardstick ----------------------------------------------------------------------------------------------------------------
 
+#[derive(serde::Deserialize)]
+#[expect(dead_code, reason = "parsed for the sake of parsing")]
+struct Payload<'a> {
+    device_id: &'a str,
+    ts: i64,
+    temperature: f64,
+    humidity: Option<f64>,
+    battery: Option<f64>,
+}
+
+#[derive(serde::Deserialize)]
+#[expect(dead_code, clippy::struct_field_names, reason = "parsed for the sake of parsing, by the names of the contract")]
+struct Event<'a> {
+    event_id: &'a str,
+    topic: &'a str,
+    source: &'a str,
+    ts: i64,
+    #[serde(borrow)]
+    payload: Payload<'a>,
+}
+
+/// A body on its way to the file, and who waits for it.
+type Waiting = (bytes::Bytes, tokio::sync::oneshot::Sender<()>);
+
+async fn take(State(sender): State<tokio::sync::mpsc::Sender<Waiting>>, body: bytes::Bytes) -> &'static str {
+    for line in body.split(|b| *b == b'\n').filter(|l| !l.is_empty()) {
+        std::hint::black_box(serde_json::from_slice::<Event<'_>>(line).expect("the bench writes events"));
+    }
+    let (reply, done) = tokio::sync::oneshot::channel();
+    sender.send((body, reply)).await.expect("the file thread runs");
+    done.await.expect("the file thread answers");
+    "ok"
+}
+
 /// A bare axum server: parses each line into a typed event, appends the body to a file, answers after a group's fdatasync.
 fn bare_server(path: &Path) -> anyhow::Result<()> {
-    use axum::extract::State;
-    #[derive(serde::Deserialize)]
-    #[expect(dead_code, reason = "parsed for the sake of parsing")]
-    struct Payload<'a> {
-        device_id: &'a str,
-        ts: i64,
-        temperature: f64,
-        humidity: Option<f64>,
-        battery: Option<f64>,
-    }
-    #[derive(serde::Deserialize)]
-    #[expect(dead_code, reason = "parsed for the sake of parsing")]
-    struct Event<'a> {
-        event_id: &'a str,
-        topic: &'a str,
-        source: &'a str,
-        ts: i64,
-        #[serde(borrow)]
-        payload: Payload<'a>,
-    }
-    type Waiting = (bytes::Bytes, tokio::sync::oneshot::Sender<()>);
     let (sender, mut receiver) = tokio::sync::mpsc::channel::<Waiting>(256);
     let mut file = std::fs::File::create(path)?;
     std::thread::spawn(move || {
@@ -556,15 +569,6 @@ fn bare_server(path: &Path) -> anyhow::Result<()> {
             }
         }
     });
-    async fn take(State(sender): State<tokio::sync::mpsc::Sender<Waiting>>, body: bytes::Bytes) -> &'static str {
-        for line in body.split(|b| *b == b'\n').filter(|l| !l.is_empty()) {
-            std::hint::black_box(serde_json::from_slice::<Event<'_>>(line).expect("the bench writes events"));
-        }
-        let (reply, done) = tokio::sync::oneshot::channel();
-        sender.send((body, reply)).await.expect("the file thread runs");
-        done.await.expect("the file thread answers");
-        "ok"
-    }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;

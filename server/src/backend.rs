@@ -469,13 +469,12 @@ impl Backend for EngineBackend {
         let points = self.curve(index, equipment.range, span, taken_at.ms()).await.map_err(AppErrorOf::from)?;
         let facility = sensor.map(|s| self.master.facility(self.master.sensor(s).facility));
         let facility_crumb = facility.map(|f| Crumb { code: f.code.clone(), name: f.name.clone() });
-        let mut path = match facility {
-            Some(facility) => crumbs(&self.master, facility.region),
-            None => {
-                let mut path = crumbs(&self.master, RegionIx(0));
-                path.push(Crumb { code: UNASSIGNED.into(), name: UNASSIGNED.into() });
-                path
-            }
+        let mut path = if let Some(facility) = facility {
+            crumbs(&self.master, facility.region)
+        } else {
+            let mut path = crumbs(&self.master, RegionIx(0));
+            path.push(Crumb { code: UNASSIGNED.into(), name: UNASSIGNED.into() });
+            path
         };
         path.extend(facility_crumb.clone());
         Ok(Some(DeviceView {

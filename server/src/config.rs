@@ -59,12 +59,10 @@ impl ServeArgs {
 
     /// The folder of the bundle.
     pub fn site_dir(&self) -> anyhow::Result<PathBuf> {
-        match &self.site_dir {
-            Some(dir) => Ok(dir.clone()),
-            None => {
-                let program = std::env::current_exe().context("find the program's own folder")?;
-                Ok(program.parent().and_then(|dir| dir.parent()).unwrap_or(&program).join("site"))
-            }
+        if let Some(dir) = &self.site_dir {
+            return Ok(dir.clone());
         }
+        let program = std::env::current_exe().context("find the program's own folder")?;
+        Ok(program.parent().and_then(|dir| dir.parent()).unwrap_or(&program).join("site"))
     }
 }

@@ -65,7 +65,7 @@ impl Run {
     fn open(path: &Path, mut each: impl FnMut(u128)) -> io::Result<Self> {
         let file = File::open(path)?;
         let len = file.metadata()?.len() as usize;
-        if len % ENTRY != 0 {
+        if !len.is_multiple_of(ENTRY) {
             return Err(io::Error::other(format!("run {} has a broken length", path.display())));
         }
         let mut reader = io::BufReader::with_capacity(1 << 20, &file);

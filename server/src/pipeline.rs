@@ -134,8 +134,8 @@ pub struct Room {
     identities: DiskIdentities,
     /// Side outputs that no checkpoint has taken yet.
     side: [Vec<SideRow>; 2],
-    /// Windows and side outputs of the checkpoint that is being written.
-    in_flight: Option<(Arc<Vec<ClosedWindow>>, Arc<[Vec<SideRow>; 2]>, Option<FrozenTable>)>,
+    /// The checkpoint that is being written.
+    in_flight: Option<InFlight>,
     closed: Vec<ClosedWindow>,
     /// The first block that the engine has not seen.
     next_block: u64,
@@ -156,6 +156,13 @@ pub struct Room {
     processed: u64,
     dispositions: Vec<Disposition>,
     is_timer_due: bool,
+}
+
+/// What a checkpoint took along and is not committed yet.
+struct InFlight {
+    windows: Arc<Vec<ClosedWindow>>,
+    side: Arc<[Vec<SideRow>; 2]>,
+    frozen: Option<FrozenTable>,
 }
 
 /// Records per second, by wall clock.
@@ -203,12 +210,12 @@ impl Room {
 
     /// Windows that closed and are in no committed checkpoint yet.
     pub fn closed_windows(&self) -> impl Iterator<Item = &ClosedWindow> {
-        self.in_flight.iter().flat_map(|(windows, ..)| windows.iter()).chain(&self.closed)
+        self.in_flight.iter().flat_map(|flight| flight.windows.iter()).chain(&self.closed)
     }
 
     /// Side outputs that are in no committed checkpoint yet, oldest first.
     pub fn side_rows(&self, kind: usize) -> impl DoubleEndedIterator<Item = &SideRow> {
-        self.in_flight.iter().flat_map(move |(_, side, _)| side[kind].iter()).chain(&self.side[kind])
+        self.in_flight.iter().flat_map(move |flight| flight.side[kind].iter()).chain(&self.side[kind])
     }
 
     /// Number of identities known.
@@ -284,7 +291,7 @@ impl Room {
             side: Arc::clone(&side),
             run: frozen.as_ref().map(|f| (f.name.clone(), f.len() as u64)),
         };
-        self.in_flight = Some((windows, side, frozen.clone()));
+        self.in_flight = Some(InFlight { windows, side, frozen: frozen.clone() });
         self.checkpoint_block = self.next_block;
         (self.records_since, self.bytes_since) = (0, 0);
         self.last_checkpoint = Instant::now();
@@ -292,7 +299,7 @@ impl Room {
     }
 
     fn checkpoint_done(&mut self) -> anyhow::Result<()> {
-        if let Some((_, _, Some(frozen))) = self.in_flight.take() {
+        if let Some(InFlight { frozen: Some(frozen), .. }) = self.in_flight.take() {
             self.identities.thaw(&frozen).context("open a run of identities")?;
         }
         self.checkpoint_at = Some(wall_clock());

@@ -6,7 +6,7 @@ use domain::coldchain::Condition;
 use domain::engine::Engine;
 use domain::feed::{ChildNow, DeviceNow, LiveTopic, OutOfRange, PipelineNow, RegionNow, Update};
 use domain::rollup::{Node, UNASSIGNED};
-use domain::time::HOUR_MS;
+use domain::time::{HOUR_MS, ProcessingTime};
 use hashbrown::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -73,7 +73,7 @@ fn changes(update: Update, sent: &mut Sent) -> Option<Update> {
         Update::Region { code, now, mut children, worst } => {
             children.retain(|child| match sent.children.get(&child.code) {
                 Some(last) => {
-                    let age = |c: &ChildNow| c.last_data.map_or(0, |t| t.ms());
+                    let age = |c: &ChildNow| c.last_data.map_or(0, ProcessingTime::ms);
                     last.counts != child.counts || age(child) - age(last) >= AGE_STEP_MS
                 }
                 None => true,

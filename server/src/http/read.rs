@@ -13,6 +13,7 @@ use bytes::Bytes;
 use domain::window::Window;
 use serde::Deserialize;
 use std::collections::BTreeMap;
+use std::fmt::Write;
 
 /// Rows of a page where none is asked for.
 const DEFAULT_LIMIT: usize = 1_000;
@@ -56,7 +57,10 @@ fn limit_of(limit: Option<usize>) -> Result<usize, Problem> {
 
 /// A cursor as an opaque text, and back.
 fn cursor(text: &str) -> String {
-    text.bytes().map(|b| format!("{b:02x}")).collect()
+    text.bytes().fold(String::with_capacity(2 * text.len()), |mut digits, byte| {
+        write!(digits, "{byte:02x}").expect("writing to a string");
+        digits
+    })
 }
 
 fn uncursor(text: Option<&str>) -> Result<Option<String>, Problem> {
@@ -159,7 +163,7 @@ async fn windows_page(mut walk: Walk, limit: usize) -> Result<Response, Problem>
         }
     }
     match next {
-        Some(last) => body.push_str(&format!(r#"],"next":"{}"}}"#, cursor(&last))),
+        Some(last) => body.extend([r#"],"next":""#, &cursor(&last), r#""}"#]),
         None => body.push_str(r#"],"next":null}"#),
     }
     Ok(([(header::CONTENT_TYPE, Form::Json.content_type())], body).into_response())
@@ -240,16 +244,15 @@ async fn side(state: AppState, kind: usize, query: SideQuery, headers: HeaderMap
             write_side(&mut body, form, row);
         }
         match rows.get(limit - 1).filter(|_| rows.len() > limit) {
-            Some(last) => body.push_str(&format!(r#"],"next":"{}"}}"#, cursor(&last.position.to_string()))),
+            Some(last) => body.extend([r#"],"next":""#, &cursor(&last.position.to_string()), r#""}"#]),
             None => body.push_str(r#"],"next":null}"#),
         }
         return Ok(([(header::CONTENT_TYPE, form.content_type())], body).into_response());
     }
     let head = if form == Form::Csv { format!("{}\r\n", columns.join(",")) } else { String::new() };
     let stream = futures::stream::unfold((state, Some(after), head), move |(state, after, mut out)| async move {
-        let rows = match state.backend.side(kind, after?, MAX_LIMIT).await {
-            Ok(rows) => rows,
-            Err(_) => return Some((Err(std::io::Error::other("the store failed")), (state, None, String::new()))),
+        let Ok(rows) = state.backend.side(kind, after?, MAX_LIMIT).await else {
+            return Some((Err(std::io::Error::other("the store failed")), (state, None, String::new())));
         };
         for row in &rows {
             write_side(&mut out, form, row);
@@ -302,7 +305,7 @@ fn write_side(out: &mut String, form: Form, row: &SideRow) {
 
 /// `GET /api/v1/latest`: the newest closed window of every device.
 pub async fn latest(State(state): State<AppState>) -> Result<Response, Problem> {
-    let body = state.pipeline.ask(|room| latest_records(room)).await?;
+    let body = state.pipeline.ask(latest_records).await?;
     Ok(([(header::CONTENT_TYPE, Form::Json.content_type())], body).into_response())
 }
 

@@ -3,6 +3,7 @@
 use super::{Store, StoreError};
 use sha2::{Digest, Sha256};
 use sqlx::Row;
+use std::fmt::Write;
 
 /// What a key is allowed to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,8 +49,10 @@ impl Store {
         }
         let mut secret = [0u8; 32];
         getrandom::fill(&mut secret).map_err(|e| StoreError::from(sqlx::Error::Io(std::io::Error::other(e))))?;
-        let digits: String = secret.iter().map(|b| format!("{b:02x}")).collect();
-        let key = format!("rantai_{digits}");
+        let mut key = String::from("rantai_");
+        for byte in secret {
+            write!(key, "{byte:02x}").expect("writing to a string");
+        }
         let done = sqlx::query(
             "insert into api_keys (name, scope, hash, created_at_ms) values ($1, $2, $3, $4) on conflict (name) do nothing",
         )
