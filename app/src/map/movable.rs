@@ -28,7 +28,7 @@ const FACILITIES: &str = "/api/v1/map/facilities";
 /// The nearest view: so many map units across (40 units are a degree).
 const NEAREST: f64 = 4.0;
 /// The nearest view that a place is shown in at first: some of its surroundings tell where it lies.
-const SURROUNDINGS: f64 = 24.0;
+const SURROUNDINGS: f64 = 60.0;
 /// So many facilities or fewer are named on the map.
 const NAMED: usize = 12;
 /// Facilities of the country are drawn from this enlargement on.

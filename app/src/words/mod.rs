@@ -3,8 +3,8 @@
 //! [`Words`] has a field for every sentence; a language is a constant of it, so a missing sentence does not compile. Sentences
 //! with inserted values are functions. One thing has one word on every page.
 
-mod en;
 pub mod device;
+mod en;
 pub mod facility;
 mod id;
 pub mod pipeline;
@@ -72,7 +72,13 @@ impl Lang {
         use http::header::{HeaderValue, SET_COOKIE};
         use http::request::Parts;
         let Some(parts) = use_context::<Parts>() else { return Lang::default() };
-        let asked = parts.uri.query().unwrap_or_default().split('&').find_map(|pair| pair.strip_prefix("lang=")).and_then(Lang::from_code);
+        let asked = parts
+            .uri
+            .query()
+            .unwrap_or_default()
+            .split('&')
+            .find_map(|pair| pair.strip_prefix("lang="))
+            .and_then(Lang::from_code);
         if let (Some(lang), Some(response)) = (asked, use_context::<leptos_axum::ResponseOptions>()) {
             let cookie = match lang {
                 Lang::Id => "lang=id; Path=/; Max-Age=31536000; SameSite=Lax",
