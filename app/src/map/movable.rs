@@ -352,10 +352,17 @@ impl Map {
             for (x, y, cluster) in seen.iter().filter(|(_, _, cluster)| cluster.count == 1) {
                 let name = self.points.as_ref().map_or("", |points| points.name[cluster.first].as_str());
                 let half = context.measure_text(name).map_or(0.0, |size| size.width() / 2.0);
-                let x = x.max(half + 6.0).min((css_width - half - 6.0).max(half));
-                if labelled.iter().all(|(lx, ly)| (lx - x).abs() > half * 2.0 || (ly - y).abs() > 18.0) {
-                    labelled.push((x, *y));
-                    self.label(inks, name, x, y - size(cluster) - 6.0);
+                let middle = x.max(half + 6.0).min((css_width - half - 6.0).max(half));
+                // Above its point or below it, wherever no other point and no other name lies under it.
+                let free = |line: &f64| {
+                    let covers = |px: f64, py: f64| (px - middle).abs() < half + 6.0 && py > line - 16.0 && py < line + 8.0;
+                    !seen.iter().any(|(px, py, _)| covers(*px, *py))
+                        && !labelled.iter().any(|(lx, ly)| (lx - middle).abs() < half * 2.0 && (ly - line).abs() < 16.0)
+                };
+                let r = size(cluster);
+                if let Some(line) = [y - r - 8.5, y + r + 17.0].into_iter().find(free) {
+                    labelled.push((middle, line));
+                    self.label(inks, name, middle, line);
                 }
             }
         }
