@@ -34,6 +34,8 @@ const CHECKPOINT_BYTES: u64 = 256 * 1024 * 1024;
 const TICK: Duration = Duration::from_millis(100);
 /// How late a timer may be: most are passed by the next block anyway, and each entry of its own costs a sync.
 const TIMER_SLACK: Duration = Duration::from_secs(1);
+/// A timer entry that did not come back by then was lost to a full disk and is sent again.
+const TIMER_PATIENCE: Duration = Duration::from_secs(5);
 /// Minutes of intake that are remembered.
 const RATE_MINUTES: usize = 60;
 
@@ -155,7 +157,8 @@ pub struct Room {
     admitted: Arc<AtomicU64>,
     processed: u64,
     dispositions: Vec<Disposition>,
-    is_timer_due: bool,
+    /// When a timer entry was last sent to the log, while it has not come back.
+    timer_sent: Option<Instant>,
 }
 
 /// What a checkpoint took along and is not committed yet.
@@ -242,7 +245,7 @@ impl Room {
     fn pass_time(&mut self, place: Place) {
         self.engine.pass_time(place.received_at);
         self.next_block = place.number + 1;
-        self.is_timer_due = false;
+        self.timer_sent = None;
     }
 
     fn group(&mut self, blocks: Vec<Durable>, log_bytes: u64) {
@@ -419,7 +422,16 @@ fn restore(
     let names: Vec<String> = snapshot.runs.iter().map(|(name, _)| name.clone()).collect();
     let identities = DiskIdentities::open(identities_dir, &names).context("open the memory of identities")?;
     let remembered = snapshot.runs.last().map_or(0, |(_, last_block)| *last_block);
-    let engine = Engine::restore(config.clone(), master, snapshot.now, snapshot.totals, snapshot.devices, snapshot.hours);
+    let places: Vec<(u32, String)> = snapshot.devices.iter().map(|(index, state)| (*index, state.id.clone())).collect();
+    let states = snapshot.devices.into_iter().map(|(_, state)| state);
+    let engine = Engine::restore(config.clone(), master, snapshot.now, snapshot.totals, states, snapshot.hours);
+    for (index, id) in places {
+        // Stored windows name their device by index: under other master data they would be another device's.
+        anyhow::ensure!(
+            engine.device_by_id(&id) == Some(index),
+            "device {id} had another place in the master data with which this data directory was written; start the program that wrote it"
+        );
+    }
     let mut room = Room {
         processed: engine.totals().all.received,
         engine,
@@ -439,7 +451,7 @@ fn restore(
         rates: Rates::default(),
         admitted,
         dispositions: Vec::new(),
-        is_timer_due: false,
+        timer_sent: None,
     };
     let mut expected = remembered + 1;
     for block in crate::log::read(log_dir, remembered + 1)? {
@@ -570,12 +582,12 @@ impl Driver {
 
     fn tick(&mut self) {
         self.publisher.publish(&mut self.room);
-        if !self.room.is_timer_due
+        if self.room.timer_sent.is_none_or(|at| at.elapsed() >= TIMER_PATIENCE)
             && self.room.engine.next_deadline().is_some_and(|deadline| deadline.plus(TIMER_SLACK) <= wall_clock())
             && let Some(timers) = self.timers.upgrade()
         {
             // Full: the log is busy, and its blocks carry time too.
-            self.room.is_timer_due = timers.try_send(Submission::Timer).is_ok();
+            self.room.timer_sent = timers.try_send(Submission::Timer).is_ok().then(Instant::now);
         }
     }
 

@@ -80,8 +80,8 @@ pub struct Snapshot {
     pub epoch: i64,
     /// Counters.
     pub totals: Totals,
-    /// Devices in order of their index.
-    pub devices: Vec<DeviceState>,
+    /// Devices with their index, in order of it.
+    pub devices: Vec<(u32, DeviceState)>,
     /// Hours.
     pub hours: Vec<(i64, Vec<HourCell>)>,
     /// Runs of identities: name and the last block they cover, oldest first.
@@ -190,8 +190,9 @@ impl Store {
         let devices = devices
             .iter()
             .map(|row| {
-                let state: &[u8] = row.try_get("state")?;
-                postcard::from_bytes(state).map_err(|e| broken("devices", row.get::<i64, _>("device_index"), e))
+                let (index, state): (i64, &[u8]) = (row.try_get("device_index")?, row.try_get("state")?);
+                let place = u32::try_from(index).map_err(|e| broken("devices", index, e))?;
+                Ok((place, postcard::from_bytes(state).map_err(|e| broken("devices", index, e))?))
             })
             .collect::<Result<_, StoreError>>()?;
         let hours = sqlx::query("select start_ms, cells from hours order by start_ms").fetch_all(&self.writer).await?;
