@@ -28,7 +28,10 @@ const FACILITIES: &str = "/api/v1/map/facilities";
 /// The nearest view: so many map units across (40 units are a degree).
 const NEAREST: f64 = 4.0;
 /// The nearest view that a place is shown in at first: some of its surroundings tell where it lies.
-const SURROUNDINGS: f64 = 60.0;
+const SURROUNDINGS: f64 = 40.0;
+/// Length of a regency's code (`32.17`): the map comes closer to one. Smaller places are shown in the whole province, whose
+/// outline tells where they lie.
+const REGENCY_CODE: usize = 5;
 /// So many facilities or fewer are named on the map.
 const NAMED: usize = 12;
 /// Facilities of the country are drawn from this enlargement on.
@@ -349,8 +352,9 @@ impl Map {
         }
         if self.points.as_ref().is_some_and(|points| points.code.len() <= NAMED) {
             context.set_font("13px system-ui, sans-serif");
-            for (x, y, cluster) in seen.iter().filter(|(_, _, cluster)| cluster.count == 1) {
-                let name = self.points.as_ref().map_or("", |points| points.name[cluster.first].as_str());
+            for (x, y, cluster) in &seen {
+                let name = self.name(cluster);
+                let name = name.as_str();
                 let half = context.measure_text(name).map_or(0.0, |size| size.width() / 2.0);
                 let middle = x.max(half + 6.0).min((css_width - half - 6.0).max(half));
                 // Above its point or below it, wherever no other point and no other name lies under it.
@@ -370,16 +374,19 @@ impl Map {
             let near = |x: f64, y: f64| (x - hx).hypot(y - hy);
             seen.iter().min_by(|a, b| near(a.0, a.1).total_cmp(&near(b.0, b.1))).filter(|(x, y, _)| near(*x, *y) < 14.0)
         }) {
-            let name = self.points.as_ref().map_or("", |points| points.name[cluster.first].as_str());
-            let text = if cluster.count > 1 {
-                (self.lang.words().map.cluster)(&format::int(self.lang, cluster.count))
-            } else {
-                name.to_owned()
-            };
+            let text = self.name(cluster);
             context.set_font("600 13px system-ui, sans-serif");
             let half = context.measure_text(&text).map_or(0.0, |size| size.width() / 2.0);
             let x = x.max(half + 6.0).min((css_width - half - 6.0).max(half));
             self.label(inks, &text, x, y - size(cluster) - 7.0);
+        }
+    }
+
+    /// The name of one facility, the number of several.
+    fn name(&self, cluster: &Cluster) -> String {
+        match &self.points {
+            Some(points) if cluster.count == 1 => points.name[cluster.first].clone(),
+            _ => (self.lang.words().map.cluster)(&format::int(self.lang, cluster.count)),
         }
     }
 
@@ -466,8 +473,8 @@ fn ask(map: &Shared, region: &str) {
                 let points = Points::of(&region, facilities);
                 {
                     let mut map = map.borrow_mut();
-                    // The first facilities of a place below the province tell where it lies.
-                    let first = !map.country && map.points.is_none() && region.len() > 2;
+                    // The first facilities of a regency tell where it lies.
+                    let first = !map.country && map.points.is_none() && region.len() == REGENCY_CODE;
                     if let Some(bounds) = points.bounds().filter(|_| first) {
                         map.view = View::around(bounds, map.base).within(map.base);
                         map.home = map.view;
