@@ -12,6 +12,7 @@ mod dev;
 mod process;
 mod product;
 mod run;
+mod services;
 mod setup;
 mod stamp;
 mod test;
@@ -51,7 +52,17 @@ enum Task {
 
 #[derive(Subcommand)]
 enum Services {
-    /// Which are there, in which version, and how to get the others
+    /// Start them, on loopback, from images where Docker runs, else from packages; prints where they are to be reached
+    Up {
+        /// Which: all where none is named
+        services: Vec<services::Service>,
+    },
+    /// End what `up` started, and throw its data away
+    Down {
+        /// Which: all where none is named
+        services: Vec<services::Service>,
+    },
+    /// Which are there, in which version, what runs, and how to get the others
     Status,
 }
 
@@ -74,8 +85,11 @@ fn perform(task: Task) -> anyhow::Result<()> {
         Task::Dev(options) => dev::run(&options),
         Task::Bench(options) => bench::run(&options),
         Task::Data => data::run(),
+        Task::Services { command: Services::Up { services } } => services::up(&services),
+        Task::Services { command: Services::Down { services } } => services::down(&services),
         Task::Services { command: Services::Status } => {
             setup::status();
+            services::status();
             Ok(())
         }
     }

@@ -37,7 +37,7 @@ pub fn chromium() -> PathBuf {
     std::env::var_os("CHROMIUM").map_or_else(|| PathBuf::from("/usr/bin/chromium"), PathBuf::from)
 }
 
-/// `cargo xtask services status`.
+/// Prints which programs the browser journeys and the build find.
 pub fn status() {
     for tool in [CHROMIUM, NODE, NPM] {
         match tool.version() {
@@ -52,7 +52,8 @@ pub fn status() {
 pub fn journeys() -> anyhow::Result<()> {
     let missing: Vec<Tool> = [CHROMIUM, NODE, NPM].into_iter().filter(|tool| tool.version().is_none()).collect();
     if !missing.is_empty() {
-        install(&missing)?;
+        let packages: Vec<&str> = missing.iter().map(|tool| tool.package).collect();
+        install(&packages, "the browser journeys")?;
     }
     let folder = workspace::root().join("end2end");
     if !folder.join("node_modules").is_dir() {
@@ -65,11 +66,11 @@ pub fn journeys() -> anyhow::Result<()> {
     Ok(())
 }
 
-fn install(missing: &[Tool]) -> anyhow::Result<()> {
-    let packages: Vec<&str> = missing.iter().map(|tool| tool.package).collect();
+/// Installs Debian's `packages`, which `purpose` needs; says what to install where we may not.
+pub fn install(packages: &[&str], purpose: &str) -> anyhow::Result<()> {
     let names = packages.join(" ");
     if !rustix::process::geteuid().is_root() || answer(Command::new("apt-get").arg("--version")).is_none() {
-        bail!("missing for the browser journeys: install {names} (Debian, Ubuntu: `sudo apt-get install {names}`)");
+        bail!("missing for {purpose}: install {names} (Debian, Ubuntu: `sudo apt-get install {names}`)");
     }
     println!("installing {names}");
     let apt = |arguments: &[&str]| {
@@ -77,7 +78,7 @@ fn install(missing: &[Tool]) -> anyhow::Result<()> {
         workspace::succeed(command.args(arguments).args(["--yes", "--quiet"]).env("DEBIAN_FRONTEND", "noninteractive"))
     };
     apt(&["update"])?;
-    apt(&[&["install", "--no-install-recommends"], packages.as_slice()].concat())
+    apt(&[&["install", "--no-install-recommends"], packages].concat())
 }
 
 fn npm_ci(folder: &Path) -> anyhow::Result<()> {

@@ -3,6 +3,7 @@
 //! The last line is `N passed, N failed`: tests where a step runs tests, else one for the step.
 
 use crate::product::{self, Flavour, Product};
+use crate::services::ThrowawayPostgres;
 use crate::{setup, workspace};
 use anyhow::{Context, ensure};
 use std::io::{BufRead, BufReader};
@@ -35,7 +36,11 @@ const STEPS: [Step; 7] = [
     Step { name: "format", what: "cargo fmt --check", run: format },
     Step { name: "lint", what: "clippy on the host's crates, warnings are errors", run: lint },
     Step { name: "lint-wasm", what: "clippy on the browser's crates, warnings are errors", run: lint_wasm },
-    Step { name: "test", what: "unit, property, store and HTTP tests, and examples in the documentation", run: cargo_test },
+    Step {
+        name: "test",
+        what: "unit, property, store (SQLite and Postgres) and HTTP tests, and examples in the documentation",
+        run: cargo_test,
+    },
     Step { name: "doc", what: "documentation without warnings", run: doc },
     Step { name: "build", what: "the release build", run: build },
     Step { name: "journeys", what: "browser journeys on the release build in Chromium", run: journeys },
@@ -116,11 +121,13 @@ fn build() -> anyhow::Result<Tally> {
     Ok(Tally { passed: 1, failed: 0 })
 }
 
-/// `cargo test` on all but the browser's entry; counts what the test programs say.
+/// `cargo test` on all but the browser's entry, with a Postgres of its own; counts what the test programs say.
 fn cargo_test() -> anyhow::Result<Tally> {
     let mut tally = Tally::default();
+    let postgres = ThrowawayPostgres::start().context("set up Postgres for the checks")?;
     let mut cargo = workspace::cargo();
     cargo.args(["test", "--workspace", "--exclude", "frontend", "--no-fail-fast"]);
+    cargo.env("RANTAI_TEST_POSTGRES", &postgres.address);
     let status = shown_and_read(&mut cargo, |line| {
         if let Some(found) = counts_of(line) {
             tally.passed += found.passed;
