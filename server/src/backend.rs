@@ -1,29 +1,36 @@
 //! What pages and the API read: the engine's room for now, the store for the past.
 
+mod curve;
+mod latest;
+mod order;
+mod region;
+mod windows;
+
+pub use region::region_json;
+pub use windows::{Definition, Step, Walk};
+
 use crate::http::Problem;
-use crate::http::rows::{Form, write_window};
-use crate::pipeline::{Pipeline, Refused, Room, wall_clock};
-use crate::publish::{WORST, child_now, children, node_of_region, pipeline_now, region_now, severity};
+use crate::pipeline::{Pipeline, Refused, wall_clock};
+use crate::publish::{pipeline_now, severity};
 use crate::side::{Cause, DEAD, SideRow};
 use crate::store::{Store, StoreError};
 use app::api::{
-    Backend, ChildKind, ChildView, Crumb, DeadLetterRow, DeviceView, Equipment, EquipmentKind, FacilityDevice, FacilityView,
-    MapPoint, PipelineView, Point, ReasonRow, RegionView, SearchHit, SourceRow, Span,
+    Backend, Crumb, DeadLetterRow, DeviceView, Equipment, EquipmentKind, FacilityDevice, FacilityView, MapPoint, PipelineView,
+    Point, ReasonRow, RegionView, SearchHit, SourceRow, Span,
 };
 use app::error::AppError;
+use curve::{extremes_by_hour, point_of, thin};
 use domain::coldchain::{Condition, Range};
-use domain::engine::{Engine, Tally};
+use domain::engine::Tally;
 use domain::event::{Reason, Topic};
 use domain::master::{self, FacilityIx, Hit, Master, RegionIx, SensorIx};
-use domain::rollup::{Node, UNASSIGNED};
-use domain::time::{DAY_MS, EventTime, HOUR_MS, ProcessingTime, Zone};
-use domain::window::{Window, WindowState};
-use serde_json::{Value, json};
+use domain::rollup::UNASSIGNED;
+use domain::time::{DAY_MS, Zone};
+use order::DeviceOrder;
+use region::region_view;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// Points of a sparkline.
-const SPARK_POINTS: usize = 96;
 /// Rows of a short list.
 const SHORT: usize = 20;
 
@@ -33,6 +40,7 @@ pub struct EngineBackend {
     store: Store,
     master: Arc<Master>,
     sizes: Vec<i64>,
+    order: DeviceOrder,
 }
 
 impl From<Refused> for AppErrorOf {
@@ -93,75 +101,15 @@ impl From<ReadError> for AppErrorOf {
     }
 }
 
-/// Windows by device index and start.
-type Found = BTreeMap<u32, BTreeMap<i64, Window>>;
-
 impl EngineBackend {
     /// Over `pipeline` and `store`; `sizes` are the window sizes in milliseconds, shortest first.
     pub fn new(pipeline: Pipeline, store: Store, master: Arc<Master>, sizes: Vec<i64>) -> Self {
-        Self { pipeline, store, master, sizes }
+        Self { pipeline, store, master, sizes, order: DeviceOrder::default() }
     }
 
     /// The window sizes in milliseconds, shortest first.
     pub fn sizes(&self) -> &[i64] {
         &self.sizes
-    }
-
-    /// Id and index of the device `only`, or of all devices from id `from` on, in order of id.
-    pub async fn devices_by_id(&self, only: Option<String>, from: Option<String>) -> Result<Vec<(String, u32)>, Problem> {
-        let devices = self.pipeline.ask(move |room| {
-            let engine = &room.engine;
-            if let Some(id) = only {
-                return engine.device_by_id(&id).map(|index| (id, index)).into_iter().collect();
-            }
-            let mut all: Vec<(String, u32)> = (0..engine.device_count())
-                .map(|index| (engine.device_state(index).id.clone(), index))
-                .filter(|(id, _)| from.as_ref().is_none_or(|from| id >= from))
-                .collect();
-            all.sort();
-            all
-        });
-        Ok(devices.await?)
-    }
-
-    async fn read_windows(&self, definition: (u8, i64), mut devices: Vec<u32>, from: i64, to: i64) -> Result<Found, ReadError> {
-        devices.sort_unstable();
-        let (Some(first), Some(last)) = (devices.first().copied(), devices.last().copied()) else {
-            return Ok(Found::new());
-        };
-        // What is in memory first, what is stored second: a checkpoint in between shows a window twice, never not at all.
-        let wanted = devices.clone();
-        let in_memory = self.pipeline.ask(move |room| {
-            let mut found = Found::new();
-            let mut put = |device: u32, window: &Window| {
-                if (from..to).contains(&window.start) {
-                    found.entry(device).or_default().insert(window.start, *window);
-                }
-            };
-            for closed in room.closed_windows() {
-                if closed.definition == definition.0 && wanted.binary_search(&closed.device).is_ok() {
-                    put(closed.device, &closed.window);
-                }
-            }
-            for device in &wanted {
-                room.engine.device_state(*device).windows.windows(usize::from(definition.0)).for_each(|w| put(*device, w));
-            }
-            found
-        });
-        let mut found = in_memory.await?;
-        self.store
-            .windows(definition, (first, last), from, to, |closed| {
-                if devices.binary_search(&closed.device).is_ok() {
-                    found.entry(closed.device).or_default().entry(closed.window.start).or_insert(closed.window);
-                }
-            })
-            .await?;
-        Ok(found)
-    }
-
-    /// The windows of a definition that start in [from, to), by device index and start.
-    pub async fn windows(&self, definition: (u8, i64), devices: Vec<u32>, from: i64, to: i64) -> Result<Found, Problem> {
-        Ok(self.read_windows(definition, devices, from, to).await?)
     }
 
     /// Rows of a side output after `position`, oldest first, at most `limit`.
@@ -202,44 +150,9 @@ impl EngineBackend {
         let from = until - span.ms();
         let definition = if span == Span::Day { 0 } else { self.sizes.len() - 1 };
         let found = self.read_windows((definition as u8, self.sizes[definition]), vec![device], from, i64::MAX).await?;
-        let points = found.into_values().flatten().filter_map(|(start, window)| point_of(start, &window, range));
+        let points = found.iter().filter_map(|(_, window)| point_of(window, range));
         Ok(if span == Span::Month { extremes_by_hour(points) } else { points.collect() })
     }
-}
-
-/// What a curve shows of a window: its average, or the reading farthest outside `range` where one was, so that no average hides it.
-fn point_of(start: i64, window: &Window, range: Range) -> Option<Point> {
-    let aggregate = &window.aggregate;
-    let extremes = [aggregate.temperature_min, aggregate.temperature_max];
-    let farthest = extremes.into_iter().max_by_key(|t| range.distance(*t)).filter(|t| range.distance(*t) > 0);
-    Some(Point { at: EventTime::from_ms(start), temperature: farthest.or(aggregate.temperature_average())? })
-}
-
-/// Of each hour the lowest and the highest point, in their order.
-fn extremes_by_hour(points: impl Iterator<Item = Point>) -> Vec<Point> {
-    let mut hours: BTreeMap<i64, (Point, Point)> = BTreeMap::new();
-    for point in points {
-        let (low, high) = hours.entry(point.at.ms().div_euclid(HOUR_MS)).or_insert((point, point));
-        if point.temperature < low.temperature {
-            *low = point;
-        }
-        if point.temperature > high.temperature {
-            *high = point;
-        }
-    }
-    let mut points: Vec<Point> = hours.into_values().flat_map(|(low, high)| [low, high]).collect();
-    points.sort_by_key(|p| p.at);
-    points.dedup();
-    points
-}
-
-/// The farthest outside its range, or the first, of as many stretches as a sparkline has points.
-fn thin(points: &[Point], range: Range) -> Vec<Point> {
-    let per_point = points.len().div_ceil(SPARK_POINTS).max(1);
-    points
-        .chunks(per_point)
-        .filter_map(|chunk| chunk.iter().rev().max_by_key(|p| range.distance(p.temperature)).copied())
-        .collect()
 }
 
 fn crumbs(master: &Master, region: RegionIx) -> Vec<Crumb> {
@@ -272,123 +185,6 @@ fn equipment(master: &Master, sensor: Option<SensorIx>) -> Equipment {
         range: sensor.range,
         interval_ms: sensor.interval_ms,
     }
-}
-
-fn start_of_day(engine: &Engine) -> i64 {
-    let now = engine.now().ms().max(wall_clock().ms());
-    now - now.rem_euclid(HOUR_MS) - DAY_MS + HOUR_MS
-}
-
-fn region_view(room: &Room, code: &str) -> Option<RegionView> {
-    let engine = &room.engine;
-    let (master, rollup) = (engine.master(), engine.rollup());
-    let node = node_of_region(engine, code)?;
-    let from = start_of_day(engine);
-    let place = rollup.place(node).and_then(Result::ok);
-    let mut views: Vec<ChildView> =
-        children(engine, node).into_iter().map(|(child, code)| child_view(engine, child, code, from)).collect();
-    views.sort_by(|a, b| a.name.cmp(&b.name));
-    let country = Crumb { code: master.region(RegionIx(0)).code.clone(), name: master.region(RegionIx(0)).name.clone() };
-    Some(RegionView {
-        taken_at: wall_clock(),
-        code: code.to_owned(),
-        name: place.map_or_else(|| UNASSIGNED.to_owned(), |region| master.region(region).name.clone()),
-        level: place.map_or(1, |region| master.region(region).level),
-        path: place.map_or_else(
-            || vec![country, Crumb { code: UNASSIGNED.into(), name: UNASSIGNED.into() }],
-            |region| crumbs(master, region),
-        ),
-        now: region_now(engine, node),
-        hours: rollup.hours(node, from).collect(),
-        worst: engine.worst(node, WORST),
-        children: views,
-        rate: if place == Some(RegionIx(0)) { room.rates.by_minute(wall_clock()) } else { Vec::new() },
-    })
-}
-
-fn child_view(engine: &Engine, node: Node, code: String, from: i64) -> ChildView {
-    let master = engine.master();
-    let (kind, name) = match engine.rollup().place(node) {
-        Some(Err(facility)) => (ChildKind::Facility, master.facility(facility).name.clone()),
-        Some(Ok(region)) => (ChildKind::Region, master.region(region).name.clone()),
-        None => (ChildKind::Region, UNASSIGNED.to_owned()),
-    };
-    let mut in_range_by_hour = Vec::new();
-    if kind == ChildKind::Region {
-        in_range_by_hour = vec![None; 24];
-        for hour in engine.rollup().hours(node, from) {
-            let index = (hour.hour - from) / HOUR_MS;
-            if let Some(slot) = in_range_by_hour.get_mut(index as usize) {
-                let outside = (hour.low + hour.high).min(hour.windows);
-                *slot = Some((u64::from(hour.windows - outside) * 1_000 / u64::from(hour.windows)) as u16);
-            }
-        }
-    }
-    ChildView { kind, name, now: child_now(engine, node, code), in_range_by_hour }
-}
-
-/// A region as the API answers it; `None` where there is none of that code.
-pub fn region_json(room: &mut Room, code: &str) -> Option<String> {
-    room.engine.flush();
-    let view = region_view(room, code)?;
-    let time = |t: Option<ProcessingTime>| t.map(|t| t.to_string());
-    let levels = room.engine.master().levels();
-    let children: Vec<Value> = view
-        .children
-        .iter()
-        .map(|child| {
-            json!({
-                "kind": child.kind, "code": child.now.code, "name": child.name, "counts": child.now.counts,
-                "last_data": time(child.now.last_data),
-            })
-        })
-        .collect();
-    let hours: Vec<Value> = view
-        .hours
-        .iter()
-        .map(|h| {
-            json!({
-                "hour": EventTime::from_ms(h.hour).to_string(), "windows": h.windows, "low": h.low, "high": h.high,
-                "readings": h.readings,
-            })
-        })
-        .collect();
-    let body = json!({
-        "code": view.code,
-        "name": view.name,
-        "level": levels.get(usize::from(view.level)).map(|l| l.key.clone()),
-        "path": view.path.iter().map(|c| json!({"code": c.code, "name": c.name})).collect::<Vec<_>>(),
-        "taken_at": view.taken_at.to_string(),
-        "last_data": time(view.now.last_data),
-        "counts": view.now.counts,
-        "histogram": view.now.histogram,
-        "hours": hours,
-        "children": children,
-    });
-    Some(body.to_string())
-}
-
-/// The newest closed window of every device, as the API and `latest.json` give it.
-pub fn latest_records(room: &mut Room) -> String {
-    let engine = &room.engine;
-    let size_ms = engine.config().windows.definitions()[0].size_ms;
-    let mut body = format!(r#"{{"updated_at":"{}","records":["#, engine.now());
-    let mut is_first = true;
-    let mut devices: Vec<u32> = (0..engine.device_count()).collect();
-    devices.sort_by_cached_key(|index| engine.device_state(*index).id.clone());
-    for index in devices {
-        let state = engine.device_state(index);
-        let held = state.windows.newest_fired(0).filter(|w| w.state != WindowState::Provisional);
-        let newest = held.into_iter().chain(&state.newest_closed).max_by_key(|w| w.start);
-        if let Some(window) = newest {
-            if !std::mem::replace(&mut is_first, false) {
-                body.push(',');
-            }
-            write_window(&mut body, Form::Json, &state.id, window, size_ms);
-        }
-    }
-    body.push_str("]}");
-    body
 }
 
 fn source_row(name: &str, tally: &Tally) -> SourceRow {
@@ -433,16 +229,16 @@ impl Backend for EngineBackend {
         let states = self.pipeline.ask(move |room| of_room.iter().map(|s| room.engine.device_now(s.0)).collect::<Vec<_>>());
         let states = states.await.map_err(AppErrorOf::from)?;
         let indices = sensors.iter().map(|s| s.0).collect();
-        let mut found =
-            self.read_windows((0, self.sizes[0]), indices, taken_at.ms() - DAY_MS, i64::MAX).await.map_err(AppErrorOf::from)?;
+        let found = self.read_windows((0, self.sizes[0]), indices, taken_at.ms() - DAY_MS, i64::MAX).await;
+        let found = found.map_err(AppErrorOf::from)?;
         let mut devices: Vec<FacilityDevice> = sensors
             .iter()
             .zip(states)
-            .map(|(sensor, now)| {
+            .zip(0..)
+            .map(|((sensor, now), place)| {
                 let equipment = equipment(&self.master, Some(*sensor));
-                let windows = found.remove(&sensor.0).unwrap_or_default();
-                let points: Vec<Point> =
-                    windows.iter().filter_map(|(start, window)| point_of(*start, window, equipment.range)).collect();
+                let own = found.chunk_by(|a, b| a.0 == b.0).find(|chunk| chunk[0].0 == place).unwrap_or_default();
+                let points: Vec<Point> = own.iter().filter_map(|(_, window)| point_of(window, equipment.range)).collect();
                 FacilityDevice { spark: thin(&points, equipment.range), equipment, now }
             })
             .collect();
@@ -570,33 +366,5 @@ impl Backend for EngineBackend {
             }
         });
         Ok(hits.collect())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use domain::milli::Milli;
-
-    fn point(at: i64, milli: i32) -> Point {
-        Point { at: EventTime::from_ms(at), temperature: Milli(milli) }
-    }
-
-    #[test]
-    fn thinning_keeps_what_is_worst() {
-        let mut points: Vec<Point> = (0..960).map(|i| point(i, 5_000)).collect();
-        points[333] = point(333, 9_400);
-        points[777] = point(777, -800);
-        let thinned = thin(&points, Range::FRIDGE);
-        assert_eq!(thinned.len(), 96);
-        assert!(thinned.contains(&point(333, 9_400)) && thinned.contains(&point(777, -800)));
-        assert_eq!(thinned[0], point(0, 5_000));
-    }
-
-    #[test]
-    fn a_month_keeps_the_extremes_of_each_hour() {
-        let points = [point(0, 4_000), point(1, 6_000), point(2, 5_000), point(HOUR_MS, 3_000)];
-        let kept = extremes_by_hour(points.into_iter());
-        assert_eq!(kept, [point(0, 4_000), point(1, 6_000), point(HOUR_MS, 3_000)]);
     }
 }

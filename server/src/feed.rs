@@ -3,8 +3,10 @@
 use bytes::Bytes;
 use domain::feed::{LiveTopic, Update};
 use hashbrown::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use hashbrown::hash_map::EntryRef;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
 use tokio::sync::mpsc;
 
 /// Messages that may wait for one listener. One that falls further behind is told to load the page's data again.
@@ -13,15 +15,17 @@ const QUEUE: usize = 256;
 /// The listeners of all topics.
 #[derive(Debug, Default)]
 pub struct Feed {
-    topics: Mutex<HashMap<LiveTopic, Vec<Listener>>>,
+    topics: Mutex<HashMap<LiveTopic, HashMap<u64, Listener>>>,
+    /// Grows when a topic gets its first listener or loses its last one.
+    version: AtomicU64,
     next_listener: AtomicU64,
+    listeners: AtomicUsize,
     /// Number of the last message.
     sequence: AtomicU64,
 }
 
 #[derive(Clone, Debug)]
 struct Listener {
-    id: u64,
     sender: mpsc::Sender<Bytes>,
     is_behind: Arc<AtomicBool>,
 }
@@ -66,15 +70,17 @@ impl Feed {
         self.lock().keys().cloned().collect()
     }
 
-    /// How many listen.
-    pub fn listeners(&self) -> usize {
-        let mut ids: Vec<u64> = self.lock().values().flatten().map(|l| l.id).collect();
-        ids.sort_unstable();
-        ids.dedup();
-        ids.len()
+    /// A number that is the same as before only if [`Feed::topics`] is too.
+    pub fn version(&self) -> u64 {
+        self.version.load(Ordering::Acquire)
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<LiveTopic, Vec<Listener>>> {
+    /// How many listen.
+    pub fn listeners(&self) -> usize {
+        self.listeners.load(Ordering::Relaxed)
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<LiveTopic, HashMap<u64, Listener>>> {
         self.topics.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -82,17 +88,20 @@ impl Feed {
     pub fn subscribe(self: &Arc<Self>, topics: Vec<LiveTopic>) -> Subscription {
         // Full: the listener is marked as behind and told so with the next message it takes.
         let (sender, receiver) = mpsc::channel(QUEUE);
-        let listener = Listener {
-            id: self.next_listener.fetch_add(1, Ordering::Relaxed),
-            sender,
-            is_behind: Arc::new(AtomicBool::new(false)),
-        };
+        let id = self.next_listener.fetch_add(1, Ordering::Relaxed);
+        let listener = Listener { sender, is_behind: Arc::new(AtomicBool::new(false)) };
+        let is_behind = Arc::clone(&listener.is_behind);
         let mut by_topic = self.lock();
+        let before = by_topic.len();
         for topic in &topics {
-            by_topic.entry(topic.clone()).or_default().push(listener.clone());
+            by_topic.entry_ref(topic).or_default().insert(id, listener.clone());
+        }
+        if by_topic.len() > before {
+            self.version.fetch_add(1, Ordering::AcqRel);
         }
         drop(by_topic);
-        Subscription { feed: Arc::clone(self), id: listener.id, topics, receiver, is_behind: listener.is_behind }
+        self.listeners.fetch_add(1, Ordering::Relaxed);
+        Subscription { feed: Arc::clone(self), id, topics, receiver, is_behind }
     }
 
     /// The wire form of `update` under the next number.
@@ -106,7 +115,7 @@ impl Feed {
     pub fn publish(&self, topic: &LiveTopic, update: &Update) {
         let message = self.write(update);
         if let Some(listeners) = self.lock().get(topic) {
-            for listener in listeners {
+            for listener in listeners.values() {
                 if listener.sender.try_send(message.clone()).is_err() {
                     listener.is_behind.store(true, Ordering::Release);
                 }
@@ -122,23 +131,25 @@ impl Subscription {
     }
 
     /// The next message. A listener that was behind first gets `reload`.
-    pub async fn next(&mut self) -> Option<Bytes> {
-        if self.is_behind.swap(false, Ordering::AcqRel) {
+    pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        if self.is_behind.load(Ordering::Acquire) && self.is_behind.swap(false, Ordering::AcqRel) {
             while self.receiver.try_recv().is_ok() {}
-            return Some(frame(self.feed.sequence(), "reload", "behind"));
+            return Poll::Ready(Some(frame(self.feed.sequence(), "reload", "behind")));
         }
-        self.receiver.recv().await
+        self.receiver.poll_recv(cx)
     }
 }
 
 impl Drop for Subscription {
     fn drop(&mut self) {
+        self.feed.listeners.fetch_sub(1, Ordering::Relaxed);
         let mut topics = self.feed.lock();
         for topic in &self.topics {
-            if let Some(listeners) = topics.get_mut(topic) {
-                listeners.retain(|l| l.id != self.id);
-                if listeners.is_empty() {
-                    topics.remove(topic);
+            if let EntryRef::Occupied(mut listeners) = topics.entry_ref(topic) {
+                listeners.get_mut().remove(&self.id);
+                if listeners.get().is_empty() {
+                    listeners.remove();
+                    self.feed.version.fetch_add(1, Ordering::AcqRel);
                 }
             }
         }
@@ -150,6 +161,10 @@ mod tests {
     use super::*;
     use domain::feed::PipelineNow;
 
+    async fn next(listener: &mut Subscription) -> Bytes {
+        std::future::poll_fn(|cx| listener.poll_next(cx)).await.expect("a message")
+    }
+
     fn update(received: u64) -> Update {
         Update::Pipeline { now: PipelineNow { received, ..PipelineNow::default() } }
     }
@@ -160,13 +175,27 @@ mod tests {
         let mut listener = feed.subscribe(vec![LiveTopic::Pipeline]);
         feed.publish(&LiveTopic::Region("ID".into()), &update(1));
         feed.publish(&LiveTopic::Pipeline, &update(2));
-        let message = String::from_utf8(listener.next().await.expect("a message").to_vec()).expect("text");
+        let message = String::from_utf8(next(&mut listener).await.to_vec()).expect("text");
         assert!(
             message.starts_with("id: 43\nevent: pipeline\ndata: {\"kind\":\"pipeline\",\"now\":{\"received\":2,"),
             "{message}"
         );
         drop(listener);
         assert!(feed.topics().is_empty());
+        assert_eq!(feed.listeners(), 0);
+    }
+
+    #[test]
+    fn the_version_tells_whether_the_topics_are_others() {
+        let feed = Arc::new(Feed::default());
+        let first = feed.subscribe(vec![LiveTopic::Pipeline]);
+        let version = feed.version();
+        let second = feed.subscribe(vec![LiveTopic::Pipeline]);
+        assert_eq!((feed.version(), feed.listeners()), (version, 2));
+        drop(first);
+        assert_eq!(feed.version(), version);
+        drop(second);
+        assert_ne!(feed.version(), version);
     }
 
     #[tokio::test]
@@ -176,9 +205,9 @@ mod tests {
         for i in 0..=QUEUE as u64 {
             feed.publish(&LiveTopic::Pipeline, &update(i));
         }
-        let message = listener.next().await.expect("a message");
+        let message = next(&mut listener).await;
         assert!(message.ends_with(b"event: reload\ndata: behind\n\n"));
         feed.publish(&LiveTopic::Pipeline, &update(9));
-        assert!(listener.next().await.expect("a message").starts_with(b"id: 258\nevent: pipeline\n"));
+        assert!(next(&mut listener).await.starts_with(b"id: 258\nevent: pipeline\n"));
     }
 }

@@ -9,6 +9,7 @@ pub mod feed;
 pub mod http;
 pub mod identities;
 pub mod lifecycle;
+pub mod limits;
 pub mod log;
 pub mod pipeline;
 pub mod publish;

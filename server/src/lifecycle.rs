@@ -1,8 +1,8 @@
 //! Start, run, stop: one cancellation token, every part started and waited for in one place.
 
-use crate::backend::{EngineBackend, latest_records};
+use crate::backend::EngineBackend;
 use crate::config::ServeArgs;
-use crate::http::{AppState, SiteDir, auth::Keys, router};
+use crate::http::{AppState, SiteDir, auth::Keys, router, serve::serve};
 use crate::pipeline::{Pipeline, Threads};
 use crate::store::Store;
 use anyhow::Context;
@@ -13,7 +13,7 @@ use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio_util::sync::CancellationToken;
 
 /// How often `latest.json` is written.
@@ -41,6 +41,16 @@ pub fn lock_directory(dir: &Path) -> anyhow::Result<DirectoryLock> {
     Ok(DirectoryLock { _file: file })
 }
 
+/// After a restart all open pages come back at once: they wait here, not for a repeated greeting a second later.
+const BACKLOG: u32 = 8_192;
+
+fn listen(address: std::net::SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
 /// A running server.
 pub struct Running {
     /// Where it listens.
@@ -63,7 +73,7 @@ pub async fn start(args: &ServeArgs) -> anyhow::Result<Running> {
     let config = EngineConfig { windows: args.window_config()?, ..EngineConfig::default() };
     let lock = lock_directory(&args.data_dir)?;
     // Bound first: a taken port should not cost a restore.
-    let listener = TcpListener::bind(args.listen).await.with_context(|| format!("listen on {}", args.listen))?;
+    let listener = listen(args.listen).with_context(|| format!("listen on {}", args.listen))?;
     let address = listener.local_addr()?;
     let store = Store::open(&args.data_dir).await.context("open the database")?;
     let master = tokio::task::spawn_blocking(crate::data::master).await.context("load master data")??;
@@ -83,19 +93,14 @@ pub async fn start(args: &ServeArgs) -> anyhow::Result<Running> {
         pipeline: pipeline.clone(),
         store: store.clone(),
         master,
-        backend,
+        backend: Arc::clone(&backend),
         keys: Arc::new(Keys::new(store.clone())),
         leptos,
         site_dir: SiteDir(site_dir),
         stop: stop.clone(),
     };
-    let app = router(state);
-    let stopped = stop.clone();
-    let server =
-        tokio::spawn(
-            async move { axum::serve(listener, app).with_graceful_shutdown(async move { stopped.cancelled().await }).await },
-        );
-    let latest = args.latest_file.clone().map(|path| tokio::spawn(write_latest(pipeline.clone(), path, stop.clone())));
+    let server = tokio::spawn(serve(listener, router(state), crate::limits::connections(), stop.clone()));
+    let latest = args.latest_file.clone().map(|path| tokio::spawn(write_latest(backend, path, stop.clone())));
     Ok(Running { address, pipeline, stop, server, latest, threads, store, _lock: lock })
 }
 
@@ -139,14 +144,14 @@ impl Running {
 }
 
 /// Writes `latest.json` whole, by rename, so that a reader never sees half of it.
-async fn write_latest(pipeline: Pipeline, path: std::path::PathBuf, stop: CancellationToken) {
+async fn write_latest(backend: Arc<EngineBackend>, path: std::path::PathBuf, stop: CancellationToken) {
     let mut every = tokio::time::interval(LATEST_EVERY);
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
             _ = every.tick() => {}
         }
-        let Ok(text) = pipeline.ask(latest_records).await else { return };
+        let Ok(text) = backend.latest().await else { return };
         let path = path.clone();
         let written = tokio::task::spawn_blocking(move || {
             let aside = path.with_extension("json.new");

@@ -30,8 +30,6 @@ const GROUP_BYTES: usize = 8 * 1024 * 1024;
 const CHECKPOINT_RECORDS: u64 = 1_000_000;
 /// or so many bytes of log, or after the configured time with any change.
 const CHECKPOINT_BYTES: u64 = 256 * 1024 * 1024;
-/// How often pages and timers are looked at.
-const TICK: Duration = Duration::from_millis(100);
 /// How late a timer may be: most are passed by the next block anyway, and each entry of its own costs a sync.
 const TIMER_SLACK: Duration = Duration::from_secs(1);
 /// A timer entry that did not come back by then was lost to a full disk and is sent again.
@@ -548,7 +546,7 @@ struct Driver {
 
 impl Driver {
     fn run(mut self, messages: &std_mpsc::Receiver<Message>) -> anyhow::Result<()> {
-        let mut next_tick = Instant::now() + TICK;
+        let mut next_tick = Instant::now();
         let mut is_drained = false;
         while !(is_drained && self.room.in_flight.is_none()) {
             match messages.recv_timeout(next_tick.saturating_duration_since(Instant::now())) {
@@ -569,7 +567,7 @@ impl Driver {
             }
             if Instant::now() >= next_tick {
                 self.tick();
-                next_tick = Instant::now() + TICK;
+                next_tick = Instant::now() + self.publisher.pause();
             }
         }
         // Everything durable is processed; one last checkpoint makes the next start short.

@@ -1,4 +1,7 @@
-//! What of the engine's state goes to which page, and when: at most one update a topic and half second, changes only.
+//! What of the engine's state goes to which page, and when: changes only, the first after quiet at once, no part of a page more
+//! than twice a second.
+
+mod pace;
 
 use crate::feed::Feed;
 use crate::pipeline::{Room, wall_clock};
@@ -7,111 +10,291 @@ use domain::engine::Engine;
 use domain::feed::{ChildNow, DeviceNow, LiveTopic, OutOfRange, PipelineNow, RegionNow, Update};
 use domain::rollup::{Node, UNASSIGNED};
 use domain::time::{HOUR_MS, ProcessingTime};
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
+use pace::Pace;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// The shortest time between two updates of one topic.
-const PACE: Duration = Duration::from_millis(500);
+/// Between two looks for changes while somebody listens; what a page is behind the disk at least.
+const LOOK: Duration = Duration::from_millis(20);
+/// The same while nobody does.
+const REST: Duration = Duration::from_millis(100);
+/// Looking takes this share of the engine's time at most: one part in so many.
+const SHARE: u32 = 8;
+/// Between two messages of one topic, which may be about different parts of its page.
+const MESSAGES_APART: Duration = Duration::from_millis(100);
 /// So many changed devices at once are a flood: a national fleet in real time changes a few a tick.
 const FLOOD: usize = 2_000;
+/// How long roll-ups may stand still in a flood: one flush serves the same pages for a fraction of the work.
+const FLOOD_FLUSH: Duration = Duration::from_millis(500);
 /// A child's age alone is news once it moved by so much, in milliseconds.
 const AGE_STEP_MS: i64 = 30_000;
 /// Devices of a "worst" list.
 pub const WORST: usize = 20;
 
-/// What a topic's listeners were sent last.
-#[derive(Debug, Default)]
-struct Sent {
-    at: Option<Instant>,
-    region: Option<RegionNow>,
-    children: HashMap<String, ChildNow>,
-    worst: Vec<OutOfRange>,
-    devices: HashMap<String, DeviceNow>,
-    pipeline: PipelineNow,
+/// A part of a page: what its listeners were sent last, and when.
+#[derive(Debug)]
+struct Tile<T> {
+    value: Option<T>,
+    pace: Pace,
+}
+
+impl<T> Default for Tile<T> {
+    fn default() -> Self {
+        Self { value: None, pace: Pace::default() }
+    }
+}
+
+/// What a change of a tile is worth.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum News {
+    /// Nothing that anybody would see.
+    None,
+    /// Seen, and good enough a second later.
+    Slow,
+    /// What the page is there for.
+    Urgent,
+}
+
+impl<T: PartialEq> Tile<T> {
+    /// Of a tile every change of which is urgent.
+    fn news(&self, value: &T) -> News {
+        if self.value.as_ref() == Some(value) { News::None } else { News::Urgent }
+    }
+
+    /// Whether `news` may go out at `now`; what may not is `held`.
+    fn is_due(&self, news: News, now: Instant, held: &mut bool) -> bool {
+        let is_due = self.value.is_none()
+            || match news {
+                News::None => return false,
+                News::Slow => self.pace.may_follow(now),
+                News::Urgent => self.pace.may_lead(now),
+            };
+        *held |= !is_due;
+        is_due
+    }
+
+    fn put(&mut self, value: T, now: Instant) {
+        // The first only repeats what a new listener was told: the next change need not wait for it.
+        if self.value.replace(value).is_some() {
+            self.pace.sent(now);
+        }
+    }
+}
+
+/// The parts of a topic's page.
+#[derive(Debug)]
+enum Page {
+    Region {
+        code: String,
+        node: Node,
+        own: Tile<RegionNow>,
+        children: HashMap<String, Tile<ChildNow>>,
+        worst: Tile<Vec<OutOfRange>>,
+    },
+    Facility {
+        code: String,
+        sensors: Vec<u32>,
+        devices: HashMap<u32, Tile<DeviceNow>>,
+    },
+    Device {
+        id: String,
+        tile: Tile<DeviceNow>,
+    },
+    Pipeline(Tile<PipelineNow>),
+    /// Nothing has that name.
+    Nothing,
+}
+
+/// A topic that somebody listens to.
+#[derive(Debug)]
+struct Watched {
+    page: Page,
+    /// When a change was sent last; the whole state at the beginning is none.
+    changed_at: Option<Instant>,
+    has_begun: bool,
+    /// There may be something that has not been sent.
+    is_waiting: bool,
 }
 
 /// Turns changes of the room into updates for those who listen.
 pub struct Publisher {
     feed: Arc<Feed>,
-    sent: HashMap<LiveTopic, Sent>,
+    watched: HashMap<LiveTopic, Watched>,
+    /// The version of the feed's topics that `watched` agrees with.
+    version: Option<u64>,
     flushed_at: Option<Instant>,
+    pause: Duration,
 }
 
 impl Publisher {
     /// For the listeners of `feed`.
     pub fn new(feed: Arc<Feed>) -> Self {
-        Self { feed, sent: HashMap::new(), flushed_at: None }
+        Self { feed, watched: HashMap::new(), version: None, flushed_at: None, pause: REST }
     }
 
-    /// Sends what changed. The room's roll-ups are up to date afterwards.
+    /// How long to wait before [`Publisher::publish`] is called again.
+    pub const fn pause(&self) -> Duration {
+        self.pause
+    }
+
+    /// Sends what changed.
     pub fn publish(&mut self, room: &mut Room) {
-        // Under a flood one flush per pace serves the same pages for a fraction of the work.
-        if room.engine.dirty_len() < FLOOD || self.flushed_at.is_none_or(|at| at.elapsed() >= PACE) {
-            room.engine.flush();
-            self.flushed_at = Some(Instant::now());
+        let now = Instant::now();
+        self.follow(&room.engine);
+        if self.watched.is_empty() {
+            self.pause = REST;
+            return;
         }
-        room.engine.rollup_mut().take_touched();
-        let topics = self.feed.topics();
-        self.sent.retain(|topic, _| topics.contains(topic));
-        for topic in topics {
-            let sent = self.sent.entry(topic.clone()).or_default();
-            if sent.at.is_some_and(|at| at.elapsed() < PACE) {
+        if room.engine.dirty_len() < FLOOD || self.flushed_at.is_none_or(|at| now.duration_since(at) >= FLOOD_FLUSH) {
+            room.engine.flush();
+            self.flushed_at = Some(now);
+        }
+        let touched: HashSet<Node> = room.engine.rollup_mut().take_touched().into_iter().collect();
+        for (topic, watched) in &mut self.watched {
+            watched.is_waiting |= watched.page.may_differ(&touched);
+            if !watched.is_waiting || watched.changed_at.is_some_and(|at| now.duration_since(at) < MESSAGES_APART) {
                 continue;
             }
-            if let Some(update) = full(room, &topic).and_then(|update| changes(update, sent)) {
-                sent.at = Some(Instant::now());
-                self.feed.publish(&topic, &update);
+            let (update, is_held) = watched.page.changes(room, now);
+            watched.is_waiting = is_held;
+            if let Some(update) = update {
+                if std::mem::replace(&mut watched.has_begun, true) {
+                    watched.changed_at = Some(now);
+                }
+                self.feed.publish(topic, &update);
             }
         }
+        self.pause = LOOK.max(now.elapsed() * SHARE);
+    }
+
+    /// Forgets topics that nobody listens to any more and begins with new ones.
+    fn follow(&mut self, engine: &Engine) {
+        // Read before the topics: what comes in between is found the next time.
+        let version = Some(self.feed.version());
+        if version == self.version {
+            return;
+        }
+        let topics: HashSet<LiveTopic> = self.feed.topics().into_iter().collect();
+        self.watched.retain(|topic, _| topics.contains(topic));
+        for topic in topics {
+            let page = || Page::of(engine, &topic);
+            let watched = || Watched { page: page(), changed_at: None, has_begun: false, is_waiting: true };
+            self.watched.entry_ref(&topic).or_insert_with(watched);
+        }
+        self.version = version;
     }
 }
 
-/// Of a full update, what differs from what was sent last; `None` where nothing does.
-fn changes(update: Update, sent: &mut Sent) -> Option<Update> {
-    match update {
-        Update::Region { code, now, mut children, worst } => {
-            children.retain(|child| match sent.children.get(&child.code) {
-                Some(last) => {
-                    let age = |c: &ChildNow| c.last_data.map_or(0, ProcessingTime::ms);
-                    last.counts != child.counts || age(child) - age(last) >= AGE_STEP_MS
+impl Page {
+    fn of(engine: &Engine, topic: &LiveTopic) -> Self {
+        match topic {
+            LiveTopic::Region(code) => node_of_region(engine, code).map_or(Page::Nothing, |node| Page::Region {
+                code: code.clone(),
+                node,
+                own: Tile::default(),
+                children: HashMap::new(),
+                worst: Tile::default(),
+            }),
+            LiveTopic::Facility(code) => engine.master().facility_by_code(code).map_or(Page::Nothing, |ix| Page::Facility {
+                code: code.clone(),
+                sensors: engine.master().facility(ix).sensor_ixs().map(|sensor| sensor.0).collect(),
+                devices: HashMap::new(),
+            }),
+            // Nobody need have heard of it yet.
+            LiveTopic::Device(id) => Page::Device { id: id.clone(), tile: Tile::default() },
+            LiveTopic::Pipeline => Page::Pipeline(Tile::default()),
+        }
+    }
+
+    /// Whether it may differ from what was sent, after the figures of `touched` places changed.
+    fn may_differ(&self, touched: &HashSet<Node>) -> bool {
+        match self {
+            // What lies below a region touches it too.
+            Page::Region { node, .. } => touched.contains(node),
+            Page::Facility { .. } | Page::Device { .. } | Page::Pipeline(_) => true,
+            Page::Nothing => false,
+        }
+    }
+
+    /// What differs from what was sent and may go out at `now`, and whether anything has to wait.
+    fn changes(&mut self, room: &Room, now: Instant) -> (Option<Update>, bool) {
+        let (engine, mut is_held) = (&room.engine, false);
+        let update = match self {
+            Page::Region { code, node, own, children: known, worst } => {
+                let figures = region_now(engine, *node);
+                let news = own.value.as_ref().map_or(News::Urgent, |sent| match sent {
+                    sent if sent.counts != figures.counts => News::Urgent,
+                    sent if *sent != figures => News::Slow,
+                    _ => News::None,
+                });
+                let mut is_due = own.is_due(news, now, &mut is_held);
+                if is_due {
+                    own.put(figures, now);
                 }
-                None => true,
-            });
-            for child in &children {
-                sent.children.insert(child.code.clone(), child.clone());
+                let mut due_children = Vec::new();
+                for child in children(engine, *node).into_iter().map(|(node, code)| child_now(engine, node, code)) {
+                    let tile = known.entry_ref(&child.code).or_default();
+                    if tile.is_due(news_of_child(tile.value.as_ref(), &child), now, &mut is_held) {
+                        tile.put(child.clone(), now);
+                        due_children.push(child);
+                    }
+                }
+                let list = engine.worst(*node, WORST);
+                let news = if worst.value.as_ref() == Some(&list) { News::None } else { News::Urgent };
+                let due_worst = worst.is_due(news, now, &mut is_held).then(|| {
+                    worst.put(list.clone(), now);
+                    list
+                });
+                is_due |= !due_children.is_empty() || due_worst.is_some();
+                // A message about other parts repeats what its page shows of the region itself.
+                let now = own.value.clone().unwrap_or_default();
+                is_due.then(|| Update::Region { code: code.clone(), now, children: due_children, worst: due_worst })
             }
-            let worst = worst.filter(|worst| *worst != sent.worst);
-            if sent.region.as_ref() == Some(&now) && children.is_empty() && worst.is_none() {
-                return None;
+            Page::Facility { code, sensors, devices: known } => {
+                let mut due = Vec::new();
+                for sensor in sensors {
+                    let device = engine.device_now(*sensor);
+                    let tile = known.entry(*sensor).or_default();
+                    if tile.is_due(tile.news(&device), now, &mut is_held) {
+                        tile.put(device.clone(), now);
+                        due.push(device);
+                    }
+                }
+                (!due.is_empty()).then(|| Update::Facility { code: code.clone(), devices: due })
             }
-            if let Some(worst) = &worst {
-                sent.worst.clone_from(worst);
+            Page::Device { id, tile } => engine.device_by_id(id).and_then(|index| {
+                let device = engine.device_now(index);
+                tile.is_due(tile.news(&device), now, &mut is_held).then(|| {
+                    tile.put(device.clone(), now);
+                    Update::Device { device }
+                })
+            }),
+            // Counting what is open takes a while, so only when it may be sent.
+            Page::Pipeline(tile) if tile.pace.may_lead(now) => {
+                let figures = pipeline_now(room);
+                tile.is_due(tile.news(&figures), now, &mut is_held).then(|| {
+                    tile.put(figures.clone(), now);
+                    Update::Pipeline { now: figures }
+                })
             }
-            sent.region = Some(now.clone());
-            Some(Update::Region { code, now, children, worst })
+            Page::Pipeline(_) | Page::Nothing => None,
+        };
+        (update, is_held)
+    }
+}
+
+fn news_of_child(sent: Option<&ChildNow>, child: &ChildNow) -> News {
+    let age = |c: &ChildNow| c.last_data.map_or(0, ProcessingTime::ms);
+    match sent {
+        Some(sent) if sent.counts == child.counts => {
+            if age(child) - age(sent) >= AGE_STEP_MS {
+                News::Slow
+            } else {
+                News::None
+            }
         }
-        Update::Facility { code, mut devices } => {
-            devices.retain(|device| sent.devices.get(&device.id) != Some(device));
-            for device in &devices {
-                sent.devices.insert(device.id.clone(), device.clone());
-            }
-            (!devices.is_empty()).then_some(Update::Facility { code, devices })
-        }
-        Update::Device { device } => {
-            if sent.devices.get(&device.id) == Some(&device) {
-                return None;
-            }
-            sent.devices.insert(device.id.clone(), device.clone());
-            Some(Update::Device { device })
-        }
-        Update::Pipeline { now } => {
-            if sent.pipeline == now {
-                return None;
-            }
-            sent.pipeline = now.clone();
-            Some(Update::Pipeline { now })
-        }
+        _ => News::Urgent,
     }
 }
 

@@ -84,8 +84,49 @@ impl SideRow {
 /// The field that a rejection is about; empty where it is the whole record.
 pub fn field_at_fault(batch: &Batch, index: usize, reason: Reason) -> &str {
     match reason {
-        Reason::Future | Reason::ClockReset | Reason::TooOld => "ts",
+        Reason::Future | Reason::ClockReset | Reason::TooOld => time_field(batch.raw_record(index)),
         Reason::IdConflict => "event_id",
         _ => batch.field(index),
+    }
+}
+
+/// The field that a record's time came from: the device's own before the envelope's, as admission takes it. Read again, because it
+/// matters only for the few records whose time is refused.
+fn time_field(record: &[u8]) -> &'static str {
+    let record: serde_json::Value = serde_json::from_slice(record).unwrap_or_default();
+    let is_envelope = !record["payload"].is_null() || !record["topic"].is_null();
+    let payload = if is_envelope { &record["payload"] } else { &record };
+    let is_feature = payload["type"] == "Feature";
+    let fields = if is_feature { &payload["properties"] } else { payload };
+    match (is_envelope, is_feature, fields["ts"].is_null(), fields["timestamp"].is_null()) {
+        (false, false, true, false) => "timestamp",
+        (true, false, false, _) => "payload.ts",
+        (true, false, true, false) => "payload.timestamp",
+        (false, true, false, _) => "properties.ts",
+        (false, true, true, false) => "properties.timestamp",
+        (true, true, false, _) => "payload.properties.ts",
+        (true, true, true, false) => "payload.properties.timestamp",
+        _ => "ts",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::time_field;
+
+    #[test]
+    fn the_field_of_the_time() {
+        for (record, expected) in [
+            (r#"{"device_id":"d","ts":1,"timestamp":2}"#, "ts"),
+            (r#"{"device_id":"d","ts":null,"timestamp":2}"#, "timestamp"),
+            (r#"{"topic":"temperature","ts":1,"payload":{"device_id":"d"}}"#, "ts"),
+            (r#"{"topic":"temperature","ts":1,"payload":{"ts":2}}"#, "payload.ts"),
+            (r#"{"topic":"temperature","payload":{"timestamp":2}}"#, "payload.timestamp"),
+            (r#"{"type":"Feature","properties":{"ts":1}}"#, "properties.ts"),
+            (r#"{"topic":"gps","payload":{"type":"Feature","properties":{"timestamp":1}}}"#, "payload.properties.timestamp"),
+            (r#"{"topic":"gps","ts":1,"payload":{"type":"Feature","properties":{}}}"#, "ts"),
+        ] {
+            assert_eq!(time_field(record.as_bytes()), expected, "{record}");
+        }
     }
 }

@@ -45,7 +45,8 @@ pub async fn ingest(
 async fn take_in(pipeline: &Pipeline, keys: &Keys, headers: &HeaderMap, body: &mut BodyDataStream) -> Result<Response, Problem> {
     let key = keys.ingest(headers).await?;
     let format = format_of(headers)?;
-    let encoding = headers.get(header::CONTENT_ENCODING).map(|v| v.to_str().unwrap_or("?"));
+    // Names of codings know no case (RFC 9110, 8.4.1).
+    let encoding = headers.get(header::CONTENT_ENCODING).map(|v| v.to_str().unwrap_or("?").trim().to_ascii_lowercase());
     let announced = headers.get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse::<usize>().ok());
     if announced.is_some_and(|len| len > MAX_BODY_BYTES) {
         return Err(too_large());
@@ -55,7 +56,7 @@ async fn take_in(pipeline: &Pipeline, keys: &Keys, headers: &HeaderMap, body: &m
     let body = tokio::time::timeout(BODY_TIMEOUT, read(body, announced))
         .await
         .map_err(|_| Problem::new(StatusCode::REQUEST_TIMEOUT, "the body took longer than 30 s"))??;
-    let body = inflate(body, encoding).map_err(|error| {
+    let body = inflate(body, encoding.as_deref()).map_err(|error| {
         let status = match error {
             BodyError::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             BodyError::UnknownEncoding(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,

@@ -14,16 +14,22 @@ use domain::feed::LiveTopic;
 use serde::Deserialize;
 use std::collections::VecDeque;
 use std::convert::Infallible;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::time::Interval;
+use tokio_util::sync::WaitForCancellationFutureOwned;
 
 /// How many topics a page may listen to.
 const MAX_TOPICS: usize = 16;
+/// The longest topic: a device id has 128 bytes at most.
+const MAX_TOPIC_BYTES: usize = 160;
 /// How often a stream says that it lives.
 const BEAT: Duration = Duration::from_secs(5);
 
 /// What a page asks for.
 #[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct LiveQuery {
     topics: String,
     since: Option<u64>,
@@ -40,6 +46,9 @@ pub async fn live(
 ) -> Result<Response, Problem> {
     let mut topics = Vec::new();
     for topic in query.topics.split(',').filter(|t| !t.is_empty()) {
+        if topic.len() > MAX_TOPIC_BYTES {
+            return Err(Problem::bad_request(format!("a topic has at most {MAX_TOPIC_BYTES} bytes")));
+        }
         let topic: LiveTopic = topic.parse().map_err(|e: domain::feed::NoSuchLiveTopic| Problem::bad_request(e.to_string()))?;
         if !topics.contains(&topic) {
             topics.push(topic);
@@ -55,17 +64,19 @@ pub async fn live(
     let subscription = state.pipeline.feed.subscribe(topics.clone());
     let first =
         if last == Some(state.pipeline.feed.sequence()) { VecDeque::new() } else { whole_state(&state.pipeline, topics).await? };
-    let stream = Stream { first, subscription, beat: beats(), state };
-    let frames = futures::stream::unfold(stream, |mut stream| async move {
-        let frame = stream.next().await?;
-        Some((Ok::<_, Infallible>(frame), stream))
-    });
+    let stream = Stream {
+        first,
+        subscription,
+        beat: beats(),
+        // Registered once a stream, not once a message.
+        stopped: Box::pin(state.stop.cancelled_owned()),
+    };
     let headers = [
         (header::CONTENT_TYPE, "text/event-stream"),
         (header::CACHE_CONTROL, "no-store"),
         (header::HeaderName::from_static("x-accel-buffering"), "no"),
     ];
-    Ok((headers, Body::from_stream(frames)).into_response())
+    Ok((headers, Body::from_stream(stream)).into_response())
 }
 
 async fn whole_state(pipeline: &Pipeline, topics: Vec<LiveTopic>) -> Result<VecDeque<Bytes>, Problem> {
@@ -79,11 +90,12 @@ async fn whole_state(pipeline: &Pipeline, topics: Vec<LiveTopic>) -> Result<VecD
     Ok(frames)
 }
 
+/// What one page is sent.
 struct Stream {
     first: VecDeque<Bytes>,
     subscription: Subscription,
     beat: Interval,
-    state: AppState,
+    stopped: Pin<Box<WaitForCancellationFutureOwned>>,
 }
 
 fn beats() -> Interval {
@@ -92,18 +104,21 @@ fn beats() -> Interval {
     beat
 }
 
-impl Stream {
-    /// The next piece of the stream; `None` when the server stops, because an open stream would hold that up for ever.
-    async fn next(&mut self) -> Option<Bytes> {
+impl futures::Stream for Stream {
+    type Item = Result<Bytes, Infallible>;
+
+    /// Ends when the server stops, because an open stream would hold that up for ever.
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if self.stopped.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(None);
+        }
         if let Some(frame) = self.first.pop_front() {
-            return Some(frame);
+            return Poll::Ready(Some(Ok(frame)));
         }
-        tokio::select! {
-            biased;
-            () = self.state.stop.cancelled() => None,
-            message = self.subscription.next() => message,
-            _ = self.beat.tick() => Some(beat()),
+        if let Poll::Ready(message) = self.subscription.poll_next(cx) {
+            return Poll::Ready(message.map(Ok));
         }
+        self.beat.poll_tick(cx).map(|_| Some(Ok(beat())))
     }
 }
 

@@ -2,12 +2,15 @@
 
 pub mod auth;
 mod docs;
+mod export;
 mod ingest;
 mod live;
+mod metrics;
 mod pages;
 mod problem;
 mod read;
 pub mod rows;
+pub mod serve;
 mod status;
 
 use crate::backend::EngineBackend;
@@ -66,11 +69,11 @@ pub fn router(state: AppState) -> Router {
         .route("/live", get(live::live))
         .route("/healthz", get(status::healthz))
         .route("/readyz", get(status::readyz))
-        .route("/metrics", get(status::metrics))
+        .route("/metrics", get(metrics::metrics))
         .route("/api/openapi.json", get(docs::openapi))
         .route("/api/docs", get(docs::page))
         .method_not_allowed_fallback(problem::wrong_method)
-        .route("/api/v1/{*rest}", any(problem::no_such_route));
+        .route("/api/{*rest}", any(problem::no_such_route));
     let fixed =
         |name: HeaderName, value: &'static str| SetResponseHeaderLayer::if_not_present(name, HeaderValue::from_static(value));
     api.merge(pages::router(&state))

@@ -1,12 +1,12 @@
 //! Pages, their data, the bundle, and the settings a page can change without a script.
 
 use super::AppState;
-use super::problem::{Problem, Query};
+use super::problem::{Path, Problem, Query, wrong_method};
 use app::api::{Backend, Span};
 use app::words::Lang;
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{Path, Request, State};
+use axum::extract::{Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
@@ -40,6 +40,7 @@ pub fn router(state: &AppState) -> Router<AppState> {
         .route("/api/pages/{*function}", any(move |request: Request<Body>| app::function(Arc::clone(&functions), request)))
         .route("/devices/{id}/chart.svg", get(chart))
         .route("/settings/theme", get(theme))
+        .method_not_allowed_fallback(wrong_method)
         // What is no file is a page, also the one that says "not found".
         .fallback_service(files.fallback(get(page).with_state(())))
         .layer(CompressionLayer::new())

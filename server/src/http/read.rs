@@ -1,29 +1,30 @@
 //! The reading side of the API: windows, side outputs, latest, regions, and what the map draws.
 
-use super::AppState;
-use super::problem::{Problem, Query};
+use super::problem::{Path, Problem, Query};
 use super::rows::{Cell, Form, WINDOW_COLUMNS, time_of, write_row, write_window};
-use crate::backend::{latest_records, region_json};
+use super::{AppState, export};
+use crate::backend::{Walk, region_json};
 use crate::side::{Cause, DEAD, LATE, SideRow};
-use axum::body::Body;
-use axum::extract::{Path, State};
-use axum::http::{HeaderMap, header};
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use bytes::Bytes;
-use domain::window::Window;
 use serde::Deserialize;
-use std::collections::BTreeMap;
 use std::fmt::Write;
 
 /// Rows of a page where none is asked for.
 const DEFAULT_LIMIT: usize = 1_000;
 /// Rows of a page at most.
 const MAX_LIMIT: usize = 10_000;
-/// Devices whose windows are gathered at once.
-const DEVICES_AT_ONCE: usize = 64;
+/// Bytes of a page after which it ends early.
+const MAX_PAGE_BYTES: usize = 16 << 20;
+/// Windows that an export holds at once.
+const EXPORT_ROWS: usize = 50_000;
+/// Rows of a side output that are read at once.
+const SIDE_ROWS: usize = 1_000;
 
 /// Which windows.
 #[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct WindowsQuery {
     device_id: Option<String>,
     size: Option<String>,
@@ -70,40 +71,6 @@ fn uncursor(text: Option<&str>) -> Result<Option<String>, Problem> {
     text.map(Some).ok_or_else(|| Problem::bad_request("`next` is not a cursor of an earlier answer"))
 }
 
-/// Walks over windows in order of device id and start.
-struct Walk {
-    state: AppState,
-    definition: (u8, i64),
-    from: i64,
-    to: i64,
-    /// Id and index of the devices still to come, in order of id, reversed.
-    devices: Vec<(String, u32)>,
-    /// Of the first of these, windows up to this start were given already.
-    after: Option<i64>,
-}
-
-impl Walk {
-    /// The windows of the next devices; `None` when there are no more.
-    async fn next(&mut self) -> Result<Option<Vec<(String, Vec<Window>)>>, Problem> {
-        if self.devices.is_empty() {
-            return Ok(None);
-        }
-        let rest = self.devices.len().saturating_sub(DEVICES_AT_ONCE);
-        let chunk: Vec<(String, u32)> = self.devices.split_off(rest).into_iter().rev().collect();
-        let indices: Vec<u32> = chunk.iter().map(|(_, index)| *index).collect();
-        let mut found = self.state.backend.windows(self.definition, indices, self.from, self.to).await?;
-        if let Some(after) = self.after.take()
-            && let Some(first) = found.get_mut(&chunk[0].1)
-        {
-            *first = first.split_off(&(after + 1));
-        }
-        let windows = |index: u32, found: &mut BTreeMap<u32, BTreeMap<i64, Window>>| {
-            found.remove(&index).map(|w| w.into_values().collect()).unwrap_or_default()
-        };
-        Ok(Some(chunk.into_iter().map(|(id, index)| (id, windows(index, &mut found))).collect()))
-    }
-}
-
 /// `GET /api/v1/windows?device_id=&size=10s|5m&from=&to=&limit=&next=`: windows in order of device and start; without `device_id` of all
 /// devices. NDJSON and CSV (by `Accept` or `format`) stream all of them.
 pub async fn windows(
@@ -129,37 +96,35 @@ pub async fn windows(
         ),
         None => None,
     };
-    let mut devices = state.backend.devices_by_id(query.device_id, start.as_ref().map(|(id, _)| id.clone())).await?;
-    let is_same = start.as_ref().is_some_and(|(id, _)| devices.first().is_some_and(|(first, _)| first == id));
-    devices.reverse();
-    let walk = Walk {
-        definition,
-        from: time_of("from", query.from.as_deref())?.unwrap_or(i64::MIN / 2),
-        to: time_of("to", query.to.as_deref())?.unwrap_or(i64::MAX),
-        devices,
-        after: start.filter(|_| is_same).map(|(_, after)| after),
-        state,
-    };
-    if form == Form::Json { windows_page(walk, limit).await } else { Ok(windows_stream(walk, form)) }
+    let span = (
+        time_of("from", query.from.as_deref())?.unwrap_or(i64::MIN / 2),
+        time_of("to", query.to.as_deref())?.unwrap_or(i64::MAX),
+    );
+    let rows = if form == Form::Json { limit + 1 } else { EXPORT_ROWS };
+    let walk = state.backend.walk(definition, query.device_id, span, start, rows).await?;
+    if form == Form::Json {
+        windows_page(walk, limit).await
+    } else {
+        export::stream(form, &WINDOW_COLUMNS, Windows { walk, form })
+    }
 }
 
 async fn windows_page(mut walk: Walk, limit: usize) -> Result<Response, Problem> {
     let (mut body, mut rows, mut last) = (String::from(r#"{"windows":["#), 0, String::new());
     let mut next = None;
-    'all: while let Some(chunk) = walk.next().await? {
-        for (id, windows) in chunk {
-            for window in windows {
-                if rows == limit {
-                    next = Some(last);
-                    break 'all;
-                }
-                if rows > 0 {
-                    body.push(',');
-                }
-                write_window(&mut body, Form::Json, &id, &window, walk.definition.1);
-                rows += 1;
-                last = format!("{} {id}", window.start);
+    'all: while let Some(step) = walk.next().await? {
+        for (id, window) in step.rows() {
+            if rows == limit {
+                next = Some(last);
+                break 'all;
             }
+            if rows > 0 {
+                body.push(',');
+            }
+            write_window(&mut body, Form::Json, id, window, walk.size_ms());
+            rows += 1;
+            last.clear();
+            let _ = write!(last, "{} {id}", window.start);
         }
     }
     match next {
@@ -169,35 +134,34 @@ async fn windows_page(mut walk: Walk, limit: usize) -> Result<Response, Problem>
     Ok(([(header::CONTENT_TYPE, Form::Json.content_type())], body).into_response())
 }
 
-fn windows_stream(walk: Walk, form: Form) -> Response {
-    let head = (form == Form::Csv).then(|| format!("{}\r\n", WINDOW_COLUMNS.join(",")));
-    let stream = futures::stream::unfold((walk, head), move |(mut walk, head)| async move {
-        if let Some(head) = head {
-            return Some((Ok(Bytes::from(head)), (walk, None)));
-        }
-        match walk.next().await {
-            Ok(Some(chunk)) => {
-                let mut out = String::new();
-                for (id, windows) in &chunk {
-                    for window in windows {
-                        write_window(&mut out, form, id, window, walk.definition.1);
-                        if form == Form::Ndjson {
-                            out.push('\n');
-                        }
-                    }
+/// All windows of a walk.
+struct Windows {
+    walk: Walk,
+    form: Form,
+}
+
+impl export::Pieces for Windows {
+    async fn next(&mut self) -> Result<Option<String>, Problem> {
+        let (form, size_ms) = (self.form, self.walk.size_ms());
+        let Some(step) = self.walk.next().await? else { return Ok(None) };
+        // Milliseconds of work: not on a thread that others wait for.
+        let written = tokio::task::spawn_blocking(move || {
+            let mut out = String::new();
+            for (id, window) in step.rows() {
+                write_window(&mut out, form, id, window, size_ms);
+                if form == Form::Ndjson {
+                    out.push('\n');
                 }
-                Some((Ok(Bytes::from(out)), (walk, None)))
             }
-            Ok(None) => None,
-            // The head of the answer is gone: breaking off is the only way left to say that it is not whole.
-            Err(_) => Some((Err(std::io::Error::other("the store failed")), (walk, None))),
-        }
-    });
-    ([(header::CONTENT_TYPE, form.content_type())], Body::from_stream(stream)).into_response()
+            out
+        });
+        Ok(Some(written.await.map_err(|_| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "the export failed"))?))
+    }
 }
 
 /// Which rows of a side output.
 #[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct SideQuery {
     limit: Option<usize>,
     next: Option<String>,
@@ -233,71 +197,85 @@ async fn side(state: AppState, kind: usize, query: SideQuery, headers: HeaderMap
         Some(text) => text.parse().map_err(|_| Problem::bad_request("`next` is not a cursor of an earlier answer"))?,
         None => 0,
     };
-    let columns: &[&str] = if kind == LATE { &LATE_COLUMNS } else { &DEAD_COLUMNS };
-    if form == Form::Json {
-        let rows = state.backend.side(kind, after, limit + 1).await?;
-        let mut body = format!("{{\"{name}\":[");
-        for (index, row) in rows.iter().take(limit).enumerate() {
-            if index > 0 {
-                body.push(',');
-            }
-            write_side(&mut body, form, row);
-        }
-        match rows.get(limit - 1).filter(|_| rows.len() > limit) {
-            Some(last) => body.extend([r#"],"next":""#, &cursor(&last.position.to_string()), r#""}"#]),
-            None => body.push_str(r#"],"next":null}"#),
-        }
-        return Ok(([(header::CONTENT_TYPE, form.content_type())], body).into_response());
+    if form != Form::Json {
+        let columns: &[&str] = if kind == LATE { &LATE_COLUMNS } else { &DEAD_COLUMNS };
+        return export::stream(form, columns, Side { state, kind, form, after });
     }
-    let head = if form == Form::Csv { format!("{}\r\n", columns.join(",")) } else { String::new() };
-    let stream = futures::stream::unfold((state, Some(after), head), move |(state, after, mut out)| async move {
-        let Ok(rows) = state.backend.side(kind, after?, MAX_LIMIT).await else {
-            return Some((Err(std::io::Error::other("the store failed")), (state, None, String::new())));
+    let (mut body, mut count, mut last) = (format!("{{\"{name}\":["), 0, after);
+    let mut rows = Vec::new().into_iter();
+    let is_more = loop {
+        let Some(row) = rows.next() else {
+            // A record may be long, so not many at once.
+            rows = state.backend.side(kind, last, SIDE_ROWS).await?.into_iter();
+            if rows.len() == 0 {
+                break false;
+            }
+            continue;
         };
+        if count == limit || body.len() > MAX_PAGE_BYTES {
+            break true;
+        }
+        if count > 0 {
+            body.push(',');
+        }
+        write_side(&mut body, form, &row);
+        count += 1;
+        last = row.position;
+    };
+    if is_more {
+        body.extend([r#"],"next":""#, &cursor(&last.to_string()), r#""}"#]);
+    } else {
+        body.push_str(r#"],"next":null}"#);
+    }
+    Ok(([(header::CONTENT_TYPE, form.content_type())], body).into_response())
+}
+
+/// All rows of a side output.
+struct Side {
+    state: AppState,
+    kind: usize,
+    form: Form,
+    after: u64,
+}
+
+impl export::Pieces for Side {
+    async fn next(&mut self) -> Result<Option<String>, Problem> {
+        let rows = self.state.backend.side(self.kind, self.after, SIDE_ROWS).await?;
+        let Some(last) = rows.last() else { return Ok(None) };
+        self.after = last.position;
+        let mut out = String::new();
         for row in &rows {
-            write_side(&mut out, form, row);
-            if form == Form::Ndjson {
+            write_side(&mut out, self.form, row);
+            if self.form == Form::Ndjson {
                 out.push('\n');
             }
         }
-        Some((Ok(Bytes::from(out)), (state, rows.last().map(|r| r.position), String::new())))
-    });
-    Ok(([(header::CONTENT_TYPE, form.content_type())], Body::from_stream(stream)).into_response())
+        Ok(Some(out))
+    }
 }
 
 fn write_side(out: &mut String, form: Form, row: &SideRow) {
-    let received_at = row.received_at.to_string();
     let raw = String::from_utf8_lossy(&row.raw);
-    let ts = row.ts.map(|ts| ts.to_string());
-    let text = |value: &'_ Option<String>| value.clone();
+    let (position, received_at) = (Cell::Integer(row.position as i64), Cell::Time(row.received_at.ms()));
     match &row.cause {
         Cause::Late { window_start, lateness_ms } => {
-            let start = domain::time::EventTime::from_ms(*window_start).to_string();
             // A line break can only stand between two of its values, so it is white space; a row is one line.
             let payload = raw.replace(['\r', '\n'], " ");
-            let (event_id, device_id) = (text(&row.event_id), text(&row.device_id));
-            let optional = |value: &'_ Option<String>| value.is_none();
             let cells = [
-                Cell::Integer(row.position as i64),
-                Cell::Text(&received_at),
-                if optional(&event_id) { Cell::Null } else { Cell::Text(event_id.as_deref().unwrap_or_default()) },
-                if optional(&device_id) { Cell::Null } else { Cell::Text(device_id.as_deref().unwrap_or_default()) },
-                ts.as_deref().map_or(Cell::Null, Cell::Text),
-                Cell::Text(&start),
+                position,
+                received_at,
+                row.event_id.as_deref().map_or(Cell::Null, Cell::Text),
+                row.device_id.as_deref().map_or(Cell::Null, Cell::Text),
+                row.ts.map_or(Cell::Null, |ts| Cell::Time(ts.ms())),
+                Cell::Time(*window_start),
                 Cell::Integer(*lateness_ms),
                 Cell::Json(&payload),
             ];
             write_row(out, form, &LATE_COLUMNS, &cells);
         }
         Cause::Rejected { reason, field } => {
-            let cells = [
-                Cell::Integer(row.position as i64),
-                Cell::Text(&received_at),
-                Cell::Text(&row.source),
-                Cell::Text(reason.name()),
-                Cell::Text(field),
-                Cell::Text(&raw),
-            ];
+            let cells =
+                [position, received_at, Cell::Text(&row.source), Cell::Text(reason.name()), Cell::Text(field), Cell::Text(&raw)];
             write_row(out, form, &DEAD_COLUMNS, &cells);
         }
     }
@@ -305,7 +283,7 @@ fn write_side(out: &mut String, form: Form, row: &SideRow) {
 
 /// `GET /api/v1/latest`: the newest closed window of every device.
 pub async fn latest(State(state): State<AppState>) -> Result<Response, Problem> {
-    let body = state.pipeline.ask(latest_records).await?;
+    let body = state.backend.latest().await?;
     Ok(([(header::CONTENT_TYPE, Form::Json.content_type())], body).into_response())
 }
 

@@ -2,10 +2,9 @@
 
 use super::problem::Problem;
 use axum::http::{HeaderMap, header};
-use domain::milli::{Milli, write_milli};
-use domain::time::{EventTime, parse_rfc3339};
+use domain::milli::Milli;
+use domain::time::{Civil, EventTime, parse_rfc3339};
 use domain::window::Window;
-use std::fmt::Write;
 
 /// The form of an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,15 +56,16 @@ pub enum Cell<'a> {
     Integer(i64),
     /// Thousandths, written as a decimal.
     Milli(Milli),
+    /// An instant in milliseconds since the Unix epoch.
+    Time(i64),
     /// A text.
     Text(&'a str),
     /// JSON as it is.
     Json(&'a str),
 }
 
-/// Writes a row in `form`; `names` are the columns.
+/// Writes a row in `form`; `names` are the columns. An export writes millions of them, so nothing here goes through a formatter.
 pub fn write_row(out: &mut String, form: Form, names: &[&str], cells: &[Cell<'_>]) {
-    let infallible = "writing to a string";
     if form == Form::Csv {
         for (index, cell) in cells.iter().enumerate() {
             if index > 0 {
@@ -73,29 +73,96 @@ pub fn write_row(out: &mut String, form: Form, names: &[&str], cells: &[Cell<'_>
             }
             match cell {
                 Cell::Null => {}
-                Cell::Integer(n) => write!(out, "{n}").expect(infallible),
-                Cell::Milli(m) => write_milli(out, i64::from(m.0)).expect(infallible),
+                Cell::Integer(n) => push_integer(out, *n),
+                Cell::Milli(m) => push_milli(out, *m),
+                Cell::Time(ms) => push_time(out, *ms),
                 Cell::Text(text) | Cell::Json(text) => write_csv_text(out, text),
             }
         }
         out.push_str("\r\n");
         return;
     }
-    out.push('{');
     for (index, (name, cell)) in names.iter().zip(cells).enumerate() {
-        if index > 0 {
-            out.push(',');
-        }
-        write!(out, "\"{name}\":").expect(infallible);
+        out.push_str(if index > 0 { ",\"" } else { "{\"" });
+        out.push_str(name);
+        out.push_str("\":");
         match cell {
             Cell::Null => out.push_str("null"),
-            Cell::Integer(n) => write!(out, "{n}").expect(infallible),
-            Cell::Milli(m) => write_milli(out, i64::from(m.0)).expect(infallible),
-            Cell::Text(text) => out.push_str(&serde_json::Value::from(*text).to_string()),
+            Cell::Integer(n) => push_integer(out, *n),
+            Cell::Milli(m) => push_milli(out, *m),
+            Cell::Time(ms) => {
+                out.push('"');
+                push_time(out, *ms);
+                out.push('"');
+            }
+            Cell::Text(text) => push_json_text(out, text),
             Cell::Json(json) => out.push_str(json),
         }
     }
     out.push('}');
+}
+
+/// The last `digits` digits of `n`, zeros in front.
+fn push_digits(out: &mut String, mut n: u64, digits: usize) {
+    let mut text = [b'0'; 20];
+    for digit in text[..digits].iter_mut().rev() {
+        *digit += (n % 10) as u8;
+        n /= 10;
+    }
+    out.push_str(std::str::from_utf8(&text[..digits]).expect("digits"));
+}
+
+fn push_integer(out: &mut String, n: i64) {
+    if n < 0 {
+        out.push('-');
+    }
+    let n = n.unsigned_abs();
+    push_digits(out, n, n.checked_ilog10().map_or(1, |log| log as usize + 1));
+}
+
+/// As [`domain::milli::write_milli`] does.
+fn push_milli(out: &mut String, milli: Milli) {
+    if milli.0 < 0 {
+        out.push('-');
+    }
+    let n = milli.0.unsigned_abs();
+    push_integer(out, i64::from(n / 1_000));
+    let part = n % 1_000;
+    let (part, digits) = match part {
+        0 => return,
+        part if part % 100 == 0 => (part / 100, 1),
+        part if part % 10 == 0 => (part / 10, 2),
+        part => (part, 3),
+    };
+    out.push('.');
+    push_digits(out, u64::from(part), digits);
+}
+
+/// As [`EventTime`] shows itself.
+fn push_time(out: &mut String, ms: i64) {
+    let civil = Civil::from_ms(ms);
+    let Some(year) = u64::try_from(civil.year).ok().filter(|year| *year <= 9_999) else {
+        out.push_str(&EventTime::from_ms(ms).to_string());
+        return;
+    };
+    push_digits(out, year, 4);
+    for (sign, part) in [('-', civil.month), ('-', civil.day), ('T', civil.hour), (':', civil.minute), (':', civil.second)] {
+        out.push(sign);
+        push_digits(out, u64::from(part), 2);
+    }
+    out.push('.');
+    push_digits(out, u64::from(civil.milli), 3);
+    out.push('Z');
+}
+
+fn push_json_text(out: &mut String, text: &str) {
+    if text.bytes().all(|b| (0x20..0x7f).contains(&b) && b != b'"' && b != b'\\') {
+        out.push('"');
+        out.push_str(text);
+        out.push('"');
+    } else {
+        out.push_str(&serde_json::Value::from(text).to_string());
+    }
 }
 
 /// A text that a spreadsheet would take for a formula gets an apostrophe in front (OWASP, "CSV Injection").
@@ -132,13 +199,12 @@ pub const WINDOW_COLUMNS: [&str; 13] = [
 /// Writes a window of `device` as a row.
 pub fn write_window(out: &mut String, form: Form, device: &str, window: &Window, size_ms: i64) {
     let a = &window.aggregate;
-    let (start, end) = (EventTime::from_ms(window.start).to_string(), EventTime::from_ms(window.start + size_ms).to_string());
     let milli = |value: Option<Milli>| value.map_or(Cell::Null, Cell::Milli);
     let battery = a.battery_extremes();
     let cells = [
         Cell::Text(device),
-        Cell::Text(&start),
-        Cell::Text(&end),
+        Cell::Time(window.start),
+        Cell::Time(window.start + size_ms),
         Cell::Integer(i64::from(a.count)),
         milli(a.temperature_average()),
         Cell::Milli(a.temperature_min),
@@ -164,6 +230,26 @@ pub fn time_of(name: &str, text: Option<&str>) -> Result<Option<i64>, Problem> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn written_as_the_formatter_would() {
+        for n in [0, 1, -1, 9, 10, 999, 1_000, 1_001, 1_010, 1_100, -500, 125_000, i32::MAX, i32::MIN] {
+            let (mut own, mut expected) = (String::new(), String::new());
+            push_milli(&mut own, Milli(n));
+            domain::milli::write_milli(&mut expected, i64::from(n)).expect("to a string");
+            assert_eq!(own, expected);
+        }
+        for n in [0, 7, 10, -10, 1_234_567_890, i64::MAX, i64::MIN] {
+            let mut own = String::new();
+            push_integer(&mut own, n);
+            assert_eq!(own, n.to_string());
+        }
+        for ms in [0, -1, 1_795_158_300_123, 951_782_400_000, 253_402_300_799_999, 253_402_300_800_000, -62_167_219_200_001] {
+            let mut own = String::new();
+            push_time(&mut own, ms);
+            assert_eq!(own, EventTime::from_ms(ms).to_string());
+        }
+    }
 
     #[test]
     fn rows_are_valid_and_harmless() {

@@ -1,6 +1,6 @@
 //! `POST /ingest` to the letter: who may, how much, and every answer.
 
-use crate::support::{Server, bare, envelope, slot_now, until};
+use crate::support::{Reply, Server, bare, envelope, slot_now, until};
 use serde_json::{Value, json};
 use std::io::Write;
 
@@ -30,6 +30,9 @@ async fn one_record() {
     assert_eq!(server.post("{").await.problem(422)["reason"], "malformed_json");
     let future = server.post(bare("b", now + 3_600_000, "5")).await.problem(422);
     assert_eq!((future["reason"].as_str(), future["pointer"].as_str()), (Some("future"), Some("/ts")));
+    let by_timestamp = bare("b", now + 3_600_001, "5").replace("\"ts\"", "\"timestamp\"");
+    assert_eq!(server.post(by_timestamp).await.problem(422)["pointer"], "/timestamp");
+    assert_eq!(server.post(envelope("f1", "d", now + 3_600_000, "5")).await.problem(422)["pointer"], "/payload/ts");
     // A record for a window that is closed, in a slot that is complete: kept, and said so.
     server.accept(&[envelope("l1", "l", now - 3_600_000, "5"), envelope("l2", "l", now, "5")]).await;
     let late = server.post(envelope("l3", "l", now - 3_600_000 + 1, "5")).await;
@@ -37,7 +40,7 @@ async fn one_record() {
     for empty in ["", " \n"] {
         server.post(empty).await.problem(400);
     }
-    assert_eq!(server.stats().await, [12, 4, 2, 1, 5]);
+    assert_eq!(server.stats().await, [14, 4, 2, 1, 7]);
     server.stop().await;
 }
 
@@ -170,13 +173,39 @@ async fn how_much() {
     };
     let reply = server.send(&of("gzip"), gzip(lines.as_bytes())).await;
     assert_eq!((reply.status, reply.json()["accepted"].as_u64()), (200, Some(10_000)), "{}", reply.text);
-    let reply = server.send(&of("zstd"), zstd::encode_all(lines.as_bytes(), 1).expect("in memory")).await;
+    // Names of codings know no case.
+    let reply = server.send(&of("ZSTD"), zstd::encode_all(lines.as_bytes(), 1).expect("in memory")).await;
     assert_eq!((reply.status, reply.json()["duplicate"].as_u64()), (200, Some(10_000)), "{}", reply.text);
     let mut padded = lines.into_bytes();
     padded.resize(MAX, b' ');
     let reply = server.send(&of("identity"), padded).await;
     assert_eq!((reply.status, reply.json()["duplicate"].as_u64()), (200, Some(10_000)), "{}", reply.text);
     assert_eq!(server.stats().await, [30_000, 10_000, 20_000, 0, 0]);
+    server.stop().await;
+}
+
+/// What is asked wrongly is told so, in the form of every other problem.
+#[tokio::test(flavor = "multi_thread")]
+async fn wrong_questions() {
+    let server = Server::start().await;
+    // A misspelt parameter would otherwise be the answer to another question.
+    for path in ["/stats?grup=topic", "/api/v1/windows?sise=5m", "/api/v1/late?form=csv", "/live?topics=pipeline&sinse=1"] {
+        let problem = server.get(path).await.problem(400);
+        assert!(problem["detail"].as_str().is_some_and(|detail| detail.contains("unknown field")), "{path}: {problem}");
+    }
+    server.get("/api/v1/regions/%ff").await.problem(400);
+    for path in ["/api/v2/windows", "/api/v1/regions/ID/", "/api/v1/regions//", "/api/v1//latest", "/api/docs/"] {
+        server.get(path).await.problem(404);
+    }
+    for (method, path) in
+        [("PUT", "/"), ("DELETE", "/stats"), ("TRACE", "/api/v1/latest"), ("POST", "/settings/theme"), ("GET", "/ingest")]
+    {
+        let method = reqwest::Method::from_bytes(method.as_bytes()).expect("a method");
+        let request = server.client.request(method, format!("{}{path}", server.url));
+        let reply = Reply::of(request.send().await.expect("an answer")).await;
+        reply.problem(405);
+        assert!(!reply.header("allow").is_empty(), "{path}");
+    }
     server.stop().await;
 }
 

@@ -26,6 +26,16 @@ async fn health_and_metrics() {
     ] {
         assert!(metrics.text.lines().any(|l| l == line), "{line} in\n{}", metrics.text);
     }
+    let open = server.get_with("/metrics", &[("accept", "application/openmetrics-text;version=1.0.0,*/*;q=0.1")]).await;
+    assert_eq!(open.header("content-type"), "application/openmetrics-text; version=1.0.0; charset=utf-8");
+    assert!(open.text.contains("# TYPE rantai_records counter\nrantai_records_total{"), "{}", open.text);
+    assert!(open.text.contains("# UNIT rantai_log_bytes bytes\n") && open.text.ends_with("# EOF\n"), "{}", open.text);
+    // The older format knows neither, and names a counter in its head as in its lines.
+    assert!(!metrics.text.contains("# UNIT") && !metrics.text.contains("# EOF"), "{}", metrics.text);
+    for line in metrics.text.lines().filter(|l| !l.starts_with('#')) {
+        let name = line.split(['{', ' ']).next().expect("a name");
+        assert!(metrics.text.contains(&format!("# TYPE {name} ")) && metrics.text.contains(&format!("# HELP {name} ")), "{line}");
+    }
     server.stop().await;
 }
 

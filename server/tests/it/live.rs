@@ -151,6 +151,7 @@ async fn wrong_questions() {
     for query in ["", "topics=", "topics=nonsense", "topics=region:", "topics=weather:ID", "topics=pipeline&since=x"] {
         server.get(&format!("/live?{query}")).await.problem(400);
     }
+    server.get(&format!("/live?topics=device:{}", "x".repeat(200))).await.problem(400);
     let many: Vec<String> = (0..17).map(|i| format!("region:{i}")).collect();
     server.get(&format!("/live?topics={}", many.join(","))).await.problem(400);
     // What nobody knows yet may come: its stream is open and silent.
@@ -160,5 +161,34 @@ async fn wrong_questions() {
     let (_, took) = stream.find("device", |u| u["device"]["id"] == "not-yet").await;
     assert!(took < SOON, "{took:?}");
     drop(stream);
+    server.stop().await;
+}
+
+/// The first change after quiet is sent at once; one that follows closely waits, and no reading is lost to the page.
+#[tokio::test(flavor = "multi_thread")]
+async fn twice_a_second_and_at_once_after_quiet() {
+    let server = Server::start().await;
+    let (device, now) = ("P110101-1-F1", now_ms());
+    server.accept(&[bare(device, now - 60_000, "5")]).await;
+    let mut stream = Stream::open(&server, &format!("topics=device:{device}"), None).await;
+    // The whole state, and once more by the first look for changes.
+    stream.find("device", |_| true).await;
+    stream.find("device", |_| true).await;
+    let started = Instant::now();
+    let mut seen = 0;
+    for n in 0..40 {
+        server.accept(&[bare(device, now - 1_000 + n, &format!("4.{n:02}1"))]).await;
+    }
+    let posting = started.elapsed();
+    loop {
+        let (event, _) = stream.find("device", |_| true).await;
+        seen += 1;
+        if event.json()["device"]["reading"]["at"] == now - 1_000 + 39 {
+            break;
+        }
+    }
+    // Two at once after quiet, then two a second.
+    let most = 3 + (started.elapsed().as_millis() / 500) as usize;
+    assert!(seen >= 2 && seen <= most, "{seen} updates of 40 readings in {posting:?}");
     server.stop().await;
 }

@@ -1,0 +1,96 @@
+//! Batches of 1 000 events over 4 connections, beside the bare server.
+
+use crate::events::{now_ms, write_event};
+use crate::figures::Figures;
+use crate::program::{Connection, Server};
+use anyhow::ensure;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+struct Load {
+    events_per_second: f64,
+    events_per_cpu_second: f64,
+    peak_mib: f64,
+    /// CPU microseconds per event at every 5 million events.
+    cost: Vec<f64>,
+}
+
+/// Batches of 1 000 over 4 connections for `length`.
+fn load(server: &Server, is_array: bool, length: Duration) -> anyhow::Result<Load> {
+    let next = AtomicU64::new(0);
+    let done = AtomicU64::new(0);
+    // Event time runs as fast as the load: it begins so far back that it never passes the clock.
+    let start_ms = now_ms() - 30 * 86_400_000;
+    let failure: Mutex<Option<anyhow::Error>> = Mutex::new(None);
+    let began = Instant::now();
+    let cpu_before = server.cpu_seconds()?;
+    let mut cost = Vec::new();
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                let sent = || -> anyhow::Result<()> {
+                    let content_type = if is_array { "application/json" } else { "application/x-ndjson" };
+                    let mut connection = Connection::open(server, content_type)?;
+                    let mut body = Vec::with_capacity(256 * 1_024);
+                    while began.elapsed() < length {
+                        let from = next.fetch_add(1_000, Ordering::Relaxed);
+                        body.clear();
+                        body.extend_from_slice(if is_array { b"[" } else { b"" });
+                        for n in from..from + 1_000 {
+                            if n > from {
+                                body.push(if is_array { b',' } else { b'\n' });
+                            }
+                            write_event(&mut body, n, start_ms);
+                        }
+                        body.extend_from_slice(if is_array { b"]" } else { b"\n" });
+                        let answer = connection.post(&body)?;
+                        ensure!(answer.contains("\"accepted\":1000") || answer == "ok", "{answer}");
+                        done.fetch_add(1_000, Ordering::Relaxed);
+                    }
+                    Ok(())
+                };
+                if let Err(error) = sent() {
+                    failure.lock().expect("no panic holds it").get_or_insert(error);
+                }
+            });
+        }
+        let (mut last_events, mut last_cpu) = (0, cpu_before);
+        while began.elapsed() < length {
+            std::thread::sleep(Duration::from_millis(20));
+            let events = done.load(Ordering::Relaxed);
+            if events >= last_events + 5_000_000
+                && let Ok(cpu) = server.cpu_seconds()
+            {
+                cost.push((cpu - last_cpu) * 1e6 / (events - last_events) as f64);
+                (last_events, last_cpu) = (events, cpu);
+            }
+        }
+    });
+    if let Some(error) = failure.into_inner().expect("no panic holds it") {
+        return Err(error);
+    }
+    let events = done.load(Ordering::Relaxed) as f64;
+    let elapsed = began.elapsed().as_secs_f64();
+    let cpu = server.cpu_seconds()? - cpu_before;
+    Ok(Load { events_per_second: events / elapsed, events_per_cpu_second: events / cpu, peak_mib: server.peak_mib()?, cost })
+}
+
+pub fn run(figures: &mut Figures, length: Duration) -> anyhow::Result<()> {
+    let bare = load(&Server::bare()?, false, length.min(Duration::from_secs(20)))?;
+    figures.add("bare server, NDJSON: events", bare.events_per_second, "events/s");
+    figures.add("bare server, NDJSON: events per CPU second", bare.events_per_cpu_second, "events/CPU s");
+    for is_array in [false, true] {
+        let form = if is_array { "JSON arrays" } else { "NDJSON" };
+        let server = Server::start()?;
+        let ours = load(&server, is_array, length)?;
+        figures.add(format!("ingest, {form}: events"), ours.events_per_second, "events/s");
+        figures.add(format!("ingest, {form}: events per CPU second"), ours.events_per_cpu_second, "events/CPU s");
+        figures.add(format!("ingest, {form}: of the bare server's"), ours.events_per_cpu_second / bare.events_per_cpu_second, "");
+        figures.add(format!("ingest, {form}: peak memory"), ours.peak_mib, "MiB");
+        for (index, cost) in ours.cost.iter().enumerate() {
+            figures.add(format!("ingest, {form}: CPU of events {} to {} million", index * 5, index * 5 + 5), *cost, "µs/event");
+        }
+    }
+    Ok(())
+}

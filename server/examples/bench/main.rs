@@ -1,0 +1,58 @@
+//! The benchmarks: one line per figure, JSON beside it with `--out`. Run by `cargo xtask bench [NAME]`, one file each.
+//!
+//! The server under load is the release binary in a process of its own; the load comes from this process.
+
+mod bare;
+mod engine;
+mod events;
+mod figures;
+mod ingest;
+mod live;
+mod log;
+mod pages;
+mod program;
+mod single;
+mod sse;
+mod windows;
+
+use anyhow::{Context, bail};
+use figures::Figures;
+use std::path::PathBuf;
+use std::time::Duration;
+
+const NAMES: [&str; 8] = ["engine", "ingest", "single", "log", "live", "sse", "pages", "windows"];
+
+fn main() -> anyhow::Result<()> {
+    let mut args = std::env::args().skip(1);
+    let (mut names, mut out, mut seconds) = (Vec::new(), None, 20);
+    while let Some(arg) = args.next() {
+        match arg.as_str() {
+            "--out" => out = Some(PathBuf::from(args.next().context("--out FOLDER")?)),
+            "--seconds" => seconds = args.next().context("--seconds N")?.parse()?,
+            "bare-server" => return bare::run(&PathBuf::from(args.next().context("bare-server FILE")?)),
+            name if NAMES.contains(&name) => names.push(name.to_owned()),
+            other => bail!("there is no benchmark `{other}`: choose from {}", NAMES.join(", ")),
+        }
+    }
+    if names.is_empty() {
+        names = NAMES.map(str::to_owned).to_vec();
+    }
+    let length = Duration::from_secs(seconds);
+    for name in names {
+        let mut figures = Figures::default();
+        match name.as_str() {
+            "engine" => engine::run(&mut figures)?,
+            "ingest" => ingest::run(&mut figures, length)?,
+            "single" => single::run(&mut figures, length)?,
+            "log" => log::run(&mut figures)?,
+            "live" => live::run(&mut figures, length)?,
+            "sse" => sse::run(&mut figures, length)?,
+            "pages" => pages::run(&mut figures, length)?,
+            _ => windows::run(&mut figures)?,
+        }
+        if let Some(out) = &out {
+            figures.write(&out.join(format!("{name}.json")))?;
+        }
+    }
+    Ok(())
+}

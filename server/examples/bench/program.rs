@@ -1,0 +1,264 @@
+//! The server under load, in a process of its own so that its CPU time and memory are its own, and a connection to it.
+
+use anyhow::{Context, ensure};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// A server in a process of its own; ended and its data removed when dropped.
+pub struct Server {
+    child: Child,
+    pub address: String,
+    pub key: String,
+    /// Removed with the server.
+    _dir: tempfile::TempDir,
+}
+
+impl Server {
+    /// The release binary beside this one.
+    pub fn program() -> anyhow::Result<PathBuf> {
+        let own = std::env::current_exe()?;
+        let release = own.parent().and_then(Path::parent).context("an example lies two folders below the program")?;
+        Ok(release.join("rantai"))
+    }
+
+    /// The shipped server on an empty folder.
+    pub fn start() -> anyhow::Result<Self> {
+        let dir = tempfile::tempdir_in(std::env::current_dir()?.join("target"))?;
+        let program = Self::program()?;
+        let data = dir.path().join("data");
+        let made = Command::new(&program).args(["key", "create", "--name", "bench", "--data-dir"]).arg(&data).output()?;
+        ensure!(made.status.success(), "no key: {}", String::from_utf8_lossy(&made.stderr));
+        let mut command = Command::new(&program);
+        command.args(["serve", "--listen", "127.0.0.1:0", "--data-dir"]).arg(&data).env("RANTAI_LOG", "warn");
+        Self::spawn(command, String::from_utf8(made.stdout)?.trim().to_owned(), dir)
+    }
+
+    /// The yardstick.
+    pub fn bare() -> anyhow::Result<Self> {
+        let dir = tempfile::tempdir_in(std::env::current_dir()?.join("target"))?;
+        let mut command = Command::new(std::env::current_exe()?);
+        command.arg("bare-server").arg(dir.path().join("log"));
+        Self::spawn(command, "none".into(), dir)
+    }
+
+    fn spawn(mut command: Command, key: String, dir: tempfile::TempDir) -> anyhow::Result<Self> {
+        let mut child = command.stdout(Stdio::piped()).spawn()?;
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().context("its output")?).read_line(&mut line)?;
+        let address = line.trim().strip_prefix("listening on http://").context("it did not start")?.to_owned();
+        Ok(Self { child, address, key, _dir: dir })
+    }
+
+    /// CPU seconds of all its threads.
+    pub fn cpu_seconds(&self) -> anyhow::Result<f64> {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
+        let fields: Vec<&str> = stat.rsplit(") ").next().unwrap_or_default().split(' ').collect();
+        let ticks: f64 = fields[11].parse::<f64>()? + fields[12].parse::<f64>()?;
+        Ok(ticks / 100.0)
+    }
+
+    /// Resident memory now, KiB.
+    pub fn memory_kib(&self) -> anyhow::Result<f64> {
+        self.status("VmRSS:")
+    }
+
+    fn status(&self, name: &str) -> anyhow::Result<f64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
+        let kib = status.lines().find_map(|l| l.strip_prefix(name)).context("a line of its status")?;
+        Ok(kib.trim().trim_end_matches(" kB").parse()?)
+    }
+
+    /// Largest resident memory so far, MiB.
+    pub fn peak_mib(&self) -> anyhow::Result<f64> {
+        Ok(self.status("VmHWM:")? / 1_024.0)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The folder of the repository.
+pub fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// The simulated country: its past day is in, and it goes on in real time until dropped.
+pub struct Fleet {
+    child: Child,
+    /// Readings of the past day.
+    pub past: u64,
+}
+
+impl Fleet {
+    /// Sends the past day of all devices to `server`, and goes on.
+    pub fn start(server: &Server) -> anyhow::Result<Self> {
+        let url = format!("http://{}", server.address);
+        let simulate = |more: &[&str]| {
+            let mut command = Command::new(Server::program()?);
+            command.args(["simulate", "--url", &url, "--key", &server.key]).args(more);
+            command.stdout(Stdio::null()).stderr(Stdio::null());
+            anyhow::Ok(command)
+        };
+        ensure!(simulate(&["--duration", "0s"])?.status()?.success(), "the past day was not sent");
+        let stats = Connection::open(server, "")?.get("/stats", "")?.body;
+        let past = serde_json::from_slice::<serde_json::Value>(&stats)?["received"].as_u64().context("received")?;
+        let child = simulate(&["--backfill", "10m"])?.spawn()?;
+        // What came in last is put away, and the fleet has begun.
+        std::thread::sleep(Duration::from_secs(12));
+        Ok(Self { child, past })
+    }
+}
+
+impl Drop for Fleet {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// An answer to `GET`.
+pub struct Answer {
+    pub status: u16,
+    /// Status line and headers, in small letters.
+    pub head: String,
+    pub body: Vec<u8>,
+    /// From the request to the first byte of the answer,
+    pub first_byte: Duration,
+    /// and to the last.
+    pub whole: Duration,
+}
+
+/// A stream of `/live`.
+pub struct Events(BufReader<TcpStream>);
+
+impl Events {
+    /// Listens to `topic`.
+    pub fn open(server: &Server, topic: &str) -> anyhow::Result<Self> {
+        let mut stream = TcpStream::connect(&server.address)?;
+        write!(stream, "GET /live?topics={topic} HTTP/1.1\r\nhost: bench\r\n\r\n")?;
+        Ok(Self(BufReader::new(stream)))
+    }
+
+    /// The next event as it came, the frame of its chunk with it.
+    pub fn next(&mut self) -> anyhow::Result<String> {
+        let mut event = String::new();
+        while !event.ends_with("\n\n") {
+            ensure!(self.0.read_line(&mut event)? > 0, "the stream ended");
+        }
+        Ok(event)
+    }
+}
+
+/// One keep-alive connection; `post` sends a body and reads the whole answer.
+pub struct Connection {
+    stream: BufReader<TcpStream>,
+    head: String,
+    request: Vec<u8>,
+    answer: Vec<u8>,
+}
+
+impl Connection {
+    pub fn open(server: &Server, content_type: &str) -> anyhow::Result<Self> {
+        let stream = TcpStream::connect(&server.address)?;
+        stream.set_nodelay(true)?;
+        let head = format!(
+            "POST /ingest HTTP/1.1\r\nhost: {}\r\nauthorization: Bearer {}\r\ncontent-type: {content_type}\r\ncontent-length: ",
+            server.address, server.key
+        );
+        Ok(Self { stream: BufReader::new(stream), head, request: Vec::new(), answer: Vec::new() })
+    }
+
+    /// Sends `body` and reads the whole answer, which must be 200.
+    pub fn post(&mut self, body: &[u8]) -> anyhow::Result<&str> {
+        self.request.clear();
+        write!(self.request, "{}{}\r\n\r\n", self.head, body.len())?;
+        self.request.extend_from_slice(body);
+        self.stream.get_mut().write_all(&self.request)?;
+        let (mut line, mut length, mut ok) = (String::new(), 0usize, false);
+        loop {
+            line.clear();
+            ensure!(self.stream.read_line(&mut line)? > 0, "the connection ended");
+            if line.starts_with("HTTP/1.1 ") {
+                ok = line.starts_with("HTTP/1.1 200");
+            } else if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
+                length = value.trim().parse()?;
+            } else if line == "\r\n" {
+                break;
+            }
+        }
+        self.answer.resize(length, 0);
+        self.stream.read_exact(&mut self.answer)?;
+        let text = std::str::from_utf8(&self.answer)?;
+        ensure!(ok, "{text}");
+        Ok(text)
+    }
+
+    /// Asks for `path`; `headers` each end with a line break.
+    pub fn get(&mut self, path: &str, headers: &str) -> anyhow::Result<Answer> {
+        let mut body = Vec::new();
+        let (head, status, first_byte, whole) = self.ask(path, headers, |piece| body.extend_from_slice(piece))?;
+        Ok(Answer { status, head, body, first_byte, whole })
+    }
+
+    /// The number of lines of an answer of any length.
+    pub fn count_lines(&mut self, path: &str, accept: &str) -> anyhow::Result<usize> {
+        let mut lines = 0;
+        let (head, status, ..) =
+            self.ask(path, &format!("accept: {accept}\r\n"), |piece| lines += memchr::memchr_iter(b'\n', piece).count())?;
+        ensure!(status == 200, "{head}");
+        Ok(lines)
+    }
+
+    fn ask(
+        &mut self,
+        path: &str,
+        headers: &str,
+        mut each: impl FnMut(&[u8]),
+    ) -> anyhow::Result<(String, u16, Duration, Duration)> {
+        let asked = Instant::now();
+        write!(self.stream.get_mut(), "GET {path} HTTP/1.1\r\nhost: bench\r\n{headers}\r\n")?;
+        ensure!(!self.stream.fill_buf()?.is_empty(), "the connection ended");
+        let first_byte = asked.elapsed();
+        let mut head = String::new();
+        while !head.ends_with("\r\n\r\n") {
+            ensure!(self.stream.read_line(&mut head)? > 0, "the connection ended");
+        }
+        head.make_ascii_lowercase();
+        let status = head.split(' ').nth(1).context("a status")?.parse()?;
+        let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
+        let mut buffer = vec![0; 64 * 1_024];
+        let mut pass_on =
+            |stream: &mut BufReader<TcpStream>, mut left: usize, each: &mut dyn FnMut(&[u8])| -> anyhow::Result<()> {
+                while left > 0 {
+                    let read = stream.read(&mut buffer[..left.min(64 * 1_024)])?;
+                    ensure!(read > 0, "the connection ended");
+                    each(&buffer[..read]);
+                    left -= read;
+                }
+                Ok(())
+            };
+        if let Some(length) = length {
+            pass_on(&mut self.stream, length.trim().parse()?, &mut each)?;
+        } else {
+            ensure!(head.contains("transfer-encoding: chunked"), "{head}");
+            loop {
+                let mut line = String::new();
+                self.stream.read_line(&mut line)?;
+                let length = usize::from_str_radix(line.trim(), 16)?;
+                pass_on(&mut self.stream, length, &mut each)?;
+                self.stream.read_line(&mut line)?;
+                if length == 0 {
+                    break;
+                }
+            }
+        }
+        Ok((head, status, first_byte, asked.elapsed()))
+    }
+}

@@ -1,0 +1,106 @@
+//! A node of the hierarchy with its figures, its day and its children: for its page, and for the API.
+
+use super::crumbs;
+use crate::pipeline::{Room, wall_clock};
+use crate::publish::{WORST, child_now, children, node_of_region, region_now};
+use app::api::{ChildKind, ChildView, Crumb, RegionView};
+use domain::engine::Engine;
+use domain::master::RegionIx;
+use domain::rollup::{Node, UNASSIGNED};
+use domain::time::{DAY_MS, EventTime, HOUR_MS, ProcessingTime};
+use serde_json::{Value, json};
+
+fn start_of_day(engine: &Engine) -> i64 {
+    let now = engine.now().ms().max(wall_clock().ms());
+    now - now.rem_euclid(HOUR_MS) - DAY_MS + HOUR_MS
+}
+
+/// A region's page; `None` where there is none of that code.
+pub(super) fn region_view(room: &Room, code: &str) -> Option<RegionView> {
+    let engine = &room.engine;
+    let (master, rollup) = (engine.master(), engine.rollup());
+    let node = node_of_region(engine, code)?;
+    let from = start_of_day(engine);
+    let place = rollup.place(node).and_then(Result::ok);
+    let mut views: Vec<ChildView> =
+        children(engine, node).into_iter().map(|(child, code)| child_view(engine, child, code, from)).collect();
+    views.sort_by(|a, b| a.name.cmp(&b.name));
+    let country = Crumb { code: master.region(RegionIx(0)).code.clone(), name: master.region(RegionIx(0)).name.clone() };
+    Some(RegionView {
+        taken_at: wall_clock(),
+        code: code.to_owned(),
+        name: place.map_or_else(|| UNASSIGNED.to_owned(), |region| master.region(region).name.clone()),
+        level: place.map_or(1, |region| master.region(region).level),
+        path: place.map_or_else(
+            || vec![country, Crumb { code: UNASSIGNED.into(), name: UNASSIGNED.into() }],
+            |region| crumbs(master, region),
+        ),
+        now: region_now(engine, node),
+        hours: rollup.hours(node, from).collect(),
+        worst: engine.worst(node, WORST),
+        children: views,
+        rate: if place == Some(RegionIx(0)) { room.rates.by_minute(wall_clock()) } else { Vec::new() },
+    })
+}
+
+fn child_view(engine: &Engine, node: Node, code: String, from: i64) -> ChildView {
+    let master = engine.master();
+    let (kind, name) = match engine.rollup().place(node) {
+        Some(Err(facility)) => (ChildKind::Facility, master.facility(facility).name.clone()),
+        Some(Ok(region)) => (ChildKind::Region, master.region(region).name.clone()),
+        None => (ChildKind::Region, UNASSIGNED.to_owned()),
+    };
+    let mut in_range_by_hour = Vec::new();
+    if kind == ChildKind::Region {
+        in_range_by_hour = vec![None; 24];
+        for hour in engine.rollup().hours(node, from) {
+            let index = (hour.hour - from) / HOUR_MS;
+            if let Some(slot) = in_range_by_hour.get_mut(index as usize) {
+                let outside = (hour.low + hour.high).min(hour.windows);
+                *slot = Some((u64::from(hour.windows - outside) * 1_000 / u64::from(hour.windows)) as u16);
+            }
+        }
+    }
+    ChildView { kind, name, now: child_now(engine, node, code), in_range_by_hour }
+}
+
+/// A region as the API answers it; `None` where there is none of that code.
+pub fn region_json(room: &mut Room, code: &str) -> Option<String> {
+    room.engine.flush();
+    let view = region_view(room, code)?;
+    let time = |t: Option<ProcessingTime>| t.map(|t| t.to_string());
+    let levels = room.engine.master().levels();
+    let children: Vec<Value> = view
+        .children
+        .iter()
+        .map(|child| {
+            json!({
+                "kind": child.kind, "code": child.now.code, "name": child.name, "counts": child.now.counts,
+                "last_data": time(child.now.last_data),
+            })
+        })
+        .collect();
+    let hours: Vec<Value> = view
+        .hours
+        .iter()
+        .map(|h| {
+            json!({
+                "hour": EventTime::from_ms(h.hour).to_string(), "windows": h.windows, "low": h.low, "high": h.high,
+                "readings": h.readings,
+            })
+        })
+        .collect();
+    let body = json!({
+        "code": view.code,
+        "name": view.name,
+        "level": levels.get(usize::from(view.level)).map(|l| l.key.clone()),
+        "path": view.path.iter().map(|c| json!({"code": c.code, "name": c.name})).collect::<Vec<_>>(),
+        "taken_at": view.taken_at.to_string(),
+        "last_data": time(view.now.last_data),
+        "counts": view.now.counts,
+        "histogram": view.now.histogram,
+        "hours": hours,
+        "children": children,
+    });
+    Some(body.to_string())
+}

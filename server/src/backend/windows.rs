@@ -1,0 +1,153 @@
+//! Windows as they are read back: those in memory and those in the store as one, a bounded number at a time.
+
+use super::order::Devices;
+use super::{EngineBackend, ReadError};
+use crate::http::Problem;
+use domain::window::Window;
+use hashbrown::HashMap;
+use std::sync::Arc;
+
+/// Devices of the first step of a walk; further steps follow from how many windows it found.
+const FIRST_STEP: usize = 64;
+/// A step is at most so many times the one before it.
+const GROWTH: usize = 8;
+
+/// Windows with the place of their device in a list, in order of place and start, each once.
+pub type Placed = Vec<(u32, Window)>;
+
+/// A definition's number and its size in milliseconds.
+pub type Definition = (u8, i64);
+
+impl EngineBackend {
+    /// The windows of `devices` (indices) that start in [from, to); a window's place is that of its device in `devices`.
+    pub(super) async fn read_windows(
+        &self,
+        definition: Definition,
+        devices: Vec<u32>,
+        from: i64,
+        to: i64,
+    ) -> Result<Placed, ReadError> {
+        let (Some(first), Some(last)) = (devices.iter().min().copied(), devices.iter().max().copied()) else {
+            return Ok(Placed::new());
+        };
+        let places: Arc<HashMap<u32, u32>> = Arc::new(devices.iter().copied().zip(0..).collect());
+        // What is in memory first, what is stored second: a checkpoint in between shows a window twice, never not at all.
+        let wanted = Arc::clone(&places);
+        let in_memory = self.pipeline.ask(move |room| {
+            let mut found = Placed::new();
+            let mut put = |place: u32, window: &Window| {
+                if (from..to).contains(&window.start) {
+                    found.push((place, *window));
+                }
+            };
+            for closed in room.closed_windows().filter(|closed| closed.definition == definition.0) {
+                if let Some(place) = wanted.get(&closed.device) {
+                    put(*place, &closed.window);
+                }
+            }
+            for (device, place) in devices.into_iter().zip(0..) {
+                let open = &room.engine.device_state(device).windows;
+                open.windows(usize::from(definition.0)).for_each(|window| put(place, window));
+            }
+            found
+        });
+        let mut found = in_memory.await?;
+        let store = self.store.windows(definition, (first, last), from, to, |closed| {
+            if let Some(place) = places.get(&closed.device) {
+                found.push((*place, closed.window));
+            }
+        });
+        store.await?;
+        // Blocks are in order already, so this is a merge; of two alike the one from memory stays.
+        found.sort_by_key(|(place, window)| (*place, window.start));
+        found.dedup_by_key(|(place, window)| (*place, window.start));
+        Ok(found)
+    }
+
+    /// A walk over the windows of the device `only`, or of all, that start in [from, to), beginning after the window of device and
+    /// start `after`; about `rows` windows a step.
+    pub async fn walk(
+        self: &Arc<Self>,
+        definition: Definition,
+        only: Option<String>,
+        (from, to): (i64, i64),
+        after: Option<(String, i64)>,
+        rows: usize,
+    ) -> Result<Walk, Problem> {
+        let mut devices = match only {
+            None => self.order.now(&self.pipeline).await?,
+            Some(id) => {
+                let found = self.pipeline.ask(move |room| room.engine.device_by_id(&id).map(|index| (id, index)));
+                Arc::new(found.await?.into_iter().collect())
+            }
+        };
+        let mut skip = None;
+        let mut next = 0;
+        if let Some((id, start)) = after {
+            next = devices.partition_point(|(other, _)| *other < id);
+            if devices.get(next).is_some_and(|(other, _)| *other == id) {
+                skip = Some(start);
+            }
+        }
+        if next >= devices.len() {
+            devices = Devices::default();
+        }
+        Ok(Walk { backend: Arc::clone(self), definition, from, to, devices, next, skip, rows, step: FIRST_STEP.min(rows) })
+    }
+}
+
+/// Walks over windows in order of device id and start.
+pub struct Walk {
+    backend: Arc<EngineBackend>,
+    definition: Definition,
+    from: i64,
+    to: i64,
+    devices: Devices,
+    /// The first device that is still to come.
+    next: usize,
+    /// Of that device, windows up to this start were given already.
+    skip: Option<i64>,
+    /// Windows wanted of a step.
+    rows: usize,
+    /// Devices of the next step.
+    step: usize,
+}
+
+/// Windows of some devices.
+pub struct Step {
+    devices: Devices,
+    first: usize,
+    windows: Placed,
+}
+
+impl Step {
+    /// Each window with the id of its device.
+    pub fn rows(&self) -> impl Iterator<Item = (&str, &Window)> {
+        self.windows.iter().map(|(place, window)| (self.devices[self.first + *place as usize].0.as_str(), window))
+    }
+}
+
+impl Walk {
+    /// The size of its windows in milliseconds.
+    pub const fn size_ms(&self) -> i64 {
+        self.definition.1
+    }
+
+    /// The windows of the next devices; `None` when there are no more.
+    pub async fn next(&mut self) -> Result<Option<Step>, Problem> {
+        if self.next >= self.devices.len() {
+            return Ok(None);
+        }
+        let first = self.next;
+        self.next = (first + self.step).min(self.devices.len());
+        let indices: Vec<u32> = self.devices[first..self.next].iter().map(|(_, index)| *index).collect();
+        let count = indices.len();
+        let mut windows = self.backend.read_windows(self.definition, indices, self.from, self.to).await?;
+        // As many devices as held the wanted number of windows this time.
+        self.step = (count * self.rows / windows.len().max(1)).clamp(1, count * GROWTH);
+        if let Some(skip) = self.skip.take() {
+            windows.retain(|(place, window)| *place > 0 || window.start > skip);
+        }
+        Ok(Some(Step { devices: Arc::clone(&self.devices), first, windows }))
+    }
+}

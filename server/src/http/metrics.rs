@@ -1,0 +1,122 @@
+//! `GET /metrics`: the engine's own counters for Prometheus, so that nothing is counted twice and all of it survives a crash.
+
+use super::problem::Problem;
+use super::status::by_topic;
+use crate::pipeline::{Pipeline, Room};
+use crate::publish::pipeline_now;
+use axum::extract::State;
+use axum::http::{HeaderMap, header};
+use axum::response::{IntoResponse, Response};
+use domain::event::Reason;
+use domain::feed::PipelineNow;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::registry::{Registry, Unit};
+use std::fmt;
+
+/// `GET /metrics`: `OpenMetrics` where `Accept` asks for it, else the older text format of Prometheus.
+pub async fn metrics(State(pipeline): State<Pipeline>, headers: HeaderMap) -> Result<Response, Problem> {
+    let listeners = pipeline.feed.listeners() as u64;
+    let figures = pipeline.ask(move |room| Figures::of(room, listeners)).await?;
+    let mut registry = Registry::with_prefix("rantai");
+    registry.register_collector(Box::new(figures));
+    let mut text = String::new();
+    encode(&mut text, &registry).expect("writing to a string");
+    let accept = headers.get(header::ACCEPT).and_then(|v| v.to_str().ok()).unwrap_or_default();
+    let (kind, text) = if accept.contains("application/openmetrics-text") {
+        ("application/openmetrics-text; version=1.0.0; charset=utf-8", text)
+    } else {
+        ("text/plain; version=0.0.4; charset=utf-8", as_older_text(&text))
+    };
+    Ok(([(header::CONTENT_TYPE, kind)], text).into_response())
+}
+
+/// In the older format a counter's head names it with its suffix, and there are neither units nor an end.
+fn as_older_text(text: &str) -> String {
+    let mut counter = "";
+    let mut older = String::with_capacity(text.len() + 512);
+    let mut lines = text.lines().peekable();
+    while let Some(line) = lines.next() {
+        let words: Vec<&str> = line.splitn(4, ' ').collect();
+        match words[..] {
+            ["#", "HELP", name, help] => {
+                let is_counter = lines.peek().is_some_and(|next| *next == format!("# TYPE {name} counter"));
+                counter = if is_counter { name } else { "" };
+                older.extend(["# HELP ", name, if is_counter { "_total " } else { " " }, help, "\n"]);
+            }
+            ["#", "TYPE", name, kind] => {
+                older.extend(["# TYPE ", name, if name == counter { "_total " } else { " " }, kind, "\n"]);
+            }
+            ["#", ..] => {}
+            _ => older.extend([line, "\n"]),
+        }
+    }
+    older
+}
+
+/// What is told, as of one moment between two blocks.
+#[derive(Debug)]
+struct Figures {
+    /// Topic, disposition, records.
+    records: Vec<(&'static str, &'static str, u64)>,
+    /// Reason, records.
+    rejections: Vec<(&'static str, u64)>,
+    now: PipelineNow,
+    identities: u64,
+    listeners: u64,
+}
+
+impl Figures {
+    fn of(room: &Room, listeners: u64) -> Self {
+        let totals = room.engine.totals();
+        let records = by_topic(totals).flat_map(|(topic, t)| {
+            [("accepted", t.accepted), ("duplicate", t.duplicate), ("late", t.late), ("rejected", t.rejected)]
+                .map(|(disposition, count)| (topic, disposition, count))
+        });
+        Self {
+            records: records.collect(),
+            rejections: Reason::ALL.into_iter().map(Reason::name).zip(totals.by_reason).collect(),
+            now: pipeline_now(room),
+            identities: room.identities() as u64,
+            listeners,
+        }
+    }
+}
+
+impl Collector for Figures {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let help = "Durably admitted records by topic and disposition";
+        let mut family = encoder.encode_descriptor("records", help, None, MetricType::Counter)?;
+        for (topic, disposition, count) in &self.records {
+            let labels = [("topic", *topic), ("disposition", *disposition)];
+            ConstCounter::new(*count).encode(family.encode_family(&labels)?)?;
+        }
+        let mut family = encoder.encode_descriptor("rejections", "Rejected records by reason", None, MetricType::Counter)?;
+        for (reason, count) in &self.rejections {
+            ConstCounter::new(*count).encode(family.encode_family(&[("reason", *reason)])?)?;
+        }
+        let now = &self.now;
+        let help = "Windows that can no longer change";
+        let closed = encoder.encode_descriptor("closed_windows", help, None, MetricType::Counter)?;
+        ConstCounter::new(now.closed_windows).encode(closed)?;
+        for (name, help, value) in [
+            ("lag_records", "Records in the log that are not processed yet", now.lag),
+            ("devices", "Devices known, registered or not", u64::from(now.devices)),
+            ("unregistered_devices", "Devices heard of that nobody registered", u64::from(now.unregistered)),
+            ("open_windows", "Windows that can still change", now.open_windows),
+            ("identities", "Identities remembered to tell duplicates", self.identities),
+            ("live_streams", "Pages that listen", self.listeners),
+        ] {
+            ConstGauge::new(value).encode(encoder.encode_descriptor(name, help, None, MetricType::Gauge)?)?;
+        }
+        let log = encoder.encode_descriptor("log", "Size of the log", Some(&Unit::Bytes), MetricType::Gauge)?;
+        ConstGauge::new(now.log_bytes).encode(log)?;
+        let help = "When the last checkpoint was committed, since the Unix epoch";
+        let checkpoint = encoder.encode_descriptor("checkpoint_timestamp", help, Some(&Unit::Seconds), MetricType::Gauge)?;
+        ConstGauge::new(now.checkpoint_at.map_or(0.0, |at| at.ms() as f64 / 1_000.0)).encode(checkpoint)
+    }
+}
