@@ -372,17 +372,7 @@ pub fn summary(picture: &Picture, span: Span, zone: Zone, lang: Lang) -> String 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::Point;
     use domain::coldchain::Range;
-    use domain::time::EventTime;
-
-    fn picture(points: &[(i64, i32)]) -> Picture {
-        let points: Vec<_> = points
-            .iter()
-            .map(|&(minute, milli)| Point { at: EventTime::from_ms(minute * MINUTE_MS), temperature: Milli(milli) })
-            .collect();
-        Picture::new(&points, Range::FRIDGE, 5 * MINUTE_MS, Span::Day, EventTime::from_ms(DAY_MS), Zone::Wib)
-    }
 
     fn texts(picture: &Picture, lang: Lang) -> Vec<String> {
         marks(picture, Span::Day, Zone::Wib, lang)
@@ -396,7 +386,8 @@ mod tests {
 
     #[test]
     fn limits_gaps_excursions_and_times_are_told() {
-        let picture = picture(&[(10, 5_000), (700, 5_000), (710, 9_400), (720, 5_000), (1_420, 8_500), (1_435, 9_000)]);
+        let picture =
+            Picture::of_minutes(&[(10, 5_000), (700, 5_000), (710, 9_400), (720, 5_000), (1_420, 8_500), (1_435, 9_000)]);
         let texts = texts(&picture, Lang::Id);
         for expected in [
             "8\u{a0}°C batas atas",
@@ -413,14 +404,14 @@ mod tests {
 
     #[test]
     fn an_empty_chart_says_so() {
-        let picture = picture(&[]);
+        let picture = Picture::of_minutes(&[]);
         assert!(texts(&picture, Lang::En).contains(&"No readings".to_owned()));
         assert_eq!(summary(&picture, Span::Day, Zone::Wib, Lang::En), "No reading in 24 hours.");
     }
 
     #[test]
     fn the_summary_tells_what_the_picture_shows() {
-        let picture = picture(&[(10, 5_000), (15, 9_000), (20, 5_000), (1_430, -800)]);
+        let picture = Picture::of_minutes(&[(10, 5_000), (15, 9_000), (20, 5_000), (1_430, -800)]);
         assert_eq!(
             summary(&picture, Span::Day, Zone::Wib, Lang::En),
             "Between −0.8\u{a0}°C and 9.0\u{a0}°C in 24 hours. No data 1 times, at longest 23\u{a0}h\u{a0}30\u{a0}m. \

@@ -405,6 +405,17 @@ fn degrees(low: i32, high: i32) -> Vec<i32> {
 }
 
 #[cfg(test)]
+impl Picture {
+    /// A refrigerator's day of readings every five minutes, from minutes and thousandths of a degree; for tests.
+    pub fn of_minutes(points: &[(i64, i32)]) -> Picture {
+        let point =
+            |&(minute, milli): &(i64, i32)| Point { at: EventTime::from_ms(minute * MINUTE_MS), temperature: Milli(milli) };
+        let points: Vec<Point> = points.iter().map(point).collect();
+        Picture::new(&points, Range::FRIDGE, 5 * MINUTE_MS, Span::Day, EventTime::from_ms(DAY_MS), Zone::Wib)
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

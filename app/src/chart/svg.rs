@@ -239,22 +239,10 @@ pub fn values(values: &[f32], top: f64, height_px: u32) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::{Point, Span};
-    use domain::coldchain::Range;
-    use domain::milli::Milli;
-    use domain::time::{DAY_MS, EventTime, MINUTE_MS, Zone};
-
-    fn picture(points: &[(i64, i32)]) -> Picture {
-        let points: Vec<_> = points
-            .iter()
-            .map(|&(minute, milli)| Point { at: EventTime::from_ms(minute * MINUTE_MS), temperature: Milli(milli) })
-            .collect();
-        Picture::new(&points, Range::FRIDGE, 5 * MINUTE_MS, Span::Day, EventTime::from_ms(DAY_MS), Zone::Wib)
-    }
 
     #[test]
     fn a_page_gets_classes_and_percentages_and_no_colour() {
-        let svg = plot(&picture(&[(10, 5_000), (20, 5_500), (1_430, 9_000), (1_440, 9_500)]), 280, Paint::Classes);
+        let svg = plot(&Picture::of_minutes(&[(10, 5_000), (20, 5_500), (1_430, 9_000), (1_440, 9_500)]), 280, Paint::Classes);
         assert!(svg.contains(r#"<rect class="band" width="100%" y="73.7" height="176.8"/>"#), "{svg}");
         assert!(svg.contains(r#"<rect class="gap" x="1.39%" width="97.92%" height="280"/>"#), "{svg}");
         assert!(svg.contains(r#"<path class="series" d="M20 "#), "{svg}");
@@ -265,7 +253,7 @@ mod tests {
 
     #[test]
     fn a_file_gets_colours() {
-        let svg = plot(&picture(&[(10, 5_000), (20, 5_500)]), 280, Paint::Colours(Inks::LIGHT));
+        let svg = plot(&Picture::of_minutes(&[(10, 5_000), (20, 5_500)]), 280, Paint::Colours(Inks::LIGHT));
         assert!(svg.contains(r##"stroke="#0e8a7c""##) && !svg.contains("class=\"series"), "{svg}");
     }
 
