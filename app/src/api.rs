@@ -11,6 +11,10 @@ use leptos::prelude::*;
 use leptos::server_fn::codec::GetUrl;
 use serde::{Deserialize, Serialize};
 
+/// Most suggestions while typing: what fits under a field on a phone above its keyboard.
+#[cfg(feature = "ssr")]
+const SUGGESTIONS: usize = 6;
+
 /// A step of the path from the country down to a place.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Crumb {
@@ -184,6 +188,24 @@ pub struct DeviceView {
     pub points: Vec<Point>,
 }
 
+/// The newest end of a device's curve, for a page that shows the rest of it already.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CurveEnd {
+    /// How many points lie before the newest end and what their temperatures sum up to: a page with others has missed something.
+    pub before: (usize, i64),
+    /// The newest end, oldest first.
+    pub points: Vec<Point>,
+}
+
+impl CurveEnd {
+    /// Of `points`, oldest first: all from `from` on, and what lies between `since` and there.
+    pub fn of(points: &[Point], since: EventTime, from: EventTime) -> Self {
+        let (first, end) = (points.partition_point(|p| p.at < since), points.partition_point(|p| p.at < from));
+        let before = points.get(first..end).unwrap_or_default();
+        Self { before: (before.len(), before.iter().map(|p| i64::from(p.temperature.0)).sum()), points: points[end..].to_vec() }
+    }
+}
+
 /// The pipeline page.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PipelineView {
@@ -329,6 +351,22 @@ pub async fn device(
     backend().device(&id, span).await?.ok_or(AppError::NotFound)
 }
 
+/// The curve of a device from `from` on, see [`CurveEnd`]; times in milliseconds since the Unix epoch.
+#[server(prefix = "/api/pages", endpoint = "curve", input = GetUrl)]
+pub async fn curve(
+    /// Its id.
+    id: String,
+    /// How much of its past the page shows.
+    span: Span,
+    /// Where the page's own curve counts from.
+    since: i64,
+    /// Where the newest end begins.
+    from: i64,
+) -> Result<CurveEnd, AppError> {
+    let view = backend().device(&id, span).await?.ok_or(AppError::NotFound)?;
+    Ok(CurveEnd::of(&view.points, EventTime::from_ms(since), EventTime::from_ms(from)))
+}
+
 /// The pipeline's figures.
 #[server(prefix = "/api/pages", endpoint = "pipeline", input = GetUrl)]
 pub async fn pipeline() -> Result<PipelineView, AppError> {
@@ -342,4 +380,25 @@ pub async fn search(
     text: String,
 ) -> Result<Vec<SearchHit>, AppError> {
     backend().search(&text).await
+}
+
+/// Suggestions while somebody types: the best hits of a search, few of them.
+#[server(prefix = "/api/pages", endpoint = "suggest", input = GetUrl)]
+pub async fn suggest(
+    /// What is typed so far.
+    text: String,
+) -> Result<Vec<SearchHit>, AppError> {
+    let mut hits = backend().search(&text).await?;
+    hits.truncate(SUGGESTIONS);
+    Ok(hits)
+}
+
+/// The provinces' outlines for a map that is looked at from near: path data by code, ten numbers a map unit. They never change
+/// while the server runs.
+#[server(prefix = "/api/pages", endpoint = "outlines", input = GetUrl)]
+#[allow(clippy::unused_async, reason = "server functions are async, and this one has nothing to wait for")]
+pub async fn outlines() -> Result<std::collections::BTreeMap<String, String>, AppError> {
+    expect_context::<leptos_axum::ResponseOptions>()
+        .insert_header(http::header::CACHE_CONTROL, http::HeaderValue::from_static("public, max-age=86400"));
+    Ok(crate::map::fine_outlines())
 }

@@ -20,12 +20,15 @@ pub mod api;
 pub mod chart;
 pub mod components;
 pub mod error;
+pub mod fetch;
 pub mod format;
 pub mod live;
 pub mod map;
 pub mod pages;
 #[cfg(all(test, feature = "ssr"))]
 pub mod sample;
+#[cfg(feature = "hydrate")]
+mod suggest;
 pub mod words;
 
 use leptos::prelude::*;
@@ -39,6 +42,7 @@ use pages::region::RegionPage;
 #[cfg(feature = "ssr")]
 use pages::search::SearchPage;
 use pages::settings::SettingsPage;
+use pages::unassigned::UnassignedPage;
 use words::Lang;
 
 /// The HTML document around [`App`]; only the server draws it.
@@ -62,15 +66,28 @@ pub fn shell(options: LeptosOptions) -> impl IntoView {
                 <meta name="color-scheme" content="light dark"/>
                 <link rel="stylesheet" href=format!("/{}/{}.css", options.site_pkg_dir, options.output_name)/>
                 <link rel="icon" href="/favicon.svg" type="image/svg+xml"/>
-                <HydrationScripts options/>
                 <MetaTags/>
             </head>
             <body>
                 <App/>
                 <svg width="0" height="0" class="sr" aria-hidden="true" inner_html=components::icon::SPRITE></svg>
+                <script type="module" nonce=leptos::nonce::use_nonce()>{start_script(&options)}</script>
             </body>
         </html>
     }
+}
+
+/// Starts the bundle once the first picture stands: on a slow network the page comes first and has the whole line. Loading,
+/// starting and hydrating are three tasks, so that none holds up a finger for long. A page that nobody looks at draws no frame; it
+/// starts after a second.
+#[cfg(feature = "ssr")]
+fn start_script(options: &LeptosOptions) -> String {
+    let bundle = format!("/{}/{}", options.site_pkg_dir, options.output_name);
+    format!(
+        "let start=()=>{{start=()=>{{}};const module_or_path=fetch('{bundle}_bg.wasm');import('{bundle}.js').then(\
+         async m=>{{await m.default({{module_or_path}});setTimeout(m.hydrate)}})}};\
+         requestAnimationFrame(()=>setTimeout(()=>start()));setTimeout(()=>start(),1000)"
+    )
 }
 
 /// Draws the page that `request` asks for, whole: nothing of it is streamed. `context` puts in what pages need.
@@ -107,6 +124,7 @@ pub fn App() -> impl IntoView {
         <Router>
             <FlatRoutes fallback=NotFoundPage>
                 <Route path=path!("/") view=OverviewPage ssr=SsrMode::Async/>
+                <Route path=path!("/regions/unassigned") view=UnassignedPage ssr=SsrMode::Async/>
                 <Route path=path!("/regions/:code") view=RegionPage ssr=SsrMode::Async/>
                 <Route path=path!("/facilities/:code") view=FacilityPage ssr=SsrMode::Async/>
                 <Route path=path!("/devices/:id") view=DevicePage ssr=SsrMode::Async/>
@@ -123,18 +141,21 @@ pub fn App() -> impl IntoView {
 #[cfg(not(feature = "ssr"))]
 #[component]
 pub fn App() -> impl IntoView {
-    use leptos::either::EitherOf6;
+    use leptos::either::EitherOf7;
     provide_page_context();
+    #[cfg(feature = "hydrate")]
+    suggest::start(words::use_lang());
     let path = window().location().pathname().unwrap_or_default();
     let mut steps = path.trim_matches('/').split('/');
     match (steps.next().unwrap_or_default(), steps.next(), steps.next()) {
-        ("", None, None) => EitherOf6::A(view! { <OverviewPage/> }),
-        ("regions", Some(_), None) => EitherOf6::B(view! { <RegionPage/> }),
-        ("facilities", Some(_), None) => EitherOf6::C(view! { <FacilityPage/> }),
-        ("devices", Some(_), None) => EitherOf6::D(view! { <DevicePage/> }),
-        ("pipeline", None, None) => EitherOf6::E(view! { <PipelinePage/> }),
+        ("", None, None) => EitherOf7::A(view! { <OverviewPage/> }),
+        ("regions", Some("unassigned"), None) => EitherOf7::G(view! { <UnassignedPage/> }),
+        ("regions", Some(_), None) => EitherOf7::B(view! { <RegionPage/> }),
+        ("facilities", Some(_), None) => EitherOf7::C(view! { <FacilityPage/> }),
+        ("devices", Some(_), None) => EitherOf7::D(view! { <DevicePage/> }),
+        ("pipeline", None, None) => EitherOf7::E(view! { <PipelinePage/> }),
         // Search, settings and what is not there: drawn by the server alone, all in the same way.
-        _ => EitherOf6::F(view! { <SettingsPage/> }),
+        _ => EitherOf7::F(view! { <SettingsPage/> }),
     }
 }
 

@@ -1,16 +1,25 @@
 //! The map: provinces coloured by a measure, facilities as points when near.
 //!
-//! Outlines are drawn once, by the server, as `inner_html`: the browser never gets them a second time as data, and hydration does
-//! not walk them. The browser then moves the `viewBox`, recolours areas through their `data-code`, and draws facilities on a canvas
-//! above ([`points`]).
+//! Outlines are drawn by the server, as `inner_html`, so that hydration does not walk them. The browser then moves the `viewBox`,
+//! recolours areas through their `data-code`, asks for finer outlines where somebody looks closer, and draws facilities on a canvas above
+//! ([`points`]).
 
 #![allow(clippy::needless_pass_by_value, reason = "a component owns what it is given")]
 
 #[cfg(feature = "hydrate")]
+mod input;
+#[cfg(feature = "hydrate")]
 mod movable;
 #[cfg(feature = "ssr")]
 mod outlines;
+#[cfg(feature = "hydrate")]
+mod paint;
 pub mod points;
+#[cfg(any(feature = "hydrate", test))]
+mod view;
+
+#[cfg(feature = "ssr")]
+pub use outlines::fine as fine_outlines;
 
 use crate::api::RegionView;
 use crate::components::icon::Icon;

@@ -25,7 +25,7 @@ test('an official follows the links from the country to a refrigerator', async (
 
 test('a manager finds the own puskesmas by name', async ({ page }) => {
   await page.goto('/');
-  const search = page.locator('header.bar').getByRole('searchbox');
+  const search = page.locator('header.bar input[name=q]');
   await search.fill('Lembang');
   await search.press('Enter');
   await expect(page).toHaveURL(/\/search\?q=Lembang/);

@@ -14,6 +14,7 @@ export const pages = [
   { name: 'district', path: `/regions/${place.district}`, live: true },
   { name: 'facility', path: `/facilities/${place.facility}`, live: true },
   { name: 'device', path: `/devices/${place.device}`, live: true },
+  { name: 'unregistered devices', path: '/regions/unassigned', live: true },
   { name: 'pipeline', path: '/pipeline', live: true },
   { name: 'search', path: '/search?q=Lembang', live: false },
   { name: 'settings', path: '/settings', live: false },
@@ -61,7 +62,7 @@ export function texts(elements: Locator): Promise<string[]> {
   return elements.evaluateAll((all) => all.map((element) => (element.textContent ?? '').replace(/\s+/g, ' ').trim()));
 }
 
-/** Sends one reading of a device, taken just now. */
-export async function post(device_id: string, temperature: number): Promise<void> {
-  await send([{ device_id, ts: Date.now(), temperature, battery: 88, status: 'ok' }]);
+/** Sends one reading of a device, taken just now or at `ts`. */
+export async function post(device_id: string, temperature: number, ts = Date.now()): Promise<void> {
+  await send([{ device_id, ts, temperature, battery: 88, status: 'ok' }]);
 }

@@ -91,3 +91,22 @@ test('what a live page shows stands there after a reload too', async ({ page }) 
   await page.reload();
   await expect(page.locator('main')).toContainText('7,3');
 });
+
+test('a window with several readings shows what a reload shows', async ({ page }) => {
+  const device = 'P321604-1-F1';
+  await post(device, 4);
+  await openLive(page, `/devices/${device}`);
+  const table = page.locator('section[aria-labelledby="readings"] tbody');
+  const rows = () => texts(table.locator('tr'));
+  // Two readings of one ten-second window, far enough from its end.
+  const start = Math.floor(Date.now() / 10_000) * 10_000 - 20_000;
+  await post(device, 5, start + 1_000);
+  await post(device, 7, start + 2_000);
+  await expect.poll(rows).toContainEqual(expect.stringContaining('6,0'));
+  // An older one, in time for its window, that the stream says nothing about.
+  await post(device, 6.6, start - 30_000);
+  await expect.poll(rows).toContainEqual(expect.stringContaining('6,6'));
+  const live = await rows();
+  await page.reload();
+  expect(await rows()).toEqual(live);
+});

@@ -18,9 +18,11 @@ const kib = 1024;
 
 /** The addresses of the files that a page asks for: style sheet, script, module. */
 async function files(page: import('@playwright/test').Page, path: string) {
+  const asked: string[] = [];
+  page.on('request', (request) => asked.push(new URL(request.url()).pathname));
   await page.goto(path);
-  const hrefs = (selector: string) => page.locator(selector).evaluateAll((all) => all.map((link) => link.getAttribute('href')!));
-  return { style: await hrefs('link[rel=stylesheet]'), bundle: await hrefs('link[rel=modulepreload], link[rel=preload][as=fetch]') };
+  await expect.poll(() => asked.filter((file) => file.endsWith('.wasm')).length).toBe(1);
+  return { style: asked.filter((file) => file.endsWith('.css')), bundle: asked.filter((file) => /\.(js|wasm)$/.test(file)) };
 }
 
 async function sum(paths: string[]): Promise<number> {

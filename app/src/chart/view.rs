@@ -5,11 +5,11 @@ use super::labels;
 use super::labels::whole_celsius;
 use super::picture::Picture;
 use super::svg::{Paint, plot};
-use crate::api::{DeviceView, Point, Span};
+use crate::api::{CurveEnd, DeviceView, Point, Span};
 use crate::words::{Lang, use_lang};
 use domain::coldchain::Range;
 use domain::event::Reading;
-use domain::time::{EventTime, MINUTE_MS, Zone};
+use domain::time::{EventTime, HOUR_MS, MINUTE_MS, Zone};
 use leptos::prelude::*;
 use std::fmt::Write;
 
@@ -62,14 +62,10 @@ impl Series {
         picture
     }
 
-    /// Takes in the newest reading; says whether anything changed. An older one is left for the next load of the page.
+    /// Takes in the newest reading at once; says whether anything changed. It stands for its whole window until the server's curve
+    /// comes ([`Series::take_end`]), because the stream leaves out readings that follow each other fast.
     pub fn push(&mut self, reading: &Reading) -> bool {
-        let window = match self.span {
-            Span::Day => 10_000,
-            Span::Week => 5 * MINUTE_MS,
-            Span::Month => 60 * MINUTE_MS,
-        };
-        let at = EventTime::from_ms(reading.at.ms().div_euclid(window) * window);
+        let at = EventTime::from_ms(reading.at.ms().div_euclid(self.window_ms()) * self.window_ms());
         let point = Point { at, temperature: reading.temperature };
         match self.points.last_mut() {
             Some(last) if last.at > at || *last == point => return false,
@@ -81,6 +77,33 @@ impl Series {
         let gone = self.points.partition_point(|p| p.at < start);
         self.points.drain(..gone);
         true
+    }
+
+    /// What of the curve to ask the server for: where this one counts from, and where the newest end begins: a window before the
+    /// newest point, or all of it where something older is missing.
+    pub fn end_to_ask(&self, all: bool) -> (EventTime, EventTime) {
+        // Full hours: the points of a month are those of an hour.
+        let hour = |at: EventTime| at.ms().div_euclid(HOUR_MS) * HOUR_MS;
+        let since = EventTime::from_ms(hour(self.end.plus_ms(-self.span.ms())) + HOUR_MS);
+        let newest = self.points.last().map_or(since, |p| p.at.plus_ms(-self.window_ms()));
+        let from = if self.span == Span::Month { EventTime::from_ms(hour(newest)) } else { newest };
+        (since, if all { since } else { from.max(since) })
+    }
+
+    /// Puts the server's newest end in place of this one's; says whether the rest is the server's too.
+    pub fn take_end(&mut self, (since, from): (EventTime, EventTime), end: CurveEnd) -> bool {
+        let is_whole = CurveEnd::of(&self.points, since, from).before == end.before;
+        self.points.truncate(self.points.partition_point(|p| p.at < from));
+        self.points.extend(end.points);
+        is_whole
+    }
+
+    /// Length of the windows that the newest points stand for.
+    const fn window_ms(&self) -> i64 {
+        match self.span {
+            Span::Day => 10_000,
+            Span::Week | Span::Month => 5 * MINUTE_MS,
+        }
     }
 }
 
@@ -270,6 +293,26 @@ mod tests {
         assert!(!series.push(&reading(1_430, 9_000)), "an older one is not drawn");
         assert_eq!(series.points.len(), 287, "the reading of minute 0 and that of minute 5 have left");
         assert_eq!(series.points.last().map(|p| p.at.ms()), Some(1_445 * MINUTE_MS));
+    }
+
+    #[test]
+    fn the_end_of_the_curve_becomes_the_servers() {
+        let mut series = series(Span::Day);
+        let at = |minute: i64, milli| Point { at: EventTime::from_ms(minute * MINUTE_MS), temperature: Milli(milli) };
+        assert!(series.push(&reading(1_445, 6_000)) && series.push(&reading(1_445, 7_000)), "the stream shows the newest");
+        let mut truth = series.points.clone();
+        truth.pop();
+        truth.push(at(1_445, 6_500));
+        let asked = series.end_to_ask(false);
+        assert!(series.take_end(asked, CurveEnd::of(&truth, asked.0, asked.1)));
+        assert_eq!(series.points, truth, "the window's average");
+        // A record of yesterday that came late.
+        truth.insert(100, at(truth[100].at.ms() / MINUTE_MS - 1, 9_000));
+        let asked = series.end_to_ask(false);
+        assert!(!series.take_end(asked, CurveEnd::of(&truth, asked.0, asked.1)), "something older is missing");
+        let asked = series.end_to_ask(true);
+        assert!(series.take_end(asked, CurveEnd::of(&truth, asked.0, asked.1)));
+        assert_eq!(series.points, truth);
     }
 
     #[test]

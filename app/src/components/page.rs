@@ -11,12 +11,7 @@ use serde::de::DeserializeOwned;
 /// Draws the answer to what a page asks, or why there is none; the status of the response follows it.
 ///
 /// Only the server asks. It writes the answer into the page as JSON, from which the browser draws the same picture again when it
-/// hydrates: there is nothing to wait for, and no second request.
-///
-/// ```ignore
-/// let code = use_code();
-/// view! { <Answer ask=|| api::facility(code) section=Section::Overview view=|facility| view! { <Facility facility/> }/> }
-/// ```
+/// hydrates: there is nothing to wait for, and no second request. Every page is an example: [`crate::pages::facility::FacilityPage`].
 #[component]
 pub fn Answer<T, A, Q, F, V>(
     /// What the page asks the server.
@@ -38,7 +33,7 @@ where
             Ok(answer) => Either::Left(view(answer)),
             Err(error) => Either::Right(view! { <Problem error section/> }),
         };
-        Settled((view! { <script type="application/json" id=DATA inner_html=data></script> }, page))
+        Settled::new((view! { <script type="application/json" id=DATA inner_html=data></script> }, page))
     };
     #[cfg(feature = "ssr")]
     {

@@ -13,18 +13,51 @@ use leptos::tachys::ssr::StreamBuilder;
 use leptos::tachys::view::add_attr::AddAnyAttr;
 use leptos::tachys::view::{Position, PositionState, Render, RenderHtml};
 
-/// A view that is hydrated in one go.
-pub struct Settled<V>(pub V);
+/// A view that is hydrated in one go, and drawn by the server with the context it was made in: what an answer had to be waited for
+/// is drawn later, where the current owner is that of whichever page the thread drew last, and its language with it.
+pub struct Settled<V> {
+    view: V,
+    #[cfg(feature = "ssr")]
+    owner: Option<Owner>,
+}
+
+impl<V> Settled<V> {
+    /// `view`, in the context of now.
+    pub fn new(view: V) -> Self {
+        Self {
+            view,
+            #[cfg(feature = "ssr")]
+            owner: Owner::current(),
+        }
+    }
+
+    fn map<W>(self, change: impl FnOnce(V) -> W) -> Settled<W> {
+        Settled {
+            view: change(self.view),
+            #[cfg(feature = "ssr")]
+            owner: self.owner,
+        }
+    }
+
+    fn draw(self, draw: impl FnOnce(V)) {
+        let view = self.view;
+        #[cfg(feature = "ssr")]
+        if let Some(owner) = self.owner {
+            return owner.with(|| draw(view));
+        }
+        draw(view);
+    }
+}
 
 impl<V: Render> Render for Settled<V> {
     type State = V::State;
 
     fn build(self) -> Self::State {
-        self.0.build()
+        self.view.build()
     }
 
     fn rebuild(self, state: &mut Self::State) {
-        self.0.rebuild(state);
+        self.view.rebuild(state);
     }
 }
 
@@ -45,11 +78,15 @@ impl<V: RenderHtml> RenderHtml for Settled<V> {
     const EXISTS: bool = V::EXISTS;
 
     fn dry_resolve(&mut self) {
-        self.0.dry_resolve();
+        self.view.dry_resolve();
     }
 
     async fn resolve(self) -> Self::AsyncOutput {
-        Settled(self.0.resolve().await)
+        Settled {
+            view: self.view.resolve().await,
+            #[cfg(feature = "ssr")]
+            owner: self.owner,
+        }
     }
 
     fn to_html_with_buf(
@@ -60,7 +97,7 @@ impl<V: RenderHtml> RenderHtml for Settled<V> {
         mark_branches: bool,
         extra_attrs: Vec<AnyAttribute>,
     ) {
-        self.0.to_html_with_buf(buf, position, escape, mark_branches, extra_attrs);
+        self.draw(|view| view.to_html_with_buf(buf, position, escape, mark_branches, extra_attrs));
     }
 
     fn to_html_async_with_buf<const OUT_OF_ORDER: bool>(
@@ -71,17 +108,17 @@ impl<V: RenderHtml> RenderHtml for Settled<V> {
         mark_branches: bool,
         extra_attrs: Vec<AnyAttribute>,
     ) {
-        self.0.to_html_async_with_buf::<OUT_OF_ORDER>(buf, position, escape, mark_branches, extra_attrs);
+        self.draw(|view| view.to_html_async_with_buf::<OUT_OF_ORDER>(buf, position, escape, mark_branches, extra_attrs));
     }
 
     fn hydrate<const FROM_SERVER: bool>(self, cursor: &Cursor, position: &PositionState) -> Self::State {
-        self.0.hydrate::<FROM_SERVER>(cursor, position)
+        self.view.hydrate::<FROM_SERVER>(cursor, position)
     }
 
     // `hydrate_async` stays the default, which calls `hydrate`: that is the point.
 
     fn into_owned(self) -> Self::Owned {
-        Settled(self.0.into_owned())
+        self.map(V::into_owned)
     }
 }
 
@@ -93,7 +130,7 @@ pub trait Erase {
 
 impl<V: RenderHtml + 'static> Erase for V {
     fn erased(self) -> AnyView {
-        Settled(self).into_any()
+        Settled::new(self).into_any()
     }
 }
 
@@ -113,7 +150,7 @@ where
     C: RenderHtml + Send + 'static,
 {
     fn to_children(f: F) -> Self {
-        Self(Box::new(move || Settled(f()).into_any()))
+        Self(Box::new(move || Settled::new(f()).into_any()))
     }
 }
 

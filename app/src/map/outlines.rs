@@ -42,6 +42,11 @@ static FINE: LazyLock<Fine> = LazyLock::new(|| {
 /// Width of the near map to its height, in its own units.
 const NEAR_RATIO: f64 = 1.9;
 
+/// The fine outlines by code, for a map that is looked at from near.
+pub fn fine() -> BTreeMap<String, String> {
+    FINE.outlines.clone()
+}
+
 /// The `viewBox` and the inside of the map's SVG.
 pub(super) fn draw(region: &RegionView, measure: Measure, lang: Lang) -> (Option<String>, String) {
     if region.level == 0 { country(region, measure, lang) } else { near(region) }
@@ -111,6 +116,7 @@ mod tests {
         assert_eq!(BASE.areas.len(), 38);
         assert_eq!(BASE.outlines.len() + INSIDE.len(), 38);
         assert_eq!(FINE.outlines.len(), BASE.outlines.len());
+        assert!((FINE.numbers_per_unit - 10.0).abs() < f64::EPSILON, "as the browser scales them");
         for (newer, inside) in INSIDE {
             assert!(!BASE.outlines.contains_key(newer) && BASE.outlines.contains_key(inside), "{newer}");
         }

@@ -8,3 +8,4 @@ pub mod pipeline;
 pub mod region;
 pub mod search;
 pub mod settings;
+pub mod unassigned;

@@ -57,19 +57,22 @@ impl RegionState {
     fn apply(&self, own_code: &str, update: feed::Update) {
         match update {
             feed::Update::Region { code, mut now, children, worst } if code == own_code => {
-                if let Some(hour) = now.hour {
+                if let Some(hour) = now.hour.filter(|hour| !self.hours.with_untracked(|hours| hours.contains(hour))) {
                     self.hours.update(|hours| put_hour(hours, hour));
                 }
                 if now.histogram.is_empty() {
                     now.histogram = self.now.with_untracked(|old| old.histogram.clone());
                 }
-                self.now.set(now);
+                // A stream begins with the whole state, most of which the page shows already.
+                if self.now.with_untracked(|old| *old != now) {
+                    self.now.set(now);
+                }
                 self.apply_children(children);
                 if let Some(worst) = worst {
                     self.worst.apply(worst);
                 }
             }
-            feed::Update::Pipeline { now } => {
+            feed::Update::Pipeline { now } if self.rate.with_untracked(|rate| rate.last() != Some(&now.per_second)) => {
                 self.rate.update(|rate| {
                     if let Some(last) = rate.last_mut() {
                         *last = now.per_second;
@@ -83,7 +86,7 @@ impl RegionState {
     fn apply_children(&self, changed: Vec<ChildNow>) {
         self.children.with_value(|children| {
             for child in changed {
-                if let Some(signal) = children.get(&child.code) {
+                if let Some(signal) = children.get(&child.code).filter(|signal| signal.with_untracked(|old| *old != child)) {
                     signal.set(child);
                 }
             }
@@ -99,11 +102,6 @@ fn put_hour(hours: &mut Vec<HourCounts>, hour: HourCounts) {
     }
     let newest = hours.last().map_or(hour.hour, |last| last.hour);
     hours.retain(|h| h.hour > newest - domain::time::DAY_MS);
-}
-
-/// The name of a place, `unassigned` in words.
-fn place_name(lang: Lang, code: &str, name: &str) -> String {
-    if code == "unassigned" { lang.words().region.unassigned.to_owned() } else { name.to_owned() }
 }
 
 fn headline(lang: Lang, place: &str, counts: &Counts) -> String {
@@ -128,7 +126,7 @@ pub fn Region(
     let lang = use_lang();
     let country = region.code == "ID";
     let zone = format::zone_of(&region.code);
-    let name = place_name(lang, &region.code, &region.name);
+    let name = region.name.clone();
     let state = RegionState::new(&region);
     let now = use_now(region.taken_at);
     let counts = Memo::new({

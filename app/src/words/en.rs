@@ -174,6 +174,9 @@ pub const EN: Words = Words {
         nothing_note: "Check the spelling, use part of the name only, or start from a province.",
         hint: "Places, facilities and devices, by name or code: Lembang, 32.17, P321705-1-F1.",
         first_ones: "The 20 best matches. Write more to narrow it down.",
+        suggestions: "Suggestions",
+        suggestions_count: |count| format!("{count} suggestions, choose with the arrow keys"),
+        suggestions_none: "No suggestions",
     },
     settings: SettingsWords {
         title: "Display",

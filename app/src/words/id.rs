@@ -174,6 +174,9 @@ pub const ID: Words = Words {
         nothing_note: "Periksa ejaan, pakai sebagian nama saja, atau mulai dari provinsi.",
         hint: "Wilayah, fasilitas dan alat, dengan nama atau kode: Lembang, 32.17, P321705-1-F1.",
         first_ones: "20 yang paling cocok. Tulis lebih lengkap untuk mempersempit.",
+        suggestions: "Usulan",
+        suggestions_count: |count| format!("{count} usulan, pilih dengan tombol panah"),
+        suggestions_none: "Tidak ada usulan",
     },
     settings: SettingsWords {
         title: "Tampilan",

@@ -448,6 +448,12 @@ pub struct SearchWords {
     pub hint: &'static str,
     /// "the first 20": more exist than shown.
     pub first_ones: &'static str,
+    /// Name of the list under the field while somebody types.
+    pub suggestions: &'static str,
+    /// How many it holds and how to reach them, for those who do not see it.
+    pub suggestions_count: Say1,
+    /// It holds none.
+    pub suggestions_none: &'static str,
 }
 
 /// The settings page.

@@ -110,6 +110,10 @@ pub struct PipelineWords {
     pub dead_letters_foot: &'static str,
     /// Panel: devices nobody has registered.
     pub unregistered_devices: &'static str,
+    /// Headline: how many of them.
+    pub unregistered_count: Say1,
+    /// What to do about them.
+    pub unregistered_next: &'static str,
     /// What that means.
     pub unregistered_note: &'static str,
     /// None.
@@ -200,6 +204,8 @@ pub const ID: PipelineWords = PipelineWords {
     whole_record: "seluruh rekaman",
     dead_letters_foot: "Isi asli disimpan seperti datangnya.",
     unregistered_devices: "Alat belum terdaftar",
+    unregistered_count: |count| format!("{count} alat belum terdaftar"),
+    unregistered_next: "Daftarkan alat pada fasilitasnya, atau cabut kunci pengirimnya. Sumber pengirim ada di",
     unregistered_note: "Mengirim bacaan, tetapi tidak ada fasilitas yang memilikinya. Yang terbaru di atas.",
     unregistered_none: "Semua alat terdaftar",
     unregistered_none_note: "Alat baru yang mengirim tanpa terdaftar muncul di sini.",
@@ -282,6 +288,10 @@ pub const EN: PipelineWords = PipelineWords {
     whole_record: "whole record",
     dead_letters_foot: "The content is kept as it came.",
     unregistered_devices: "Devices not registered",
+    unregistered_count: |count| {
+        if count == "1" { "1 device not registered".to_owned() } else { format!("{count} devices not registered") }
+    },
+    unregistered_next: "Register a device with its facility, or withdraw its sender's key. Senders are listed under",
     unregistered_note: "They send readings, but no facility owns them. Newest first.",
     unregistered_none: "Every device is registered",
     unregistered_none_note: "New devices that send without being registered appear here.",

@@ -1,14 +1,16 @@
 //! The pages of facilities, devices and the pipeline, rendered as the server does, over samples.
 
+use super::now::trend;
 use super::*;
-use crate::api::{Crumb, DeadLetterRow, Equipment, FacilityDevice, FacilityView, PipelineView, ReasonRow, SourceRow};
+use crate::api::{Crumb, DeadLetterRow, Equipment, FacilityDevice, FacilityView, PipelineView, Point, ReasonRow, SourceRow};
 use crate::components::link::encode;
 use crate::pages::facility::Facility;
 use crate::pages::pipeline::Pipeline;
-use domain::coldchain::Excursion;
-use domain::event::{Reading, Reason};
-use domain::feed::{PipelineNow, SensorFault};
-use domain::time::{DAY_MS, HOUR_MS, ProcessingTime, parse_rfc3339};
+use domain::coldchain::{Condition, Excursion, Range};
+use domain::event::{DeviceStatus, Reading, Reason};
+use domain::feed::{DeviceNow, PipelineNow, SensorFault};
+use domain::milli::Milli;
+use domain::time::{DAY_MS, EventTime, HOUR_MS, MINUTE_MS, ProcessingTime, Zone, parse_rfc3339};
 use leptos_meta::provide_meta_context;
 use leptos_router::components::Router;
 use leptos_router::location::RequestUrl;

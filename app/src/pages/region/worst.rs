@@ -4,6 +4,7 @@
 
 use crate::components::icon::Icon;
 use crate::components::link;
+use crate::components::settled::Erase;
 use crate::components::status;
 use crate::format;
 use crate::words::use_lang;
@@ -26,7 +27,8 @@ struct Row {
 #[derive(Clone)]
 pub struct WorstRows {
     order: RwSignal<Vec<String>>,
-    rows: StoredValue<BTreeMap<String, RwSignal<Row>>>,
+    /// Counted, not owned by whatever runs when a row comes: a handler's owner is gone before the row is.
+    rows: StoredValue<BTreeMap<String, ArcRwSignal<Row>>>,
     newest: RwSignal<Vec<OutOfRange>>,
     /// How many rows would come or go if the list were sorted now.
     pending: RwSignal<usize>,
@@ -38,7 +40,7 @@ impl WorstRows {
     /// The rows of the first picture.
     pub fn new(worst: &[OutOfRange]) -> Self {
         let shown = &worst[..worst.len().min(SHOWN)];
-        let row = |entry: &OutOfRange| (entry.device.clone(), RwSignal::new(Row { entry: entry.clone(), back: false }));
+        let row = |entry: &OutOfRange| (entry.device.clone(), ArcRwSignal::new(Row { entry: entry.clone(), back: false }));
         Self {
             order: RwSignal::new(shown.iter().map(|entry| entry.device.clone()).collect()),
             rows: StoredValue::new(shown.iter().map(row).collect()),
@@ -55,6 +57,7 @@ impl WorstRows {
         self.rows.with_value(|rows| {
             for (id, signal) in rows {
                 match worst.iter().find(|entry| entry.device == *id) {
+                    Some(entry) if signal.with_untracked(|row| !row.back && row.entry == *entry) => {}
                     Some(entry) => signal.set(Row { entry: entry.clone(), back: false }),
                     None if complete => signal.update(|row| row.back = true),
                     None => {}
@@ -81,7 +84,7 @@ impl WorstRows {
         self.rows.update_value(|rows| {
             rows.retain(|id, _| shown.iter().any(|entry| entry.device == *id));
             for entry in shown {
-                rows.entry(entry.device.clone()).or_insert_with(|| RwSignal::new(Row { entry: entry.clone(), back: false }));
+                rows.entry(entry.device.clone()).or_insert_with(|| ArcRwSignal::new(Row { entry: entry.clone(), back: false }));
             }
         });
         let order: Vec<String> = shown.iter().map(|entry| entry.device.clone()).collect();
@@ -109,44 +112,49 @@ pub fn Worst(rows: WorstRows, counts: Memo<Counts>, now: Signal<i64>, topic: Str
     let all = move || counts.get().out_of_range();
     let here = link::use_here();
     let all_href = format!("{}#children", here.with_all(&[("sort", "out"), ("dir", "")]));
+    let sort = {
+        let rows = rows.clone();
+        move |_| rows.sort()
+    };
+    // In place of the link, so that no row moves when it comes: a row that slips away from under the pointer would not be held.
     let head = move || {
+        if pending.get() > 0 {
+            let sort = sort.clone();
+            let text = move || (words.changed_sort)(&format::int(lang, pending.get() as u64));
+            return view! { <button class="btn btn--quiet resort" type="button" on:click=sort>{text}</button> }.erased();
+        }
         let shown = order.with(Vec::len);
-        (all() as usize > shown).then(|| {
-            view! { <a href=all_href.clone()>{(words.worst_all)(&format::int(lang, all()))}</a> }
-        })
+        (all() as usize > shown)
+            .then(|| {
+                view! { <a href=all_href.clone()>{(words.worst_all)(&format::int(lang, all()))}</a> }
+            })
+            .erased()
     };
     let hold = {
         let rows = rows.clone();
         move |held| rows.hold(held)
     };
     let (enter, leave, focus, blur) = (hold.clone(), hold.clone(), hold.clone(), hold);
-    let sort = {
-        let rows = rows.clone();
-        move |_| rows.sort()
-    };
     let list_rows = rows.clone();
     let row = move |id: String| {
         let topic = topic.clone();
-        list_rows.rows.with_value(|rows| rows.get(&id).copied()).map(|row| view! { <WorstRow row now topic/> })
+        list_rows.rows.with_value(|rows| rows.get(&id).cloned()).map(|row| view! { <WorstRow row=row.into() now topic/> })
     };
     view! {
-        <section class="panel top" id="worst" aria-labelledby="worst-title">
+        <section
+            class="panel top"
+            id="worst"
+            aria-labelledby="worst-title"
+            on:pointerenter=move |_| enter(true)
+            on:pointerleave=move |_| leave(false)
+            on:focusin=move |_| focus(true)
+            on:focusout=move |_| blur(false)
+        >
             <div class="panel__head">
                 <h2 id="worst-title">{words.worst}</h2>
                 {head}
             </div>
-            <Show when=move || { pending.get() > 0 }>
-                <button class="btn btn--quiet" type="button" on:click=sort.clone()>
-                    {move || (words.changed_sort)(&format::int(lang, pending.get() as u64))}
-                </button>
-            </Show>
-            <ol
-                class="alerts"
-                on:pointerenter=move |_| enter(true)
-                on:pointerleave=move |_| leave(false)
-                on:focusin=move |_| focus(true)
-                on:focusout=move |_| blur(false)
-            >
+            <ol class="alerts">
                 <For each=move || order.get() key=Clone::clone children=row/>
             </ol>
             <Show when=move || order.with(Vec::is_empty)>

@@ -1,0 +1,86 @@
+//! What of the map is seen: rectangles of map units, without a browser.
+
+/// The nearest view: so many map units across (40 units are a degree).
+pub(super) const NEAREST: f64 = 4.0;
+/// The nearest view that a place is shown in at first: some of its surroundings tell where it lies.
+const SURROUNDINGS: f64 = 40.0;
+
+/// A rectangle of map units: what is seen.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct View {
+    /// Left edge.
+    pub x: f64,
+    /// Upper edge.
+    pub y: f64,
+    /// Width.
+    pub width: f64,
+    /// Height.
+    pub height: f64,
+}
+
+impl View {
+    /// From an SVG's `viewBox`.
+    pub fn parse(text: &str) -> Option<View> {
+        let mut numbers = text.split(' ').filter_map(|number| number.parse().ok());
+        Some(View { x: numbers.next()?, y: numbers.next()?, width: numbers.next()?, height: numbers.next()? })
+    }
+
+    /// Enlarged `factor` times about a place that stays where it is, and kept inside `base`.
+    pub fn zoomed(self, factor: f64, x: f64, y: f64, base: View) -> View {
+        let width = (self.width / factor).clamp(NEAREST.min(base.width), base.width);
+        let factor = self.width / width;
+        View { x: x - (x - self.x) / factor, y: y - (y - self.y) / factor, width, height: self.height / factor }.within(base)
+    }
+
+    /// Moved by some map units, and kept inside `base`.
+    pub fn moved(self, dx: f64, dy: f64, base: View) -> View {
+        View { x: self.x + dx, y: self.y + dy, ..self }.within(base)
+    }
+
+    /// The nearest view of this size inside `base`.
+    pub fn within(self, base: View) -> View {
+        let clamp = |value: f64, low: f64, high: f64| value.max(low).min(high.max(low));
+        View {
+            x: clamp(self.x, base.x, base.x + base.width - self.width),
+            y: clamp(self.y, base.y, base.y + base.height - self.height),
+            ..self
+        }
+    }
+
+    /// The smallest view of `base`'s shape around a box, with a margin.
+    pub fn around([x, y, width, height]: [f64; 4], base: View) -> View {
+        let ratio = base.width / base.height;
+        let (w, h) = ((width * 1.25).max(SURROUNDINGS), (height * 1.25).max(SURROUNDINGS / ratio));
+        let (w, h) = if w / h < ratio { (h * ratio, h) } else { (w, w / ratio) };
+        View { x: x + width / 2.0 - w / 2.0, y: y + height / 2.0 - h / 2.0, width: w, height: h }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BASE: View = View { x: 0.0, y: 0.0, width: 1_000.0, height: 500.0 };
+
+    #[test]
+    fn zooming_keeps_the_place_under_the_finger() {
+        let near = BASE.zoomed(4.0, 600.0, 200.0, BASE);
+        assert_eq!(near, View { x: 450.0, y: 150.0, width: 250.0, height: 125.0 });
+        assert_eq!(near.zoomed(0.25, 600.0, 200.0, BASE), BASE);
+        assert!((BASE.zoomed(1e9, 600.0, 200.0, BASE).width - NEAREST).abs() < f64::EPSILON, "no nearer than the nearest");
+    }
+
+    #[test]
+    fn the_view_stays_on_the_map() {
+        let near = BASE.zoomed(2.0, 0.0, 0.0, BASE);
+        assert_eq!(near.moved(-10.0, -10.0, BASE), near);
+        assert_eq!(near.moved(9_999.0, 9_999.0, BASE), View { x: 500.0, y: 250.0, ..near });
+    }
+
+    #[test]
+    fn a_place_is_shown_in_its_surroundings() {
+        assert_eq!(View::around([500.0, 200.0, 1.0, 1.0], BASE), View { x: 480.5, y: 190.5, width: 40.0, height: 20.0 });
+        assert_eq!(View::parse("0 0 1000 500"), Some(BASE));
+        assert_eq!(View::parse("0 0 1000"), None);
+    }
+}

@@ -1,0 +1,394 @@
+//! Where records came from, why some were refused, and those themselves. The stream tells that something has changed, the tables
+//! are asked for again then: they are what a reload shows, all as of one moment.
+
+#![allow(clippy::needless_pass_by_value, reason = "a component owns what it is given")]
+
+use super::ZONE;
+use crate::api::{DeadLetterRow, PipelineView, ReasonRow, SourceRow};
+use crate::components::icon::Icon;
+use crate::components::settled::{Content, Erase};
+use crate::fetch::Refresh;
+use crate::format;
+use crate::words::{Lang, use_lang};
+use domain::event::Topic;
+use domain::feed::DeviceNow;
+use leptos::prelude::*;
+use std::time::Duration;
+
+/// How often the tables are asked for while records come in.
+const PAUSE: Duration = Duration::from_secs(5);
+/// Where.
+const URL: &str = "/api/pages/pipeline";
+
+/// The tables of the page.
+#[derive(Clone)]
+pub struct Tables {
+    /// As of when, in milliseconds since the Unix epoch.
+    pub taken_at: RwSignal<i64>,
+    /// All records then, in one row.
+    pub all: RwSignal<SourceRow>,
+    /// By source.
+    pub sources: RwSignal<Vec<SourceRow>>,
+    /// By topic.
+    pub topics: RwSignal<Vec<SourceRow>>,
+    /// Rejections by reason.
+    pub reasons: RwSignal<Vec<ReasonRow>>,
+    /// The newest dead letters.
+    pub dead_letters: RwSignal<Vec<DeadLetterRow>>,
+    /// The newest devices that nobody has registered.
+    pub unregistered: RwSignal<Vec<DeviceNow>>,
+    /// A pointer or focus is in one of them: rows keep their places.
+    held: StoredValue<bool>,
+}
+
+impl Tables {
+    /// Those of the first picture.
+    pub fn new(view: &PipelineView) -> Self {
+        Self {
+            taken_at: RwSignal::new(view.taken_at.ms()),
+            all: RwSignal::new(all_of(view)),
+            sources: RwSignal::new(view.sources.clone()),
+            topics: RwSignal::new(view.topics.clone()),
+            reasons: RwSignal::new(view.reasons.clone()),
+            dead_letters: RwSignal::new(view.dead_letters.clone()),
+            unregistered: RwSignal::new(view.unregistered.clone()),
+            held: StoredValue::new(false),
+        }
+    }
+
+    /// Asks for them again whenever told that something has changed.
+    pub fn follow(&self) -> Refresh {
+        let tables = self.clone();
+        let take = move |view: PipelineView| {
+            tables.take(view);
+            false
+        };
+        Refresh::new(PAUSE, || URL.to_owned(), take)
+    }
+
+    fn take(&self, mut view: PipelineView) {
+        self.taken_at.set(view.taken_at.ms());
+        put(self.all, all_of(&view));
+        if self.held.get_value() {
+            self.sources.with_untracked(|shown| keep_order(&mut view.sources, |row| place(shown, |s| s.name == row.name)));
+            self.topics.with_untracked(|shown| keep_order(&mut view.topics, |row| place(shown, |s| s.name == row.name)));
+            self.reasons.with_untracked(|shown| keep_order(&mut view.reasons, |row| place(shown, |s| s.reason == row.reason)));
+        } else {
+            put(self.dead_letters, view.dead_letters);
+        }
+        put(self.sources, view.sources);
+        put(self.topics, view.topics);
+        put(self.reasons, view.reasons);
+        put(self.unregistered, view.unregistered);
+    }
+
+    fn hold(&self, held: bool) {
+        self.held.set_value(held);
+    }
+
+    /// "as of 14.05 WIB".
+    fn stamp(&self, lang: Lang) -> Signal<String> {
+        let taken_at = self.taken_at;
+        Signal::derive(move || (lang.words().pipeline.as_of)(&format::clock(lang, taken_at.get(), ZONE)))
+    }
+}
+
+/// All records, in the columns of the tables.
+fn all_of(view: &PipelineView) -> SourceRow {
+    let now = &view.now;
+    SourceRow {
+        name: String::new(),
+        received: now.received,
+        accepted: now.accepted,
+        duplicate: now.duplicate,
+        late: now.late,
+        rejected: now.rejected,
+    }
+}
+
+fn put<T: PartialEq + Send + Sync + 'static>(signal: RwSignal<T>, value: T) {
+    if signal.with_untracked(|old| *old != value) {
+        signal.set(value);
+    }
+}
+
+/// The place of a row among those shown; new ones come last.
+fn place<T>(shown: &[T], is_it: impl Fn(&T) -> bool) -> usize {
+    shown.iter().position(is_it).unwrap_or(shown.len())
+}
+
+/// Brings rows into the order of their places. Insertion, as for the other short tables: see `region/children.rs`.
+fn keep_order<T>(rows: &mut [T], place: impl Fn(&T) -> usize) {
+    for end in 1..rows.len() {
+        let mut at = end;
+        while at > 0 && place(&rows[at - 1]) > place(&rows[at]) {
+            rows.swap(at - 1, at);
+            at -= 1;
+        }
+    }
+}
+
+/// The name of a topic in words; as it came where nobody knows it.
+pub fn topic_name(lang: Lang, name: String) -> String {
+    match Topic::from_name(&name) {
+        Some(topic) => lang.words().pipeline.topic_names[topic as usize].to_owned(),
+        None => name,
+    }
+}
+
+/// A panel around a table: while a pointer or focus is in it, its rows keep their places.
+#[component]
+fn TablePanel(
+    id: &'static str,
+    title: &'static str,
+    /// What stands at the right of the title.
+    #[prop(into)]
+    note: Signal<String>,
+    tables: Tables,
+    children: Content,
+) -> impl IntoView {
+    let hold = move |held| {
+        let tables = tables.clone();
+        move || tables.hold(held)
+    };
+    let (enter, leave, focus, blur) = (hold(true), hold(false), hold(true), hold(false));
+    view! {
+        <section
+            class="panel"
+            aria-labelledby=id
+            data-live="pipeline"
+            on:pointerenter=move |_| enter()
+            on:pointerleave=move |_| leave()
+            on:focusin=move |_| focus()
+            on:focusout=move |_| blur()
+        >
+            <div class="panel__head"><h2 id=id>{title}</h2><span class="age">{note}</span></div>
+            {children.run()}
+        </section>
+    }
+}
+
+/// The cells of a row: received, accepted, duplicate, late, rejected.
+fn cells(lang: Lang, row: &SourceRow) -> impl IntoView + use<> {
+    let cell = |number: u64, class: &'static str| {
+        let class = if number == 0 { format!("zero {class}") } else { class.to_owned() };
+        view! { <td class=class>{format::int(lang, number)}</td> }
+    };
+    (cell(row.received, ""), cell(row.accepted, "p3"), cell(row.duplicate, "p3"), cell(row.late, "p3"), cell(row.rejected, ""))
+}
+
+/// What became of the records of each source or topic.
+#[component]
+pub fn SourcesPanel(
+    /// Of the heading.
+    id: &'static str,
+    /// Heading.
+    title: &'static str,
+    /// What a row is.
+    column: &'static str,
+    /// The largest of them.
+    rows: RwSignal<Vec<SourceRow>>,
+    /// The name of one in words.
+    name: fn(Lang, String) -> String,
+    /// All tables.
+    tables: Tables,
+) -> impl IntoView {
+    let lang = use_lang();
+    let words = &lang.words().pipeline;
+    let all = tables.all;
+    let empty = Memo::new(move |_| rows.with(Vec::is_empty));
+    let body = move || {
+        let line = |row: SourceRow| {
+            let cells = cells(lang, &row);
+            view! { <tr><th scope="row">{name(lang, row.name)}</th>{cells}</tr> }
+        };
+        let rest = others(&all.get(), &rows.read(), words.others);
+        rows.get().into_iter().chain(rest).map(line).collect_view()
+    };
+    let total = move || cells(lang, &all.read());
+    view! {
+        <TablePanel id title note=tables.stamp(lang) tables>
+            {move || empty.get().then(|| view! { <p class="pad muted">{words.nothing_yet}</p> })}
+            <div class="scroll" tabindex="0" role="group" aria-labelledby=id>
+                <table class="table">
+                    <thead>
+                        <tr>
+                            <th scope="col">{column}</th>
+                            <th scope="col">{words.columns[0]}</th>
+                            <th scope="col" class="p3">{words.columns[1]}</th>
+                            <th scope="col" class="p3">{words.columns[2]}</th>
+                            <th scope="col" class="p3">{words.columns[3]}</th>
+                            <th scope="col">{words.columns[4]}</th>
+                        </tr>
+                    </thead>
+                    <tbody>{body}</tbody>
+                    <tfoot><tr><th scope="row">{words.total}</th>{total}</tr></tfoot>
+                </table>
+            </div>
+        </TablePanel>
+    }
+}
+
+/// Only the largest are listed; the rest is what is missing to the total.
+fn others(all: &SourceRow, rows: &[SourceRow], name: &str) -> Option<SourceRow> {
+    let rest = |read: fn(&SourceRow) -> u64| read(all).saturating_sub(rows.iter().map(read).sum());
+    let row = SourceRow {
+        name: name.to_owned(),
+        received: rest(|r| r.received),
+        accepted: rest(|r| r.accepted),
+        duplicate: rest(|r| r.duplicate),
+        late: rest(|r| r.late),
+        rejected: rest(|r| r.rejected),
+    };
+    (row.received > 0).then_some(row)
+}
+
+/// Why records were rejected, and what to do about it.
+#[component]
+pub fn ReasonsPanel(
+    /// All tables.
+    tables: Tables,
+) -> impl IntoView {
+    let lang = use_lang();
+    let words = &lang.words().pipeline;
+    let reasons = tables.reasons;
+    let empty = Memo::new(move |_| reasons.with(Vec::is_empty));
+    let rows = move || {
+        let row = |ReasonRow { reason, count }| {
+            let (what, step) = words.reason_words[reason as usize];
+            view! {
+                <tr>
+                    <th scope="row">{what}</th>
+                    <td>{format::int(lang, count)}</td>
+                    <td class="txt p2"><code>{reason.name()}</code></td>
+                    <td class="txt">{step}</td>
+                </tr>
+            }
+        };
+        reasons.get().into_iter().map(row).collect_view()
+    };
+    let content = move || {
+        if empty.get() {
+            return view! {
+                <div class="empty" data-tone="ok">
+                    <Icon name="ok"/>
+                    <h3>{words.reasons_none}</h3>
+                    <p>{words.reasons_none_note}</p>
+                </div>
+            }
+            .erased();
+        }
+        view! {
+            <div class="scroll" tabindex="0" role="group" aria-labelledby="reasons">
+                <table class="table table--wrap">
+                    <thead>
+                        <tr>
+                            <th scope="col">{words.reason}</th>
+                            <th scope="col">{words.column_records}</th>
+                            <th scope="col" class="txt p2">"API"</th>
+                            <th scope="col" class="txt">{words.step}</th>
+                        </tr>
+                    </thead>
+                    <tbody>{rows}</tbody>
+                </table>
+            </div>
+        }
+        .erased()
+    };
+    view! {
+        <TablePanel id="reasons" title=words.reasons note=tables.stamp(lang) tables>
+            {content}
+            <div class="panel__foot">
+                {words.records_at}
+                <a href="/api/v1/late">{words.link_late}</a>
+                <a href="/api/v1/dead-letters">{words.link_dead_letters}</a>
+                <a href="/metrics">{words.link_metrics}</a>
+                <a href="/api/docs">{words.link_docs}</a>
+            </div>
+        </TablePanel>
+    }
+}
+
+/// The newest rejected records, as they came.
+#[component]
+pub fn DeadLettersPanel(
+    /// All tables.
+    tables: Tables,
+) -> impl IntoView {
+    let lang = use_lang();
+    let words = &lang.words().pipeline;
+    let (letters, all) = (tables.dead_letters, tables.all);
+    let empty = Memo::new(move |_| letters.with(Vec::is_empty));
+    let count = move || {
+        (words.dead_letters_count)(
+            &format::int(lang, letters.with(Vec::len) as u64),
+            &format::int(lang, all.with(|all| all.rejected)),
+        )
+    };
+    let rows = move || {
+        let row = |row: DeadLetterRow| {
+            let ms = row.received_at.ms();
+            let field = if row.field.is_empty() { words.whole_record.to_owned() } else { row.field };
+            view! {
+                <tr>
+                    <th scope="row"><time datetime=format::datetime_attribute(ms, ZONE) title=format::utc(ms)>{format::time(lang, ms, ZONE)}</time></th>
+                    <td class="txt">{words.reason_words[row.reason as usize].0}</td>
+                    <td class="txt p2"><code>{field}</code></td>
+                    <td class="txt p3">{row.source}</td>
+                    <td class="txt"><code class="raw">{row.raw}</code></td>
+                </tr>
+            }
+        };
+        letters.get().into_iter().map(row).collect_view()
+    };
+    let content = move || {
+        if empty.get() {
+            return view! { <p class="pad muted">{words.reasons_none}"."</p> }.erased();
+        }
+        view! {
+            <div class="scroll" tabindex="0" role="group" aria-labelledby="dead-letters">
+                <table class="table table--wrap">
+                    <thead>
+                        <tr>
+                            <th scope="col">{(words.column_time)(ZONE.name())}</th>
+                            <th scope="col" class="txt">{words.reason}</th>
+                            <th scope="col" class="txt p2">{words.field}</th>
+                            <th scope="col" class="txt p3">{words.source}</th>
+                            <th scope="col" class="txt">{words.raw}</th>
+                        </tr>
+                    </thead>
+                    <tbody>{rows}</tbody>
+                </table>
+            </div>
+        }
+        .erased()
+    };
+    view! {
+        <TablePanel id="dead-letters" title=words.dead_letters note=Signal::derive(count) tables>
+            {content}
+            <div class="panel__foot"><span>{words.dead_letters_foot}</span><a href="/api/v1/dead-letters">{words.link_dead_letters}</a></div>
+        </TablePanel>
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_keep_their_places_under_a_finger() {
+        let mut rows = ["c", "new", "a", "b"];
+        let shown = ["a", "b", "c"];
+        keep_order(&mut rows, |row| place(&shown, |s| s == row));
+        assert_eq!(rows, ["a", "b", "c", "new"]);
+    }
+
+    #[test]
+    fn every_topic_has_its_words_in_order() {
+        for (index, topic) in Topic::ALL.into_iter().enumerate() {
+            assert_eq!(topic as usize, index, "{}", topic.name());
+        }
+        assert_eq!(topic_name(Lang::Id, "temperature".into()), "Suhu");
+        assert_eq!(topic_name(Lang::Id, "weather".into()), "weather");
+    }
+}

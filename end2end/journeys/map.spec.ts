@@ -1,0 +1,79 @@
+// The map under fingers, wheel and keys: two fingers enlarge it, one moves it, a tap opens what lies there.
+import { type CDPSession } from '@playwright/test';
+import { type Page, expect, openLive, test } from './fixtures.ts';
+
+test.use({ hasTouch: true, viewport: { width: 412, height: 860 } });
+
+type Finger = { x: number; y: number };
+
+/** Fingers go down, move together in steps from frame to frame, and go up. */
+async function gesture(session: CDPSession, from: Finger[], to: Finger[], steps = 12): Promise<void> {
+  const points = (part: number) =>
+    from.map((start, id) => ({ id, x: start.x + (to[id].x - start.x) * part, y: start.y + (to[id].y - start.y) * part }));
+  await session.send('Input.dispatchTouchEvent', { type: 'touchStart', touchPoints: points(0) });
+  for (let step = 1; step <= steps; step += 1) {
+    await session.send('Input.dispatchTouchEvent', { type: 'touchMove', touchPoints: points(step / steps) });
+  }
+  await session.send('Input.dispatchTouchEvent', { type: 'touchEnd', touchPoints: [] });
+}
+
+/** What is seen: x, y, width, height in map units. */
+async function view(page: Page): Promise<number[]> {
+  return (await page.locator('.map-box > svg').getAttribute('viewBox'))!.split(' ').map(Number);
+}
+
+async function middle(page: Page): Promise<Finger> {
+  const map = page.locator('.map-box > svg');
+  await map.scrollIntoViewIfNeeded();
+  await map.evaluate((element) => element.scrollIntoView({ block: 'center' }));
+  const box = (await map.boundingBox())!;
+  return { x: box.x + box.width / 2, y: box.y + box.height / 2 };
+}
+
+test('two fingers enlarge the map, one moves it, and a tap on a province opens it', async ({ page }) => {
+  await openLive(page, '/');
+  const session = await page.context().newCDPSession(page);
+  const { x, y } = await middle(page);
+  const whole = await view(page);
+
+  await gesture(session, [{ x: x - 20, y }, { x: x + 20, y }], [{ x: x - 100, y }, { x: x + 100, y }]);
+  await expect.poll(async () => whole[2] / (await view(page))[2]).toBeGreaterThan(3);
+  const near = await view(page);
+
+  await gesture(session, [{ x, y }], [{ x: x - 80, y: y + 20 }]);
+  await expect.poll(async () => (await view(page))[0]).toBeGreaterThan(near[0]);
+  const moved = await view(page);
+  expect(moved[2]).toBeCloseTo(near[2], 1);
+  expect(moved[1]).toBeLessThan(near[1]);
+  await expect(page).toHaveURL('/');
+
+  await gesture(session, [{ x: x - 100, y }, { x: x + 100, y }], [{ x: x - 10, y }, { x: x + 10, y }]);
+  await expect.poll(() => view(page)).toEqual(whole);
+  const java = (await page.locator('.map a[data-code="61"] path').boundingBox())!;
+  await page.touchscreen.tap(java.x + java.width / 2, java.y + java.height / 2);
+  await expect(page).toHaveURL(/\/regions\/6/);
+});
+
+test('one finger on the whole map scrolls the page', async ({ page }) => {
+  await openLive(page, '/');
+  const session = await page.context().newCDPSession(page);
+  const { x, y } = await middle(page);
+  const [before, whole] = [await page.evaluate(() => scrollY), await view(page)];
+  await gesture(session, [{ x, y }], [{ x, y: y - 150 }]);
+  await expect.poll(() => page.evaluate(() => scrollY)).toBeGreaterThan(before + 60);
+  expect(await view(page)).toEqual(whole);
+});
+
+test('from near the outlines are finer, from far as they were', async ({ page }) => {
+  await openLive(page, '/');
+  const outline = page.locator('.map a[data-code="32"] path');
+  const coarse = (await outline.getAttribute('d'))!;
+  await page.locator('.map-box').focus();
+  await page.keyboard.press('+');
+  await page.keyboard.press('+');
+  await expect(outline).toHaveAttribute('transform', 'scale(.1)');
+  expect((await outline.getAttribute('d'))!.length).toBeGreaterThan(coarse.length);
+  await page.keyboard.press('0');
+  await expect(outline).toHaveAttribute('d', coarse);
+  expect(await outline.getAttribute('transform')).toBeNull();
+});
