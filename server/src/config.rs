@@ -1,47 +1,187 @@
-//! What the server is told on its command line or in its environment.
+//! What the server is told: built-in defaults, then a file, then variables `RANTAI_…`, then the command line; each overrides the one
+//! before it.
 
-use anyhow::Context;
+use crate::store::StoreAddress;
+use anyhow::{Context, ensure};
+use figment::Figment;
+use figment::providers::{Format, Serialized, Toml};
+use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+/// Options that say where the data is: those of the server and of administration.
+#[derive(Clone, Default, Serialize, clap::Args)]
+pub struct StoreArgs {
+    /// File with options, TOML: each of these under its long name with `_` for `-`
+    #[arg(long, env = "RANTAI_CONFIG", value_name = "FILE")]
+    #[serde(skip)]
+    pub config: Option<PathBuf>,
+    /// Folder with the log and SQLite's database; made where absent [default: ./data-dir]
+    #[arg(long, env = "RANTAI_DATA_DIR", value_name = "FOLDER")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub data_dir: Option<PathBuf>,
+    /// Where state and results are kept: `sqlite`, or `postgres://USER:PASSWORD@HOST:PORT/DATABASE`, better given as a variable or in a
+    /// file, where others cannot see the password [default: sqlite]
+    #[arg(long, env = "RANTAI_STORE", value_name = "ADDRESS", hide_env_values = true)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub store: Option<String>,
+}
+
+impl StoreArgs {
+    /// The configuration with these options, and defaults for the others.
+    pub fn resolve(&self) -> anyhow::Result<Config> {
+        resolve(self.config.as_deref(), self)
+    }
+}
+
 /// Options of `rantai serve`.
-#[derive(Clone, Debug, clap::Args)]
+#[derive(Clone, Default, Serialize, clap::Args)]
 pub struct ServeArgs {
-    /// Address to listen on. Until sign-in exists only loopback is allowed
-    #[arg(long, env = "RANTAI_LISTEN", default_value = "127.0.0.1:3000")]
-    pub listen: SocketAddr,
-    /// Folder with the log and the database; made where absent
-    #[arg(long, env = "RANTAI_DATA_DIR", default_value = "./data-dir")]
-    pub data_dir: PathBuf,
+    /// Where the data is.
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub data: StoreArgs,
+    /// Address to listen on. Until sign-in exists only loopback is allowed [default: 127.0.0.1:3000]
+    #[arg(long, env = "RANTAI_LISTEN")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub listen: Option<SocketAddr>,
     /// Folder with the browser bundle and style sheets [default: `site` beside the folder of the program]
-    #[arg(long, env = "RANTAI_SITE_DIR")]
+    #[arg(long, env = "RANTAI_SITE_DIR", value_name = "FOLDER")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub site_dir: Option<PathBuf>,
+    /// Where admitted records are kept: `embedded` is files in the data directory [default: embedded]
+    #[arg(long, env = "RANTAI_LOG")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub log: Option<LogKind>,
+    /// What this process does, with commas [default: web,ingest,engine]
+    #[arg(long, env = "RANTAI_ROLES")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub roles: Option<String>,
     /// File to which the newest closed window of every device is written every 5 seconds, replaced as a whole
-    #[arg(long, env = "RANTAI_LATEST_FILE")]
+    #[arg(long, env = "RANTAI_LATEST_FILE", value_name = "FILE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub latest_file: Option<PathBuf>,
-    /// Temperature windows as SIZE:DELAY pairs in seconds, shortest first
-    #[arg(long, env = "RANTAI_WINDOWS", default_value = "10:60,300:120")]
-    pub windows: String,
-    /// Allowed lateness of temperature records, in seconds
-    #[arg(long, env = "RANTAI_ALLOWED_LATENESS", default_value_t = 600)]
-    pub allowed_lateness: i64,
+    /// Temperature windows as SIZE:DELAY pairs in seconds, shortest first [default: 10:60,300:120]
+    #[arg(long, env = "RANTAI_WINDOWS")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub windows: Option<String>,
+    /// Allowed lateness of temperature records, in seconds [default: 600]
+    #[arg(long, env = "RANTAI_ALLOWED_LATENESS", value_name = "SECONDS")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub allowed_lateness: Option<i64>,
     /// Longest time between two checkpoints while records come in, in milliseconds: as much of the log a restart reads again
-    #[arg(long, env = "RANTAI_CHECKPOINT_MS", default_value_t = 5_000)]
-    pub checkpoint_ms: u64,
+    /// [default: 5000]
+    #[arg(long, env = "RANTAI_CHECKPOINT_MS", value_name = "MS")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub checkpoint_ms: Option<u64>,
     /// Mark this server as a demonstration: loopback only
-    #[arg(long, env = "RANTAI_DEMO")]
-    pub demo: bool,
+    #[arg(long, env = "RANTAI_DEMO", num_args = 0..=1, require_equals = true, default_missing_value = "true",
+          value_parser = clap::builder::BoolishValueParser::new())]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub demo: Option<bool>,
 }
 
 impl ServeArgs {
-    /// Refuses what would open people's data to a network.
+    /// The configuration with these options, and defaults for the others.
+    pub fn resolve(&self) -> anyhow::Result<Config> {
+        resolve(self.data.config.as_deref(), self)
+    }
+}
+
+fn resolve(file: Option<&std::path::Path>, args: &impl Serialize) -> anyhow::Result<Config> {
+    let mut figment = Figment::from(Serialized::defaults(Config::default()));
+    if let Some(file) = file {
+        ensure!(file.is_file(), "there is no file {}", file.display());
+        figment = figment.merge(Toml::file_exact(file));
+    }
+    let config: Config = figment.merge(Serialized::defaults(args)).extract()?;
+    config.check()?;
+    Ok(config)
+}
+
+/// Where admitted records are kept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum LogKind {
+    /// Files in the data directory.
+    #[default]
+    Embedded,
+    /// Kafka.
+    Kafka,
+}
+
+/// What a process may do.
+const ROLES: [&str; 5] = ["web", "ingest", "engine", "notify", "jobs"];
+/// What it does today, all of it together.
+const ROLES_NOW: [&str; 3] = ["web", "ingest", "engine"];
+
+/// What the server is told, complete.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Address to listen on.
+    pub listen: SocketAddr,
+    /// Folder with the log and SQLite's database.
+    pub data_dir: PathBuf,
+    /// Where state and results are kept. Not written back: it may hold a password.
+    #[serde(skip_serializing)]
+    pub store: StoreAddress,
+    /// Where admitted records are kept.
+    pub log: LogKind,
+    /// What this process does, with commas.
+    pub roles: String,
+    /// Folder with the browser bundle and style sheets.
+    pub site_dir: Option<PathBuf>,
+    /// File to which the newest closed windows are written.
+    pub latest_file: Option<PathBuf>,
+    /// Temperature windows as SIZE:DELAY pairs in seconds, shortest first.
+    pub windows: String,
+    /// Allowed lateness of temperature records, in seconds.
+    pub allowed_lateness: i64,
+    /// Longest time between two checkpoints while records come in, in milliseconds.
+    pub checkpoint_ms: u64,
+    /// Whether this is a demonstration.
+    pub demo: bool,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 3000)),
+            data_dir: "./data-dir".into(),
+            store: StoreAddress::default(),
+            log: LogKind::default(),
+            roles: ROLES_NOW.join(","),
+            site_dir: None,
+            latest_file: None,
+            windows: "10:60,300:120".to_owned(),
+            allowed_lateness: 600,
+            checkpoint_ms: 5_000,
+            demo: false,
+        }
+    }
+}
+
+impl Config {
+    /// Refuses what would open people's data to a network, and what does not exist yet.
     pub fn check(&self) -> anyhow::Result<()> {
-        anyhow::ensure!(
+        ensure!(
             self.listen.ip().is_loopback(),
             "will not listen on {}: pages need no sign-in yet, so only loopback addresses (127.0.0.1, [::1]) are allowed",
             self.listen
         );
-        Ok(())
+        ensure!(self.log == LogKind::Embedded, "`log = kafka` does not exist yet: leave it at `embedded`");
+        let mut roles: Vec<&str> = self.roles.split(',').map(str::trim).collect();
+        if let Some(wrong) = roles.iter().find(|role| !ROLES.contains(role)) {
+            anyhow::bail!("`{wrong}` is no role: choose from {}", ROLES.join(", "));
+        }
+        roles.sort_unstable_by_key(|role| ROLES.iter().position(|known| known == role));
+        ensure!(
+            roles == ROLES_NOW,
+            "roles cannot be split yet: leave `roles` at `{}`, which one process does together",
+            ROLES_NOW.join(",")
+        );
+        self.window_config().map(drop)
     }
 
     /// The windows of the topic `temperature`.
@@ -53,7 +193,7 @@ impl ServeArgs {
                 delay_ms: delay.trim().parse::<i64>()?.saturating_mul(1_000),
             })
         });
-        let definitions = definitions.collect::<anyhow::Result<_>>().with_context(|| format!("--windows {}", self.windows))?;
+        let definitions = definitions.collect::<anyhow::Result<_>>().with_context(|| format!("windows {}", self.windows))?;
         Ok(domain::window::WindowConfig::new(definitions, self.allowed_lateness.saturating_mul(1_000))?)
     }
 
@@ -64,5 +204,61 @@ impl ServeArgs {
         }
         let program = std::env::current_exe().context("find the program's own folder")?;
         Ok(program.parent().and_then(|dir| dir.parent()).unwrap_or(&program).join("site"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What `file` with the command line's `args` makes of it: one field, or the error.
+    fn check<T: PartialEq + std::fmt::Debug>(file: &str, args: ServeArgs, field: fn(Config) -> T, expected: Result<T, &str>) {
+        let path = tempfile::NamedTempFile::new().expect("a file");
+        std::fs::write(path.path(), file).expect("writes");
+        let args = ServeArgs { data: StoreArgs { config: Some(path.path().to_owned()), ..args.data }, ..args };
+        match (args.resolve().map(field), expected) {
+            (Ok(found), Ok(expected)) => assert_eq!(found, expected, "{file}"),
+            (Err(error), Err(words)) => {
+                let text = format!("{error:#}");
+                assert!(words.split(" … ").all(|part| text.contains(part)), "{file}: {text}");
+                assert!(!text.contains("secret"), "{text}");
+            }
+            (found, expected) => panic!("{file}: {found:?}, expected {expected:?}"),
+        }
+    }
+
+    #[test]
+    fn a_file_overrides_defaults_and_options_override_it() {
+        let port = |c: Config| c.listen.port();
+        let listen = Some(SocketAddr::from(([127, 0, 0, 1], 1)));
+        check("", ServeArgs::default(), port, Ok(3000));
+        check("listen = '127.0.0.1:2'", ServeArgs::default(), port, Ok(2));
+        check("listen = '127.0.0.1:2'", ServeArgs { listen, ..ServeArgs::default() }, port, Ok(1));
+        check("demo = true", ServeArgs::default(), |c| c.demo, Ok(true));
+        check("demo = true", ServeArgs { demo: Some(false), ..ServeArgs::default() }, |c| c.demo, Ok(false));
+        let store = |c: Config| c.store.to_string();
+        check("store = 'postgres://me:secret@db/rantai'", ServeArgs::default(), store, Ok("postgres://db/rantai".to_owned()));
+        let data = StoreArgs { store: Some("sqlite".to_owned()), ..StoreArgs::default() };
+        let args = ServeArgs { data, ..ServeArgs::default() };
+        check("store = 'postgres://me:secret@db/rantai'", args, store, Ok("sqlite".to_owned()));
+    }
+
+    #[test]
+    fn what_cannot_be_is_refused_by_name() {
+        let refused = |file: &str, words: &str| check(file, ServeArgs::default(), drop, Err(words));
+        refused("lisen = '127.0.0.1:2'", "unknown field … lisen … listen");
+        refused("listen = 'here'", "listen");
+        refused("listen = '0.0.0.0:3000'", "loopback");
+        refused("checkpoint_ms = 'soon'", "checkpoint_ms");
+        refused("store = 'postgre://me:secret@db'", "store … expected `sqlite`");
+        refused("log = 'kafka'", "kafka … does not exist yet");
+        refused("log = 'paper'", "log");
+        refused("roles = 'web'", "cannot be split yet");
+        refused("roles = 'engine,ingest,web,cook'", "`cook` is no role");
+        refused("windows = '10'", "windows 10");
+        refused("listen", "listen");
+        check("roles = 'engine, ingest, web'", ServeArgs::default(), drop, Ok(()));
+        let data = StoreArgs { store: Some("mysql://me:secret@db".to_owned()), ..StoreArgs::default() };
+        check("", ServeArgs { data, ..ServeArgs::default() }, drop, Err("expected `sqlite`"));
     }
 }

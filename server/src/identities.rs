@@ -172,6 +172,11 @@ impl FrozenTable {
         self.table.is_empty()
     }
 
+    /// Its file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Sorts and writes it, durable on return, the name of the file too.
     pub fn write(&self) -> io::Result<()> {
         let mut entries: Vec<(u128, u64)> = self.table.iter().map(|(k, v)| (*k, *v)).collect();

@@ -1,7 +1,7 @@
 //! Start, run, stop: one cancellation token, every part started and waited for in one place.
 
 use crate::backend::EngineBackend;
-use crate::config::ServeArgs;
+use crate::config::Config;
 use crate::http::{AppState, SiteDir, auth::Keys, router, serve::serve};
 use crate::pipeline::{Pipeline, Threads};
 use crate::store::Store;
@@ -67,7 +67,7 @@ pub struct Running {
 }
 
 /// Starts everything and listens.
-pub async fn start(args: &ServeArgs) -> anyhow::Result<Running> {
+pub async fn start(args: &Config) -> anyhow::Result<Running> {
     args.check()?;
     let site_dir = args.site_dir()?;
     let config = EngineConfig { windows: args.window_config()?, ..EngineConfig::default() };
@@ -75,7 +75,7 @@ pub async fn start(args: &ServeArgs) -> anyhow::Result<Running> {
     // Bound first: a taken port should not cost a restore.
     let listener = listen(args.listen).with_context(|| format!("listen on {}", args.listen))?;
     let address = listener.local_addr()?;
-    let store = Store::open(&args.data_dir).await.context("open the database")?;
+    let store = Store::open(&args.store, &args.data_dir).await.with_context(|| format!("open the database {}", args.store))?;
     let master = tokio::task::spawn_blocking(crate::data::master).await.context("load master data")??;
     let master = Arc::new(master);
     let every = Duration::from_millis(args.checkpoint_ms);

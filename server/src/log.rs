@@ -301,6 +301,23 @@ pub fn read(dir: &Path, from: u64) -> Result<impl Iterator<Item = Result<Block, 
     }))
 }
 
+/// The name of the log in `dir`, given to it once: by it a store knows whose state it holds.
+pub fn id(dir: &Path) -> Result<String, LogError> {
+    let path = dir.join("id");
+    fs::create_dir_all(dir).map_err(io_error("cannot create", dir))?;
+    if !path.exists() {
+        let aside = dir.join("id.new");
+        let mut file = File::create(&aside).map_err(io_error("cannot create", &aside))?;
+        let mut name = [0; 16];
+        getrandom::fill(&mut name).map_err(|e| io_error("cannot name", dir)(io::Error::other(e)))?;
+        let name = format!("{:032x}", u128::from_le_bytes(name));
+        file.write_all(name.as_bytes()).and_then(|()| file.sync_all()).map_err(io_error("cannot write to", &aside))?;
+        fs::rename(&aside, &path).map_err(io_error("cannot rename", &aside))?;
+        File::open(dir).and_then(|d| d.sync_all()).map_err(io_error("cannot sync", dir))?;
+    }
+    fs::read_to_string(&path).map_err(io_error("cannot read", &path))
+}
+
 fn first_block_of(path: &Path) -> Option<u64> {
     path.file_stem()?.to_str()?.parse().ok()
 }

@@ -2,11 +2,10 @@
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
-use server::config::ServeArgs;
+use server::config::{ServeArgs, StoreArgs};
 use server::lifecycle;
 use server::pipeline::wall_clock;
 use server::store::Store;
-use std::path::PathBuf;
 use tracing_subscriber::EnvFilter;
 
 /// Live national vaccine logistics.
@@ -38,23 +37,21 @@ enum KeyCommand {
         /// What it may do: ingest, read, or both with a comma
         #[arg(long, default_value = "ingest")]
         scope: String,
-        /// Data directory of the server
-        #[arg(long, env = "RANTAI_DATA_DIR", default_value = "./data-dir")]
-        data_dir: PathBuf,
+        #[command(flatten)]
+        data: StoreArgs,
     },
     /// Take a key away; a running server refuses it within seconds
     Revoke {
         /// Name of the key
         #[arg(long)]
         name: String,
-        /// Data directory of the server
-        #[arg(long, env = "RANTAI_DATA_DIR", default_value = "./data-dir")]
-        data_dir: PathBuf,
+        #[command(flatten)]
+        data: StoreArgs,
     },
 }
 
 fn main() -> anyhow::Result<()> {
-    let filter = EnvFilter::try_from_env("RANTAI_LOG").unwrap_or_else(|_| EnvFilter::new("info,sqlx=warn"));
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info,sqlx=warn")); // RUST_LOG
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     let cli = Cli::parse();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("start the runtime")?;
@@ -64,7 +61,7 @@ fn main() -> anyhow::Result<()> {
 async fn run(command: Command) -> anyhow::Result<()> {
     match command {
         Command::Serve(args) => {
-            let running = lifecycle::start(&args).await?;
+            let running = lifecycle::start(&args.resolve()?).await?;
             println!("listening on http://{}", running.address);
             let stop = running.stop.clone();
             tokio::spawn(async move {
@@ -74,19 +71,25 @@ async fn run(command: Command) -> anyhow::Result<()> {
             running.wait().await
         }
         Command::Simulate(args) => simulator::run(args).await,
-        Command::Key(KeyCommand::Create { name, scope, data_dir }) => {
-            std::fs::create_dir_all(&data_dir).with_context(|| format!("create {}", data_dir.display()))?;
-            let store = Store::open(&data_dir).await?;
+        Command::Key(KeyCommand::Create { name, scope, data }) => {
+            let store = open(&data).await?;
             let key = store.create_key(&name, &scope, wall_clock().ms()).await?;
             println!("{key}");
             store.close().await;
             Ok(())
         }
-        Command::Key(KeyCommand::Revoke { name, data_dir }) => {
-            let store = Store::open(&data_dir).await?;
+        Command::Key(KeyCommand::Revoke { name, data }) => {
+            let store = open(&data).await?;
             anyhow::ensure!(store.revoke_key(&name).await?, "there is no key named `{name}`");
             store.close().await;
             Ok(())
         }
     }
+}
+
+/// The store of a server that may be running, or may have yet to run for the first time.
+async fn open(data: &StoreArgs) -> anyhow::Result<Store> {
+    let config = data.resolve()?;
+    std::fs::create_dir_all(&config.data_dir).with_context(|| format!("create {}", config.data_dir.display()))?;
+    Store::open(&config.store, &config.data_dir).await.with_context(|| format!("open the database {}", config.store))
 }

@@ -10,7 +10,7 @@ use crate::identities::{DiskIdentities, FrozenTable};
 use crate::log::{AppendError, BlockKind, Draft, Log, Place};
 use crate::publish::Publisher;
 use crate::side::SideRow;
-use crate::store::{Checkpoint, Snapshot, Store, StoreError};
+use crate::store::{Checkpoint, Readings, Snapshot, Store, StoreError};
 use anyhow::Context;
 use domain::engine::{ClosedWindow, Disposition, Engine, EngineConfig};
 use domain::master::Master;
@@ -34,6 +34,8 @@ const CHECKPOINT_BYTES: u64 = 256 * 1024 * 1024;
 const TIMER_SLACK: Duration = Duration::from_secs(1);
 /// A timer entry that did not come back by then was lost to a full disk and is sent again.
 const TIMER_PATIENCE: Duration = Duration::from_secs(5);
+/// The embedded log is one partition of the input.
+const PARTITION: u32 = 0;
 /// Minutes of intake that are remembered.
 const RATE_MINUTES: usize = 60;
 
@@ -137,6 +139,8 @@ pub struct Room {
     /// The checkpoint that is being written.
     in_flight: Option<InFlight>,
     closed: Vec<ClosedWindow>,
+    /// Readings accepted since the last checkpoint, where the store keeps them.
+    readings: Option<Readings>,
     /// The first block that the engine has not seen.
     next_block: u64,
     checkpoint_block: u64,
@@ -233,6 +237,9 @@ impl Room {
                 self.side[kind].push(row);
             }
         }
+        if let Some(readings) = &mut self.readings {
+            readings.add(PARTITION, batch, &self.dispositions, place);
+        }
         self.next_block = place.number + 1;
         self.records_since += batch.len() as u64;
         self.bytes_since += batch.raw().len() as u64;
@@ -281,6 +288,8 @@ impl Room {
         let frozen = self.identities.freeze(self.next_block - 1, false);
         let encode = "the state has no type that postcard cannot write";
         let checkpoint = Checkpoint {
+            partition: PARTITION,
+            readings: self.readings.as_mut().map(std::mem::take),
             from_block: self.checkpoint_block,
             next_block: self.next_block,
             now_ms: self.engine.now().ms(),
@@ -317,10 +326,12 @@ impl Pipeline {
         config: EngineConfig,
         checkpoint_every: Duration,
     ) -> anyhow::Result<(Self, Threads)> {
-        let snapshot = store.load(wall_clock()).await.context("load the last checkpoint")?;
+        let (log_dir, identities_dir) = (dir.join("log"), dir.join("identities"));
+        let log_id = crate::log::id(&log_dir).context("read the log's name")?;
+        let snapshot = store.load(PARTITION, &log_id, wall_clock()).await.context("load the last checkpoint")?;
+        store.fetch_runs(PARTITION, &identities_dir).await.context("fetch the memory of identities")?;
         let key = IdentityKey(snapshot.identity_key);
         let epoch = snapshot.epoch;
-        let (log_dir, identities_dir) = (dir.join("log"), dir.join("identities"));
         let count_key = key;
         let log = Log::open(&log_dir, move |block| match block.kind {
             BlockKind::Records(format) => {
@@ -437,6 +448,7 @@ fn restore(
         side: Default::default(),
         in_flight: None,
         closed: Vec::new(),
+        readings: snapshot.readings,
         next_block: snapshot.next_block,
         checkpoint_block: snapshot.next_block,
         records_since: 0,
@@ -613,6 +625,9 @@ async fn write_checkpoint(
             if let Some(frozen) = frozen.clone() {
                 let written = tokio::task::spawn_blocking(move || frozen.write()).await;
                 written.map_err(std::io::Error::other).flatten().map_err(sqlx::Error::Io)?;
+            }
+            if let Some(frozen) = &frozen {
+                store.keep_run(PARTITION, frozen.path()).await?;
             }
             store.checkpoint(&checkpoint, epoch, &config.windows).await
         };

@@ -1,8 +1,7 @@
 //! Keys of machines: made, hashed, looked up.
 
-use super::{Store, StoreError};
+use super::{Store, StoreError, either};
 use sha2::{Digest, Sha256};
-use sqlx::Row;
 use std::fmt::Write;
 
 /// What a key is allowed to do.
@@ -53,17 +52,20 @@ impl Store {
         for byte in secret {
             write!(key, "{byte:02x}").expect("writing to a string");
         }
-        let done = sqlx::query(
-            "insert into api_keys (name, scope, hash, created_at_ms) values ($1, $2, $3, $4) on conflict (name) do nothing",
-        )
-        .bind(name)
-        .bind(scope)
-        .bind(hash(&key))
-        .bind(now_ms)
-        .execute(&self.writer)
-        .await
-        .map_err(StoreError::from)?;
-        if done.rows_affected() == 0 {
+        let made = either!(self, pools => {
+            sqlx::query(
+                "insert into api_keys (name, scope, hash, created_at_ms) values ($1, $2, $3, $4) on conflict (name) do nothing",
+            )
+            .bind(name)
+            .bind(scope)
+            .bind(hash(&key))
+            .bind(now_ms)
+            .execute(&pools.writer)
+            .await
+            .map_err(StoreError::from)?
+            .rows_affected()
+        });
+        if made == 0 {
             return Err(KeyError::Taken(name.to_owned()));
         }
         Ok(key)
@@ -71,19 +73,20 @@ impl Store {
 
     /// Takes the key of that name away; whether there was one.
     pub async fn revoke_key(&self, name: &str) -> Result<bool, StoreError> {
-        let done = sqlx::query("delete from api_keys where name = $1").bind(name).execute(&self.writer).await?;
-        Ok(done.rows_affected() > 0)
+        Ok(either!(self, pools => {
+            let done = sqlx::query("delete from api_keys where name = $1").bind(name).execute(&pools.writer).await?;
+            done.rows_affected() > 0
+        }))
     }
 
     /// What `key` may do; `None` where there is no such key.
     pub async fn key(&self, key: &str) -> Result<Option<ApiKey>, StoreError> {
-        let row =
-            sqlx::query("select name, scope from api_keys where hash = $1").bind(hash(key)).fetch_optional(&self.readers).await?;
-        row.map(|row| {
-            let scope: &str = row.try_get("scope")?;
+        let row: Option<(String, String)> = either!(self, pools => {
+            sqlx::query_as("select name, scope from api_keys where hash = $1").bind(hash(key)).fetch_optional(&pools.readers).await?
+        });
+        Ok(row.map(|(name, scope)| {
             let has = |wanted: &str| scope.split(',').any(|s| s == wanted);
-            Ok(ApiKey { name: row.try_get("name")?, can_ingest: has("ingest"), can_read: has("read") })
-        })
-        .transpose()
+            ApiKey { name, can_ingest: has("ingest"), can_read: has("read") }
+        }))
     }
 }

@@ -1,7 +1,7 @@
 //! A seeded stream with everything that happens to senders gives the dispositions and windows of the plain reference.
 
 use crate::reference::{Definitions, Fate, Record, Reference, Row, Sample, assert_rows};
-use crate::support::{Random, Server, now_ms};
+use crate::support::{Random, Server, now_ms, stores};
 use serde_json::Value;
 
 const MINUTE: i64 = 60_000;
@@ -12,7 +12,7 @@ fn thousandths(value: i64) -> String {
     format!("{sign}{}.{:03}", value.abs() / 1_000, value.abs() % 1_000)
 }
 
-fn written(record: &Record) -> String {
+pub fn written(record: &Record) -> String {
     let sample = record.sample;
     let optional =
         |name: &str, value: Option<i64>| value.map_or_else(String::new, |v| format!(r#","{name}":{}"#, thousandths(v)));
@@ -31,7 +31,7 @@ fn written(record: &Record) -> String {
 }
 
 /// Records of several devices in the order of sending.
-fn stream(random: &mut Random, now: i64) -> Vec<Record> {
+pub fn stream(random: &mut Random, now: i64) -> Vec<Record> {
     let mut by_device = Vec::new();
     // How often each reports: from ten times in a slot to less than once.
     for (index, step) in [4_000, 9_000, 30_000, 60_000, 300_000, 300_000, 420_000].into_iter().enumerate() {
@@ -114,8 +114,15 @@ fn disturb(random: &mut Random, own: &mut Vec<Record>, now: i64) {
 }
 
 async fn check(seed: u64, windows: &str, definitions: Definitions, sizes: &[&str]) {
-    let server =
-        Server::start_with(&["--windows", windows, "--allowed-lateness", &(definitions.lateness / 1_000).to_string()]).await;
+    for store in stores().await {
+        check_on(&store, seed, windows, definitions.clone(), sizes).await;
+    }
+}
+
+async fn check_on(store: &str, seed: u64, windows: &str, definitions: Definitions, sizes: &[&str]) {
+    let lateness = (definitions.lateness / 1_000).to_string();
+    let options = ["--store", store, "--windows", windows, "--allowed-lateness", &lateness];
+    let server = Server::start_with(&options).await;
     let mut random = Random(seed);
     let now = now_ms();
     let records = stream(&mut random, now);
@@ -187,7 +194,7 @@ async fn check(seed: u64, windows: &str, definitions: Definitions, sizes: &[&str
     };
     compare(&server).await;
     // And once more as it was stored.
-    let server = Server::start_in(server.stop().await, &["--windows", windows]).await;
+    let server = Server::start_in(server.stop().await, &options).await;
     compare(&server).await;
     server.stop().await;
 }

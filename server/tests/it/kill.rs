@@ -33,7 +33,7 @@ impl Program {
             .args(["serve", "--listen", "127.0.0.1:0", "--data-dir"])
             .arg(dir)
             .args(["--checkpoint-ms", "60"])
-            .env("RANTAI_LOG", "error")
+            .env("RUST_LOG", "error")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()

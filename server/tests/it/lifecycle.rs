@@ -1,6 +1,6 @@
 //! Start, health, headers, stop, and start again.
 
-use crate::support::{LONG, Server, args, bare, envelope, now_ms, slot_now};
+use crate::support::{LONG, Server, args, bare, envelope, now_ms, slot_now, stores};
 use server::lifecycle;
 use std::process::{Command, Stdio};
 
@@ -156,7 +156,13 @@ async fn one_process_a_directory() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn stop_and_start_keep_everything() {
-    let mut server = Server::start().await;
+    for store in stores().await {
+        keep_everything(&["--store", &store]).await;
+    }
+}
+
+async fn keep_everything(options: &[&str]) {
+    let mut server = Server::start_with(options).await;
     let key = server.key.clone();
     let now = slot_now();
     for round in 0..3 {
@@ -174,7 +180,7 @@ async fn stop_and_start_keep_everything() {
         ];
         server.post_lines(mixed.join("\n")).await;
         let before = everything(&server).await;
-        server = Server::start_in(server.stop().await, &[]).await;
+        server = Server::start_in(server.stop().await, options).await;
         // A key is kept too.
         server.key.clone_from(&key);
         assert_eq!(everything(&server).await, before);

@@ -7,4 +7,5 @@ mod lifecycle;
 mod live;
 mod reading;
 mod reference;
+mod store;
 mod support;

@@ -3,9 +3,11 @@
 use clap::Parser;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap};
 use serde_json::Value;
-use server::config::ServeArgs;
+use server::config::{Config, ServeArgs};
 use server::lifecycle::{self, Running};
-use server::store::Store;
+use server::store::{Store, StoreAddress};
+use sqlx::Connection;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tempfile::TempDir;
 
@@ -19,12 +21,31 @@ struct Cli {
 }
 
 /// Options as they would stand on the command line.
-pub fn args(dir: &std::path::Path, more: &[&str]) -> ServeArgs {
+pub fn args(dir: &std::path::Path, more: &[&str]) -> Config {
     let dir = dir.to_str().expect("a plain path");
     let site = format!("{dir}/no-site");
     let fixed = ["serve", "--listen", "127.0.0.1:0", "--data-dir", dir, "--site-dir", &site];
-    Cli::try_parse_from(fixed.iter().chain(more)).expect("valid options").args
+    Cli::try_parse_from(fixed.iter().chain(more)).expect("valid options").args.resolve().expect("valid values")
 }
+
+/// The address of an empty store of each kind: SQLite, and Postgres where the variable `RANTAI_TEST_POSTGRES` names a server, as
+/// `cargo xtask test` sees to. Databases are left for whoever throws that server away.
+pub async fn stores() -> Vec<String> {
+    let mut stores = vec!["sqlite".to_owned()];
+    if let Ok(server) = std::env::var("RANTAI_TEST_POSTGRES") {
+        let name = format!("rantai_{:x}_{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let mut connection = sqlx::PgConnection::connect(&server).await.expect("the Postgres of the checks runs");
+        let create = sqlx::AssertSqlSafe(format!("create database {name} template template0"));
+        sqlx::raw_sql(create).execute(&mut connection).await.expect("makes a database");
+        let (address, _) = server.rsplit_once('/').expect("a URL with a database");
+        stores.push(format!("{address}/{name}"));
+    } else {
+        eprintln!("Without RANTAI_TEST_POSTGRES only SQLite is tested.");
+    }
+    stores
+}
+
+static NEXT: AtomicU32 = AtomicU32::new(0);
 
 pub fn now_ms() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_millis() as i64
@@ -89,6 +110,7 @@ pub struct Server {
     pub key: String,
     pub client: reqwest::Client,
     dir: TempDir,
+    store: StoreAddress,
     running: Running,
 }
 
@@ -103,10 +125,11 @@ impl Server {
 
     /// On the directory of an earlier server, or a fresh one; the key is new each time.
     pub async fn start_in(dir: TempDir, more: &[&str]) -> Self {
-        let running = lifecycle::start(&args(dir.path(), more)).await.expect("starts");
+        let config = args(dir.path(), more);
+        let running = lifecycle::start(&config).await.expect("starts");
         let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().expect("a client");
         let url = format!("http://{}", running.address);
-        let mut server = Self { url, key: String::new(), client, dir, running };
+        let mut server = Self { url, key: String::new(), client, dir, store: config.store, running };
         server.key = server.make_key(&format!("key {}", now_ms()), "ingest,read").await;
         server
     }
@@ -117,14 +140,14 @@ impl Server {
 
     /// As `rantai key create` does beside a running server.
     pub async fn make_key(&self, name: &str, scope: &str) -> String {
-        let store = Store::open(self.dir.path()).await.expect("opens");
+        let store = Store::open(&self.store, self.dir.path()).await.expect("opens");
         let key = store.create_key(name, scope, now_ms()).await.expect("makes a key");
         store.close().await;
         key
     }
 
     pub async fn revoke_key(&self, name: &str) {
-        let store = Store::open(self.dir.path()).await.expect("opens");
+        let store = Store::open(&self.store, self.dir.path()).await.expect("opens");
         assert!(store.revoke_key(name).await.expect("answers"));
         store.close().await;
     }

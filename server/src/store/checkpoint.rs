@@ -1,0 +1,325 @@
+//! Checkpoints: everything that a stretch of the input led to, in one transaction, and what a restart begins with.
+
+use super::postgres::{self, Readings, window_rows};
+use super::{Database, Store, StoreError, broken, either};
+use crate::blocks::{self, WindowBlock};
+use crate::side::SideRow;
+use domain::engine::{ClosedWindow, DeviceState, Totals};
+use domain::rollup::HourCell;
+use domain::time::{DAY_MS, ProcessingTime};
+use domain::window::WindowConfig;
+use sqlx::{PgConnection, SqliteConnection};
+use std::sync::Arc;
+
+/// What a restart begins with.
+#[derive(Debug)]
+pub struct Snapshot {
+    /// Secret of the identities.
+    pub identity_key: [u8; 16],
+    /// When this store was made.
+    pub uptime_start: ProcessingTime,
+    /// The state covers the log up to before this block.
+    pub next_block: u64,
+    /// The log's time at that point.
+    pub now: ProcessingTime,
+    /// When that was committed.
+    pub committed_at: Option<ProcessingTime>,
+    /// Fences other processes.
+    pub epoch: i64,
+    /// Counters.
+    pub totals: Totals,
+    /// Devices with their index, in order of it.
+    pub devices: Vec<(u32, DeviceState)>,
+    /// Hours.
+    pub hours: Vec<(i64, Vec<HourCell>)>,
+    /// Runs of identities: name and the last block they cover, oldest first.
+    pub runs: Vec<(String, u64)>,
+    /// Where to put accepted readings for the next checkpoint; `None` where the store does not keep them: SQLite's lie in the log.
+    pub readings: Option<Readings>,
+}
+
+/// What a checkpoint of one partition of the input writes.
+#[derive(Clone, Debug, Default)]
+pub struct Checkpoint {
+    /// Which partition of the input.
+    pub partition: u32,
+    /// Where the previous one ended.
+    pub from_block: u64,
+    /// Where this one ends: the first block it does not cover.
+    pub next_block: u64,
+    /// The log's time at that point.
+    pub now_ms: i64,
+    /// The wall clock, for people.
+    pub committed_at_ms: i64,
+    /// Counters, encoded.
+    pub totals: Vec<u8>,
+    /// Changed devices: index and state, encoded.
+    pub devices: Vec<(u32, Vec<u8>)>,
+    /// Windows that closed since.
+    pub windows: Arc<Vec<ClosedWindow>>,
+    /// Changed hours.
+    pub hours: Vec<(i64, Vec<HourCell>)>,
+    /// Late records and dead letters since.
+    pub side: Arc<[Vec<SideRow>; 2]>,
+    /// A run of identities that counts from now on: name, number of identities.
+    pub run: Option<(String, u64)>,
+    /// Readings accepted since, where the store keeps them.
+    pub readings: Option<Readings>,
+}
+
+/// What a checkpoint does on either database, within the transaction `$tx`: takes the position, and writes what is little.
+macro_rules! either_checkpoint {
+    ($tx:ident, $checkpoint:ident, $epoch:ident) => {{
+        let partition = i64::from($checkpoint.partition);
+        let moved = sqlx::query(
+            "update input_position set next = $1, received_at_ms = $2, committed_at_ms = $3, totals = $4
+             where partition = $5 and epoch = $6 and next = $7",
+        )
+        .bind($checkpoint.next_block as i64)
+        .bind($checkpoint.now_ms)
+        .bind($checkpoint.committed_at_ms)
+        .bind($checkpoint.totals.as_slice())
+        .bind(partition)
+        .bind($epoch)
+        .bind($checkpoint.from_block as i64)
+        .execute(&mut *$tx)
+        .await?;
+        if moved.rows_affected() != 1 {
+            let now: Option<(i64, i64)> = sqlx::query_as("select epoch, next from input_position where partition = $1")
+                .bind(partition)
+                .fetch_optional(&mut *$tx)
+                .await?;
+            // Only we write under this epoch: this very checkpoint was committed before, and we were not told.
+            let is_done = now == Some(($epoch, $checkpoint.next_block as i64));
+            return if is_done { Ok(()) } else { Err(StoreError::Fenced) };
+        }
+        for (start, cells) in &$checkpoint.hours {
+            let cells = postcard::to_stdvec(cells).map_err(|e| broken("hours", start, e))?;
+            sqlx::query(
+                "insert into hours (partition, start_ms, cells) values ($1, $2, $3)
+                 on conflict (partition, start_ms) do update set cells = excluded.cells",
+            )
+            .bind(partition)
+            .bind(start)
+            .bind(cells)
+            .execute(&mut *$tx)
+            .await?;
+        }
+        for (kind, rows) in $checkpoint.side.iter().enumerate() {
+            for chunk in rows.chunks(1_000) {
+                let data = postcard::to_stdvec(chunk).map_err(|e| broken("side_blocks", kind, e))?;
+                let (first, last) = (chunk[0].position, chunk[chunk.len() - 1].position);
+                sqlx::query(
+                    "insert into side_blocks (kind, last_position, first_position, records, data, partition)
+                     values ($1, $2, $3, $4, $5, $6)",
+                )
+                .bind(kind as i64)
+                .bind(last as i64)
+                .bind(first as i64)
+                .bind(chunk.len() as i64)
+                .bind(data)
+                .bind(partition)
+                .execute(&mut *$tx)
+                .await?;
+            }
+        }
+        if let Some((name, identities)) = &$checkpoint.run {
+            sqlx::query("insert into identity_runs (partition, name, last, identities) values ($1, $2, $3, $4)")
+                .bind(partition)
+                .bind(name)
+                .bind($checkpoint.next_block as i64 - 1)
+                .bind(*identities as i64)
+                .execute(&mut *$tx)
+                .await?;
+        }
+    }};
+}
+
+/// Epoch, next position, the times of receipt and of commit, counters.
+type PositionRow = (i64, i64, i64, i64, Option<Vec<u8>>);
+/// A device as its row has it: its index, and its state encoded.
+type DeviceRow = (i64, Vec<u8>);
+
+impl Store {
+    /// Loads what the last checkpoint of `partition` wrote, and takes it over: any other process is fenced from here on. Refused where
+    /// the state follows from another log than `log`.
+    pub async fn load(&self, partition: u32, log: &str, now: ProcessingTime) -> Result<Snapshot, StoreError> {
+        let partition = i64::from(partition);
+        let mut fresh_key = [0; 16];
+        getrandom::fill(&mut fresh_key).map_err(|e| broken("facts", "identity_key", e))?;
+        let identity_key = self.fact_or("identity_key", fresh_key.to_vec()).await?;
+        let identity_key = identity_key.try_into().map_err(|_| broken("facts", "identity_key", "it is not 16 bytes"))?;
+        let start = self.fact_or("uptime_start_ms", now.ms().to_le_bytes().to_vec()).await?;
+        let start = start.try_into().map_err(|_| broken("facts", "uptime_start_ms", "it is not 8 bytes"))?;
+
+        let position: Option<PositionRow> = either!(self, pools => {
+            // A log without a name is of a time before logs had names.
+            sqlx::query_as(
+                "insert into input_position (partition, epoch, next, received_at_ms, committed_at_ms, log)
+                 values ($1, 1, 1, 0, 0, $2)
+                 on conflict (partition) do update set epoch = input_position.epoch + 1, log = excluded.log
+                 where input_position.log in ('', excluded.log)
+                 returning epoch, next, received_at_ms, committed_at_ms, totals",
+            )
+            .bind(partition)
+            .bind(log)
+            .fetch_optional(&pools.writer)
+            .await?
+        });
+        let (epoch, next, received_at_ms, committed_at_ms, totals) = position.ok_or(StoreError::OtherLog)?;
+        let totals = totals.map(|bytes| postcard::from_bytes(&bytes)).transpose();
+        let totals = totals.map_err(|e| broken("input_position", partition, e))?.unwrap_or_default();
+
+        let devices: Vec<DeviceRow> = either!(self, pools => {
+            sqlx::query_as("select device_index, state from devices where partition = $1 order by device_index")
+                .bind(partition)
+                .fetch_all(&pools.writer)
+                .await?
+        });
+        let devices = devices
+            .iter()
+            .map(|(index, state)| {
+                let place = u32::try_from(*index).map_err(|e| broken("devices", index, e))?;
+                Ok((place, postcard::from_bytes(state).map_err(|e| broken("devices", index, e))?))
+            })
+            .collect::<Result<_, StoreError>>()?;
+        let hours: Vec<(i64, Vec<u8>)> = either!(self, pools => {
+            sqlx::query_as("select start_ms, cells from hours where partition = $1 order by start_ms")
+                .bind(partition)
+                .fetch_all(&pools.writer)
+                .await?
+        });
+        let hours = hours
+            .iter()
+            .map(|(start, cells)| Ok((*start, postcard::from_bytes(cells).map_err(|e| broken("hours", start, e))?)))
+            .collect::<Result<_, StoreError>>()?;
+        let runs: Vec<(String, i64)> = either!(self, pools => {
+            sqlx::query_as("select name, last from identity_runs where partition = $1 order by last")
+                .bind(partition)
+                .fetch_all(&pools.writer)
+                .await?
+        });
+        Ok(Snapshot {
+            identity_key,
+            uptime_start: ProcessingTime::from_ms(i64::from_le_bytes(start)),
+            next_block: next as u64,
+            now: ProcessingTime::from_ms(received_at_ms),
+            committed_at: (committed_at_ms > 0).then_some(ProcessingTime::from_ms(committed_at_ms)),
+            epoch,
+            totals,
+            devices,
+            hours,
+            runs: runs.into_iter().map(|(name, last)| (name, last as u64)).collect(),
+            readings: matches!(self.database, Database::Postgres(..)).then(Readings::default),
+        })
+    }
+
+    /// Writes a checkpoint in one transaction, fenced by `epoch` and the position of the one before it.
+    pub async fn checkpoint(&self, checkpoint: &Checkpoint, epoch: i64, config: &WindowConfig) -> Result<(), StoreError> {
+        // Encoding is the larger part of the work: done before the transaction begins.
+        let sizes: Vec<i64> = config.definitions().iter().map(|d| d.size_ms).collect();
+        match &self.database {
+            Database::Sqlite(pools) => {
+                let blocks = window_blocks(&checkpoint.windows, &sizes);
+                let mut tx = pools.begin().await?;
+                either_checkpoint!(tx, checkpoint, epoch);
+                put_devices_sqlite(&mut tx, checkpoint).await?;
+                for (block, is_merged) in &blocks {
+                    put_block(&mut tx, checkpoint.partition, block, *is_merged).await?;
+                }
+                tx.commit().await?;
+            }
+            Database::Postgres(pools, days) => {
+                let windows = window_rows(checkpoint.partition, &checkpoint.windows, &sizes);
+                let readings = checkpoint.readings.as_ref().map(Readings::rows);
+                // Today and tomorrow too: nobody should have to wait for them at midnight.
+                let today = checkpoint.committed_at_ms.div_euclid(DAY_MS);
+                let needed = windows.days().chain(readings.into_iter().flat_map(postgres::Rows::days)).chain(today..today + 2);
+                days.ensure(pools, needed).await?;
+                let mut tx = pools.begin().await?;
+                either_checkpoint!(tx, checkpoint, epoch);
+                put_devices_postgres(&mut tx, checkpoint).await?;
+                windows.copy(&mut tx, postgres::COPY_WINDOWS).await?;
+                if let Some(readings) = readings {
+                    readings.copy(&mut tx, Readings::COPY).await?;
+                }
+                tx.commit().await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+async fn put_devices_sqlite(tx: &mut SqliteConnection, checkpoint: &Checkpoint) -> Result<(), StoreError> {
+    for chunk in checkpoint.devices.chunks(500) {
+        let mut query = sqlx::QueryBuilder::new("insert into devices (partition, device_index, state) ");
+        query.push_values(chunk, |mut row, (index, state)| {
+            row.push_bind(i64::from(checkpoint.partition)).push_bind(i64::from(*index)).push_bind(state.as_slice());
+        });
+        query.push(" on conflict (partition, device_index) do update set state = excluded.state");
+        query.build().execute(&mut *tx).await?;
+    }
+    Ok(())
+}
+
+async fn put_devices_postgres(tx: &mut PgConnection, checkpoint: &Checkpoint) -> Result<(), StoreError> {
+    for chunk in checkpoint.devices.chunks(10_000) {
+        let indices: Vec<i64> = chunk.iter().map(|(index, _)| i64::from(*index)).collect();
+        // The id, for people: a state begins with it.
+        let ids = chunk.iter().map(|(index, state)| {
+            postcard::take_from_bytes::<&str>(state).map(|(id, _)| id).map_err(|e| broken("devices", index, e))
+        });
+        let ids: Vec<&str> = ids.collect::<Result<_, _>>()?;
+        let states: Vec<&[u8]> = chunk.iter().map(|(_, state)| state.as_slice()).collect();
+        sqlx::query(
+            "insert into devices (partition, device_index, id, state)
+             select $1, * from unnest($2::bigint[], $3::text[], $4::bytea[])
+             on conflict (partition, device_index) do update set state = excluded.state",
+        )
+        .bind(i64::from(checkpoint.partition))
+        .bind(indices)
+        .bind(ids)
+        .bind(states)
+        .execute(&mut *tx)
+        .await?;
+    }
+    Ok(())
+}
+
+/// Closed windows as blocks; those of a definition that fill several count as put together already.
+fn window_blocks(windows: &[ClosedWindow], sizes: &[i64]) -> Vec<(WindowBlock, bool)> {
+    let mut all = Vec::new();
+    for (definition, size_ms) in (0..).zip(sizes) {
+        let mut windows: Vec<ClosedWindow> = windows.iter().filter(|w| w.definition == definition).copied().collect();
+        windows.sort_unstable_by_key(|w| (w.device, w.window.start));
+        let is_merged = windows.len() >= 8 * blocks::BLOCK_WINDOWS;
+        all.extend(blocks::encode(&windows, *size_ms).into_iter().map(|block| (block, is_merged)));
+    }
+    all
+}
+
+/// Puts a block of windows into SQLite's table.
+pub(super) async fn put_block(
+    tx: &mut SqliteConnection,
+    partition: u32,
+    block: &WindowBlock,
+    is_merged: bool,
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "insert into window_blocks
+             (partition, size_ms, first_device, last_device, first_start_ms, last_start_ms, windows, is_merged, data)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+    )
+    .bind(i64::from(partition))
+    .bind(block.size_ms)
+    .bind(i64::from(block.devices.0))
+    .bind(i64::from(block.devices.1))
+    .bind(block.starts.0)
+    .bind(block.starts.1)
+    .bind(i64::from(block.count))
+    .bind(is_merged)
+    .bind(block.data.as_slice())
+    .execute(tx)
+    .await?;
+    Ok(())
+}

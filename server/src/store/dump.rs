@@ -1,0 +1,73 @@
+//! All that is stored as canonical text: equal texts mean equal states, whichever database holds them.
+
+use super::{Database, Store, StoreError, either};
+use crate::side::{DEAD, LATE};
+use domain::engine::{DeviceState, Totals};
+use domain::rollup::HourCell;
+use domain::window::WindowConfig;
+use std::fmt::Write;
+
+const TEXT: &str = "writing to a string";
+
+impl Store {
+    /// What the log led to, line by line: positions, counters, devices, hours, closed windows, side outputs. Without what differs from
+    /// process to process though the log is the same: epochs, when a checkpoint was taken, secrets, files. Held in memory: for checks.
+    pub async fn dump(&self, config: &WindowConfig) -> Result<String, StoreError> {
+        let mut text = String::new();
+        let positions: Vec<(i64, i64, i64, Option<Vec<u8>>)> = either!(self, pools => {
+            sqlx::query_as("select partition, next, received_at_ms, totals from input_position order by partition")
+                .fetch_all(&pools.readers)
+                .await?
+        });
+        for (partition, next, received_at_ms, totals) in positions {
+            let totals = totals.map(|bytes| postcard::from_bytes::<Totals>(&bytes)).transpose();
+            let totals = totals.map_err(|e| super::broken("input_position", partition, e))?;
+            writeln!(text, "position {partition}: next {next}, received {received_at_ms}, {totals:?}").expect(TEXT);
+        }
+        let devices: Vec<(i64, i64, Vec<u8>)> = either!(self, pools => {
+            sqlx::query_as("select partition, device_index, state from devices order by partition, device_index")
+                .fetch_all(&pools.readers)
+                .await?
+        });
+        for (partition, index, state) in devices {
+            let state: DeviceState = postcard::from_bytes(&state).map_err(|e| super::broken("devices", index, e))?;
+            writeln!(text, "device {partition}/{index}: {state:?}").expect(TEXT);
+        }
+        let hours: Vec<(i64, i64, Vec<u8>)> = either!(self, pools => {
+            sqlx::query_as("select partition, start_ms, cells from hours order by partition, start_ms")
+                .fetch_all(&pools.readers)
+                .await?
+        });
+        for (partition, start, cells) in hours {
+            let cells: Vec<HourCell> = postcard::from_bytes(&cells).map_err(|e| super::broken("hours", start, e))?;
+            writeln!(text, "hour {partition}/{start}: {cells:?}").expect(TEXT);
+        }
+        for (definition, size_ms) in (0..).zip(config.definitions().iter().map(|d| d.size_ms)) {
+            let mut windows = Vec::new();
+            self.windows((definition, size_ms), (0, i32::MAX as u32), i64::MIN, i64::MAX, |w| windows.push(w)).await?;
+            windows.sort_unstable_by_key(|w| (w.device, w.window.start));
+            for window in windows {
+                writeln!(text, "window {size_ms}/{}: {:?}", window.device, window.window).expect(TEXT);
+            }
+        }
+        for kind in [LATE, DEAD] {
+            let mut position = 0;
+            loop {
+                let rows = self.side_after(kind, position, 1_000).await?;
+                let Some(last) = rows.last() else { break };
+                position = last.position;
+                for row in &rows {
+                    writeln!(text, "side {kind}: {row:?}").expect(TEXT);
+                }
+            }
+        }
+        Ok(text)
+    }
+
+    /// Number of raw readings kept, and of windows in tables for BI; `None` where the store keeps none.
+    pub async fn row_counts(&self) -> Result<Option<(i64, i64)>, StoreError> {
+        let Database::Postgres(pools, _) = &self.database else { return Ok(None) };
+        let counts = sqlx::query_as("select (select count(*) from bi.readings), (select count(*) from bi.windows)");
+        Ok(Some(counts.fetch_one(&pools.readers).await?))
+    }
+}

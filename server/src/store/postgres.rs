@@ -1,0 +1,238 @@
+//! Postgres: opening, migrating, and the tables that grow without end, readings and windows, which are partitioned by day.
+
+use super::{Pools, StoreError};
+use crate::admission::Batch;
+use crate::log::Place;
+use domain::engine::{ClosedWindow, Content, Disposition};
+use domain::time::DAY_MS;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::{PgConnection, Postgres, Transaction};
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+const MIGRATIONS: [&str; 1] = [include_str!("../../migrations/postgres/0001_init.sql")];
+const OLDEST: i32 = 150_000;
+/// Held while the schema changes, so that several processes may start at once. Any number that nobody else uses.
+const SCHEMA_LOCK: i64 = 0x7261_6e74_6169;
+/// The tables with a partition a day.
+pub const DAILY: [&str; 2] = ["readings", "windows"];
+
+/// Opens the database at `url`, migrated as needed.
+pub async fn open(url: &str) -> Result<(Pools<Postgres>, Days), StoreError> {
+    let options: PgConnectOptions = url.parse()?;
+    let pool = PgPoolOptions::new()
+        .max_connections(8)
+        .acquire_timeout(Duration::from_secs(10))
+        .connect_with(options.application_name("rantai"))
+        .await?;
+    let version: String = sqlx::query_scalar("select current_setting('server_version_num')").fetch_one(&pool).await?;
+    if version.parse().is_ok_and(|number: i32| number < OLDEST) {
+        return Err(StoreError::TooOld { found: format!("Postgres {version}"), needed: "150000 (15.0)" });
+    }
+    let mut tx = pool.begin().await?;
+    lock_schema(&mut tx).await?;
+    sqlx::raw_sql("create table if not exists schema_version (version bigint not null)").execute(&mut *tx).await?;
+    let known = MIGRATIONS.len() as i64;
+    let found: Option<i64> = sqlx::query_scalar("select version from schema_version").fetch_optional(&mut *tx).await?;
+    if found.is_some_and(|found| found > known) {
+        return Err(StoreError::NewerSchema { found: found.unwrap_or_default(), known });
+    }
+    if found != Some(known) {
+        for migration in MIGRATIONS.into_iter().skip(found.unwrap_or(0) as usize) {
+            sqlx::raw_sql(migration).execute(&mut *tx).await?;
+        }
+        sqlx::query("delete from schema_version").execute(&mut *tx).await?;
+        sqlx::query("insert into schema_version (version) values ($1)").bind(known).execute(&mut *tx).await?;
+    }
+    tx.commit().await?;
+    Ok((Pools { writer: pool.clone(), readers: pool }, Days::default()))
+}
+
+async fn lock_schema(tx: &mut PgConnection) -> Result<(), sqlx::Error> {
+    sqlx::query("select pg_advisory_xact_lock($1)").bind(SCHEMA_LOCK).execute(tx).await.map(drop)
+}
+
+impl Pools<Postgres> {
+    /// A transaction that is going to write.
+    pub async fn begin(&self) -> Result<Transaction<'static, Postgres>, sqlx::Error> {
+        self.writer.begin().await
+    }
+}
+
+/// The days that are known to have their partitions, by number since 1970, the same for every table.
+#[derive(Clone, Debug, Default)]
+pub struct Days(Arc<Mutex<BTreeSet<i64>>>);
+
+impl Days {
+    /// Makes the partitions of `days` where they are missing.
+    pub async fn ensure(&self, pools: &Pools<Postgres>, days: impl IntoIterator<Item = i64>) -> Result<(), StoreError> {
+        let missing: Vec<i64> = {
+            let known = self.0.lock().expect("nobody panics with it");
+            days.into_iter().filter(|day| !known.contains(day)).collect()
+        };
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let mut tx = pools.begin().await?;
+        lock_schema(&mut tx).await?;
+        for day in &missing {
+            for table in DAILY {
+                let name = partition_name(table, *day);
+                let exists: bool =
+                    sqlx::query_scalar("select to_regclass($1) is not null").bind(&name).fetch_one(&mut *tx).await?;
+                if exists {
+                    continue;
+                }
+                // Made apart and attached: readers of the other days need not be waited for.
+                let text = format!(
+                    "create table {name} (like {table} including defaults);
+                     alter table {table} attach partition {name} for values from ({}) to ({})",
+                    day * DAY_MS,
+                    (day + 1) * DAY_MS
+                );
+                sqlx::raw_sql(sqlx::AssertSqlSafe(text)).execute(&mut *tx).await?;
+            }
+        }
+        tx.commit().await?;
+        self.0.lock().expect("nobody panics with it").extend(missing);
+        Ok(())
+    }
+}
+
+/// Name of the partition of `table` for a day since 1970.
+fn partition_name(table: &str, day: i64) -> String {
+    let date = domain::time::EventTime::from_ms(day * DAY_MS).to_string();
+    format!("{table}_{}", date[..10].replace('-', "_"))
+}
+
+/// Rows of a binary `COPY`, and the days that they lie in.
+#[derive(Clone, Debug, Default)]
+pub struct Rows {
+    bytes: Vec<u8>,
+    days: BTreeSet<i64>,
+    last_day: Option<i64>,
+}
+
+impl Rows {
+    fn begin(&mut self, at_ms: i64, columns: i16) {
+        let day = at_ms.div_euclid(DAY_MS);
+        if self.last_day != Some(day) {
+            self.days.insert(day);
+            self.last_day = Some(day);
+        }
+        self.bytes.extend_from_slice(&columns.to_be_bytes());
+    }
+
+    fn put<const N: usize>(&mut self, value: [u8; N]) {
+        self.bytes.extend_from_slice(&(N as i32).to_be_bytes());
+        self.bytes.extend_from_slice(&value);
+    }
+
+    fn put_big(&mut self, value: i64) {
+        self.put(value.to_be_bytes());
+    }
+
+    fn put_int(&mut self, value: i32) {
+        self.put(value.to_be_bytes());
+    }
+
+    fn put_optional(&mut self, value: Option<i32>) {
+        match value {
+            Some(value) => self.put_int(value),
+            None => self.bytes.extend_from_slice(&(-1i32).to_be_bytes()),
+        }
+    }
+
+    fn put_text(&mut self, text: &str) {
+        self.bytes.extend_from_slice(&(text.len() as i32).to_be_bytes());
+        self.bytes.extend_from_slice(text.as_bytes());
+    }
+
+    /// The days that the rows lie in, by number since 1970.
+    pub fn days(&self) -> impl Iterator<Item = i64> {
+        self.days.iter().copied()
+    }
+
+    /// Writes the rows by `statement`, a `copy … from stdin (format binary)`.
+    pub async fn copy(&self, tx: &mut PgConnection, statement: &'static str) -> Result<(), sqlx::Error> {
+        if self.bytes.is_empty() {
+            return Ok(());
+        }
+        let mut copy = tx.copy_in_raw(statement).await?;
+        copy.send(&b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0"[..]).await?;
+        // In pieces: the driver holds what it was given until it is sent.
+        for piece in self.bytes.chunks(1 << 20) {
+            copy.send(piece).await?;
+        }
+        copy.send(&(-1i16).to_be_bytes()[..]).await?;
+        copy.finish().await.map(drop)
+    }
+}
+
+/// Accepted readings on their way into the table of raw readings.
+#[derive(Clone, Debug, Default)]
+pub struct Readings(Rows);
+
+impl Readings {
+    /// The statement that takes them in.
+    pub const COPY: &str =
+        "copy readings (at_ms, received_at_ms, position, temperature, humidity, battery, partition, status, device_id)
+         from stdin (format binary)";
+
+    /// Takes in the accepted readings of a batch of `partition`.
+    pub fn add(&mut self, partition: u32, batch: &Batch, dispositions: &[Disposition], place: Place) {
+        for ((record, disposition), position) in batch.records().zip(dispositions).zip(place.first_record..) {
+            let (Content::Reading { device, reading }, Disposition::Accepted) = (&record.content, disposition) else { continue };
+            let rows = &mut self.0;
+            rows.begin(reading.at.ms(), 9);
+            rows.put_big(reading.at.ms());
+            rows.put_big(place.received_at.ms());
+            rows.put_big(position as i64);
+            rows.put_int(reading.temperature.0);
+            rows.put_optional(reading.humidity.map(|h| h.0));
+            rows.put_optional(reading.battery.map(|b| b.0));
+            rows.put_int(partition as i32);
+            rows.put((reading.status as i16).to_be_bytes());
+            rows.put_text(device);
+        }
+    }
+
+    /// The rows.
+    pub fn rows(&self) -> &Rows {
+        &self.0
+    }
+}
+
+/// The statement that takes windows in.
+pub const COPY_WINDOWS: &str =
+    "copy windows (start_ms, temperature_sum, temperature_square_sum, humidity_sum, size_ms, partition,
+         device_index, version, count, humidity_count, temperature_min, temperature_max, battery_min, battery_max)
+     from stdin (format binary)";
+
+/// Closed windows as rows, in order of definition, device and start, so that those of a device lie together.
+pub fn window_rows(partition: u32, windows: &[ClosedWindow], sizes: &[i64]) -> Rows {
+    let mut windows: Vec<&ClosedWindow> = windows.iter().collect();
+    windows.sort_unstable_by_key(|w| (w.definition, w.device, w.window.start));
+    let mut rows = Rows::default();
+    for ClosedWindow { device, definition, window } in windows {
+        let a = &window.aggregate;
+        let battery = a.battery_extremes();
+        rows.begin(window.start, 14);
+        rows.put_big(window.start);
+        rows.put_big(a.temperature_sum);
+        rows.put_big(a.temperature_square_sum as i64);
+        rows.put_big(a.humidity_sum);
+        rows.put_big(sizes[usize::from(*definition)]);
+        rows.put_int(partition as i32);
+        rows.put_int(*device as i32);
+        rows.put_int(window.version as i32);
+        rows.put_int(a.count as i32);
+        rows.put_int(a.humidity_count as i32);
+        rows.put_int(a.temperature_min.0);
+        rows.put_int(a.temperature_max.0);
+        rows.put_optional(battery.map(|(low, _)| low.0));
+        rows.put_optional(battery.map(|(_, high)| high.0));
+    }
+    rows
+}

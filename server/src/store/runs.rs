@@ -1,0 +1,94 @@
+//! Runs of identities where several processes share a partition by turns: SQLite's stay in the data directory, Postgres keeps a copy of
+//! each, so that whoever takes a partition over can read it.
+
+use super::{Database, Store, StoreError, broken};
+use futures::TryStreamExt;
+use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::path::Path;
+
+/// How much of a run one row holds.
+const PIECE: usize = 4 << 20;
+
+impl Store {
+    /// Keeps the run in the file `path`, durable there already, for other processes. It counts once a checkpoint names it.
+    pub async fn keep_run(&self, partition: u32, path: &Path) -> Result<(), StoreError> {
+        let Database::Postgres(pools, _) = &self.database else { return Ok(()) };
+        let name = path
+            .file_name()
+            .and_then(|name| name.to_str())
+            .ok_or_else(|| broken("identity_run_pieces", path.display(), "no name"))?;
+        let mut file = File::open(path).map_err(sqlx::Error::Io)?;
+        let mut tx = pools.begin().await?;
+        // What an attempt that failed, or a process that was fenced, has left.
+        sqlx::query("delete from identity_run_pieces where partition = $1 and name = $2")
+            .bind(i64::from(partition))
+            .bind(name)
+            .execute(&mut *tx)
+            .await?;
+        let mut piece = vec![0; PIECE];
+        for number in 0i64.. {
+            let len = fill(&mut file, &mut piece).map_err(sqlx::Error::Io)?;
+            if len == 0 {
+                break;
+            }
+            sqlx::query("insert into identity_run_pieces (partition, name, piece, data) values ($1, $2, $3, $4)")
+                .bind(i64::from(partition))
+                .bind(name)
+                .bind(number)
+                .bind(&piece[..len])
+                .execute(&mut *tx)
+                .await?;
+        }
+        tx.commit().await?;
+        Ok(())
+    }
+
+    /// Puts the runs of `partition` that count and are not in `dir` there.
+    pub async fn fetch_runs(&self, partition: u32, dir: &Path) -> Result<(), StoreError> {
+        let Database::Postgres(pools, _) = &self.database else { return Ok(()) };
+        fs::create_dir_all(dir).map_err(sqlx::Error::Io)?;
+        let wanted: Vec<(String, i64)> = sqlx::query_as(
+            "select r.name, coalesce(sum(length(p.data)), 0)::bigint
+             from identity_runs r
+             left join identity_run_pieces p on p.partition = r.partition and p.name = r.name
+             where r.partition = $1
+             group by r.name",
+        )
+        .bind(i64::from(partition))
+        .fetch_all(&pools.writer)
+        .await?;
+        for (name, bytes) in wanted {
+            let path = dir.join(&name);
+            if fs::metadata(&path).is_ok_and(|file| file.len() == bytes as u64) {
+                continue;
+            }
+            let mut pieces = sqlx::query_scalar::<_, Vec<u8>>(
+                "select data from identity_run_pieces where partition = $1 and name = $2 order by piece",
+            )
+            .bind(i64::from(partition))
+            .bind(&name)
+            .fetch(&pools.writer);
+            // Under another name until it is whole.
+            let aside = dir.join(format!("{name}.new"));
+            let mut file = File::create(&aside).map_err(sqlx::Error::Io)?;
+            while let Some(piece) = pieces.try_next().await? {
+                file.write_all(&piece).map_err(sqlx::Error::Io)?;
+            }
+            file.sync_all().and_then(|()| fs::rename(&aside, &path)).map_err(sqlx::Error::Io)?;
+        }
+        Ok(())
+    }
+}
+
+/// Fills `buffer` as far as the file goes; how far that is.
+fn fill(file: &mut File, buffer: &mut [u8]) -> std::io::Result<usize> {
+    let mut len = 0;
+    while len < buffer.len() {
+        match file.read(&mut buffer[len..])? {
+            0 => break,
+            more => len += more,
+        }
+    }
+    Ok(len)
+}

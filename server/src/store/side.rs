@@ -1,0 +1,56 @@
+//! Reading the side outputs: late records and dead letters.
+
+use super::{Store, StoreError, broken, either};
+use crate::side::SideRow;
+
+/// The last position of a block, and its records encoded.
+type Block = (i64, Vec<u8>);
+
+impl Store {
+    /// Late records (`kind` 0) or dead letters (1) after `position`, oldest first, at least `limit` where there are so many.
+    pub async fn side_after(&self, kind: usize, position: u64, limit: usize) -> Result<Vec<SideRow>, StoreError> {
+        let blocks: Vec<Block> = either!(self, pools => {
+            sqlx::query_as(
+                "select last_position, data from side_blocks where kind = $1 and last_position > $2 order by last_position limit $3",
+            )
+            .bind(kind as i64)
+            .bind(position as i64)
+            // A block holds one record at least.
+            .bind(limit as i64)
+            .fetch_all(&pools.readers)
+            .await?
+        });
+        let mut found = Vec::new();
+        for block in &blocks {
+            found.extend(rows(block)?.into_iter().filter(|r| r.position > position));
+            if found.len() >= limit {
+                break;
+            }
+        }
+        Ok(found)
+    }
+
+    /// The newest late records (`kind` 0) or dead letters (1), newest first, at most `limit`.
+    pub async fn side_newest(&self, kind: usize, limit: usize) -> Result<Vec<SideRow>, StoreError> {
+        let blocks: Vec<Block> = either!(self, pools => {
+            sqlx::query_as("select last_position, data from side_blocks where kind = $1 order by last_position desc limit $2")
+                .bind(kind as i64)
+                .bind(limit as i64)
+                .fetch_all(&pools.readers)
+                .await?
+        });
+        let mut found = Vec::new();
+        for block in &blocks {
+            found.extend(rows(block)?.into_iter().rev());
+            if found.len() >= limit {
+                break;
+            }
+        }
+        found.truncate(limit);
+        Ok(found)
+    }
+}
+
+fn rows((last, data): &Block) -> Result<Vec<SideRow>, StoreError> {
+    postcard::from_bytes(data).map_err(|e| broken("side_blocks", last, e))
+}

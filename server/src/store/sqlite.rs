@@ -1,0 +1,55 @@
+//! SQLite: one file in the data directory, one writer, readers in a pool.
+
+use super::{Pools, StoreError};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{Sqlite, Transaction};
+use std::path::Path;
+use std::time::Duration;
+
+const MIGRATIONS: [&str; 2] =
+    [include_str!("../../migrations/sqlite/0001_init.sql"), include_str!("../../migrations/sqlite/0002_partitions.sql")];
+/// The write-ahead log of older SQLite can lose a committed page under pooled connections (fixed in 3.51.3).
+const OLDEST: (u32, u32, u32) = (3, 51, 3);
+
+/// Opens the database in `dir`, made and migrated as needed.
+pub async fn open(dir: &Path) -> Result<Pools<Sqlite>, StoreError> {
+    let options = SqliteConnectOptions::new()
+        .filename(dir.join("rantai.db"))
+        .create_if_missing(true)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .busy_timeout(Duration::from_secs(10))
+        .pragma("cache_size", "-16000")
+        .pragma("foreign_keys", "on");
+    let writer = SqlitePoolOptions::new().max_connections(1).connect_with(options.clone()).await?;
+    let version: String = sqlx::query_scalar("select sqlite_version()").fetch_one(&writer).await?;
+    let mut parts = version.split('.').map(|part| part.parse().unwrap_or(0));
+    let mut part = || parts.next().unwrap_or(0);
+    if (part(), part(), part()) < OLDEST {
+        return Err(StoreError::TooOld { found: format!("SQLite {version}"), needed: "3.51.3" });
+    }
+    let known = MIGRATIONS.len() as i64;
+    let mut tx = begin(&writer).await?; // two programs may open it at once
+    let found: i64 = sqlx::query_scalar("pragma user_version").fetch_one(&mut *tx).await?;
+    if found > known {
+        return Err(StoreError::NewerSchema { found, known });
+    }
+    for (number, migration) in (1..).zip(MIGRATIONS).skip(found as usize) {
+        sqlx::raw_sql(migration).execute(&mut *tx).await?;
+        sqlx::raw_sql(sqlx::AssertSqlSafe(format!("pragma user_version = {number}"))).execute(&mut *tx).await?;
+    }
+    tx.commit().await?;
+    let readers = SqlitePoolOptions::new().max_connections(4).connect_with(options.read_only(true)).await?;
+    Ok(Pools { writer, readers })
+}
+
+async fn begin(writer: &sqlx::SqlitePool) -> Result<Transaction<'static, Sqlite>, sqlx::Error> {
+    writer.begin_with("begin immediate").await
+}
+
+impl Pools<Sqlite> {
+    /// A transaction that is going to write: it waits for another writer now, not halfway.
+    pub async fn begin(&self) -> Result<Transaction<'static, Sqlite>, sqlx::Error> {
+        begin(&self.writer).await
+    }
+}

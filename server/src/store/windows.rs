@@ -1,0 +1,131 @@
+//! Closed windows: read, and on SQLite put together. SQLite has them in column blocks, see `blocks.rs`; Postgres as rows, for BI.
+
+use super::checkpoint::put_block;
+use super::{Database, Store, StoreError, broken};
+use crate::blocks;
+use domain::aggregate::Aggregate;
+use domain::engine::ClosedWindow;
+use domain::milli::Milli;
+use domain::window::{Window, WindowConfig, WindowState};
+use futures::TryStreamExt;
+use sqlx::Row;
+use sqlx::postgres::PgRow;
+
+/// Small blocks of windows are put together once there are so many of one size.
+pub const MERGE_AT: i64 = 256;
+
+impl Store {
+    /// Puts small blocks of windows of one size together, so that a device's day lies in few of them; whether there were enough.
+    pub async fn merge_blocks(&self, config: &WindowConfig) -> Result<bool, StoreError> {
+        let Database::Sqlite(pools) = &self.database else { return Ok(false) };
+        for (definition, size_ms) in (0..).zip(config.definitions().iter().map(|d| d.size_ms)) {
+            let rows: Vec<(i64, i64, Vec<u8>)> = sqlx::query_as(
+                "select id, windows, data from window_blocks where size_ms = $1 and is_merged = 0 order by id limit $2",
+            )
+            .bind(size_ms)
+            .bind(4 * MERGE_AT)
+            .fetch_all(&pools.writer)
+            .await?;
+            if (rows.len() as i64) < MERGE_AT {
+                continue;
+            }
+            let mut windows = Vec::new();
+            for (id, count, data) in &rows {
+                blocks::decode(data, *count as u32, size_ms, definition, |w| windows.push(w))
+                    .map_err(|e| broken("window_blocks", id, e))?;
+            }
+            windows.sort_unstable_by_key(|w| (w.device, w.window.start));
+            let last = rows[rows.len() - 1].0;
+            let mut tx = pools.begin().await?;
+            sqlx::query("delete from window_blocks where size_ms = $1 and is_merged = 0 and id <= $2")
+                .bind(size_ms)
+                .bind(last)
+                .execute(&mut *tx)
+                .await?;
+            for block in blocks::encode(&windows, size_ms) {
+                // Embedded there is one partition.
+                put_block(&mut tx, 0, &block, true).await?;
+            }
+            tx.commit().await?;
+            return Ok(true);
+        }
+        Ok(false)
+    }
+
+    /// Tells the stored windows of definition `definition` that start in [from, to) to `each`, of the devices whose index lies in `devices`,
+    /// in no order.
+    pub async fn windows(
+        &self,
+        (definition, size_ms): (u8, i64),
+        devices: (u32, u32),
+        from: i64,
+        to: i64,
+        mut each: impl FnMut(ClosedWindow),
+    ) -> Result<(), StoreError> {
+        match &self.database {
+            Database::Sqlite(pools) => {
+                let mut rows = sqlx::query(
+                    "select id, windows, data from window_blocks
+                     where size_ms = $1 and last_start_ms >= $2 and first_start_ms < $3 and first_device <= $5 and last_device >= $4",
+                )
+                .bind(size_ms)
+                .bind(from)
+                .bind(to)
+                .bind(i64::from(devices.0))
+                .bind(i64::from(devices.1))
+                .fetch(&pools.readers);
+                while let Some(row) = rows.try_next().await? {
+                    let (data, count): (&[u8], i64) = (row.try_get("data")?, row.try_get("windows")?);
+                    blocks::decode(data, count as u32, size_ms, definition, |w| {
+                        if (devices.0..=devices.1).contains(&w.device) && (from..to).contains(&w.window.start) {
+                            each(w);
+                        }
+                    })
+                    .map_err(|e| broken("window_blocks", row.get::<i64, _>("id"), e))?;
+                }
+            }
+            Database::Postgres(pools, _) => {
+                let mut rows = sqlx::query(
+                    "select device_index, start_ms, version, count, temperature_sum, temperature_square_sum, temperature_min,
+                         temperature_max, humidity_count, humidity_sum, battery_min, battery_max
+                     from windows
+                     where size_ms = $1 and start_ms >= $2 and start_ms < $3 and device_index between $4 and $5",
+                )
+                .bind(size_ms)
+                .bind(from)
+                .bind(to)
+                .bind(i64::from(devices.0))
+                .bind(i64::from(devices.1))
+                .fetch(&pools.readers);
+                while let Some(row) = rows.try_next().await? {
+                    each(window_of(&row, definition)?);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn window_of(row: &PgRow, definition: u8) -> Result<ClosedWindow, sqlx::Error> {
+    let whole = |name: &str| row.try_get::<i32, _>(name);
+    let big = |name: &str| row.try_get::<i64, _>(name);
+    let part = |name: &str| row.try_get::<Option<i32>, _>(name);
+    let mut aggregate = Aggregate::default();
+    aggregate.count = whole("count")? as u32;
+    aggregate.humidity_count = whole("humidity_count")? as u32;
+    aggregate.temperature_sum = big("temperature_sum")?;
+    aggregate.temperature_square_sum = big("temperature_square_sum")? as u64;
+    aggregate.humidity_sum = big("humidity_sum")?;
+    aggregate.temperature_min = Milli(whole("temperature_min")?);
+    aggregate.temperature_max = Milli(whole("temperature_max")?);
+    aggregate.set_battery_extremes(part("battery_min")?.zip(part("battery_max")?).map(|(low, high)| (Milli(low), Milli(high))));
+    let window = Window {
+        start: big("start_ms")?,
+        version: whole("version")? as u32,
+        // What is put away has fired and can no longer change.
+        state: WindowState::Final,
+        aggregate,
+        rolled: domain::rollup::Contribution::default(),
+    };
+    Ok(ClosedWindow { device: whole("device_index")? as u32, definition, window })
+}

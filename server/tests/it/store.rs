@@ -1,0 +1,504 @@
+//! The store, on SQLite and on Postgres alike: every test here runs on both.
+
+use crate::equivalence::{stream, written};
+use crate::support::{Random, Server, now_ms, stores};
+use domain::aggregate::Aggregate;
+use domain::engine::{ClosedWindow, DeviceState, Tally, Totals};
+use domain::event::{DeviceStatus, Reading, Reason};
+use domain::milli::Milli;
+use domain::rollup::{Contribution, HourCell};
+use domain::time::{EventTime, ProcessingTime};
+use domain::window::{Window, WindowConfig, WindowState};
+use server::side::{Cause, DEAD, LATE, SideRow};
+use server::store::{Checkpoint, KeyError, Snapshot, Store, StoreAddress, StoreError};
+use std::path::Path;
+use std::sync::Arc;
+use tempfile::TempDir;
+
+/// An empty store.
+struct Place {
+    address: StoreAddress,
+    dir: TempDir,
+}
+
+impl Place {
+    async fn open(&self) -> Store {
+        Store::open(&self.address, self.dir.path()).await.expect("opens")
+    }
+
+    fn is_sqlite(&self) -> bool {
+        self.address == StoreAddress::Sqlite
+    }
+
+    /// Runs a statement of the test's own.
+    async fn run(&self, sqlite: &'static str, postgres: &'static str) {
+        match &self.address {
+            StoreAddress::Sqlite => {
+                let options = sqlx::sqlite::SqliteConnectOptions::new().filename(self.dir.path().join("rantai.db"));
+                let pool = sqlx::SqlitePool::connect_with(options.create_if_missing(true)).await.expect("connects");
+                sqlx::raw_sql(sqlite).execute(&pool).await.expect("runs");
+                pool.close().await;
+            }
+            StoreAddress::Postgres(url) => {
+                let pool = sqlx::PgPool::connect(url).await.expect("connects");
+                sqlx::raw_sql(postgres).execute(&pool).await.expect("runs");
+                pool.close().await;
+            }
+        }
+    }
+}
+
+/// One empty store of each kind.
+async fn places() -> Vec<Place> {
+    let place =
+        |address: String| Place { address: address.parse().expect("an address"), dir: tempfile::tempdir().expect("a directory") };
+    stores().await.into_iter().map(place).collect()
+}
+
+const DAY: i64 = 86_400_000;
+const NOW: ProcessingTime = ProcessingTime::from_ms(1_790_000_000_000);
+
+fn aggregate(random: &mut Random) -> Aggregate {
+    let mut aggregate = Aggregate::default();
+    for _ in 0..=random.below(4) {
+        aggregate.add(&Reading {
+            at: EventTime::from_ms(0),
+            temperature: Milli(random.between(-55_000, 125_001) as i32),
+            humidity: random.one_in(2).then(|| Milli(random.between(0, 100_001) as i32)),
+            battery: random.one_in(2).then(|| Milli(random.between(0, 100_001) as i32)),
+            status: DeviceStatus::Ok,
+        });
+    }
+    aggregate
+}
+
+/// A closed window of `device` with `start` in units of its size.
+fn window(random: &mut Random, config: &WindowConfig, definition: u8, device: u32, start: i64) -> ClosedWindow {
+    let size = config.definitions()[usize::from(definition)].size_ms;
+    let start = NOW.ms() - NOW.ms() % size - start * size;
+    let window = Window {
+        start,
+        version: 1 + random.below(3) as u32,
+        state: WindowState::Final,
+        aggregate: aggregate(random),
+        rolled: Contribution::default(),
+    };
+    ClosedWindow { device, definition, window }
+}
+
+fn side_row(kind: usize, position: u64) -> SideRow {
+    let cause = match kind {
+        LATE => Cause::Late { window_start: position as i64 * 10_000, lateness_ms: 7 },
+        _ => Cause::Rejected { reason: Reason::OutOfRange, field: "temperature".to_owned() },
+    };
+    SideRow {
+        position,
+        received_at: NOW,
+        event_id: Some(format!("e{position}")),
+        device_id: None,
+        ts: Some(EventTime::from_ms(position as i64)),
+        source: "gateway ü".to_owned(),
+        cause,
+        raw: vec![0, 255, position as u8],
+    }
+}
+
+fn device(id: &str, received: i64) -> DeviceState {
+    DeviceState { id: id.to_owned(), received_at: Some(ProcessingTime::from_ms(received)), ..DeviceState::default() }
+}
+
+fn encoded(state: &DeviceState) -> Vec<u8> {
+    postcard::to_stdvec(state).expect("encodes")
+}
+
+fn totals(accepted: u64) -> Totals {
+    let all = Tally { received: accepted, accepted, ..Tally::default() };
+    Totals { all, by_source: vec![("gateway".to_owned(), all)], ..Totals::default() }
+}
+
+/// A checkpoint of blocks [from, next) that changes nothing else.
+fn empty(from: u64, next: u64) -> Checkpoint {
+    Checkpoint {
+        from_block: from,
+        next_block: next,
+        now_ms: NOW.ms() + next as i64,
+        committed_at_ms: NOW.ms() + 1,
+        totals: postcard::to_stdvec(&totals(next)).expect("encodes"),
+        ..Checkpoint::default()
+    }
+}
+
+/// What a restart would see, but for the epoch.
+fn seen(snapshot: &Snapshot) -> String {
+    let Snapshot { identity_key, uptime_start, next_block, now, committed_at, totals, devices, hours, runs, .. } = snapshot;
+    format!("{identity_key:?} {uptime_start:?} {next_block} {now:?} {committed_at:?} {totals:?} {devices:?} {hours:?} {runs:?}")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_checkpoint_wrote_a_restart_loads() {
+    let config = WindowConfig::default();
+    for place in places().await {
+        let store = place.open().await;
+        let fresh = store.load(0, "log", NOW).await.expect("loads");
+        assert_eq!((fresh.next_block, fresh.epoch, fresh.committed_at), (1, 1, None));
+        assert_eq!((fresh.totals, fresh.devices.len(), fresh.hours.len(), fresh.runs.len()), (Totals::default(), 0, 0, 0));
+        let cells = |n: u32| vec![HourCell { windows: n, ..HourCell::default() }; 3];
+        let first = Checkpoint {
+            // More than one statement's worth.
+            devices: (0..1_200).map(|i| (i, encoded(&device(&format!("Gerät {i}"), 1)))).collect(),
+            hours: vec![(0, cells(1)), (3_600_000, cells(2))],
+            run: Some(("a.run".to_owned(), 3)),
+            ..empty(1, 5)
+        };
+        store.checkpoint(&first, 1, &config).await.expect("writes");
+        let second = Checkpoint {
+            devices: vec![(7, encoded(&device("Gerät 7", 2))), (1_200, encoded(&device("new", 2)))],
+            hours: vec![(3_600_000, cells(3))],
+            run: Some(("b.run".to_owned(), 4)),
+            ..empty(5, 9)
+        };
+        store.checkpoint(&second, 1, &config).await.expect("writes");
+        store.close().await;
+
+        let store = place.open().await;
+        let loaded = store.load(0, "log", ProcessingTime::from_ms(5)).await.expect("loads");
+        assert_eq!((loaded.identity_key, loaded.uptime_start), (fresh.identity_key, NOW), "made once");
+        assert_eq!((loaded.next_block, loaded.epoch, loaded.now.ms()), (9, 2, NOW.ms() + 9));
+        assert_eq!(loaded.totals, totals(9));
+        assert_eq!(loaded.committed_at, Some(ProcessingTime::from_ms(NOW.ms() + 1)));
+        assert_eq!(loaded.hours, vec![(0, cells(1)), (3_600_000, cells(3))]);
+        assert_eq!(loaded.runs, vec![("a.run".to_owned(), 4), ("b.run".to_owned(), 8)]);
+        let expected: Vec<(u32, DeviceState)> = (0..1_200)
+            .map(|i| (i, device(&format!("Gerät {i}"), if i == 7 { 2 } else { 1 })))
+            .chain([(1_200, device("new", 2))])
+            .collect();
+        assert_eq!(loaded.devices, expected);
+        store.close().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_that_lost_its_place_is_fenced() {
+    let config = WindowConfig::default();
+    for place in places().await {
+        let (zombie, owner) = (place.open().await, place.open().await);
+        let old = zombie.load(0, "log", NOW).await.expect("loads").epoch;
+        let side = Arc::new([vec![side_row(LATE, 1)], Vec::new()]);
+        let with_side = |from, next| Checkpoint { side: Arc::clone(&side), ..empty(from, next) };
+        zombie.checkpoint(&empty(1, 3), old, &config).await.expect("writes");
+        let new = owner.load(0, "log", NOW).await.expect("loads").epoch;
+        assert!(new > old);
+        // By epoch, before and after the new owner has moved on.
+        let refused = zombie.checkpoint(&with_side(3, 4), old, &config).await;
+        assert!(matches!(refused, Err(StoreError::Fenced)), "{refused:?}");
+        owner.checkpoint(&empty(3, 6), new, &config).await.expect("writes");
+        let refused = zombie.checkpoint(&with_side(3, 6), old, &config).await;
+        assert!(matches!(refused, Err(StoreError::Fenced)), "{refused:?}");
+        // By position.
+        for (from, next) in [(3, 7), (5, 7), (7, 8)] {
+            let refused = owner.checkpoint(&with_side(from, next), new, &config).await;
+            assert!(matches!(refused, Err(StoreError::Fenced)), "{from}..{next}: {refused:?}");
+        }
+        assert!(owner.side_after(LATE, 0, 9).await.expect("reads").is_empty(), "a refused checkpoint leaves nothing");
+        // The same again, because nobody told that it was committed: done once.
+        owner.checkpoint(&with_side(6, 7), new, &config).await.expect("writes");
+        owner.checkpoint(&with_side(6, 7), new, &config).await.expect("knows");
+        assert_eq!(owner.side_after(LATE, 0, 9).await.expect("reads").len(), 1);
+        assert_eq!(owner.load(0, "log", NOW).await.expect("loads").next_block, 7);
+        zombie.close().await;
+        owner.close().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn partitions_stand_alone_and_a_log_is_known() {
+    let config = WindowConfig::default();
+    for place in places().await {
+        let store = place.open().await;
+        for partition in [0, 1] {
+            let epoch = store.load(partition, "log", NOW).await.expect("loads").epoch;
+            let devices = vec![(0, encoded(&device(&format!("of {partition}"), 1)))];
+            let run = Some(("a.run".to_owned(), 1));
+            let checkpoint = Checkpoint { partition, devices, run, ..empty(1, 2 + u64::from(partition)) };
+            store.checkpoint(&checkpoint, epoch, &config).await.expect("writes");
+        }
+        for partition in [0, 1] {
+            let loaded = store.load(partition, "log", NOW).await.expect("loads");
+            assert_eq!((loaded.epoch, loaded.next_block), (2, 2 + u64::from(partition)));
+            assert_eq!(loaded.devices, [(0, device(&format!("of {partition}"), 1))]);
+        }
+        let before = seen(&store.load(0, "log", NOW).await.expect("loads"));
+        let refused = store.load(0, "another", NOW).await;
+        assert!(matches!(refused, Err(StoreError::OtherLog)), "{refused:?}");
+        let after = store.load(0, "log", NOW).await.expect("loads");
+        assert_eq!((after.epoch, seen(&after)), (4, before), "whoever was refused has fenced nobody");
+        store.close().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys() {
+    for place in places().await {
+        let store = place.open().await;
+        let key = store.create_key("gateway", "ingest", 1).await.expect("makes");
+        let reader = store.create_key("ΑΒΓ", "read,ingest", 1).await.expect("makes");
+        let found = store.key(&key).await.expect("reads").expect("is there");
+        assert_eq!((found.name.as_str(), found.can_ingest, found.can_read), ("gateway", true, false));
+        let found = store.key(&reader).await.expect("reads").expect("is there");
+        assert_eq!((found.name.as_str(), found.can_ingest, found.can_read), ("ΑΒΓ", true, true));
+        assert_eq!(store.key(&key[..key.len() - 1]).await.expect("reads"), None);
+        assert!(matches!(store.create_key("gateway", "read", 1).await, Err(KeyError::Taken(_))));
+        assert!(matches!(store.create_key("", "read", 1).await, Err(KeyError::Name)));
+        assert!(matches!(store.create_key("x", "read,write", 1).await, Err(KeyError::Scope(_))));
+        assert!(store.revoke_key("gateway").await.expect("answers") && !store.revoke_key("gateway").await.expect("answers"));
+        assert_eq!(store.key(&key).await.expect("reads"), None);
+        store.close().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn side_outputs_are_read_page_by_page() {
+    let config = WindowConfig::default();
+    for place in places().await {
+        let store = place.open().await;
+        let epoch = store.load(0, "log", NOW).await.expect("loads").epoch;
+        // 2 500 and 5 records: several blocks to a checkpoint, and two checkpoints.
+        let late: Vec<SideRow> = (1..=2_500).map(|i| side_row(LATE, i * 3)).collect();
+        let dead: Vec<SideRow> = (1..=5).map(|i| side_row(DEAD, i * 100)).collect();
+        for (from, late, dead) in [(1, &late[..1_300], &dead[..2]), (2, &late[1_300..], &dead[2..])] {
+            let checkpoint = Checkpoint { side: Arc::new([late.to_vec(), dead.to_vec()]), ..empty(from, from + 1) };
+            store.checkpoint(&checkpoint, epoch, &config).await.expect("writes");
+        }
+        for limit in [1, 7, 1_000, 9_999] {
+            let (mut position, mut found) = (0, Vec::new());
+            loop {
+                let mut page = store.side_after(LATE, position, limit).await.expect("reads");
+                assert!(page.len() >= limit.min(late.len() - found.len()));
+                page.truncate(limit);
+                let Some(last) = page.last() else { break };
+                position = last.position;
+                found.extend(page);
+                if limit == 1 && found.len() > 20 {
+                    break;
+                }
+            }
+            assert_eq!(found, late[..found.len()]);
+            assert!(limit == 1 || found.len() == late.len());
+        }
+        assert_eq!(store.side_after(DEAD, 100, 9).await.expect("reads"), dead[1..]);
+        let newest: Vec<SideRow> = late.iter().rev().take(1_250).cloned().collect();
+        assert_eq!(store.side_newest(LATE, 1_250).await.expect("reads"), newest);
+        assert_eq!(store.side_newest(DEAD, 99).await.expect("reads").len(), 5);
+        store.close().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn windows_are_read_the_same_before_and_after_merging() {
+    let config = WindowConfig::default();
+    for place in places().await {
+        let store = place.open().await;
+        let epoch = store.load(0, "log", NOW).await.expect("loads").epoch;
+        let mut random = Random(7);
+        let mut all: Vec<ClosedWindow> = Vec::new();
+        for block in 0..300u64 {
+            // Some of each definition, over 60 days, each window once.
+            let windows: Vec<ClosedWindow> = (0..20)
+                .map(|i| {
+                    let start = (block * 20 + i) as i64 * 29;
+                    window(&mut random, &config, (i % 2) as u8, (i * 7 % 13) as u32, start)
+                })
+                .collect();
+            all.extend(&windows);
+            let checkpoint = Checkpoint { windows: Arc::new(windows), ..empty(1 + block, 2 + block) };
+            store.checkpoint(&checkpoint, epoch, &config).await.expect("writes");
+        }
+        let read = async |definition: u8, devices: (u32, u32), from: i64, to: i64| {
+            let size = config.definitions()[usize::from(definition)].size_ms;
+            let mut found = Vec::new();
+            store.windows((definition, size), devices, from, to, |w| found.push(w)).await.expect("reads");
+            found.sort_unstable_by_key(|w| (w.device, w.window.start));
+            found
+        };
+        let expected = |definition: u8, devices: (u32, u32), from: i64, to: i64| {
+            let mut found: Vec<ClosedWindow> = all
+                .iter()
+                .filter(|w| w.definition == definition && (devices.0..=devices.1).contains(&w.device))
+                .filter(|w| (from..to).contains(&w.window.start))
+                .copied()
+                .collect();
+            found.sort_unstable_by_key(|w| (w.device, w.window.start));
+            found
+        };
+        let mut is_merged = false;
+        loop {
+            for definition in [0, 1] {
+                for (devices, from, to) in [
+                    ((0, 12), 0, i64::MAX),
+                    ((3, 5), NOW.ms() - 2 * DAY, NOW.ms()),
+                    ((5, 5), NOW.ms() - 30 * DAY, NOW.ms() - 3 * DAY),
+                    ((0, 12), all[7].window.start, all[7].window.start + 1),
+                    ((90, 99), 0, i64::MAX),
+                    ((0, 12), 5, 5),
+                ] {
+                    assert_eq!(read(definition, devices, from, to).await, expected(definition, devices, from, to), "{devices:?}");
+                }
+            }
+            if !store.merge_blocks(&config).await.expect("merges") {
+                break;
+            }
+            is_merged = true;
+        }
+        assert_eq!(is_merged, place.is_sqlite(), "Postgres has rows, SQLite has blocks");
+        store.close().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn opening_again_changes_nothing_and_a_newer_schema_is_refused() {
+    for place in places().await {
+        // Several at once, on nothing.
+        let opened = futures::future::join_all((0..4).map(|_| Store::open(&place.address, place.dir.path()))).await;
+        for store in opened {
+            store.expect("opens").close().await;
+        }
+        let store = place.open().await;
+        let first = seen(&store.load(0, "log", NOW).await.expect("loads"));
+        store.close().await;
+        let store = place.open().await;
+        assert_eq!(seen(&store.load(0, "log", NOW).await.expect("loads")), first);
+        store.close().await;
+        place.run("pragma user_version = 99", "update schema_version set version = 99").await;
+        let refused = Store::open(&place.address, place.dir.path()).await.expect_err("refused");
+        assert!(matches!(refused, StoreError::NewerSchema { found: 99, .. }), "{refused}");
+    }
+}
+
+/// A database of the first release is taken over as it is.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_first_schema_is_brought_up() {
+    let place = Place { address: StoreAddress::Sqlite, dir: tempfile::tempdir().expect("a directory") };
+    place.run(concat!(include_str!("../../migrations/sqlite/0001_init.sql"), "pragma user_version = 1;"), "").await;
+    place
+        .run(
+            "insert into input_position values (0, 4, 17, 5, 6);
+             insert into identity_runs values ('a.run', 12, 99);
+             insert into window_blocks values (1, 10000, 0, 0, 0, 0, 0, 0, x'');
+             insert into api_keys values (1, 'gateway', 'ingest', x'00', 5);",
+            "",
+        )
+        .await;
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(place.dir.path().join("rantai.db"));
+    let pool = sqlx::SqlitePool::connect_with(options).await.expect("connects");
+    sqlx::query("insert into facts values ('totals', $1)")
+        .bind(postcard::to_stdvec(&totals(16)).expect("encodes"))
+        .execute(&pool)
+        .await
+        .expect("runs");
+    sqlx::query("insert into devices values (3, $1)").bind(encoded(&device("d", 5))).execute(&pool).await.expect("runs");
+    pool.close().await;
+    let store = place.open().await;
+    let loaded = store.load(0, "log", NOW).await.expect("loads");
+    assert_eq!((loaded.next_block, loaded.epoch, loaded.now.ms()), (17, 5, 5));
+    assert_eq!((loaded.totals, loaded.devices), (totals(16), vec![(3, device("d", 5))]));
+    assert_eq!(loaded.runs, vec![("a.run".to_owned(), 12)]);
+    store.windows((0, 10_000), (0, 9), i64::MIN, i64::MAX, |_| ()).await.expect("reads");
+    // From now on the log is known.
+    assert!(matches!(store.load(0, "another", NOW).await, Err(StoreError::OtherLog)));
+    store.close().await;
+}
+
+/// What one process wrote of its identities, another on another machine can read.
+#[tokio::test(flavor = "multi_thread")]
+async fn runs_move_with_their_partition() {
+    let config = WindowConfig::default();
+    for place in places().await {
+        let store = place.open().await;
+        let epoch = store.load(0, "log", NOW).await.expect("loads").epoch;
+        let here = place.dir.path().join("here");
+        std::fs::create_dir(&here).expect("makes");
+        let bytes: Vec<u8> = (0..9_000_003u32).map(|i| (i * 7) as u8).collect();
+        std::fs::write(here.join("a.run"), &bytes).expect("writes");
+        std::fs::write(here.join("unnamed.run"), b"x").expect("writes");
+        for _ in 0..2 {
+            store.keep_run(0, &here.join("a.run")).await.expect("keeps"); // twice: the first checkpoint failed
+        }
+        store.keep_run(0, &here.join("unnamed.run")).await.expect("keeps");
+        let run = Some(("a.run".to_owned(), 5));
+        store.checkpoint(&Checkpoint { run, ..empty(1, 2) }, epoch, &config).await.expect("writes");
+        let names = |dir: &Path| -> Vec<String> {
+            let name = |entry: std::io::Result<std::fs::DirEntry>| entry.expect("lists").file_name().into_string().expect("text");
+            std::fs::read_dir(dir).into_iter().flatten().map(name).collect()
+        };
+        let there = place.dir.path().join("there");
+        if place.is_sqlite() {
+            store.fetch_runs(0, &there).await.expect("has nothing to do");
+            assert!(names(&there).is_empty(), "embedded they lie where they were written");
+        } else {
+            for what_is_there in [None, Some(&bytes[..100]), Some(&bytes[..])] {
+                if let Some(what_is_there) = what_is_there {
+                    std::fs::write(there.join("a.run"), what_is_there).expect("writes");
+                }
+                store.fetch_runs(0, &there).await.expect("fetches");
+                assert_eq!(names(&there), ["a.run"]);
+                assert!(std::fs::read(there.join("a.run")).expect("reads") == bytes);
+            }
+        }
+        store.close().await;
+    }
+}
+
+/// The same log through the real pipeline leaves the same state in either store, lived through or read again.
+#[tokio::test(flavor = "multi_thread")]
+async fn both_stores_hold_the_same_state() {
+    let config = WindowConfig::default();
+    let kinds = stores().await.len();
+    for origin in 0..kinds {
+        let addresses = stores().await;
+        let server = Server::start_with(&["--store", &addresses[origin], "--checkpoint-ms", "50"]).await;
+        let mut random = Random(11 + origin as u64);
+        let mut accepted = 0;
+        for batch in stream(&mut random, now_ms()).chunks(90) {
+            let lines: Vec<String> = batch.iter().map(written).collect();
+            accepted += server.post_lines(lines.join("\n")).await.json()["accepted"].as_i64().expect("a number");
+        }
+        let lived = server.stop().await;
+        let mut dumps = Vec::new();
+        for (index, address) in addresses.iter().enumerate() {
+            let mut dir = tempfile::tempdir().expect("a directory");
+            if index == origin {
+                copy_files(lived.path(), dir.path());
+            } else {
+                // The log alone: all else follows from it.
+                copy_files(&lived.path().join("log"), &dir.path().join("log"));
+                dir = Server::start_in(dir, &["--store", address]).await.stop().await;
+            }
+            let store = Store::open(&address.parse().expect("an address"), dir.path()).await.expect("opens");
+            dumps.push(store.dump(&config).await.expect("dumps"));
+            if let Some((readings, windows)) = store.row_counts().await.expect("counts") {
+                assert_eq!(readings, accepted);
+                assert!(windows > 100);
+            }
+            store.close().await;
+        }
+        for word in ["position 0: next", "device 0/", "hour 0/", "window 10000/", "window 300000/", "side 0: ", "side 1: "] {
+            assert!(dumps[0].lines().filter(|line| line.starts_with(word)).count() > 0, "no {word}");
+        }
+        for dump in &dumps[1..] {
+            let different = dumps[0].lines().zip(dump.lines()).find(|(a, b)| a != b);
+            assert_eq!(different, None);
+            assert_eq!(dumps[0].len(), dump.len());
+        }
+    }
+}
+
+fn copy_files(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).expect("makes");
+    for entry in std::fs::read_dir(from).expect("lists") {
+        let entry = entry.expect("lists");
+        if entry.path().is_dir() {
+            continue;
+        }
+        std::fs::copy(entry.path(), to.join(entry.file_name())).expect("copies");
+    }
+}
