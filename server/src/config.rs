@@ -1,7 +1,7 @@
 //! What the server is told: built-in defaults, then a file, then variables `RANTAI_…`, then the command line; each overrides the one
 //! before it.
 
-use crate::store::StoreAddress;
+use crate::store::{Retention, StoreAddress};
 use anyhow::{Context, ensure};
 use figment::Figment;
 use figment::providers::{Format, Serialized, Toml};
@@ -74,6 +74,22 @@ pub struct ServeArgs {
     #[arg(long, env = "RANTAI_CHECKPOINT_MS", value_name = "MS")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub checkpoint_ms: Option<u64>,
+    /// For how many days the log is kept: from it results can be computed again [default: 1826]
+    #[arg(long, env = "RANTAI_KEEP_LOG_DAYS", value_name = "DAYS")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub keep_log_days: Option<u32>,
+    /// For how many days raw readings are kept in Postgres, by their time [default: 1826]
+    #[arg(long, env = "RANTAI_KEEP_READINGS_DAYS", value_name = "DAYS")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub keep_readings_days: Option<u32>,
+    /// For how many days closed windows are kept, by their start [default: 1826]
+    #[arg(long, env = "RANTAI_KEEP_WINDOWS_DAYS", value_name = "DAYS")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub keep_windows_days: Option<u32>,
+    /// For how many days late records and dead letters are kept [default: 1826]
+    #[arg(long, env = "RANTAI_KEEP_SIDE_DAYS", value_name = "DAYS")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub keep_side_days: Option<u32>,
     /// Mark this server as a demonstration: loopback only
     #[arg(long, env = "RANTAI_DEMO", num_args = 0..=1, require_equals = true, default_missing_value = "true",
           value_parser = clap::builder::BoolishValueParser::new())]
@@ -140,12 +156,21 @@ pub struct Config {
     pub allowed_lateness: i64,
     /// Longest time between two checkpoints while records come in, in milliseconds.
     pub checkpoint_ms: u64,
+    /// For how many days the log is kept.
+    pub keep_log_days: u32,
+    /// For how many days raw readings are kept.
+    pub keep_readings_days: u32,
+    /// For how many days closed windows are kept.
+    pub keep_windows_days: u32,
+    /// For how many days late records and dead letters are kept.
+    pub keep_side_days: u32,
     /// Whether this is a demonstration.
     pub demo: bool,
 }
 
 impl Default for Config {
     fn default() -> Self {
+        let keep = Retention::default();
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 3000)),
             data_dir: "./data-dir".into(),
@@ -157,6 +182,10 @@ impl Default for Config {
             windows: "10:60,300:120".to_owned(),
             allowed_lateness: 600,
             checkpoint_ms: 5_000,
+            keep_log_days: keep.log_days,
+            keep_readings_days: keep.readings_days,
+            keep_windows_days: keep.windows_days,
+            keep_side_days: keep.side_days,
             demo: false,
         }
     }
@@ -181,7 +210,20 @@ impl Config {
             "roles cannot be split yet: leave `roles` at `{}`, which one process does together",
             ROLES_NOW.join(",")
         );
-        self.window_config().map(drop)
+        let windows = self.window_config()?;
+        let longest = windows.definitions().iter().map(|d| d.size_ms).max().unwrap_or_default();
+        ensure!(i32::try_from(longest).is_ok(), "a window is longer than 24 days");
+        Ok(())
+    }
+
+    /// For how long what is kept.
+    pub const fn retention(&self) -> Retention {
+        Retention {
+            log_days: self.keep_log_days,
+            readings_days: self.keep_readings_days,
+            windows_days: self.keep_windows_days,
+            side_days: self.keep_side_days,
+        }
     }
 
     /// The windows of the topic `temperature`.

@@ -3,10 +3,11 @@
 use crate::backend::EngineBackend;
 use crate::config::Config;
 use crate::http::{AppState, SiteDir, auth::Keys, router, serve::serve};
-use crate::pipeline::{Pipeline, Threads};
-use crate::store::Store;
+use crate::pipeline::{PARTITION, Pipeline, Threads, wall_clock};
+use crate::store::{Retention, Store, cutoff};
 use anyhow::Context;
 use domain::engine::EngineConfig;
+use domain::time::ProcessingTime;
 use leptos::config::LeptosOptions;
 use std::fs::{self, File};
 use std::io::Write;
@@ -18,6 +19,8 @@ use tokio_util::sync::CancellationToken;
 
 /// How often `latest.json` is written.
 const LATEST_EVERY: Duration = Duration::from_secs(5);
+/// How often what need not be kept is deleted.
+const FORGET_EVERY: Duration = Duration::from_hours(1);
 /// How long open requests may take after the signal to stop.
 const DRAIN: Duration = Duration::from_secs(8);
 
@@ -61,6 +64,7 @@ pub struct Running {
     pub stop: CancellationToken,
     server: tokio::task::JoinHandle<std::io::Result<()>>,
     latest: Option<tokio::task::JoinHandle<()>>,
+    forgetting: tokio::task::JoinHandle<()>,
     threads: Threads,
     store: Store,
     _lock: DirectoryLock,
@@ -101,14 +105,15 @@ pub async fn start(args: &Config) -> anyhow::Result<Running> {
     };
     let server = tokio::spawn(serve(listener, router(state), crate::limits::connections(), stop.clone()));
     let latest = args.latest_file.clone().map(|path| tokio::spawn(write_latest(backend, path, stop.clone())));
-    Ok(Running { address, pipeline, stop, server, latest, threads, store, _lock: lock })
+    let forgetting = tokio::spawn(forget(store.clone(), args.data_dir.join("log"), args.retention(), stop.clone()));
+    Ok(Running { address, pipeline, stop, server, latest, forgetting, threads, store, _lock: lock })
 }
 
 impl Running {
     /// Waits until `stop` is cancelled or a part ends unexpectedly, then drains: what was submitted is processed and covered by a
     /// checkpoint.
     pub async fn wait(self) -> anyhow::Result<()> {
-        let Self { stop, server, latest, threads, store, pipeline, .. } = self;
+        let Self { stop, server, latest, forgetting, threads, store, pipeline, .. } = self;
         let mut server = server;
         loop {
             tokio::select! {
@@ -136,6 +141,7 @@ impl Running {
         if let Some(latest) = latest {
             latest.await?;
         }
+        forgetting.await?;
         drop(pipeline);
         tokio::task::spawn_blocking(move || threads.join()).await.context("wait for the pipeline")??;
         store.close().await;
@@ -162,6 +168,31 @@ async fn write_latest(backend: Arc<EngineBackend>, path: std::path::PathBuf, sto
         });
         if let Ok(Err(error)) = written.await {
             tracing::error!(%error, "Cannot write the file of latest windows.");
+        }
+    }
+}
+
+/// Deletes what need not be kept any longer, now and then.
+async fn forget(store: Store, log_dir: std::path::PathBuf, keep: Retention, stop: CancellationToken) {
+    let mut every = tokio::time::interval(FORGET_EVERY);
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            _ = every.tick() => {}
+        }
+        let now = wall_clock();
+        let attempt = async {
+            let gone = store.forget(now, &keep).await?;
+            let (dir, needed_from) = (log_dir.clone(), store.needed_from(PARTITION).await?);
+            let older_than = ProcessingTime::from_ms(cutoff(now, keep.log_days));
+            let segments = tokio::task::spawn_blocking(move || crate::log::prune(&dir, needed_from, older_than)).await??;
+            if gone > 0 || segments > 0 {
+                tracing::info!(tables_and_blocks = gone, log_segments = segments, "Deleted what need not be kept any longer.");
+            }
+            anyhow::Ok(())
+        };
+        if let Err(error) = attempt.await {
+            tracing::warn!(error = format!("{error:#}"), "Cannot delete what need not be kept any longer; trying again later.");
         }
     }
 }

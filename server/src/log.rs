@@ -301,6 +301,34 @@ pub fn read(dir: &Path, from: u64) -> Result<impl Iterator<Item = Result<Block, 
     }))
 }
 
+/// Deletes whole segments, oldest first, all of whose blocks lie before number `needed_from` and were received before `older_than`; how
+/// many there were. The newest segment always stays. May run beside a [`Log`] that appends.
+pub fn prune(dir: &Path, needed_from: u64, older_than: ProcessingTime) -> Result<usize, LogError> {
+    let segments = segments(dir)?;
+    let mut pruned = 0;
+    for (path, next) in segments.iter().zip(&segments[1.min(segments.len())..]) {
+        // A segment ends where the next one begins, in number and in time.
+        let Some(first) = first_block_at(next)? else { break };
+        if first.number > needed_from || first.received_at > older_than {
+            break;
+        }
+        fs::remove_file(path).map_err(io_error("cannot remove", path))?;
+        pruned += 1;
+    }
+    Ok(pruned)
+}
+
+/// The place of the first block of a segment, from its header alone; `None` where it has none yet.
+fn first_block_at(path: &Path) -> Result<Option<Place>, LogError> {
+    let mut header = [0; HEADER];
+    let mut file = File::open(path).map_err(io_error("cannot read", path))?;
+    if let Err(error) = file.read_exact(&mut header) {
+        return if error.kind() == io::ErrorKind::UnexpectedEof { Ok(None) } else { Err(io_error("cannot read", path)(error)) };
+    }
+    let u64_at = |i: usize| u64::from_le_bytes(header[i..i + 8].try_into().expect("eight bytes"));
+    Ok(Some(Place { number: u64_at(20), first_record: u64_at(28), received_at: ProcessingTime::from_ms(u64_at(36) as i64) }))
+}
+
 /// The name of the log in `dir`, given to it once: by it a store knows whose state it holds.
 pub fn id(dir: &Path) -> Result<String, LogError> {
     let path = dir.join("id");
@@ -482,6 +510,31 @@ mod tests {
                 Err(error) => panic!("{error}"),
             }
         }
+    }
+
+    #[test]
+    fn segments_that_nobody_needs_are_pruned_from_the_front() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let mut log = open(dir.path()).expect("opens");
+        for second in 1..=4 {
+            log.segment_bytes = SEGMENT_BYTES + 1; // a segment for each block
+            log.append(&[draft(b"a")], ProcessingTime::from_ms(second * 1_000)).expect("appends");
+        }
+        let count = |needed_from, ms| prune(dir.path(), needed_from, ProcessingTime::from_ms(ms)).expect("prunes");
+        let left = || segments(dir.path()).expect("lists").len();
+        let before = left();
+        assert_eq!(count(0, 9_000), 0); // everything is needed
+        assert_eq!(count(9, 500), 0); // nothing is old enough
+        let pruned = count(3, 9_000);
+        assert_eq!(left(), before - pruned);
+        assert_eq!(bodies(dir.path(), 3), ["a", "a"]);
+        let pruned = pruned + count(9, 3_500);
+        assert_eq!((left(), bodies(dir.path(), 3).len()), (before - pruned, 2), "block 4 came after that");
+        count(9, 9_000);
+        assert_eq!(left(), 1);
+        drop(log);
+        let mut log = open(dir.path()).expect("opens");
+        assert_eq!(log.append(&[draft(b"a")], ProcessingTime::from_ms(5_000)).expect("appends")[0].number, 5);
     }
 
     /// With the group before the last damaged, only the last group tells that it was durable: the first must always be found out.

@@ -6,6 +6,7 @@ use server::config::{ServeArgs, StoreArgs};
 use server::lifecycle;
 use server::pipeline::wall_clock;
 use server::store::Store;
+use std::process::ExitCode;
 use tracing_subscriber::EnvFilter;
 
 /// Live national vaccine logistics.
@@ -50,7 +51,18 @@ enum KeyCommand {
     },
 }
 
-fn main() -> anyhow::Result<()> {
+fn main() -> ExitCode {
+    // The chain of causes in one line; a stack trace helps nobody who runs it.
+    start().map_or_else(
+        |error| {
+            eprintln!("rantai: {error:#}");
+            ExitCode::FAILURE
+        },
+        |()| ExitCode::SUCCESS,
+    )
+}
+
+fn start() -> anyhow::Result<()> {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info,sqlx=warn")); // RUST_LOG
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     let cli = Cli::parse();

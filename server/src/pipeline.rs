@@ -30,12 +30,14 @@ const GROUP_BYTES: usize = 8 * 1024 * 1024;
 const CHECKPOINT_RECORDS: u64 = 1_000_000;
 /// or so many bytes of log, or after the configured time with any change.
 const CHECKPOINT_BYTES: u64 = 256 * 1024 * 1024;
+/// Records that no committed checkpoint covers, at most: their results lie in memory. A sender beyond that is asked to come again.
+const UNCOMMITTED_RECORDS: u64 = 1_500_000;
 /// How late a timer may be: most are passed by the next block anyway, and each entry of its own costs a sync.
 const TIMER_SLACK: Duration = Duration::from_secs(1);
 /// A timer entry that did not come back by then was lost to a full disk and is sent again.
 const TIMER_PATIENCE: Duration = Duration::from_secs(5);
 /// The embedded log is one partition of the input.
-const PARTITION: u32 = 0;
+pub const PARTITION: u32 = 0;
 /// Minutes of intake that are remembered.
 const RATE_MINUTES: usize = 60;
 
@@ -104,6 +106,7 @@ pub struct Pipeline {
     messages: std_mpsc::Sender<Message>,
     bodies: Arc<Semaphore>,
     admitted: Arc<AtomicU64>,
+    uncommitted: Arc<AtomicU64>,
     /// Secret of the identities.
     pub identity_key: IdentityKey,
     /// Listeners of pages.
@@ -145,6 +148,8 @@ pub struct Room {
     next_block: u64,
     checkpoint_block: u64,
     records_since: u64,
+    /// Processed and in no committed checkpoint yet.
+    uncommitted: Arc<AtomicU64>,
     bytes_since: u64,
     last_checkpoint: Instant,
     checkpoint_every: Duration,
@@ -165,6 +170,7 @@ pub struct Room {
 
 /// What a checkpoint took along and is not committed yet.
 struct InFlight {
+    records: u64,
     windows: Arc<Vec<ClosedWindow>>,
     side: Arc<[Vec<SideRow>; 2]>,
     frozen: Option<FrozenTable>,
@@ -242,6 +248,7 @@ impl Room {
         }
         self.next_block = place.number + 1;
         self.records_since += batch.len() as u64;
+        self.uncommitted.fetch_add(batch.len() as u64, Ordering::Relaxed);
         self.bytes_since += batch.raw().len() as u64;
         self.processed += batch.len() as u64;
         &self.dispositions
@@ -301,7 +308,7 @@ impl Room {
             side: Arc::clone(&side),
             run: frozen.as_ref().map(|f| (f.name.clone(), f.len() as u64)),
         };
-        self.in_flight = Some(InFlight { windows, side, frozen: frozen.clone() });
+        self.in_flight = Some(InFlight { records: self.records_since, windows, side, frozen: frozen.clone() });
         self.checkpoint_block = self.next_block;
         (self.records_since, self.bytes_since) = (0, 0);
         self.last_checkpoint = Instant::now();
@@ -309,8 +316,11 @@ impl Room {
     }
 
     fn checkpoint_done(&mut self) -> anyhow::Result<()> {
-        if let Some(InFlight { frozen: Some(frozen), .. }) = self.in_flight.take() {
-            self.identities.thaw(&frozen).context("open a run of identities")?;
+        if let Some(flight) = self.in_flight.take() {
+            self.uncommitted.fetch_sub(flight.records, Ordering::Relaxed);
+            if let Some(frozen) = flight.frozen {
+                self.identities.thaw(&frozen).context("open a run of identities")?;
+            }
         }
         self.checkpoint_at = Some(wall_clock());
         Ok(())
@@ -351,6 +361,7 @@ impl Pipeline {
         admitted.store(room.processed, Ordering::Relaxed);
         room.checkpoint_every = checkpoint_every;
 
+        let uncommitted = Arc::clone(&room.uncommitted);
         let feed = Arc::new(Feed::starting_at(wall_clock().ms() as u64));
         // Full: senders wait here, and their bodies count against `BODIES_KIB`.
         let (submissions, to_log) = mpsc::channel(1_024);
@@ -374,13 +385,23 @@ impl Pipeline {
             };
             std::thread::Builder::new().name("engine".into()).spawn(move || driver.run(&to_engine))?
         };
-        let pipeline =
-            Self { submissions, messages, bodies: Arc::new(Semaphore::new(BODIES_KIB)), admitted, identity_key: key, feed };
+        let pipeline = Self {
+            submissions,
+            messages,
+            bodies: Arc::new(Semaphore::new(BODIES_KIB)),
+            admitted,
+            uncommitted,
+            identity_key: key,
+            feed,
+        };
         Ok((pipeline, Threads { log: log_thread, engine: engine_thread }))
     }
 
     /// Room for a body of `len` bytes; held until its records are processed.
     pub fn reserve(&self, len: usize) -> Result<OwnedSemaphorePermit, Refused> {
+        if self.uncommitted.load(Ordering::Relaxed) > UNCOMMITTED_RECORDS {
+            return Err(Refused::Busy); // the database does not keep up
+        }
         let kib = u32::try_from(len / 1_024 + 1).unwrap_or(u32::MAX);
         Arc::clone(&self.bodies).try_acquire_many_owned(kib).map_err(|_| Refused::Busy)
     }
@@ -452,6 +473,7 @@ fn restore(
         next_block: snapshot.next_block,
         checkpoint_block: snapshot.next_block,
         records_since: 0,
+        uncommitted: Arc::default(),
         bytes_since: 0,
         last_checkpoint: Instant::now(),
         checkpoint_every: Duration::ZERO,

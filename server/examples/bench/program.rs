@@ -32,7 +32,7 @@ impl Server {
         let made = Command::new(&program).args(["key", "create", "--name", "bench", "--data-dir"]).arg(&data).output()?;
         ensure!(made.status.success(), "no key: {}", String::from_utf8_lossy(&made.stderr));
         let mut command = Command::new(&program);
-        command.args(["serve", "--listen", "127.0.0.1:0", "--data-dir"]).arg(&data).env("RANTAI_LOG", "warn");
+        command.args(["serve", "--listen", "127.0.0.1:0", "--data-dir"]).arg(&data).env("RUST_LOG", "warn");
         Self::spawn(command, String::from_utf8(made.stdout)?.trim().to_owned(), dir)
     }
 

@@ -44,6 +44,7 @@ create table side_blocks (
     records bigint not null,
     data bytea not null,
     partition bigint not null,
+    last_received_ms bigint not null,
     primary key (kind, last_position)
 );
 
@@ -96,7 +97,7 @@ create table windows (
     temperature_sum bigint not null,
     temperature_square_sum bigint not null,
     humidity_sum bigint not null,
-    size_ms bigint not null,
+    size_ms integer not null,
     partition integer not null,
     device_index integer not null,
     version integer not null,

@@ -42,6 +42,9 @@ alter table window_blocks add column partition integer not null default 0;
 
 -- Positions of records differ between partitions: the partition is their highest bits.
 alter table side_blocks add column partition integer not null default 0;
+-- When the last of them came in, for retention; not later than the last checkpoint.
+alter table side_blocks add column last_received_ms integer not null default 0;
+update side_blocks set last_received_ms = coalesce((select max(committed_at_ms) from input_position), 0);
 
 create table runs_by_partition (
     partition integer not null,

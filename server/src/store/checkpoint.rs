@@ -110,8 +110,8 @@ macro_rules! either_checkpoint {
                 let data = postcard::to_stdvec(chunk).map_err(|e| broken("side_blocks", kind, e))?;
                 let (first, last) = (chunk[0].position, chunk[chunk.len() - 1].position);
                 sqlx::query(
-                    "insert into side_blocks (kind, last_position, first_position, records, data, partition)
-                     values ($1, $2, $3, $4, $5, $6)",
+                    "insert into side_blocks (kind, last_position, first_position, records, data, partition, last_received_ms)
+                     values ($1, $2, $3, $4, $5, $6, $7)",
                 )
                 .bind(kind as i64)
                 .bind(last as i64)
@@ -119,6 +119,7 @@ macro_rules! either_checkpoint {
                 .bind(chunk.len() as i64)
                 .bind(data)
                 .bind(partition)
+                .bind(chunk[chunk.len() - 1].received_at.ms())
                 .execute(&mut *$tx)
                 .await?;
             }
@@ -236,14 +237,18 @@ impl Store {
                 let today = checkpoint.committed_at_ms.div_euclid(DAY_MS);
                 let needed = windows.days().chain(readings.into_iter().flat_map(postgres::Rows::days)).chain(today..today + 2);
                 days.ensure(pools, needed).await?;
-                let mut tx = pools.begin().await?;
-                either_checkpoint!(tx, checkpoint, epoch);
-                put_devices_postgres(&mut tx, checkpoint).await?;
-                windows.copy(&mut tx, postgres::COPY_WINDOWS).await?;
-                if let Some(readings) = readings {
-                    readings.copy(&mut tx, Readings::COPY).await?;
-                }
-                tx.commit().await?;
+                let written = async {
+                    let mut tx = pools.begin().await?;
+                    either_checkpoint!(tx, checkpoint, epoch);
+                    put_devices_postgres(&mut tx, checkpoint).await?;
+                    windows.copy(&mut tx, postgres::COPY_WINDOWS).await?;
+                    if let Some(readings) = readings {
+                        readings.copy(&mut tx, Readings::COPY).await?;
+                    }
+                    Ok(tx.commit().await?)
+                };
+                // A day may have been dropped since: the next attempt looks again.
+                return written.await.inspect_err(|_| days.forget());
             }
         }
         Ok(())

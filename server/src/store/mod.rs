@@ -9,6 +9,7 @@ mod checkpoint;
 mod dump;
 mod keys;
 mod postgres;
+mod retention;
 mod runs;
 mod side;
 mod sqlite;
@@ -18,6 +19,7 @@ pub use address::{AddressError, StoreAddress};
 pub use checkpoint::{Checkpoint, Snapshot};
 pub use keys::{ApiKey, KeyError};
 pub use postgres::Readings;
+pub use retention::{Retention, cutoff};
 
 use sqlx::Pool;
 use std::path::Path;

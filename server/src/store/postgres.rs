@@ -98,6 +98,35 @@ impl Days {
         self.0.lock().expect("nobody panics with it").extend(missing);
         Ok(())
     }
+
+    /// Forgets what is known: some partition may be gone, dropped here or by another process.
+    pub fn forget(&self) {
+        self.0.lock().expect("nobody panics with it").clear();
+    }
+}
+
+/// Drops the partitions of `table` that lie before `day`; how many there were.
+pub async fn drop_before(pools: &Pools<Postgres>, days: &Days, table: &'static str, day: i64) -> Result<u64, StoreError> {
+    // Names have the date in them: their order is that of the days.
+    let old: Vec<String> = sqlx::query_scalar(
+        "select c.relname::text from pg_inherits i join pg_class c on c.oid = i.inhrelid
+         where i.inhparent = to_regclass($1) and c.relname::text < $2
+         order by 1",
+    )
+    .bind(table)
+    .bind(partition_name(table, day))
+    .fetch_all(&pools.writer)
+    .await?;
+    for name in &old {
+        let mut tx = pools.begin().await?;
+        lock_schema(&mut tx).await?;
+        // A reader in the way is not worth stopping everybody behind us: the next round tries again.
+        let text = format!("set local lock_timeout = '2s'; drop table if exists {name}");
+        sqlx::raw_sql(sqlx::AssertSqlSafe(text)).execute(&mut *tx).await?;
+        tx.commit().await?;
+        days.forget();
+    }
+    Ok(old.len() as u64)
 }
 
 /// Name of the partition of `table` for a day since 1970.
@@ -223,7 +252,7 @@ pub fn window_rows(partition: u32, windows: &[ClosedWindow], sizes: &[i64]) -> R
         rows.put_big(a.temperature_sum);
         rows.put_big(a.temperature_square_sum as i64);
         rows.put_big(a.humidity_sum);
-        rows.put_big(sizes[usize::from(*definition)]);
+        rows.put_int(sizes[usize::from(*definition)] as i32);
         rows.put_int(partition as i32);
         rows.put_int(*device as i32);
         rows.put_int(window.version as i32);

@@ -91,11 +91,12 @@ impl Store {
                      from windows
                      where size_ms = $1 and start_ms >= $2 and start_ms < $3 and device_index between $4 and $5",
                 )
-                .bind(size_ms)
+                // Of the columns' own types: the index serves no others.
+                .bind(size_ms as i32)
                 .bind(from)
                 .bind(to)
-                .bind(i64::from(devices.0))
-                .bind(i64::from(devices.1))
+                .bind(devices.0.min(i32::MAX as u32) as i32)
+                .bind(devices.1.min(i32::MAX as u32) as i32)
                 .fetch(&pools.readers);
                 while let Some(row) = rows.try_next().await? {
                     each(window_of(&row, definition)?);

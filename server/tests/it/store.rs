@@ -10,7 +10,7 @@ use domain::rollup::{Contribution, HourCell};
 use domain::time::{EventTime, ProcessingTime};
 use domain::window::{Window, WindowConfig, WindowState};
 use server::side::{Cause, DEAD, LATE, SideRow};
-use server::store::{Checkpoint, KeyError, Snapshot, Store, StoreAddress, StoreError};
+use server::store::{Checkpoint, KeyError, Retention, Snapshot, Store, StoreAddress, StoreError};
 use std::path::Path;
 use std::sync::Arc;
 use tempfile::TempDir;
@@ -371,6 +371,49 @@ async fn opening_again_changes_nothing_and_a_newer_schema_is_refused() {
         place.run("pragma user_version = 99", "update schema_version set version = 99").await;
         let refused = Store::open(&place.address, place.dir.path()).await.expect_err("refused");
         assert!(matches!(refused, StoreError::NewerSchema { found: 99, .. }), "{refused}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_need_not_be_kept_is_deleted() {
+    let config = WindowConfig::default();
+    for place in places().await {
+        let (store, other) = (place.open().await, place.open().await);
+        let epoch = store.load(0, "log", NOW).await.expect("loads").epoch;
+        let mut random = Random(3);
+        // A window of 10 s on each of 30 days, the newest first, and a record a day in the side outputs.
+        let per_day = DAY / 10_000;
+        for day in 0..30u64 {
+            let windows = vec![window(&mut random, &config, 0, 1, day as i64 * per_day)];
+            let mut late = side_row(LATE, day + 1);
+            late.received_at = ProcessingTime::from_ms(NOW.ms() - (29 - day as i64) * DAY);
+            let side = Arc::new([vec![late], Vec::new()]);
+            let run = (day == 20).then(|| ("a.run".to_owned(), 1));
+            let checkpoint = Checkpoint { windows: Arc::new(windows), side, run, ..empty(1 + day, 2 + day) };
+            store.checkpoint(&checkpoint, epoch, &config).await.expect("writes");
+        }
+        assert_eq!(store.needed_from(0).await.expect("answers"), 22, "identities after the run come from the log");
+        let count = async || {
+            let mut windows = 0;
+            store.windows((0, 10_000), (0, 9), i64::MIN, i64::MAX, |_| windows += 1).await.expect("reads");
+            (windows, store.side_after(LATE, 0, 99).await.expect("reads").len())
+        };
+        let keep = |windows_days, side_days| Retention { windows_days, side_days, ..Retention::default() };
+        other.forget(NOW, &keep(100, 100)).await.expect("deletes");
+        assert_eq!(count().await, (30, 30));
+        other.forget(NOW, &keep(7, 3)).await.expect("deletes");
+        let (kept, side) = count().await;
+        // Postgres forgets whole days of UTC.
+        assert!((7..=8).contains(&kept) && side == 4, "{kept} {side}");
+        // What belongs to a day that was dropped meanwhile is stored all the same: at the second attempt at the latest.
+        let windows = Arc::new(vec![window(&mut random, &config, 0, 1, 20 * per_day)]);
+        let checkpoint = Checkpoint { windows, ..empty(31, 32) };
+        if store.checkpoint(&checkpoint, epoch, &config).await.is_err() {
+            store.checkpoint(&checkpoint, epoch, &config).await.expect("writes");
+        }
+        assert_eq!(count().await.0, kept + 1);
+        other.close().await;
+        store.close().await;
     }
 }
 
