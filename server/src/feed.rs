@@ -111,9 +111,8 @@ impl Feed {
         frame(sequence, kind_of(update), &data)
     }
 
-    /// Sends `update` to all who listen to `topic`. Never waits.
-    pub fn publish(&self, topic: &LiveTopic, update: &Update) {
-        let message = self.write(update);
+    /// Sends `message` to all who listen to `topic`. Never waits for one of them.
+    pub fn send(&self, topic: &LiveTopic, message: &Bytes) {
         if let Some(listeners) = self.lock().get(topic) {
             for listener in listeners.values() {
                 if listener.sender.try_send(message.clone()).is_err() {
@@ -173,8 +172,8 @@ mod tests {
     async fn a_listener_gets_its_topics_and_no_others() {
         let feed = Arc::new(Feed::starting_at(41));
         let mut listener = feed.subscribe(vec![LiveTopic::Pipeline]);
-        feed.publish(&LiveTopic::Region("ID".into()), &update(1));
-        feed.publish(&LiveTopic::Pipeline, &update(2));
+        feed.send(&LiveTopic::Region("ID".into()), &feed.write(&update(1)));
+        feed.send(&LiveTopic::Pipeline, &feed.write(&update(2)));
         let message = String::from_utf8(next(&mut listener).await.to_vec()).expect("text");
         assert!(
             message.starts_with("id: 43\nevent: pipeline\ndata: {\"kind\":\"pipeline\",\"now\":{\"received\":2,"),
@@ -203,11 +202,11 @@ mod tests {
         let feed = Arc::new(Feed::default());
         let mut listener = feed.subscribe(vec![LiveTopic::Pipeline]);
         for i in 0..=QUEUE as u64 {
-            feed.publish(&LiveTopic::Pipeline, &update(i));
+            feed.send(&LiveTopic::Pipeline, &feed.write(&update(i)));
         }
         let message = next(&mut listener).await;
         assert!(message.ends_with(b"event: reload\ndata: behind\n\n"));
-        feed.publish(&LiveTopic::Pipeline, &update(9));
+        feed.send(&LiveTopic::Pipeline, &feed.write(&update(9)));
         assert!(next(&mut listener).await.starts_with(b"id: 258\nevent: pipeline\n"));
     }
 }

@@ -5,6 +5,7 @@ mod pace;
 
 use crate::feed::Feed;
 use crate::pipeline::{Room, wall_clock};
+use bytes::Bytes;
 use domain::coldchain::Condition;
 use domain::engine::Engine;
 use domain::feed::{ChildNow, DeviceNow, LiveTopic, OutOfRange, PipelineNow, RegionNow, Update};
@@ -12,7 +13,7 @@ use domain::rollup::{Node, UNASSIGNED};
 use domain::time::{HOUR_MS, ProcessingTime};
 use hashbrown::{HashMap, HashSet};
 use pace::Pace;
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 /// Between two looks for changes while somebody listens; what a page is behind the disk at least.
@@ -120,6 +121,7 @@ struct Watched {
 /// Turns changes of the room into updates for those who listen.
 pub struct Publisher {
     feed: Arc<Feed>,
+    outgoing: mpsc::Sender<(LiveTopic, Bytes)>,
     watched: HashMap<LiveTopic, Watched>,
     /// The version of the feed's topics that `watched` agrees with.
     version: Option<u64>,
@@ -130,7 +132,12 @@ pub struct Publisher {
 impl Publisher {
     /// For the listeners of `feed`.
     pub fn new(feed: Arc<Feed>) -> Self {
-        Self { feed, watched: HashMap::new(), version: None, flushed_at: None, pause: REST }
+        // Thousands of listeners are told by a thread of their own, or the engine would wait for that. Bounded by the pace of topics.
+        let (outgoing, messages) = mpsc::channel::<(LiveTopic, Bytes)>();
+        let to = Arc::clone(&feed);
+        let tell = move || messages.iter().for_each(|(topic, message)| to.send(&topic, &message));
+        std::thread::Builder::new().name("feed".into()).spawn(tell).expect("the system has one more thread at the start");
+        Self { feed, outgoing, watched: HashMap::new(), version: None, flushed_at: None, pause: REST }
     }
 
     /// How long to wait before [`Publisher::publish`] is called again.
@@ -162,7 +169,8 @@ impl Publisher {
                 if std::mem::replace(&mut watched.has_begun, true) {
                     watched.changed_at = Some(now);
                 }
-                self.feed.publish(topic, &update);
+                // Ended only by a panic of its own, which is in the log.
+                let _ = self.outgoing.send((topic.clone(), self.feed.write(&update)));
             }
         }
         self.pause = LOOK.max(now.elapsed() * SHARE);

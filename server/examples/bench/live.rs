@@ -107,7 +107,7 @@ fn plain_client(server: &Server, figures: &mut Figures, length: Duration) -> any
                 !is_seen
             });
         }
-        std::thread::sleep(Duration::from_millis(1_000).saturating_sub(posted.elapsed()));
+        std::thread::sleep(Duration::from_secs(1).saturating_sub(posted.elapsed()));
     }
     for (latencies, what) in latencies.into_iter().zip(["its device", "its facility", "the country's counts"]) {
         latencies.report(figures, &format!("live: posted to received by a listener of {what}"))?;

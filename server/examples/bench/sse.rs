@@ -17,6 +17,8 @@ const DEVICES: usize = 5;
 const APART: Duration = Duration::from_millis(100);
 /// Registered ones, each of another facility.
 const IDS: [&str; DEVICES] = ["P321701-1-F1", "P321702-1-F1", "P321703-1-F1", "P321704-1-F1", "P310101-1-F1"];
+/// What stands before the time of a reading in a message.
+const SIGN: &[u8] = b"\"reading\":{\"at\":";
 /// How long the last message may take before it counts as lost.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -42,8 +44,8 @@ pub fn run(figures: &mut Figures, length: Duration) -> anyhow::Result<()> {
         std::thread::sleep(Duration::from_millis(if index % 500 == 0 { 50 } else { 0 }));
     }
     // Longer than a beat: every stream has begun, and been idle.
-    let base = now_ms() + 7_000;
-    let began = Instant::now() + Duration::from_secs(7);
+    let idle = Duration::from_secs(7);
+    let (base, began) = (now_ms() + idle.as_millis() as i64, Instant::now() + idle);
     let count = (length.as_millis() / APART.as_millis()) as usize;
     let posted: Vec<AtomicU64> = (0..count).map(|_| AtomicU64::new(0)).collect();
     let is_over = AtomicBool::new(false);
@@ -73,7 +75,7 @@ fn post_all(
     posted: &[AtomicU64],
 ) -> anyhow::Result<()> {
     let sleep_until = |at: Instant| std::thread::sleep(at.saturating_duration_since(Instant::now()));
-    sleep_until(began - Duration::from_millis(500));
+    sleep_until(began);
     figures.add("sse: memory per listener, idle", (server.memory_kib()? - before) / LISTENERS as f64, "KiB");
     let mut connection = Connection::open(server, "application/json")?;
     let (cpu, mut answered) = (server.cpu_seconds()?, Latencies::default());
@@ -171,7 +173,6 @@ impl Listener {
         for end in memchr::memmem::find_iter(whole, b"\n\n") {
             let event = &whole[from..end];
             from = end + 2;
-            const SIGN: &[u8] = b"\"reading\":{\"at\":";
             if let Some(at) = memchr::memmem::find(event, SIGN) {
                 let digits = event[at + SIGN.len()..].iter().take_while(|b| b.is_ascii_digit());
                 self.received += usize::from(each(digits.fold(0, |n, digit| n * 10 + i64::from(digit - b'0'))));

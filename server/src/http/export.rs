@@ -15,7 +15,7 @@ use tokio::sync::{Semaphore, mpsc};
 /// Exports at once: each holds some ten megabytes, and two keep a small machine busy.
 const AT_ONCE: usize = 8;
 /// How long a reader may leave a piece lying.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 static EXPORTS: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::new(AT_ONCE)));
 

@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tower::Service;
 
 /// How long the head of a request may take, and how long a connection may lie idle.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
+const HEAD_TIMEOUT: Duration = Duration::from_mins(1);
 /// After a failed accept: the machine is out of something that other connections may give back.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
