@@ -14,6 +14,7 @@ use crate::window::{DeviceWindows, Placement, Slot, Window, WindowConfig};
 use compact_str::CompactString;
 use hashbrown::HashMap;
 use serde::{Deserialize, Serialize};
+use smallvec::SmallVec;
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -121,7 +122,7 @@ impl Default for EngineConfig {
 /// A clock before this instant was reset: 2024-01-01, before this product existed.
 pub const CLOCK_RESET_BEFORE: EventTime = EventTime::from_ms(1_704_067_200_000);
 /// How many records are looked at ahead of being taken in.
-const AHEAD: usize = 256;
+const AHEAD: usize = 64;
 /// How many sources are counted by name; the records of further ones count as `(other)`.
 pub const MAX_SOURCES: usize = 10_000;
 
@@ -194,8 +195,8 @@ pub struct DeviceState {
     pub fault: Option<SensorFault>,
     /// When its newest record came in.
     pub received_at: Option<ProcessingTime>,
-    /// The newest window of the shortest definition that left memory.
-    pub newest_closed: Option<Window>,
+    /// The newest window of the shortest definition that left memory when none that has fired stayed.
+    pub newest_closed: Option<Box<Window>>,
 }
 
 #[derive(Clone, Debug)]
@@ -208,12 +209,39 @@ struct Device {
     is_refrigerator: bool,
     /// What the roll-ups hold of it.
     standing: Standing,
+    /// Windows that the roll-ups are behind on: start, and what they hold of it.
+    unrolled: SmallVec<[(i64, Contribution); 1]>,
     /// Roll-ups are behind its state.
     is_dirty: bool,
     /// The last checkpoint is behind its state.
     is_changed: bool,
     /// The instant of its entry in `deadlines`.
     queued_at: Option<i64>,
+}
+
+impl Device {
+    /// What its window that starts at `start` adds to the roll-ups; nothing where it is not in memory.
+    fn contribution(&self, definition: usize, start: i64) -> Contribution {
+        let aggregate = self.state.windows.aggregate(definition, start);
+        aggregate.map_or_else(Contribution::default, |a| Contribution::of(a, self.range))
+    }
+
+    /// Takes note of windows that have just left memory.
+    fn note_closed(&mut self, config: &WindowConfig, roll_definition: usize, closed: &[ClosedWindow], rollup: &mut Rollup) {
+        for ClosedWindow { definition, window, .. } in closed {
+            if usize::from(*definition) == roll_definition
+                && let Some(at) = self.unrolled.iter().position(|(start, _)| *start == window.start)
+            {
+                let (start, rolled) = self.unrolled.swap_remove(at);
+                rollup.roll(self.facility, start, rolled, Contribution::of(&window.aggregate, self.range));
+            }
+        }
+        if !self.state.windows.has_fired_ahead(config, 0) {
+            let of_shortest = closed.iter().filter(|c| c.definition == 0).map(|c| c.window);
+            let known = self.state.newest_closed.as_deref().copied();
+            self.state.newest_closed = of_shortest.chain(known).max_by_key(|w| w.start).map(Box::new);
+        }
+    }
 }
 
 /// The state machine. Devices of the master data have the indices of their sensors; unregistered ones follow.
@@ -309,6 +337,7 @@ impl Engine {
             slot: self.config.windows.slot(registered.map_or(5 * MINUTE_MS, |s| s.interval_ms)),
             is_refrigerator: registered.is_some_and(|s| s.equipment == EquipmentKind::Refrigerator),
             standing: Standing::UNHEARD,
+            unrolled: SmallVec::new(),
             is_dirty: false,
             is_changed: false,
             queued_at: None,
@@ -407,20 +436,17 @@ impl Engine {
         let Self { devices, rollup, closed, totals, config, roll_definition, .. } = self;
         let device = &mut devices[index as usize];
         device.state.received_at = Some(now);
+        let roll_size = config.windows.definitions()[*roll_definition].size_ms;
+        let start = reading.at.ms() - reading.at.ms().rem_euclid(roll_size);
+        if device.unrolled.iter().all(|(s, _)| *s != start) {
+            device.unrolled.push((start, device.contribution(*roll_definition, start)));
+        }
         let first_closed = closed.len();
-        let newest_closed = &mut device.state.newest_closed;
         let placement = device.state.windows.add(&config.windows, device.slot, reading, now, &mut |definition, window| {
-            if definition == 0 && newest_closed.is_none_or(|newest| window.start > newest.start) {
-                *newest_closed = Some(window);
-            }
             closed.push(ClosedWindow { device: index, definition: definition as u8, window });
         });
-        for window in &mut closed[first_closed..] {
-            if usize::from(window.definition) == *roll_definition {
-                let contribution = Contribution::of(&window.window.aggregate, device.range);
-                rollup.roll(device.facility, window.window.start, window.window.rolled, contribution);
-                window.window.rolled = contribution;
-            }
+        if closed.len() > first_closed {
+            device.note_closed(&config.windows, *roll_definition, &closed[first_closed..], rollup);
         }
         totals.closed_windows += (closed.len() - first_closed) as u64;
         let disposition = match placement {
@@ -522,7 +548,7 @@ impl Engine {
             self.devices[index as usize].queued_at = None;
             let (idle, _) = self.silences(index);
             if idle.is_some_and(|at| at <= self.now.ms()) {
-                self.devices[index as usize].state.windows.fire_incomplete();
+                self.devices[index as usize].state.windows.fire_incomplete(&self.config.windows);
             }
             self.queue(index);
             self.mark(index);
@@ -548,10 +574,8 @@ impl Engine {
         let Self { devices, rollup, out_of_range, roll_definition, .. } = self;
         let device = &mut devices[index as usize];
         device.is_dirty = false;
-        for window in device.state.windows.windows_mut(*roll_definition) {
-            let contribution = Contribution::of(&window.aggregate, device.range);
-            rollup.roll(device.facility, window.start, window.rolled, contribution);
-            window.rolled = contribution;
+        for (start, rolled) in std::mem::take(&mut device.unrolled) {
+            rollup.roll(device.facility, start, rolled, device.contribution(*roll_definition, start));
         }
         if let Some(received_at) = device.state.received_at {
             rollup.heard(device.facility, received_at);

@@ -84,7 +84,7 @@ fn faults_are_shown_and_counted_in_no_window() {
     let index = e.device_by_id("P321705-1-F1").expect("registered");
     assert_eq!(e.device_now(index).fault, Some(sent));
     assert_eq!((e.device_now(index).condition, e.device_now(index).excursion), (Condition::Fine, None));
-    assert_eq!(e.device_state(index).windows.windows(0).map(|w| w.aggregate.count).sum::<u32>(), 1);
+    assert_eq!(e.device_state(index).windows.windows(&e.config().windows, 0).map(|w| w.aggregate.count).sum::<u32>(), 1);
     step(&mut e, &mut ids, 2, vec![record("P321705-1-F1", 2, 5_000, None)]);
     assert_eq!(e.device_now(index).fault, None);
 }
@@ -107,7 +107,7 @@ fn standing_follows_readings_and_silence() {
     // Fifteen minutes of silence: incomplete windows. An hour: no word.
     e.pass_time(ProcessingTime::from_ms(NOW + 15 * MINUTE_MS));
     let index = e.device_by_id("P321705-1-F1").expect("registered");
-    assert!(e.device_state(index).windows.windows(0).all(|w| w.state == WindowState::Incomplete));
+    assert!(e.device_state(index).windows.windows(&e.config().windows, 0).all(|w| w.state == WindowState::Incomplete));
     assert_eq!(e.next_deadline(), Some(ProcessingTime::from_ms(NOW + 60 * MINUTE_MS)));
     e.pass_time(ProcessingTime::from_ms(NOW + 60 * MINUTE_MS));
     e.flush();
@@ -122,7 +122,12 @@ fn silence_after_a_return_is_noticed_in_time() {
     let (mut e, mut ids) = (engine(), MemoryIdentities::default());
     let state_at = |e: &Engine, start: i64| {
         let index = e.device_by_id("P321705-1-F1").expect("registered");
-        let found = e.device_state(index).windows.windows(0).find(|w| w.start == NOW + start * MINUTE_MS).map(|w| w.state);
+        let found = e
+            .device_state(index)
+            .windows
+            .windows(&e.config().windows, 0)
+            .find(|w| w.start == NOW + start * MINUTE_MS)
+            .map(|w| w.state);
         found.expect("still here")
     };
     step(&mut e, &mut ids, 0, vec![record("P321705-1-F1", 0, 5_000, None)]);
@@ -189,7 +194,7 @@ proptest! {
 
         // C2: accepted readings are the sum of window counts, for every size. C3: the country is the sum of its parts.
         for d in 0..2u8 {
-            let open: u64 = one_dump.1.iter().flat_map(|s| s.windows.windows(usize::from(d))).map(|w| u64::from(w.aggregate.count)).sum();
+            let open: u64 = one_dump.1.iter().flat_map(|s| s.windows.windows(&one.config().windows, usize::from(d))).map(|w| u64::from(w.aggregate.count)).sum();
             let gone: u64 = one_closed.iter().filter(|c| c.definition == d).map(|c| u64::from(c.window.aggregate.count)).sum();
             prop_assert_eq!(open + gone, tally.accepted);
         }

@@ -4,6 +4,7 @@ use crate::aggregate::Aggregate;
 use crate::event::Reading;
 use crate::time::{DAY_MS, HOUR_MS, MINUTE_MS, ProcessingTime};
 use serde::{Deserialize, Serialize};
+use smallvec::SmallVec;
 use std::collections::VecDeque;
 
 /// One kind of window of a topic: its size, and how far its watermark stays behind the newest event.
@@ -146,8 +147,32 @@ pub struct Window {
     pub state: WindowState,
     /// What it holds.
     pub aggregate: Aggregate,
-    /// What of it the roll-ups hold already.
-    pub rolled: crate::rollup::Contribution,
+}
+
+/// A window in memory, one cache line long: whether the watermark has passed it follows from M(d), so that firing touches nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[repr(align(64))]
+struct Cell {
+    start: i64,
+    aggregate: Aggregate,
+    /// Records accepted after it fired.
+    joined_fired: u32,
+    /// It fired because its device went silent.
+    went_silent: bool,
+}
+
+impl Cell {
+    /// As it is seen where the watermark of its definition, `size_ms` long, stands at `watermark`.
+    fn seen(&self, size_ms: i64, watermark: i64) -> Window {
+        let is_passed = watermark >= self.start + size_ms;
+        let state = match (is_passed, self.went_silent) {
+            (true, _) => WindowState::Final,
+            (false, true) => WindowState::Incomplete,
+            (false, false) => WindowState::Provisional,
+        };
+        let version = if state == WindowState::Provisional { 0 } else { 1 + self.joined_fired };
+        Window { start: self.start, version, state, aggregate: self.aggregate }
+    }
 }
 
 /// Where a reading went.
@@ -216,6 +241,10 @@ impl Gaps {
         result
     }
 
+    const fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
     /// Whether any of [from, to) is open though behind.
     fn overlap(&self, from: i64, to: i64) -> bool {
         if from >= self.end {
@@ -256,21 +285,12 @@ impl Gaps {
     }
 }
 
-/// The windows of one definition that lie ahead of M(d) − B0 − L, and those kept open behind it by a gap.
+/// What lies behind M(d) − B0 − L and is not closed; nothing for a device that left no slot incomplete.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-struct Series {
-    /// Oldest first.
-    live: VecDeque<Window>,
-    /// The first of `live` that is not final.
-    next_to_fire: usize,
-    /// Behind, but its slot is open; oldest first. Empty unless the device left a slot incomplete.
-    held: Vec<Window>,
-}
-
-impl Series {
-    fn held_at(&mut self, start: i64) -> Result<usize, usize> {
-        self.held.binary_search_by_key(&start, |w| w.start)
-    }
+struct Behind {
+    gaps: Gaps,
+    /// Per definition the windows that a gap keeps open, oldest first.
+    held: Vec<Vec<Cell>>,
 }
 
 /// All windows of one device, with its watermark.
@@ -278,8 +298,9 @@ impl Series {
 pub struct DeviceWindows {
     /// M(d): the newest accepted event time; never decreases.
     newest: Option<i64>,
-    series: Vec<Series>,
-    gaps: Gaps,
+    /// Per definition the windows ahead of M(d) − B0 − L, oldest first.
+    live: SmallVec<[VecDeque<Cell>; 2]>,
+    behind: Option<Box<Behind>>,
 }
 
 const fn floor(at: i64, size: i64) -> i64 {
@@ -292,35 +313,58 @@ impl DeviceWindows {
         self.newest
     }
 
+    /// W(d) of a definition.
+    fn watermark(&self, definition: WindowDefinition) -> i64 {
+        self.newest.map_or(i64::MIN, |newest| newest - definition.delay_ms)
+    }
+
     /// Reads a little of everything that [`DeviceWindows::add`] will touch, so that the memory of many devices is on its way at once
     /// instead of being waited for one after the other. The answer means nothing.
     pub(crate) fn warm(&self) -> i64 {
-        let of = |series: &Series| {
-            let start = |window: Option<&Window>| window.map_or(0, |w| w.start);
-            start(series.live.front()) ^ start(series.live.back())
+        let of = |live: &VecDeque<Cell>| {
+            let start = |cell: Option<&Cell>| cell.map_or(0, |c| c.start);
+            start(live.front()) ^ start(live.back())
         };
-        self.series.iter().map(of).fold(0, |a, b| a ^ b)
+        self.live.iter().map(of).fold(0, |a, b| a ^ b)
+    }
+
+    fn held(&self, definition: usize) -> &[Cell] {
+        self.behind.as_ref().and_then(|behind| behind.held.get(definition)).map_or(&[], Vec::as_slice)
     }
 
     /// The windows of definition `definition` still held here, oldest first.
-    pub fn windows(&self, definition: usize) -> impl Iterator<Item = &Window> {
-        self.series.get(definition).into_iter().flat_map(|s| s.held.iter().chain(&s.live))
+    pub fn windows(&self, config: &WindowConfig, definition: usize) -> impl DoubleEndedIterator<Item = Window> + '_ {
+        let of = config.definitions[definition];
+        let watermark = self.watermark(of);
+        let live = self.live.get(definition).into_iter().flatten();
+        self.held(definition).iter().chain(live).map(move |cell| cell.seen(of.size_ms, watermark))
     }
 
-    /// The same, to note what the roll-ups took over.
-    pub fn windows_mut(&mut self, definition: usize) -> impl Iterator<Item = &mut Window> {
-        self.series.get_mut(definition).into_iter().flat_map(|s| s.held.iter_mut().chain(&mut s.live))
+    /// What the window of definition `definition` that starts at `start` holds, where it is still held here.
+    pub(crate) fn aggregate(&self, definition: usize, start: i64) -> Option<&Aggregate> {
+        let held = self.held(definition);
+        let live = self.live.get(definition)?;
+        // Nearly always the newest.
+        let cell = live.iter().rev().find(|c| c.start <= start).filter(|c| c.start == start);
+        cell.or_else(|| held.binary_search_by_key(&start, |c| c.start).ok().map(|at| &held[at])).map(|c| &c.aggregate)
     }
 
     /// How many windows of all definitions are still held here.
     pub fn open_windows(&self) -> u64 {
-        self.series.iter().map(|s| (s.live.len() + s.held.len()) as u64).sum()
+        let held = self.behind.iter().flat_map(|behind| &behind.held).map(Vec::len);
+        self.live.iter().map(VecDeque::len).chain(held).sum::<usize>() as u64
     }
 
     /// The newest fired window of definition `definition` still held here.
-    pub fn newest_fired(&self, definition: usize) -> Option<&Window> {
-        let series = self.series.get(definition)?;
-        series.live.iter().rev().find(|w| w.state != WindowState::Provisional).or(series.held.last())
+    pub fn newest_fired(&self, config: &WindowConfig, definition: usize) -> Option<Window> {
+        self.windows(config, definition).rev().find(|w| w.state != WindowState::Provisional)
+    }
+
+    /// Whether a window of definition `definition` ahead of M(d) − B0 − L has fired.
+    pub(crate) fn has_fired_ahead(&self, config: &WindowConfig, definition: usize) -> bool {
+        let of = config.definitions[definition];
+        let oldest = self.live.get(definition).and_then(VecDeque::front);
+        oldest.is_some_and(|cell| cell.seen(of.size_ms, self.watermark(of)).state != WindowState::Provisional)
     }
 
     /// Takes in `reading`, received at `now`. Windows that can no longer change leave through `closed`, with their definition.
@@ -342,21 +386,23 @@ impl DeviceWindows {
                 return Placement::Late { window_start: start, lateness_ms };
             }
         }
-        if self.series.len() < config.definitions.len() {
-            self.series.resize(config.definitions.len(), Series::default());
+        if self.live.len() < config.definitions.len() {
+            self.live.resize(config.definitions.len(), VecDeque::new());
         }
         let mut slot_count = 0;
         for (index, definition) in config.definitions.iter().enumerate() {
-            let window = self.window_at(config, index, *definition, floor(at, definition.size_ms));
-            window.aggregate.add(reading);
+            let cell = self.cell_at(config, index, *definition, floor(at, definition.size_ms));
+            cell.aggregate.add(reading);
             if index == slot.definition {
-                slot_count = window.aggregate.count;
+                slot_count = cell.aggregate.count;
             }
         }
-        if slot_count >= slot.needed {
+        if slot_count >= slot.needed
+            && let Some(behind) = &mut self.behind
+        {
             let size = config.definitions[slot.definition].size_ms;
             let from = floor(at, size);
-            if self.gaps.cut(from, from + size) {
+            if behind.gaps.cut(from, from + size) {
                 self.close_held(config, closed);
             }
         }
@@ -367,55 +413,50 @@ impl DeviceWindows {
     }
 
     /// The window that starts at `start`, made where there is none; it counts one more record after firing.
-    fn window_at(&mut self, config: &WindowConfig, index: usize, definition: WindowDefinition, start: i64) -> &mut Window {
+    fn cell_at(&mut self, config: &WindowConfig, index: usize, definition: WindowDefinition, start: i64) -> &mut Cell {
         let end = start + definition.size_ms;
-        let behind = self.newest.is_some_and(|newest| config.passed_until(newest) >= end);
-        let fires_at_once = self.newest.is_some_and(|newest| newest - definition.delay_ms >= end);
-        let fresh = || Window {
-            start,
-            version: 0,
-            state: if fires_at_once { WindowState::Final } else { WindowState::Provisional },
-            aggregate: Aggregate::default(),
-            rolled: crate::rollup::Contribution::default(),
-        };
-        let series = &mut self.series[index];
-        let window = if behind {
-            let at = match series.held_at(start) {
-                Ok(at) => at,
+        let is_behind = self.newest.is_some_and(|newest| config.passed_until(newest) >= end);
+        let is_passed = self.watermark(definition) >= end;
+        let fresh = Cell { start, aggregate: Aggregate::default(), joined_fired: 0, went_silent: false };
+        let (cell, is_fresh) = if is_behind {
+            let held = &mut self.behind.get_or_insert_default().held;
+            held.resize(config.definitions.len(), Vec::new());
+            match held[index].binary_search_by_key(&start, |c| c.start) {
+                Ok(at) => (&mut held[index][at], false),
                 Err(at) => {
-                    series.held.insert(at, fresh());
-                    at
+                    held[index].insert(at, fresh);
+                    (&mut held[index][at], true)
                 }
-            };
-            &mut series.held[at]
+            }
         } else {
+            let live = &mut self.live[index];
             // Nearly always the newest or the one before it.
-            let mut at = series.live.len();
-            while at > 0 && series.live[at - 1].start > start {
+            let mut at = live.len();
+            while at > 0 && live[at - 1].start > start {
                 at -= 1;
             }
-            if at > 0 && series.live[at - 1].start == start {
-                at -= 1;
-            } else {
-                if at == series.live.len() {
-                    series.live.push_back(fresh());
+            let is_fresh = at == 0 || live[at - 1].start != start;
+            if is_fresh {
+                // A fleet's windows are most of the memory: past a few, room is made by the quarter instead of by doubling.
+                if live.len() == live.capacity() && live.len() >= 16 {
+                    live.reserve_exact(live.len() / 4);
+                }
+                if at == live.len() {
+                    live.push_back(fresh);
                 } else {
-                    series.live.insert(at, fresh());
+                    live.insert(at, fresh);
                 }
-                if at < series.next_to_fire || fires_at_once {
-                    series.next_to_fire += 1;
-                }
+            } else {
+                at -= 1;
             }
-            &mut series.live[at]
+            (&mut live[at], is_fresh)
         };
-        // Also where it was just made behind the watermark: its first firing is version 1.
-        if window.state != WindowState::Provisional {
-            window.version += 1;
-        }
-        window
+        // Where it was made behind the watermark its first firing is version 1.
+        cell.joined_fired += u32::from(!is_fresh && (is_passed || cell.went_silent));
+        cell
     }
 
-    /// Moves M(d) to `to`: notes the gaps it passes, fires, and lets go what can no longer change.
+    /// Moves M(d) to `to`: notes the gaps it passes, and lets go what can no longer change.
     fn advance(
         &mut self,
         config: &WindowConfig,
@@ -427,30 +468,19 @@ impl DeviceWindows {
         let from = self.newest.map_or(i64::MIN, |newest| config.passed_until(newest));
         let until = config.passed_until(to);
         self.newest = Some(to);
-        if from < until {
-            self.note_gaps(config, slot, from, until, now);
+        if from == until {
+            return;
         }
+        self.note_gaps(config, slot, from, until, now);
         for (index, definition) in config.definitions.iter().enumerate() {
-            let series = &mut self.series[index];
-            while let Some(window) = series.live.get_mut(series.next_to_fire)
-                && to - definition.delay_ms >= window.start + definition.size_ms
-            {
-                if window.state == WindowState::Provisional {
-                    window.version = 1;
-                }
-                window.state = WindowState::Final;
-                series.next_to_fire += 1;
-            }
-            while let Some(window) = series.live.front()
-                && window.start + definition.size_ms <= until
-            {
-                let window = *window;
-                series.live.pop_front();
-                series.next_to_fire -= 1; // it has fired: no delay exceeds B0 + L
-                if self.gaps.overlap(window.start, window.start + definition.size_ms) {
-                    series.held.push(window);
-                } else {
-                    closed(index, window);
+            while let Some(cell) = self.live[index].pop_front_if(|c| c.start + definition.size_ms <= until) {
+                match &mut self.behind {
+                    Some(behind) if behind.gaps.overlap(cell.start, cell.start + definition.size_ms) => {
+                        behind.held.resize(config.definitions.len(), Vec::new());
+                        behind.held[index].push(cell);
+                    }
+                    // It has fired: no delay exceeds B0 + L.
+                    _ => closed(index, cell.seen(definition.size_ms, i64::MAX)),
                 }
             }
         }
@@ -466,55 +496,59 @@ impl DeviceWindows {
                 found.push(Gap { from, to, passed_at: now.ms() });
             }
         };
-        for window in &self.series[slot.definition].live {
-            if window.start >= until {
+        for cell in &self.live[slot.definition] {
+            if cell.start >= until {
                 break;
             }
-            if window.aggregate.count >= slot.needed && window.start + size > open_from {
-                note(open_from, window.start);
-                open_from = window.start + size;
+            if cell.aggregate.count >= slot.needed && cell.start + size > open_from {
+                note(open_from, cell.start);
+                open_from = cell.start + size;
             }
         }
         note(open_from, until);
         if !found.is_empty() {
-            self.gaps.change(|list| list.append(&mut found));
+            self.behind.get_or_insert_default().gaps.change(|list| list.append(&mut found));
         }
     }
 
     /// Whether the slot of the shortest window that starts at `start` is open though behind.
     fn is_open(&self, start: i64) -> bool {
-        self.gaps.overlap(start, start + 1)
+        self.behind.as_ref().is_some_and(|behind| behind.gaps.overlap(start, start + 1))
     }
 
     /// Closes what was kept open by a gap and no longer is.
     fn close_held(&mut self, config: &WindowConfig, closed: &mut impl FnMut(usize, Window)) {
-        let gaps = &self.gaps;
-        for (index, definition) in config.definitions.iter().enumerate() {
-            self.series[index].held.retain(|window| {
-                let open = gaps.overlap(window.start, window.start + definition.size_ms);
-                if !open {
-                    closed(index, *window);
+        let Some(behind) = &mut self.behind else { return };
+        let Behind { gaps, held } = &mut **behind;
+        for (index, (definition, held)) in config.definitions.iter().zip(held).enumerate() {
+            held.retain(|cell| {
+                let is_open = gaps.overlap(cell.start, cell.start + definition.size_ms);
+                if !is_open {
+                    closed(index, cell.seen(definition.size_ms, i64::MAX));
                 }
-                open
+                is_open
             });
+        }
+        if gaps.is_empty() {
+            self.behind = None;
         }
     }
 
     /// Closes the slots that stayed incomplete for too long by `now`.
     pub fn expire(&mut self, config: &WindowConfig, now: ProcessingTime, closed: &mut impl FnMut(usize, Window)) {
-        if self.gaps.expire(now.ms() - config.gap_open_ms) {
+        if let Some(behind) = &mut self.behind
+            && behind.gaps.expire(now.ms() - config.gap_open_ms)
+        {
             self.close_held(config, closed);
         }
     }
 
     /// Fires what has not fired as incomplete: the device has been silent for too long.
-    pub fn fire_incomplete(&mut self) {
-        for series in &mut self.series {
-            for window in series.live.range_mut(series.next_to_fire..) {
-                if window.state == WindowState::Provisional {
-                    window.state = WindowState::Incomplete;
-                    window.version = 1;
-                }
+    pub fn fire_incomplete(&mut self, config: &WindowConfig) {
+        for (live, definition) in self.live.iter_mut().zip(&config.definitions) {
+            let watermark = self.newest.map_or(i64::MIN, |newest| newest - definition.delay_ms);
+            for cell in live.iter_mut().rev().take_while(|c| watermark < c.start + definition.size_ms) {
+                cell.went_silent = true;
             }
         }
     }

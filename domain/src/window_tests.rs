@@ -33,7 +33,7 @@ fn check(config: &WindowConfig, interval_s: i64, events: &str, expected: &str) {
         let (second, server) = event.split_once('@').unwrap_or((event, ""));
         now = server.parse().unwrap_or(now);
         if second == "idle" {
-            device.fire_incomplete();
+            device.fire_incomplete(config);
             continue;
         }
         let at = second.parse::<i64>().expect("a second") * 1_000;
@@ -49,7 +49,7 @@ fn check(config: &WindowConfig, interval_s: i64, events: &str, expected: &str) {
         }
     }
     for d in 0..config.definitions().len() {
-        windows.extend(device.windows(d).map(|w| ((d, w.start), *w)));
+        windows.extend(device.windows(config, d).map(|w| ((d, w.start), w)));
     }
     let mut got: Vec<String> =
         windows.values().map(|w| format!("{}:{}/{} {}", w.start / 1_000, w.aggregate.count, w.version, w.state.name())).collect();
@@ -199,7 +199,7 @@ proptest! {
             now += wait;
             match kind {
                 0 => {
-                    device.fire_incomplete();
+                    device.fire_incomplete(&config);
                     reference.idle();
                     continue;
                 }
@@ -218,8 +218,8 @@ proptest! {
         }
         let mut all = closed;
         for d in 0..config.definitions().len() {
-            for w in device.windows(d) {
-                prop_assert_eq!(all.insert((d, w.start), *w), None, "both closed and open");
+            for w in device.windows(&config, d) {
+                prop_assert_eq!(all.insert((d, w.start), w), None, "both closed and open");
             }
         }
         let got: BTreeMap<_, _> =

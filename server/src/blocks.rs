@@ -138,8 +138,7 @@ pub fn decode(
             let low = (battery - 1) as i32;
             aggregate.set_battery_extremes(Some((Milli(low), Milli(low + reader.get()? as i32))));
         }
-        let rolled = domain::rollup::Contribution::default();
-        let window = Window { start, version, state: WindowState::Final, aggregate, rolled };
+        let window = Window { start, version, state: WindowState::Final, aggregate };
         each(ClosedWindow { device, definition, window });
     }
     if reader.0.is_empty() { Ok(()) } else { Err(DamagedBlock) }
@@ -176,8 +175,7 @@ mod tests {
                             status: DeviceStatus::Ok,
                         });
                     }
-                    let rolled = domain::rollup::Contribution::default();
-                    let window = Window { start: start * 10_000, version, state: WindowState::Final, aggregate, rolled };
+                    let window = Window { start: start * 10_000, version, state: WindowState::Final, aggregate };
                     ClosedWindow { device, definition: 1, window }
                 })
                 .collect();

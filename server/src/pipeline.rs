@@ -27,7 +27,7 @@ const BODIES_KIB: usize = 96 * 1024;
 /// A group of the log is closed at this size, in bytes.
 const GROUP_BYTES: usize = 8 * 1024 * 1024;
 /// A checkpoint is due after so many records,
-const CHECKPOINT_RECORDS: u64 = 1_000_000;
+const CHECKPOINT_RECORDS: u64 = 2_000_000;
 /// or so many bytes of log, or after the configured time with any change.
 const CHECKPOINT_BYTES: u64 = 256 * 1024 * 1024;
 /// Records that no committed checkpoint covers, at most: their results lie in memory. A sender beyond that is asked to come again.

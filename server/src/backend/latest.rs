@@ -3,7 +3,7 @@
 use super::EngineBackend;
 use crate::http::rows::{Form, write_window};
 use crate::pipeline::Refused;
-use domain::window::{Window, WindowState};
+use domain::window::Window;
 
 impl EngineBackend {
     /// All of them in order of device, as JSON.
@@ -15,8 +15,8 @@ impl EngineBackend {
                 let engine = &room.engine;
                 let newest = |index| -> Option<Window> {
                     let state = engine.device_state(index);
-                    let held = state.windows.newest_fired(0).filter(|w| w.state != WindowState::Provisional);
-                    held.into_iter().chain(&state.newest_closed).max_by_key(|w| w.start).copied()
+                    let held = state.windows.newest_fired(&engine.config().windows, 0);
+                    held.into_iter().chain(state.newest_closed.as_deref().copied()).max_by_key(|w| w.start)
                 };
                 (engine.now(), (0..engine.device_count()).map(newest).collect::<Vec<_>>())
             })

@@ -45,9 +45,10 @@ impl EngineBackend {
                     put(*place, &closed.window);
                 }
             }
+            let config = &room.engine.config().windows;
             for (device, place) in devices.into_iter().zip(0..) {
                 let open = &room.engine.device_state(device).windows;
-                open.windows(usize::from(definition.0)).for_each(|window| put(place, window));
+                open.windows(config, usize::from(definition.0)).for_each(|window| put(place, &window));
             }
             found
         });
