@@ -64,6 +64,17 @@ impl Condition {
     pub const fn is_excursion(self) -> bool {
         matches!(self, Condition::TooWarm | Condition::TooCold | Condition::Freezing)
     }
+
+    /// Its place in a list that begins with the worst: freezing, other excursions, no word, fine.
+    pub const fn severity(self) -> u8 {
+        match self {
+            Condition::Freezing => 0,
+            Condition::TooWarm => 1,
+            Condition::TooCold => 2,
+            Condition::NoWord => 3,
+            Condition::Fine => 4,
+        }
+    }
 }
 
 /// An unbroken time outside the range, as of its newest reading.

@@ -11,7 +11,7 @@ pub use windows::{Definition, Step, Walk};
 
 use crate::http::Problem;
 use crate::pipeline::{Pipeline, Refused, wall_clock};
-use crate::publish::{pipeline_now, severity};
+use crate::publish::pipeline_now;
 use crate::side::{Cause, DEAD, SideRow};
 use crate::store::{Store, StoreError};
 use app::api::{
@@ -133,7 +133,7 @@ impl EngineBackend {
                 .filter(|f| !master.facility(*f).sensors.is_empty())
                 .map(|f| {
                     let facility = master.facility(f);
-                    let worst = facility.sensor_ixs().map(|s| engine.condition(s.0)).min_by_key(|c| severity(*c));
+                    let worst = facility.sensor_ixs().map(|s| engine.condition(s.0)).min_by_key(|c| c.severity());
                     MapPoint {
                         code: facility.code.clone(),
                         name: facility.name.clone(),
@@ -242,7 +242,7 @@ impl Backend for EngineBackend {
                 FacilityDevice { spark: thin(&points, equipment.range), equipment, now }
             })
             .collect();
-        devices.sort_by_key(|d| severity(d.now.condition));
+        devices.sort_by_key(|d| d.now.condition.severity());
         Ok(Some(FacilityView {
             taken_at,
             code: facility.code.clone(),

@@ -6,7 +6,6 @@ mod pace;
 use crate::feed::Feed;
 use crate::pipeline::{Room, wall_clock};
 use bytes::Bytes;
-use domain::coldchain::Condition;
 use domain::engine::Engine;
 use domain::feed::{ChildNow, DeviceNow, LiveTopic, OutOfRange, PipelineNow, RegionNow, Update};
 use domain::rollup::{Node, UNASSIGNED};
@@ -383,15 +382,4 @@ pub fn full(room: &Room, topic: &LiveTopic) -> Option<Update> {
         LiveTopic::Device(id) => Update::Device { device: engine.device_now(engine.device_by_id(id)?) },
         LiveTopic::Pipeline => Update::Pipeline { now: pipeline_now(room) },
     })
-}
-
-/// Worst first: freezing, other excursions, no word, fine.
-pub const fn severity(condition: Condition) -> u8 {
-    match condition {
-        Condition::Freezing => 0,
-        Condition::TooWarm => 1,
-        Condition::TooCold => 2,
-        Condition::NoWord => 3,
-        Condition::Fine => 4,
-    }
 }

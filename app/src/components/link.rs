@@ -1,6 +1,5 @@
 //! Addresses of pages, and of this page with another choice in its query.
 
-use domain::coldchain::Condition;
 use std::fmt::Write;
 
 /// The page of a region; the country's is the overview.
@@ -112,17 +111,6 @@ impl Here {
     /// This page, for coming back to it.
     pub fn back(&self) -> String {
         self.with_all(&[("lang", "")])
-    }
-}
-
-/// How bad a condition is, worst first, for sorting.
-pub const fn severity(condition: Condition) -> u8 {
-    match condition {
-        Condition::Freezing => 0,
-        Condition::TooWarm => 1,
-        Condition::TooCold => 2,
-        Condition::NoWord => 3,
-        Condition::Fine => 4,
     }
 }
 

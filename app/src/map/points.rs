@@ -95,7 +95,7 @@ impl Points {
             cluster.at[0] += at[0];
             cluster.at[1] += at[1];
             cluster.count += 1;
-            if worse(condition) < worse(cluster.worst) {
+            if condition.severity() < cluster.worst.severity() {
                 (cluster.worst, cluster.first) = (condition, index);
             }
         }
@@ -104,10 +104,6 @@ impl Points {
         }
         clusters
     }
-}
-
-fn worse(condition: Condition) -> u8 {
-    crate::components::link::severity(condition)
 }
 
 /// The cluster nearest to a place, if within `radius` map units.

@@ -6,7 +6,7 @@ use crate::chart::picture::Side;
 use crate::chart::view::{crossed_limit, spark};
 use crate::components::frame::{Frame, Section, Step};
 use crate::components::icon::Icon;
-use crate::components::link::{self, severity, use_code};
+use crate::components::link::{self, use_code};
 use crate::components::page::{Answer, reload};
 use crate::components::settled::Erase;
 use crate::components::status::{self, Status};
@@ -61,7 +61,7 @@ impl Unit {
     /// How urgent it is: worst first, then farthest outside.
     fn urgency(self) -> (u8, i32) {
         let range = self.device.with_value(|d| d.equipment.range);
-        self.now.with(|now| (severity(now.condition), -now.reading.map_or(0, |r| range.distance(r.temperature))))
+        self.now.with(|now| (now.condition.severity(), -now.reading.map_or(0, |r| range.distance(r.temperature))))
     }
 
     fn take(self, device: DeviceNow) {

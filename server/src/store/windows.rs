@@ -126,7 +126,6 @@ fn window_of(row: &PgRow, definition: u8) -> Result<ClosedWindow, sqlx::Error> {
         // What is put away has fired and can no longer change.
         state: WindowState::Final,
         aggregate,
-        rolled: domain::rollup::Contribution::default(),
     };
     Ok(ClosedWindow { device: whole("device_index")? as u32, definition, window })
 }

@@ -6,7 +6,7 @@ use domain::aggregate::Aggregate;
 use domain::engine::{ClosedWindow, DeviceState, Tally, Totals};
 use domain::event::{DeviceStatus, Reading, Reason};
 use domain::milli::Milli;
-use domain::rollup::{Contribution, HourCell};
+use domain::rollup::HourCell;
 use domain::time::{EventTime, ProcessingTime};
 use domain::window::{Window, WindowConfig, WindowState};
 use server::side::{Cause, DEAD, LATE, SideRow};
@@ -76,13 +76,7 @@ fn aggregate(random: &mut Random) -> Aggregate {
 fn window(random: &mut Random, config: &WindowConfig, definition: u8, device: u32, start: i64) -> ClosedWindow {
     let size = config.definitions()[usize::from(definition)].size_ms;
     let start = NOW.ms() - NOW.ms() % size - start * size;
-    let window = Window {
-        start,
-        version: 1 + random.below(3) as u32,
-        state: WindowState::Final,
-        aggregate: aggregate(random),
-        rolled: Contribution::default(),
-    };
+    let window = Window { start, version: 1 + random.below(3) as u32, state: WindowState::Final, aggregate: aggregate(random) };
     ClosedWindow { device, definition, window }
 }
 

@@ -4,7 +4,7 @@
 use super::RegionState;
 use crate::api::{ChildKind, ChildView, RegionView};
 use crate::components::icon::Icon;
-use crate::components::link::{self, Here, severity, use_here};
+use crate::components::link::{self, Here, use_here};
 use crate::components::plain_chart::spark;
 use crate::components::status::Status;
 use crate::components::when::Age;
@@ -250,7 +250,7 @@ fn RegionCells(now_of: Signal<ChildNow>, now: Signal<i64>, line: Option<String>)
 fn worst_condition(counts: &Counts) -> Condition {
     let mut counts = *counts;
     let there = Condition::ALL.into_iter().filter(|condition| *counts.of(*condition) > 0);
-    there.min_by_key(|condition| severity(*condition)).unwrap_or(Condition::NoWord)
+    there.min_by_key(|condition| condition.severity()).unwrap_or(Condition::NoWord)
 }
 
 #[component]
