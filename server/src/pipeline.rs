@@ -31,7 +31,7 @@ const CHECKPOINT_RECORDS: u64 = 2_000_000;
 /// or so many bytes of log, or after the configured time with any change.
 const CHECKPOINT_BYTES: u64 = 256 * 1024 * 1024;
 /// Records that no committed checkpoint covers, at most: their results lie in memory. A sender beyond that is asked to come again.
-const UNCOMMITTED_RECORDS: u64 = 1_500_000;
+const UNCOMMITTED_RECORDS: u64 = CHECKPOINT_RECORDS + 1_000_000;
 /// How late a timer may be: most are passed by the next block anyway, and each entry of its own costs a sync.
 const TIMER_SLACK: Duration = Duration::from_secs(1);
 /// A timer entry that did not come back by then was lost to a full disk and is sent again.
