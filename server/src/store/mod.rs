@@ -1,8 +1,8 @@
 //! The store: the one commit domain, on SQLite in the data directory or on Postgres. The only SQL.
 //!
 //! An enum of two rather than a trait: there will be no third, readers see at each call what differs, and callers hold a plain
-//! [`Store`]. Statements that both databases accept are written once, see [`either`]; what differs stands side by side: opening and
-//! migrating ([`sqlite`], [`postgres`]), and the bulk of a checkpoint ([`checkpoint`]).
+//! [`Store`]. Statements that both databases accept are written once, see `either`; what differs stands side by side: opening and
+//! migrating (`sqlite`, `postgres`), and the bulk of a checkpoint (`checkpoint`).
 
 mod address;
 mod checkpoint;
