@@ -27,6 +27,8 @@ pub enum BlockKind {
     Records(Format),
     /// Time alone.
     Timer,
+    /// What is decided of a dead letter: see `letters.rs`.
+    Decision,
 }
 
 impl BlockKind {
@@ -35,6 +37,8 @@ impl BlockKind {
             BlockKind::Records(Format::Json) => 0,
             BlockKind::Records(Format::Ndjson) => 1,
             BlockKind::Timer => 2,
+            BlockKind::Decision => 3,
+            BlockKind::Records(Format::Record) => 4,
         }
     }
 
@@ -43,6 +47,8 @@ impl BlockKind {
             0 => Some(BlockKind::Records(Format::Json)),
             1 => Some(BlockKind::Records(Format::Ndjson)),
             2 => Some(BlockKind::Timer),
+            3 => Some(BlockKind::Decision),
+            4 => Some(BlockKind::Records(Format::Record)),
             _ => None,
         }
     }

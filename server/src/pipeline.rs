@@ -7,14 +7,18 @@
 use crate::admission::{Batch, Format, IdentityKey};
 use crate::feed::Feed;
 use crate::identities::{DiskIdentities, FrozenTable};
+use crate::letters::{Again, Decided, Decision, Outcome, Verdict};
 use crate::log::{AppendError, BlockKind, Draft, Log, Place};
 use crate::publish::Publisher;
 use crate::side::SideRow;
 use crate::store::{Checkpoint, Readings, Snapshot, Store, StoreError};
 use anyhow::Context;
+use bytes::Bytes;
 use domain::engine::{ClosedWindow, Disposition, Engine, EngineConfig};
 use domain::master::Master;
 use domain::time::ProcessingTime;
+use hashbrown::HashMap;
+use hashbrown::hash_map::Entry;
 use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -77,6 +81,13 @@ enum Submission {
         source: String,
         reply: oneshot::Sender<Result<Answer, Refused>>,
         permit: OwnedSemaphorePermit,
+    },
+    /// A decision of a dead letter, encoded, with the source and the number of the records in it.
+    Decision {
+        body: Bytes,
+        source: String,
+        records: u64,
+        reply: oneshot::Sender<Result<(), Refused>>,
     },
     Timer,
 }
@@ -142,6 +153,11 @@ pub struct Room {
     /// The checkpoint that is being written.
     in_flight: Option<InFlight>,
     closed: Vec<ClosedWindow>,
+    /// Every dead letter that was decided, and the block that did.
+    decided: HashMap<u64, u64>,
+    /// Decisions since the last checkpoint.
+    decisions: Vec<Decided>,
+    key: IdentityKey,
     /// Readings accepted since the last checkpoint, where the store keeps them.
     readings: Option<Readings>,
     /// The first block that the engine has not seen.
@@ -173,6 +189,7 @@ struct InFlight {
     records: u64,
     windows: Arc<Vec<ClosedWindow>>,
     side: Arc<[Vec<SideRow>; 2]>,
+    decisions: Arc<Vec<Decided>>,
     frozen: Option<FrozenTable>,
 }
 
@@ -229,6 +246,21 @@ impl Room {
         self.in_flight.iter().flat_map(move |flight| flight.side[kind].iter()).chain(&self.side[kind])
     }
 
+    /// Whether something was decided of the dead letter at `position`.
+    pub fn is_decided(&self, position: u64) -> bool {
+        self.decided.contains_key(&position)
+    }
+
+    /// How many dead letters were decided.
+    pub fn decided(&self) -> usize {
+        self.decided.len()
+    }
+
+    /// Decisions that are in no committed checkpoint yet.
+    pub fn decisions(&self) -> impl Iterator<Item = &Decided> {
+        self.in_flight.iter().flat_map(|flight| flight.decisions.iter()).chain(&self.decisions)
+    }
+
     /// Number of identities known.
     pub fn identities(&self) -> usize {
         self.identities.len()
@@ -238,6 +270,11 @@ impl Room {
     fn take(&mut self, batch: &Batch, place: Place) -> &[Disposition] {
         self.dispositions.clear();
         self.engine.step(batch.records(), place.received_at, &mut self.identities, &mut self.dispositions);
+        self.taken(batch, place)
+    }
+
+    /// Takes note of a block whose records the engine has judged.
+    fn taken(&mut self, batch: &Batch, place: Place) -> &[Disposition] {
         for (index, disposition) in self.dispositions.iter().enumerate() {
             if let Some((kind, row)) = SideRow::of(batch, index, *disposition, place.first_record, place.received_at) {
                 self.side[kind].push(row);
@@ -252,6 +289,45 @@ impl Room {
         self.bytes_since += batch.raw().len() as u64;
         self.processed += batch.len() as u64;
         &self.dispositions
+    }
+
+    /// Decides of a dead letter as the block at `place` says; the first decision of a letter counts, others have no effect.
+    fn decide(&mut self, body: &Bytes, source: &str, place: Place) -> anyhow::Result<()> {
+        let (decision, raw) = Decision::decode(body).with_context(|| format!("read block {} of the log", place.number))?;
+        if let Entry::Vacant(entry) = self.decided.entry(decision.letter) {
+            entry.insert(place.number);
+            let outcome = match decision.verdict {
+                Verdict::Replay => {
+                    let batch = Batch::parse(raw, Format::Record, source, &self.key)?;
+                    let own = batch.records().next().and_then(|record| record.identity);
+                    let mut identities = Again { known: &mut self.identities, own };
+                    self.dispositions.clear();
+                    self.engine.step(batch.records(), place.received_at, &mut identities, &mut self.dispositions);
+                    let end = self.taken(&batch, place)[0].into();
+                    Outcome::Replayed { position: place.first_record, end }
+                }
+                Verdict::Discard(reason) => Outcome::Discarded { reason },
+            };
+            let (letter, block, at) = (decision.letter, place.number, place.received_at);
+            self.decisions.push(Decided { letter, block, at, by: decision.by, outcome });
+        } else {
+            self.processed += decision.records();
+        }
+        self.engine.pass_time(place.received_at);
+        self.next_block = place.number + 1;
+        Ok(())
+    }
+
+    /// Remembers the identity of a letter that was taken in again by the block `number`, which the state covers already.
+    fn remember_replay(&mut self, body: Bytes, source: &str, number: u64, received_at: ProcessingTime) -> anyhow::Result<()> {
+        let (decision, raw) = Decision::decode(&body).with_context(|| format!("read block {number} of the log"))?;
+        if decision.verdict == Verdict::Replay && self.decided.get(&decision.letter) == Some(&number) {
+            let batch = Batch::parse(raw, Format::Record, source, &self.key)?;
+            let own = batch.records().next().and_then(|record| record.identity);
+            let mut identities = Again { known: &mut self.identities, own };
+            Engine::remember(self.engine.config(), batch.records(), received_at, &mut identities);
+        }
+        Ok(())
     }
 
     fn pass_time(&mut self, place: Place) {
@@ -271,6 +347,12 @@ impl Room {
                     // A sender that has gone away is not told; the records are safe all the same.
                     let _ = reply.send(Ok(Answer { batch, dispositions }));
                     drop(permit);
+                }
+                Submission::Decision { body, source, reply, .. } => {
+                    if let Err(error) = self.decide(&body, &source, place) {
+                        unreachable!("it was encoded a moment ago: {error}");
+                    }
+                    let _ = reply.send(Ok(()));
                 }
             }
         }
@@ -292,6 +374,7 @@ impl Room {
         self.engine.flush();
         let windows = Arc::new(std::mem::take(&mut self.closed));
         let side = Arc::new(std::mem::take(&mut self.side));
+        let decisions = Arc::new(std::mem::take(&mut self.decisions));
         let frozen = self.identities.freeze(self.next_block - 1, false);
         let encode = "the state has no type that postcard cannot write";
         let checkpoint = Checkpoint {
@@ -306,9 +389,10 @@ impl Room {
             devices: self.engine.take_changed().map(|(i, state)| (i, postcard::to_stdvec(state).expect(encode))).collect(),
             windows: Arc::clone(&windows),
             side: Arc::clone(&side),
+            decisions: Arc::clone(&decisions),
             run: frozen.as_ref().map(|f| (f.name.clone(), f.len() as u64)),
         };
-        self.in_flight = Some(InFlight { records: self.records_since, windows, side, frozen: frozen.clone() });
+        self.in_flight = Some(InFlight { records: self.records_since, windows, side, decisions, frozen: frozen.clone() });
         self.checkpoint_block = self.next_block;
         (self.records_since, self.bytes_since) = (0, 0);
         self.last_checkpoint = Instant::now();
@@ -347,6 +431,7 @@ impl Pipeline {
             BlockKind::Records(format) => {
                 Batch::parse(block.body.clone(), format, &block.source, &count_key).map_or(0, |b| b.len() as u64)
             }
+            BlockKind::Decision => Decision::decode(&block.body).map_or(0, |(decision, _)| decision.records()),
             BlockKind::Timer => 0,
         })
         .context("open the log")?;
@@ -420,6 +505,15 @@ impl Pipeline {
         answer.await.unwrap_or(Err(Refused::Stopping))
     }
 
+    /// Makes a decision of a dead letter durable, whose bytes are `raw`, and carries it out. It has no effect where one came before it.
+    pub async fn decide(&self, decision: &Decision, raw: &[u8], source: String) -> Result<(), Refused> {
+        let (reply, answer) = oneshot::channel();
+        let (body, records) = (decision.encode(raw), decision.records());
+        let submission = Submission::Decision { body, source, records, reply };
+        self.submissions.send(submission).await.map_err(|_| Refused::Stopping)?;
+        answer.await.unwrap_or(Err(Refused::Stopping))
+    }
+
     /// Asks the engine's room; `question` runs between two blocks and should be short.
     pub async fn ask<T: Send + 'static>(&self, question: impl FnOnce(&mut Room) -> T + Send + 'static) -> Result<T, Refused> {
         let (reply, answer) = oneshot::channel();
@@ -469,6 +563,9 @@ fn restore(
         side: Default::default(),
         in_flight: None,
         closed: Vec::new(),
+        decided: snapshot.decided.into_iter().collect(),
+        decisions: Vec::new(),
+        key,
         readings: snapshot.readings,
         next_block: snapshot.next_block,
         checkpoint_block: snapshot.next_block,
@@ -501,6 +598,10 @@ fn restore(
                     room.take(&batch, place);
                 }
             }
+            BlockKind::Decision if block.number < snapshot.next_block => {
+                room.remember_replay(block.body, &block.source, block.number, block.received_at)?;
+            }
+            BlockKind::Decision => room.decide(&block.body, &block.source, place)?,
             BlockKind::Timer if block.number >= snapshot.next_block => room.pass_time(place),
             BlockKind::Timer => {}
         }
@@ -535,6 +636,9 @@ fn run_log(mut log: Log, mut submissions: mpsc::Receiver<Submission>, engine: &s
                 Submission::Records { batch, format, source, .. } => {
                     Draft { kind: BlockKind::Records(*format), source, body: batch.raw(), records: batch.len() as u64 }
                 }
+                Submission::Decision { body, source, records, .. } => {
+                    Draft { kind: BlockKind::Decision, source, body, records: *records }
+                }
                 Submission::Timer => Draft { kind: BlockKind::Timer, source: "", body: b"", records: 0 },
             })
             .collect();
@@ -549,8 +653,10 @@ fn run_log(mut log: Log, mut submissions: mpsc::Receiver<Submission>, engine: &s
             Err(AppendError::Write(error)) => {
                 tracing::error!(%error, "Cannot write to the log; senders are asked to come again.");
                 for submission in group {
-                    if let Submission::Records { reply, .. } = submission {
-                        let _ = reply.send(Err(Refused::Unwritable));
+                    match submission {
+                        Submission::Records { reply, .. } => drop(reply.send(Err(Refused::Unwritable))),
+                        Submission::Decision { reply, .. } => drop(reply.send(Err(Refused::Unwritable))),
+                        Submission::Timer => {}
                     }
                 }
             }

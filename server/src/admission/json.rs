@@ -118,7 +118,7 @@ pub(super) fn parse(raw: Bytes, format: Format, source: &str, key: &IdentityKey)
             }
             from = to + 1;
         }
-    } else if raw.get(start) == Some(&b'[') {
+    } else if format == Format::Json && raw.get(start) == Some(&b'[') {
         let mut at = skip_space(&raw, start + 1);
         let mut is_whole = raw.get(at) == Some(&b']') && skip_space(&raw, at + 1) == raw.len();
         let mut has_ended = raw.get(at) == Some(&b']');

@@ -33,6 +33,8 @@ pub enum Format {
     Json,
     /// One record a line; empty lines do not count.
     Ndjson,
+    /// One record, whatever its bytes: a dead letter that is taken in again.
+    Record,
 }
 
 /// The secret of this installation by which identities are made, so that nobody outside can make two of them collide.

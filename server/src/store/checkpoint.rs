@@ -1,8 +1,9 @@
 //! Checkpoints: everything that a stretch of the input led to, in one transaction, and what a restart begins with.
 
 use super::postgres::{self, Readings, window_rows};
-use super::{Database, Store, StoreError, broken, either};
+use super::{Database, Store, StoreError, broken, either, letters};
 use crate::blocks::{self, WindowBlock};
+use crate::letters::Decided;
 use crate::side::SideRow;
 use domain::engine::{ClosedWindow, DeviceState, Totals};
 use domain::rollup::HourCell;
@@ -34,6 +35,8 @@ pub struct Snapshot {
     pub hours: Vec<(i64, Vec<HourCell>)>,
     /// Runs of identities: name and the last block they cover, oldest first.
     pub runs: Vec<(String, u64)>,
+    /// Dead letters that were decided: position, and the block that did.
+    pub decided: Vec<(u64, u64)>,
     /// Where to put accepted readings for the next checkpoint; `None` where the store does not keep them: SQLite's lie in the log.
     pub readings: Option<Readings>,
 }
@@ -61,6 +64,8 @@ pub struct Checkpoint {
     pub hours: Vec<(i64, Vec<HourCell>)>,
     /// Late records and dead letters since.
     pub side: Arc<[Vec<SideRow>; 2]>,
+    /// Decisions of dead letters since.
+    pub decisions: Arc<Vec<Decided>>,
     /// A run of identities that counts from now on: name, number of identities.
     pub run: Option<(String, u64)>,
     /// Readings accepted since, where the store keeps them.
@@ -124,6 +129,23 @@ macro_rules! either_checkpoint {
                 .await?;
             }
         }
+        for decided in $checkpoint.decisions.iter() {
+            let (end, position, reason) = letters::columns(decided);
+            sqlx::query(
+                "insert into decisions (partition, letter, block, at_ms, decided_by, outcome, position, reason)
+                 values ($1, $2, $3, $4, $5, $6, $7, $8)",
+            )
+            .bind(partition)
+            .bind(decided.letter as i64)
+            .bind(decided.block as i64)
+            .bind(decided.at.ms())
+            .bind(decided.by.as_str())
+            .bind(end)
+            .bind(position)
+            .bind(reason)
+            .execute(&mut *$tx)
+            .await?;
+        }
         if let Some((name, identities)) = &$checkpoint.run {
             sqlx::query("insert into identity_runs (partition, name, last, identities) values ($1, $2, $3, $4)")
                 .bind(partition)
@@ -153,7 +175,7 @@ impl Store {
         let start = self.fact_or("uptime_start_ms", now.ms().to_le_bytes().to_vec()).await?;
         let start = start.try_into().map_err(|_| broken("facts", "uptime_start_ms", "it is not 8 bytes"))?;
 
-        let position: Option<PositionRow> = either!(self, pools => {
+        let taken: Option<PositionRow> = either!(self, pools => {
             // A log without a name is of a time before logs had names.
             sqlx::query_as(
                 "insert into input_position (partition, epoch, next, received_at_ms, committed_at_ms, log)
@@ -167,7 +189,45 @@ impl Store {
             .fetch_optional(&pools.writer)
             .await?
         });
-        let (epoch, next, received_at_ms, committed_at_ms, totals) = position.ok_or(StoreError::OtherLog)?;
+        let (epoch, next, received_at_ms, committed_at_ms, totals) = taken.ok_or(StoreError::OtherLog)?;
+        let uptime_start = ProcessingTime::from_ms(i64::from_le_bytes(start));
+        self.snapshot(partition, identity_key, uptime_start, (epoch, next, received_at_ms, committed_at_ms, totals)).await
+    }
+
+    /// What [`Store::load`] would load, without taking anything over; `None` where no start has left anything yet. Only sound while
+    /// nobody writes.
+    pub async fn peek(&self, partition: u32, log: &str) -> Result<Option<Snapshot>, StoreError> {
+        let partition = i64::from(partition);
+        let (Some(key), Some(start)) = (self.fact("identity_key").await?, self.fact("uptime_start_ms").await?) else {
+            return Ok(None);
+        };
+        let identity_key = key.try_into().map_err(|_| broken("facts", "identity_key", "it is not 16 bytes"))?;
+        let start = start.try_into().map_err(|_| broken("facts", "uptime_start_ms", "it is not 8 bytes"))?;
+        let found: Option<(i64, i64, i64, i64, Option<Vec<u8>>, String)> = either!(self, pools => {
+            sqlx::query_as(
+                "select epoch, next, received_at_ms, committed_at_ms, totals, log from input_position where partition = $1",
+            )
+            .bind(partition)
+            .fetch_optional(&pools.readers)
+            .await?
+        });
+        let Some((epoch, next, received_at_ms, committed_at_ms, totals, named)) = found else { return Ok(None) };
+        if !named.is_empty() && named != log {
+            return Err(StoreError::OtherLog);
+        }
+        let uptime_start = ProcessingTime::from_ms(i64::from_le_bytes(start));
+        let position = (epoch, next, received_at_ms, committed_at_ms, totals);
+        self.snapshot(partition, identity_key, uptime_start, position).await.map(Some)
+    }
+
+    /// What a restart begins with, as of `position`.
+    async fn snapshot(
+        &self,
+        partition: i64,
+        identity_key: [u8; 16],
+        uptime_start: ProcessingTime,
+        (epoch, next, received_at_ms, committed_at_ms, totals): PositionRow,
+    ) -> Result<Snapshot, StoreError> {
         let totals = totals.map(|bytes| postcard::from_bytes(&bytes)).transpose();
         let totals = totals.map_err(|e| broken("input_position", partition, e))?.unwrap_or_default();
 
@@ -200,9 +260,15 @@ impl Store {
                 .fetch_all(&pools.writer)
                 .await?
         });
+        let decided: Vec<(i64, i64)> = either!(self, pools => {
+            sqlx::query_as("select letter, block from decisions where partition = $1 order by letter")
+                .bind(partition)
+                .fetch_all(&pools.writer)
+                .await?
+        });
         Ok(Snapshot {
             identity_key,
-            uptime_start: ProcessingTime::from_ms(i64::from_le_bytes(start)),
+            uptime_start,
             next_block: next as u64,
             now: ProcessingTime::from_ms(received_at_ms),
             committed_at: (committed_at_ms > 0).then_some(ProcessingTime::from_ms(committed_at_ms)),
@@ -211,6 +277,7 @@ impl Store {
             devices,
             hours,
             runs: runs.into_iter().map(|(name, last)| (name, last as u64)).collect(),
+            decided: decided.into_iter().map(|(letter, block)| (letter as u64, block as u64)).collect(),
             readings: matches!(self.database, Database::Postgres(..)).then(Readings::default),
         })
     }

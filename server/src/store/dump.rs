@@ -61,6 +61,9 @@ impl Store {
                 }
             }
         }
+        for decided in self.decisions(0, u64::MAX >> 1).await? {
+            writeln!(text, "decision: {decided:?}").expect(TEXT);
+        }
         Ok(text)
     }
 

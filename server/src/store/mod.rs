@@ -8,6 +8,7 @@ mod address;
 mod checkpoint;
 mod dump;
 mod keys;
+mod letters;
 mod postgres;
 mod retention;
 mod runs;

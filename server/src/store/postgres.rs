@@ -11,7 +11,10 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-const MIGRATIONS: [&str; 1] = [include_str!("../../migrations/postgres/0001_init.sql")];
+const MIGRATIONS: [&str; 2] = [
+    include_str!("../../migrations/postgres/0001_init.sql"),
+    include_str!("../../migrations/postgres/0002_decisions.sql"),
+];
 const OLDEST: i32 = 150_000;
 /// Held while the schema changes, so that several processes may start at once. Any number that nobody else uses.
 const SCHEMA_LOCK: i64 = 0x7261_6e74_6169;

@@ -30,6 +30,24 @@ impl Store {
         Ok(found)
     }
 
+    /// The late record (`kind` 0) or dead letter (1) at `position`.
+    pub async fn side_at(&self, kind: usize, position: u64) -> Result<Option<SideRow>, StoreError> {
+        let block: Option<Block> = either!(self, pools => {
+            sqlx::query_as(
+                "select last_position, data from side_blocks
+                 where kind = $1 and last_position >= $2 and first_position <= $2
+                 order by last_position
+                 limit 1",
+            )
+            .bind(kind as i64)
+            .bind(position as i64)
+            .fetch_optional(&pools.readers)
+            .await?
+        });
+        let rows = block.as_ref().map(rows).transpose()?.unwrap_or_default();
+        Ok(rows.into_iter().find(|row| row.position == position))
+    }
+
     /// The newest late records (`kind` 0) or dead letters (1), newest first, at most `limit`.
     pub async fn side_newest(&self, kind: usize, limit: usize) -> Result<Vec<SideRow>, StoreError> {
         let blocks: Vec<Block> = either!(self, pools => {
