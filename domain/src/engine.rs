@@ -3,102 +3,29 @@
 //! [`Engine::step`] takes events and time and returns dispositions; it knows neither clock nor IO. Which identities were seen
 //! before it asks an [`Identities`], because those outgrow memory and live on disk.
 
+mod judge;
+mod record;
+mod totals;
+
+pub use record::{Content, Disposition, Identities, MemoryIdentities, Record, Seen};
+pub use totals::{Tally, Totals};
+
 use crate::coldchain::{Condition, Excursion, Range};
-use crate::event::{BodyHash, DeviceStatus, Identity, Reading, Reason, Topic};
+use crate::event::{DeviceStatus, Reading, Reason};
 use crate::feed::{DeviceNow, OutOfRange, SensorFault};
 use crate::master::{EquipmentKind, FacilityIx, Master, SensorIx};
 use crate::milli::Milli;
 use crate::rollup::{Contribution, Node, Rollup, Standing, histogram_column};
 use crate::time::{DAY_MS, EventTime, HOUR_MS, MINUTE_MS, ProcessingTime};
-use crate::window::{DeviceWindows, Placement, Slot, Window, WindowConfig};
+use crate::window::{Closing, DeviceWindows, JoinedRun, Placement, SessionWindow, Slot, Window, WindowConfig};
 use compact_str::CompactString;
 use hashbrown::HashMap;
+use judge::judge;
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::sync::Arc;
-
-/// A record as admission hands it on.
-#[derive(Clone, Debug)]
-pub struct Record<'a> {
-    /// What makes it itself; `None` where it names neither an id nor a device and time.
-    pub identity: Option<Identity>,
-    /// Whether the identity is (device, channel, time) rather than an id that its sender gave.
-    pub is_natural: bool,
-    /// What it says.
-    pub body: BodyHash,
-    /// Its topic; `None` where it names none that is known.
-    pub topic: Option<Topic>,
-    /// Its source.
-    pub source: Cow<'a, str>,
-    /// Its content.
-    pub content: Content<'a>,
-}
-
-/// What a record is about.
-#[derive(Clone, Debug)]
-pub enum Content<'a> {
-    /// A measurement.
-    Reading {
-        /// Id of the device.
-        device: Cow<'a, str>,
-        /// What it measured.
-        reading: Reading,
-    },
-    /// A sensor's report of its own failure.
-    Fault {
-        /// Id of the device.
-        device: Cow<'a, str>,
-        /// When, and with which code.
-        fault: SensorFault,
-    },
-    /// A record of a topic that is kept and counted.
-    Other {
-        /// When it happened, where it says so.
-        at: Option<EventTime>,
-    },
-    /// Admission found it wrong.
-    Rejected(Reason),
-}
-
-/// What became of a record: exactly one of these.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Disposition {
-    /// New, and counted.
-    Accepted,
-    /// Known already; no effect.
-    Duplicate,
-    /// New, but its window and slot were closed; kept.
-    Late {
-        /// Start of its shortest window.
-        window_start: i64,
-        /// How far the watermark was past that window's end, in milliseconds.
-        lateness_ms: i64,
-    },
-    /// Not usable; kept as a dead letter.
-    Rejected(Reason),
-}
-
-/// Whether an identity was seen before.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Seen {
-    /// No; it is remembered from now on.
-    New,
-    /// Yes, with the same body.
-    Same,
-    /// Yes, with another body.
-    Other,
-}
-
-/// The memory of identities.
-pub trait Identities {
-    /// Whether `identity` was seen before, and remembers it with `body` where it was not.
-    fn check_in(&mut self, identity: Identity, body: BodyHash) -> Seen;
-
-    /// Says that `identity` will be checked in soon: memory may be fetched already. Changes nothing.
-    fn expect(&self, _identity: Identity) {}
-}
 
 /// Limits and windows of the engine.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -126,49 +53,6 @@ const AHEAD: usize = 64;
 /// How many sources are counted by name; the records of further ones count as `(other)`.
 pub const MAX_SOURCES: usize = 10_000;
 
-/// How many records met which end.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Tally {
-    /// All of them: always the sum of the other four.
-    pub received: u64,
-    /// Accepted.
-    pub accepted: u64,
-    /// Duplicate.
-    pub duplicate: u64,
-    /// Late.
-    pub late: u64,
-    /// Rejected.
-    pub rejected: u64,
-}
-
-impl Tally {
-    /// Counts one record.
-    pub fn count(&mut self, disposition: Disposition) {
-        self.received += 1;
-        *match disposition {
-            Disposition::Accepted => &mut self.accepted,
-            Disposition::Duplicate => &mut self.duplicate,
-            Disposition::Late { .. } => &mut self.late,
-            Disposition::Rejected(_) => &mut self.rejected,
-        } += 1;
-    }
-}
-
-/// All counters.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Totals {
-    /// Of all records.
-    pub all: Tally,
-    /// By topic, in the order of [`Topic::ALL`]; the last is of records without one.
-    pub by_topic: [Tally; 5],
-    /// By source, in order of first appearance.
-    pub by_source: Vec<(String, Tally)>,
-    /// Rejections, in the order of [`Reason::ALL`].
-    pub by_reason: [u64; 16],
-    /// Windows that can no longer change.
-    pub closed_windows: u64,
-}
-
 /// A window that can no longer change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClosedWindow {
@@ -178,6 +62,47 @@ pub struct ClosedWindow {
     pub definition: u8,
     /// The window.
     pub window: Window,
+}
+
+/// What is kept of a sliding window or a session that can no longer change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClosedDerived {
+    /// Index of the device.
+    pub device: u32,
+    /// What is kept.
+    pub derived: Derived,
+}
+
+/// A part of a derived window's result that does not follow from tumbling windows. The definition is named by its lengths, so that
+/// others may come and go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Derived {
+    /// How many records joined sliding windows after they had fired.
+    Joined {
+        /// Length of the windows in milliseconds.
+        size_ms: i64,
+        /// From one start to the next, in milliseconds.
+        slide_ms: i64,
+        /// Which windows, and how many.
+        run: JoinedRun,
+    },
+    /// A session, or the last version of one that became part of another.
+    Session {
+        /// The silence that ends it, in milliseconds.
+        gap_ms: i64,
+        /// The session.
+        session: SessionWindow,
+    },
+}
+
+impl Derived {
+    /// The event time that it is about: [start, end).
+    pub const fn span(&self) -> (i64, i64) {
+        match self {
+            Derived::Joined { run, .. } => (run.from, run.to),
+            Derived::Session { session, .. } => (session.start, session.end),
+        }
+    }
 }
 
 /// What of a device a checkpoint holds.
@@ -197,6 +122,30 @@ pub struct DeviceState {
     pub received_at: Option<ProcessingTime>,
     /// The newest window of the shortest definition that left memory when none that has fired stayed.
     pub newest_closed: Option<Box<Window>>,
+}
+
+/// Results on their way to the store: what came since the last checkpoint was cut, and what that one took along.
+#[derive(Clone, Debug)]
+struct Handed<T> {
+    new: Vec<T>,
+    taken: Arc<Vec<T>>,
+}
+
+impl<T> Default for Handed<T> {
+    fn default() -> Self {
+        Self { new: Vec::new(), taken: Arc::default() }
+    }
+}
+
+impl<T> Handed<T> {
+    fn take(&mut self) -> Arc<Vec<T>> {
+        self.taken = Arc::new(std::mem::take(&mut self.new));
+        Arc::clone(&self.taken)
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &T> {
+        self.taken.iter().chain(&self.new)
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -244,6 +193,31 @@ impl Device {
     }
 }
 
+/// Takes what leaves the windows of one device.
+struct Leaving<'e> {
+    device: u32,
+    config: &'e WindowConfig,
+    closed: &'e mut Vec<ClosedWindow>,
+    derived: &'e mut Vec<ClosedDerived>,
+}
+
+impl Closing for Leaving<'_> {
+    fn window(&mut self, definition: usize, window: Window) {
+        self.closed.push(ClosedWindow { device: self.device, definition: definition as u8, window });
+    }
+
+    fn joined(&mut self, definition: usize, run: JoinedRun) {
+        let of = self.config.sliding()[definition];
+        let derived = Derived::Joined { size_ms: of.size_ms, slide_ms: of.slide_ms, run };
+        self.derived.push(ClosedDerived { device: self.device, derived });
+    }
+
+    fn session(&mut self, definition: usize, session: SessionWindow) {
+        let derived = Derived::Session { gap_ms: self.config.sessions()[definition].gap_ms, session };
+        self.derived.push(ClosedDerived { device: self.device, derived });
+    }
+}
+
 /// The state machine. Devices of the master data have the indices of their sensors; unregistered ones follow.
 #[derive(Clone, Debug)]
 pub struct Engine {
@@ -262,6 +236,7 @@ pub struct Engine {
     /// Registered devices outside their range now.
     out_of_range: BTreeSet<u32>,
     closed: Vec<ClosedWindow>,
+    derived: Handed<ClosedDerived>,
     now: ProcessingTime,
     roll_definition: usize,
 }
@@ -283,6 +258,7 @@ impl Engine {
             changed: Vec::new(),
             out_of_range: BTreeSet::new(),
             closed: Vec::new(),
+            derived: Handed::default(),
             now: ProcessingTime::from_ms(0),
             master: Arc::clone(master),
         };
@@ -433,7 +409,7 @@ impl Engine {
     }
 
     fn place(&mut self, index: u32, reading: &Reading, now: ProcessingTime) -> Disposition {
-        let Self { devices, rollup, closed, totals, config, roll_definition, .. } = self;
+        let Self { devices, rollup, closed, derived, totals, config, roll_definition, .. } = self;
         let device = &mut devices[index as usize];
         device.state.received_at = Some(now);
         let roll_size = config.windows.definitions()[*roll_definition].size_ms;
@@ -442,9 +418,8 @@ impl Engine {
             device.unrolled.push((start, device.contribution(*roll_definition, start)));
         }
         let first_closed = closed.len();
-        let placement = device.state.windows.add(&config.windows, device.slot, reading, now, &mut |definition, window| {
-            closed.push(ClosedWindow { device: index, definition: definition as u8, window });
-        });
+        let mut leaving = Leaving { device: index, config: &config.windows, closed, derived: &mut derived.new };
+        let placement = device.state.windows.add(&config.windows, device.slot, reading, now, &mut leaving);
         if closed.len() > first_closed {
             device.note_closed(&config.windows, *roll_definition, &closed[first_closed..], rollup);
         }
@@ -720,6 +695,17 @@ impl Engine {
         std::mem::take(&mut self.closed)
     }
 
+    /// What of sliding windows and sessions closed since the last call. It stays readable by [`Engine::derived`] until the next one: by
+    /// then it has to be stored.
+    pub fn take_derived(&mut self) -> Arc<Vec<ClosedDerived>> {
+        self.derived.take()
+    }
+
+    /// What of sliding windows and sessions closed and may not be stored yet.
+    pub fn derived(&self) -> impl Iterator<Item = &ClosedDerived> {
+        self.derived.iter()
+    }
+
     /// Windows of all devices that can still change.
     pub fn open_windows(&self) -> u64 {
         self.devices.iter().map(|d| d.state.windows.open_windows()).sum()
@@ -738,67 +724,6 @@ impl Engine {
         }
         let devices = &self.devices;
         changed.into_iter().map(move |index| (index, &devices[index as usize].state))
-    }
-}
-
-/// What becomes of a record as far as its own content, the time and the known identities tell.
-fn judge(config: &EngineConfig, record: &Record<'_>, now: ProcessingTime, identities: &mut impl Identities) -> Disposition {
-    let reason = match &record.content {
-        Content::Rejected(reason) => Some(*reason),
-        Content::Reading { reading, .. } => wrong_time(config, reading.at, now),
-        Content::Fault { fault, .. } => wrong_time(config, fault.at, now).or(Some(Reason::SensorFault)),
-        Content::Other { at } => at.and_then(|at| wrong_time(config, at, now)),
-    };
-    let reason = match (reason, record.identity) {
-        (Some(reason), _) => reason,
-        (None, None) => return Disposition::Accepted,
-        (None, Some(identity)) => match identities.check_in(identity, record.body) {
-            Seen::New => return Disposition::Accepted,
-            Seen::Same => return Disposition::Duplicate,
-            Seen::Other if record.is_natural => Reason::ConflictingReading,
-            Seen::Other => Reason::IdConflict,
-        },
-    };
-    // A repeated request is all duplicates (semantics 3.4), its rejected records too: one dead letter each, however often a
-    // sender tries. Its own identity stays free, so that a record refused for its time can be accepted later.
-    match record.identity.map(|identity| identities.check_in(rejected_identity(identity, record.body, reason), record.body)) {
-        None | Some(Seen::New) => Disposition::Rejected(reason),
-        Some(Seen::Same | Seen::Other) => Disposition::Duplicate,
-    }
-}
-
-/// The identity under which a rejected record is remembered. Identity and body are keyed fingerprints already.
-fn rejected_identity(identity: Identity, body: BodyHash, reason: Reason) -> Identity {
-    let salt = (u128::from(body.0) << 64) | (u128::from(reason as u8) + 1);
-    Identity(identity.0 ^ salt.wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835))
-}
-
-fn wrong_time(config: &EngineConfig, at: EventTime, now: ProcessingTime) -> Option<Reason> {
-    if at.ms() > now.ms() + config.future_ms {
-        Some(Reason::Future)
-    } else if at < CLOCK_RESET_BEFORE {
-        Some(Reason::ClockReset)
-    } else if at.ms() < now.ms() - config.retention_ms {
-        Some(Reason::TooOld)
-    } else {
-        None
-    }
-}
-
-/// Identities in memory, for tests, simulations and small tools.
-#[derive(Clone, Debug, Default)]
-pub struct MemoryIdentities(HashMap<u128, u64>);
-
-impl Identities for MemoryIdentities {
-    fn check_in(&mut self, identity: Identity, body: BodyHash) -> Seen {
-        match self.0.insert(identity.0, body.0) {
-            None => Seen::New,
-            Some(known) if known == body.0 => Seen::Same,
-            Some(known) => {
-                self.0.insert(identity.0, known);
-                Seen::Other
-            }
-        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! The engine: dispositions, conservation, roll-ups, and that nothing depends on how records are cut into steps.
 
 use super::*;
+use crate::event::{BodyHash, Identity, Topic};
 use crate::rollup::UNASSIGNED;
 use crate::window::WindowState;
 use proptest::prelude::*;

@@ -1,116 +1,23 @@
-//! Tumbling event-time windows of one device: assignment, firing, lateness and slots (semantics 3.3).
+//! Event-time windows of one device: assignment, firing, lateness and slots (semantics 3.3).
+//!
+//! Tumbling windows decide everything. Sliding ones are put together from them where somebody asks, see [`sliding`]; what is kept here
+//! is only how many records joined them late. Sessions are kept whole, see [`session`].
+
+mod config;
+mod session;
+mod sliding;
+
+pub use config::{SessionDefinition, SlidingDefinition, Slot, WindowConfig, WindowConfigError, WindowDefinition};
+pub use session::SessionWindow;
+pub use sliding::{JoinedRun, SlidingView};
 
 use crate::aggregate::Aggregate;
 use crate::event::Reading;
-use crate::time::{DAY_MS, HOUR_MS, MINUTE_MS, ProcessingTime};
+use crate::time::ProcessingTime;
 use serde::{Deserialize, Serialize};
+use session::Session;
 use smallvec::SmallVec;
 use std::collections::VecDeque;
-
-/// One kind of window of a topic: its size, and how far its watermark stays behind the newest event.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct WindowDefinition {
-    /// Length in milliseconds.
-    pub size_ms: i64,
-    /// B: W(d) = M(d) − B, in milliseconds.
-    pub delay_ms: i64,
-}
-
-/// The windows of a topic.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct WindowConfig {
-    definitions: Vec<WindowDefinition>,
-    allowed_lateness_ms: i64,
-    /// For how long of server time a slot that is not complete stays open, in milliseconds.
-    pub gap_open_ms: i64,
-    /// After how long of server time without data open windows fire as incomplete, in milliseconds.
-    pub idle_after_ms: i64,
-}
-
-/// Why a set of window definitions cannot be used.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum WindowConfigError {
-    /// None given, or more than 8.
-    #[error("a topic has 1 to 8 window definitions")]
-    Count,
-    /// A size that is not positive, or a negative delay or lateness.
-    #[error("window sizes must be positive, delays and the allowed lateness not negative")]
-    Sign,
-    /// Not in order of size, or two of one size, or not multiples of the shortest.
-    #[error("window sizes must increase, each a multiple of the shortest")]
-    Order,
-    /// A window would be closed before it fires.
-    #[error("no delay may exceed the shortest definition's delay plus the allowed lateness")]
-    Delay,
-}
-
-impl WindowConfig {
-    /// Window `definitions`, shortest first, with one allowed lateness L.
-    pub fn new(definitions: Vec<WindowDefinition>, allowed_lateness_ms: i64) -> Result<Self, WindowConfigError> {
-        let shortest = *definitions.first().ok_or(WindowConfigError::Count)?;
-        if definitions.len() > 8 {
-            return Err(WindowConfigError::Count);
-        }
-        if allowed_lateness_ms < 0 || definitions.iter().any(|d| d.size_ms <= 0 || d.delay_ms < 0) {
-            return Err(WindowConfigError::Sign);
-        }
-        if definitions.windows(2).any(|pair| pair[0].size_ms >= pair[1].size_ms)
-            || definitions.iter().any(|d| d.size_ms % shortest.size_ms != 0)
-        {
-            return Err(WindowConfigError::Order);
-        }
-        if definitions.iter().any(|d| d.delay_ms > shortest.delay_ms + allowed_lateness_ms) {
-            return Err(WindowConfigError::Delay);
-        }
-        Ok(Self { definitions, allowed_lateness_ms, gap_open_ms: 2 * DAY_MS, idle_after_ms: 15 * MINUTE_MS })
-    }
-
-    /// The definitions, shortest first.
-    pub fn definitions(&self) -> &[WindowDefinition] {
-        &self.definitions
-    }
-
-    /// L, in milliseconds.
-    pub const fn allowed_lateness_ms(&self) -> i64 {
-        self.allowed_lateness_ms
-    }
-
-    /// Index of the definition of that size.
-    pub fn of_size(&self, size_ms: i64) -> Option<usize> {
-        self.definitions.iter().position(|d| d.size_ms == size_ms)
-    }
-
-    /// The slot of a device that reports every `interval_ms`: the smallest definition not shorter than that, else the longest.
-    pub fn slot(&self, interval_ms: i64) -> Slot {
-        let definition = self.definitions.iter().position(|d| d.size_ms >= interval_ms).unwrap_or(self.definitions.len() - 1);
-        let needed = (self.definitions[definition].size_ms / interval_ms.max(1)).max(1);
-        Slot { definition, needed: u32::try_from(needed).unwrap_or(u32::MAX) }
-    }
-
-    /// Start of the latest shortest window that lies wholly behind `newest` − B0 − L, plus its size: everything before is behind.
-    fn passed_until(&self, newest: i64) -> i64 {
-        let shortest = self.definitions[0];
-        floor(newest - shortest.delay_ms - self.allowed_lateness_ms, shortest.size_ms)
-    }
-}
-
-impl Default for WindowConfig {
-    /// Temperature: 10 s with B = 1 min, 5 min with B = 2 min, L = 10 min.
-    fn default() -> Self {
-        let definitions = vec![
-            WindowDefinition { size_ms: 10_000, delay_ms: MINUTE_MS },
-            WindowDefinition { size_ms: 5 * MINUTE_MS, delay_ms: 2 * MINUTE_MS },
-        ];
-        Self { definitions, allowed_lateness_ms: 10 * MINUTE_MS, gap_open_ms: 48 * HOUR_MS, idle_after_ms: 15 * MINUTE_MS }
-    }
-}
-
-/// The window by which a device's completeness is judged, and how many readings complete it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Slot {
-    definition: usize,
-    needed: u32,
-}
 
 /// Whether a window's result can still change, and how it came to fire.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -123,6 +30,8 @@ pub enum WindowState {
     Incomplete,
     /// Fired because the watermark passed its end.
     Final,
+    /// A session that became part of another: its start names none any more.
+    Merged,
 }
 
 impl WindowState {
@@ -132,6 +41,7 @@ impl WindowState {
             WindowState::Provisional => "provisional",
             WindowState::Incomplete => "incomplete",
             WindowState::Final => "final",
+            WindowState::Merged => "merged",
         }
     }
 }
@@ -172,6 +82,22 @@ impl Cell {
         };
         let version = if state == WindowState::Provisional { 0 } else { 1 + self.joined_fired };
         Window { start: self.start, version, state, aggregate: self.aggregate }
+    }
+}
+
+/// Takes what leaves a device's windows because it can no longer change. A closure takes tumbling windows alone.
+pub trait Closing {
+    /// A window of the tumbling definition of that index.
+    fn window(&mut self, definition: usize, window: Window);
+    /// What records joined windows of the sliding definition of that index after they had fired.
+    fn joined(&mut self, _definition: usize, _run: JoinedRun) {}
+    /// A session of the session definition of that index, or the last version of one that became part of another.
+    fn session(&mut self, _definition: usize, _session: SessionWindow) {}
+}
+
+impl<F: FnMut(usize, Window)> Closing for F {
+    fn window(&mut self, definition: usize, window: Window) {
+        self(definition, window);
     }
 }
 
@@ -293,6 +219,17 @@ struct Behind {
     held: Vec<Vec<Cell>>,
 }
 
+/// What sliding windows and sessions need beyond their panes; nothing for a device without sessions whose records come in time.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Beyond {
+    /// M(d) when the device last went silent: every sliding window that begins until then has fired.
+    silent_newest: Option<i64>,
+    /// Per sliding definition how many records joined which windows after they had fired, while that can change.
+    joined: SmallVec<[Vec<JoinedRun>; 1]>,
+    /// Per session definition the sessions that can still change, oldest first.
+    sessions: SmallVec<[Vec<Session>; 1]>,
+}
+
 /// All windows of one device, with its watermark.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeviceWindows {
@@ -301,6 +238,7 @@ pub struct DeviceWindows {
     /// Per definition the windows ahead of M(d) − B0 − L, oldest first.
     live: SmallVec<[VecDeque<Cell>; 2]>,
     behind: Option<Box<Behind>>,
+    beyond: Option<Box<Beyond>>,
 }
 
 const fn floor(at: i64, size: i64) -> i64 {
@@ -374,7 +312,7 @@ impl DeviceWindows {
         slot: Slot,
         reading: &Reading,
         now: ProcessingTime,
-        closed: &mut impl FnMut(usize, Window),
+        closed: &mut impl Closing,
     ) -> Placement {
         self.expire(config, now, closed);
         let at = reading.at.ms();
@@ -397,13 +335,16 @@ impl DeviceWindows {
                 slot_count = cell.aggregate.count;
             }
         }
+        if !config.sliding.is_empty() || !config.sessions.is_empty() {
+            self.add_beyond(config, reading, closed);
+        }
         if slot_count >= slot.needed
             && let Some(behind) = &mut self.behind
         {
             let size = config.definitions[slot.definition].size_ms;
             let from = floor(at, size);
             if behind.gaps.cut(from, from + size) {
-                self.close_held(config, closed);
+                self.close_held(config, (from, from + size), closed);
             }
         }
         if self.newest.is_none_or(|newest| at > newest) {
@@ -457,14 +398,7 @@ impl DeviceWindows {
     }
 
     /// Moves M(d) to `to`: notes the gaps it passes, and lets go what can no longer change.
-    fn advance(
-        &mut self,
-        config: &WindowConfig,
-        slot: Slot,
-        to: i64,
-        now: ProcessingTime,
-        closed: &mut impl FnMut(usize, Window),
-    ) {
+    fn advance(&mut self, config: &WindowConfig, slot: Slot, to: i64, now: ProcessingTime, closed: &mut impl Closing) {
         let from = self.newest.map_or(i64::MIN, |newest| config.passed_until(newest));
         let until = config.passed_until(to);
         self.newest = Some(to);
@@ -480,10 +414,11 @@ impl DeviceWindows {
                         behind.held[index].push(cell);
                     }
                     // It has fired: no delay exceeds B0 + L.
-                    _ => closed(index, cell.seen(definition.size_ms, i64::MAX)),
+                    _ => closed.window(index, cell.seen(definition.size_ms, i64::MAX)),
                 }
             }
         }
+        self.close_beyond(config, (from, until), false, closed);
     }
 
     /// Of the event time [from, until) that M(d) just passed, what lies in slots that are not complete.
@@ -516,15 +451,16 @@ impl DeviceWindows {
         self.behind.as_ref().is_some_and(|behind| behind.gaps.overlap(start, start + 1))
     }
 
-    /// Closes what was kept open by a gap and no longer is.
-    fn close_held(&mut self, config: &WindowConfig, closed: &mut impl FnMut(usize, Window)) {
+    /// Closes what was kept open by a gap of [`span.0`, `span.1`) and no longer is.
+    fn close_held(&mut self, config: &WindowConfig, span: (i64, i64), closed: &mut impl Closing) {
+        self.close_beyond(config, span, true, closed);
         let Some(behind) = &mut self.behind else { return };
         let Behind { gaps, held } = &mut **behind;
         for (index, (definition, held)) in config.definitions.iter().zip(held).enumerate() {
             held.retain(|cell| {
                 let is_open = gaps.overlap(cell.start, cell.start + definition.size_ms);
                 if !is_open {
-                    closed(index, cell.seen(definition.size_ms, i64::MAX));
+                    closed.window(index, cell.seen(definition.size_ms, i64::MAX));
                 }
                 is_open
             });
@@ -535,11 +471,11 @@ impl DeviceWindows {
     }
 
     /// Closes the slots that stayed incomplete for too long by `now`.
-    pub fn expire(&mut self, config: &WindowConfig, now: ProcessingTime, closed: &mut impl FnMut(usize, Window)) {
+    pub fn expire(&mut self, config: &WindowConfig, now: ProcessingTime, closed: &mut impl Closing) {
         if let Some(behind) = &mut self.behind
             && behind.gaps.expire(now.ms() - config.gap_open_ms)
         {
-            self.close_held(config, closed);
+            self.close_held(config, (i64::MIN, i64::MAX), closed);
         }
     }
 
@@ -551,9 +487,86 @@ impl DeviceWindows {
                 cell.went_silent = true;
             }
         }
+        if self.newest.is_some() && !(config.sliding.is_empty() && config.sessions.is_empty()) {
+            let beyond = self.beyond.get_or_insert_default();
+            beyond.silent_newest = self.newest;
+            // Those that have fired stay as they are: what the watermark has passed it never comes back to.
+            beyond.sessions.iter_mut().flatten().for_each(|session| session.went_silent = true);
+        }
+    }
+
+    // Sliding windows and sessions -------------------------------------------------------------------------------------------
+
+    /// Takes `reading` into its sessions, and notes which sliding windows it joins though they have fired; M(d) has not moved yet.
+    fn add_beyond(&mut self, config: &WindowConfig, reading: &Reading, closed: &mut impl Closing) {
+        let at = reading.at.ms();
+        for (index, of) in config.sliding.iter().enumerate() {
+            let Some(newest) = self.newest else { continue };
+            let (from, until) = of.starts_around(at);
+            let mut fired_until = of.starts_until(newest - of.delay_ms - of.size_ms);
+            if let Some(silent_newest) = self.beyond.as_ref().and_then(|beyond| beyond.silent_newest) {
+                fired_until = fired_until.max(of.starts_until(silent_newest));
+            }
+            if from < fired_until {
+                let joined = &mut self.beyond.get_or_insert_default().joined;
+                joined.resize(config.sliding.len(), Vec::new());
+                sliding::join(&mut joined[index], from, until.min(fired_until));
+            }
+        }
+        for (index, of) in config.sessions.iter().enumerate() {
+            let watermark = self.newest.map_or(i64::MIN, |newest| newest - of.delay_ms);
+            let sessions = &mut self.beyond.get_or_insert_default().sessions;
+            sessions.resize(config.sessions.len(), Vec::new());
+            session::add(&mut sessions[index], *of, reading, watermark, |merged| closed.session(index, merged));
+        }
+    }
+
+    /// Lets go what of sliding windows and sessions can no longer change, after M(d) has passed the event time of `span`, or after a gap in
+    /// it `was_open`.
+    fn close_beyond(&mut self, config: &WindowConfig, span: (i64, i64), was_open: bool, closed: &mut impl Closing) {
+        let (Some(beyond), Some(newest)) = (&mut self.beyond, self.newest) else { return };
+        let until = config.passed_until(newest);
+        let gaps = self.behind.as_deref().map(|behind| &behind.gaps);
+        for (index, (of, runs)) in config.sliding.iter().zip(&mut beyond.joined).enumerate() {
+            let last = if was_open { span.1.saturating_add(of.size_ms).min(until) } else { span.1 };
+            sliding::close(runs, *of, (span.0, last), gaps, |run| closed.joined(index, run));
+        }
+        for (index, (of, sessions)) in config.sessions.iter().zip(&mut beyond.sessions).enumerate() {
+            // Those that a gap keeps open need not be looked at each time that M(d) moves.
+            let is_new = |session: &Session| was_open || session.end(*of) > span.0;
+            sessions.retain(|session| {
+                let is_open = !is_new(session) || session.is_open(*of, until, gaps);
+                if !is_open {
+                    closed.session(index, session.seen(*of, i64::MAX));
+                }
+                is_open
+            });
+        }
+    }
+
+    /// What tells version and state of the windows of sliding definition `index`; counts of windows that left memory are added by
+    /// whoever keeps them.
+    pub fn sliding_view(&self, config: &WindowConfig, index: usize) -> SlidingView {
+        let beyond = self.beyond.as_deref();
+        SlidingView {
+            of: config.sliding[index],
+            newest: self.newest,
+            silent_newest: beyond.and_then(|beyond| beyond.silent_newest),
+            joined: beyond.and_then(|beyond| beyond.joined.get(index)).cloned().unwrap_or_default(),
+        }
+    }
+
+    /// The sessions of session definition `index` still held here, oldest first.
+    pub fn sessions(&self, config: &WindowConfig, index: usize) -> impl Iterator<Item = SessionWindow> + '_ {
+        let of = config.sessions[index];
+        let watermark = self.newest.map_or(i64::MIN, |newest| newest - of.delay_ms);
+        let held = self.beyond.as_ref().and_then(|beyond| beyond.sessions.get(index)).into_iter().flatten();
+        held.map(move |session| session.seen(of, watermark))
     }
 }
 
+#[cfg(test)]
+mod beyond_tests;
 #[cfg(test)]
 #[path = "window_tests.rs"]
 mod tests;

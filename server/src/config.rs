@@ -61,7 +61,8 @@ pub struct ServeArgs {
     #[arg(long, env = "RANTAI_LATEST_FILE", value_name = "FILE")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub latest_file: Option<PathBuf>,
-    /// Temperature windows as SIZE:DELAY pairs in seconds, shortest first [default: 10:60,300:120]
+    /// Temperature windows in seconds: SIZE:DELAY, shortest first; sliding ones as SIZE/SLIDE:DELAY; sessions as `session GAP:DELAY`
+    /// [default: 10:60,300:120]
     #[arg(long, env = "RANTAI_WINDOWS")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub windows: Option<String>,
@@ -150,7 +151,7 @@ pub struct Config {
     pub site_dir: Option<PathBuf>,
     /// File to which the newest closed windows are written.
     pub latest_file: Option<PathBuf>,
-    /// Temperature windows as SIZE:DELAY pairs in seconds, shortest first.
+    /// Temperature windows: SIZE:DELAY, SIZE/SLIDE:DELAY, `session GAP:DELAY`, in seconds.
     pub windows: String,
     /// Allowed lateness of temperature records, in seconds.
     pub allowed_lateness: i64,
@@ -228,15 +229,8 @@ impl Config {
 
     /// The windows of the topic `temperature`.
     pub fn window_config(&self) -> anyhow::Result<domain::window::WindowConfig> {
-        let definitions = self.windows.split(',').map(|pair| {
-            let (size, delay) = pair.split_once(':').context("expected SIZE:DELAY")?;
-            Ok(domain::window::WindowDefinition {
-                size_ms: size.trim().parse::<i64>()?.saturating_mul(1_000),
-                delay_ms: delay.trim().parse::<i64>()?.saturating_mul(1_000),
-            })
-        });
-        let definitions = definitions.collect::<anyhow::Result<_>>().with_context(|| format!("windows {}", self.windows))?;
-        Ok(domain::window::WindowConfig::new(definitions, self.allowed_lateness.saturating_mul(1_000))?)
+        let windows = domain::window::WindowConfig::parse(&self.windows, self.allowed_lateness.saturating_mul(1_000));
+        windows.with_context(|| format!("windows {}", self.windows))
     }
 
     /// The folder of the bundle.

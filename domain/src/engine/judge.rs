@@ -1,0 +1,54 @@
+//! What becomes of a record as far as its own content, the time and the known identities tell.
+
+use super::{CLOCK_RESET_BEFORE, Content, Disposition, EngineConfig, Identities, Record, Seen};
+use crate::event::{BodyHash, Identity, Reason};
+use crate::time::{EventTime, ProcessingTime};
+
+/// What becomes of a record as far as its own content, the time and the known identities tell.
+pub(super) fn judge(
+    config: &EngineConfig,
+    record: &Record<'_>,
+    now: ProcessingTime,
+    identities: &mut impl Identities,
+) -> Disposition {
+    let reason = match &record.content {
+        Content::Rejected(reason) => Some(*reason),
+        Content::Reading { reading, .. } => wrong_time(config, reading.at, now),
+        Content::Fault { fault, .. } => wrong_time(config, fault.at, now).or(Some(Reason::SensorFault)),
+        Content::Other { at } => at.and_then(|at| wrong_time(config, at, now)),
+    };
+    let reason = match (reason, record.identity) {
+        (Some(reason), _) => reason,
+        (None, None) => return Disposition::Accepted,
+        (None, Some(identity)) => match identities.check_in(identity, record.body) {
+            Seen::New => return Disposition::Accepted,
+            Seen::Same => return Disposition::Duplicate,
+            Seen::Other if record.is_natural => Reason::ConflictingReading,
+            Seen::Other => Reason::IdConflict,
+        },
+    };
+    // A repeated request is all duplicates (semantics 3.4), its rejected records too: one dead letter each, however often a
+    // sender tries. Its own identity stays free, so that a record refused for its time can be accepted later.
+    match record.identity.map(|identity| identities.check_in(rejected_identity(identity, record.body, reason), record.body)) {
+        None | Some(Seen::New) => Disposition::Rejected(reason),
+        Some(Seen::Same | Seen::Other) => Disposition::Duplicate,
+    }
+}
+
+/// The identity under which a rejected record is remembered. Identity and body are keyed fingerprints already.
+fn rejected_identity(identity: Identity, body: BodyHash, reason: Reason) -> Identity {
+    let salt = (u128::from(body.0) << 64) | (u128::from(reason as u8) + 1);
+    Identity(identity.0 ^ salt.wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835))
+}
+
+fn wrong_time(config: &EngineConfig, at: EventTime, now: ProcessingTime) -> Option<Reason> {
+    if at.ms() > now.ms() + config.future_ms {
+        Some(Reason::Future)
+    } else if at < CLOCK_RESET_BEFORE {
+        Some(Reason::ClockReset)
+    } else if at.ms() < now.ms() - config.retention_ms {
+        Some(Reason::TooOld)
+    } else {
+        None
+    }
+}

@@ -1,0 +1,105 @@
+//! What comes into the engine: records as admission hands them on, and the memory of those that came before.
+
+use crate::event::{BodyHash, Identity, Reading, Reason, Topic};
+use crate::feed::SensorFault;
+use crate::time::EventTime;
+use hashbrown::HashMap;
+use std::borrow::Cow;
+
+/// A record as admission hands it on.
+#[derive(Clone, Debug)]
+pub struct Record<'a> {
+    /// What makes it itself; `None` where it names neither an id nor a device and time.
+    pub identity: Option<Identity>,
+    /// Whether the identity is (device, channel, time) rather than an id that its sender gave.
+    pub is_natural: bool,
+    /// What it says.
+    pub body: BodyHash,
+    /// Its topic; `None` where it names none that is known.
+    pub topic: Option<Topic>,
+    /// Its source.
+    pub source: Cow<'a, str>,
+    /// Its content.
+    pub content: Content<'a>,
+}
+
+/// What a record is about.
+#[derive(Clone, Debug)]
+pub enum Content<'a> {
+    /// A measurement.
+    Reading {
+        /// Id of the device.
+        device: Cow<'a, str>,
+        /// What it measured.
+        reading: Reading,
+    },
+    /// A sensor's report of its own failure.
+    Fault {
+        /// Id of the device.
+        device: Cow<'a, str>,
+        /// When, and with which code.
+        fault: SensorFault,
+    },
+    /// A record of a topic that is kept and counted.
+    Other {
+        /// When it happened, where it says so.
+        at: Option<EventTime>,
+    },
+    /// Admission found it wrong.
+    Rejected(Reason),
+}
+
+/// What became of a record: exactly one of these.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Disposition {
+    /// New, and counted.
+    Accepted,
+    /// Known already; no effect.
+    Duplicate,
+    /// New, but its window and slot were closed; kept.
+    Late {
+        /// Start of its shortest window.
+        window_start: i64,
+        /// How far the watermark was past that window's end, in milliseconds.
+        lateness_ms: i64,
+    },
+    /// Not usable; kept as a dead letter.
+    Rejected(Reason),
+}
+
+/// Whether an identity was seen before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Seen {
+    /// No; it is remembered from now on.
+    New,
+    /// Yes, with the same body.
+    Same,
+    /// Yes, with another body.
+    Other,
+}
+
+/// The memory of identities.
+pub trait Identities {
+    /// Whether `identity` was seen before, and remembers it with `body` where it was not.
+    fn check_in(&mut self, identity: Identity, body: BodyHash) -> Seen;
+
+    /// Says that `identity` will be checked in soon: memory may be fetched already. Changes nothing.
+    fn expect(&self, _identity: Identity) {}
+}
+
+/// Identities in memory, for tests, simulations and small tools.
+#[derive(Clone, Debug, Default)]
+pub struct MemoryIdentities(HashMap<u128, u64>);
+
+impl Identities for MemoryIdentities {
+    fn check_in(&mut self, identity: Identity, body: BodyHash) -> Seen {
+        match self.0.insert(identity.0, body.0) {
+            None => Seen::New,
+            Some(known) if known == body.0 => Seen::Same,
+            Some(known) => {
+                self.0.insert(identity.0, known);
+                Seen::Other
+            }
+        }
+    }
+}
