@@ -9,7 +9,6 @@
 
 use domain::engine::{Identities, Seen};
 use domain::event::{BodyHash, Identity};
-use hashbrown::HashTable;
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Read, Write};
 use std::os::unix::fs::FileExt;
@@ -25,11 +24,12 @@ const ENTRY: usize = 24;
 /// Entries of a run that one read brings.
 const AT_ONCE: usize = 128;
 
-/// The newest identities, in order of arrival, found through an index: what is new is written to the end of memory that is at hand.
+/// The newest identities, by the first bits of their key: what is new goes to the end of one of few places, all of which stay within a
+/// cache. Known keys are rare: they may be searched for.
 #[derive(Debug)]
 struct Table {
-    entries: Vec<Entry>,
-    index: HashTable<u32>,
+    buckets: Vec<Vec<Entry>>,
+    len: usize,
 }
 
 /// Halves of the key apart: as one number it would be aligned to 16 bytes and the entry a third larger.
@@ -41,24 +41,32 @@ struct Entry {
 }
 
 impl Table {
-    /// With room for all that one checkpoint may freeze: growing by doubling would stop the engine for tens of milliseconds. Pages that
-    /// are never touched cost no memory.
+    const BUCKETS: usize = 1 << 12;
+
     fn new() -> Self {
-        const ROOM: usize = 3 * FREEZE_AT;
-        Self { entries: Vec::with_capacity(ROOM), index: HashTable::with_capacity(ROOM) }
+        Self { buckets: vec![Vec::new(); Self::BUCKETS], len: 0 }
     }
 
-    /// Identities are uniform already: their low half is the hash.
+    const fn bucket(high: u64) -> usize {
+        (high >> 52) as usize
+    }
+
     fn get(&self, key: u128) -> Option<u64> {
         let (high, low) = ((key >> 64) as u64, key as u64);
-        let is_it = |at: &u32| (self.entries[*at as usize].low, self.entries[*at as usize].high) == (low, high);
-        self.index.find(low, is_it).map(|at| self.entries[*at as usize].body)
+        self.buckets[Self::bucket(high)].iter().find(|e| e.high == high && e.low == low).map(|e| e.body)
     }
 
     fn insert(&mut self, key: u128, body: u64) {
-        let Self { entries, index } = self;
-        index.insert_unique(key as u64, entries.len() as u32, |at| entries[*at as usize].low);
-        entries.push(Entry { high: (key >> 64) as u64, low: key as u64, body });
+        let high = (key >> 64) as u64;
+        self.buckets[Self::bucket(high)].push(Entry { high, low: key as u64, body });
+        self.len += 1;
+    }
+
+    /// Empty, with the memory that it has.
+    fn cleared(mut self) -> Self {
+        self.buckets.iter_mut().for_each(Vec::clear);
+        self.len = 0;
+        self
     }
 }
 
@@ -211,6 +219,8 @@ pub struct DiskIdentities {
     table: Table,
     /// Being written by a checkpoint.
     frozen: Option<Arc<Table>>,
+    /// The last frozen table, whose memory the next one takes: memory that the system gives anew has to be cleared first.
+    retired: Option<Arc<Table>>,
     /// Holds the keys of `table`, and of `frozen` and `runs` where those are of the current generation.
     filter: Filter,
     runs: Vec<Run>,
@@ -232,12 +242,12 @@ pub struct FrozenTable {
 impl FrozenTable {
     /// Number of identities.
     pub fn len(&self) -> usize {
-        self.table.entries.len()
+        self.table.len
     }
 
     /// Whether it holds none.
     pub fn is_empty(&self) -> bool {
-        self.table.entries.is_empty()
+        self.table.len == 0
     }
 
     /// Its file.
@@ -247,11 +257,15 @@ impl FrozenTable {
 
     /// Sorts and writes it, durable on return, the name of the file too.
     pub fn write(&self) -> io::Result<()> {
-        let entries = in_order(&self.table.entries);
         let mut writer = BufWriter::with_capacity(1 << 20, File::create(&self.path)?);
-        for Entry { high, low, body } in &entries {
-            for half in [low, high, body] {
-                writer.write_all(&half.to_le_bytes())?;
+        let mut sorted = Vec::new();
+        for bucket in &self.table.buckets {
+            sorted.clone_from(bucket);
+            sorted.sort_unstable();
+            for Entry { high, low, body } in &sorted {
+                for half in [low, high, body] {
+                    writer.write_all(&half.to_le_bytes())?;
+                }
             }
         }
         writer.into_inner()?.sync_all()?;
@@ -260,30 +274,6 @@ impl FrozenTable {
         }
         File::open(self.path.parent().expect("it was made inside a directory"))?.sync_all()
     }
-}
-
-/// Sorted. Keys are uniform: each goes near its place at once, and sorting what shares a bucket stays within a cache.
-fn in_order(entries: &[Entry]) -> Vec<Entry> {
-    const BUCKETS: usize = 1 << 12;
-    let bucket = |entry: &Entry| (entry.high >> 52) as usize;
-    let mut starts = vec![0; BUCKETS + 1];
-    for entry in entries {
-        starts[bucket(entry) + 1] += 1;
-    }
-    for at in 0..BUCKETS {
-        starts[at + 1] += starts[at];
-    }
-    let mut next = starts.clone();
-    let mut sorted = entries.to_vec();
-    for entry in entries {
-        let place = &mut next[bucket(entry)];
-        sorted[*place] = *entry;
-        *place += 1;
-    }
-    for ends in starts.windows(2) {
-        sorted[ends[0]..ends[1]].sort_unstable();
-    }
-    sorted
 }
 
 /// Where the filter lies of the generation that ends with the run at `run`.
@@ -310,6 +300,7 @@ impl DiskIdentities {
             generation_keys,
             table: Table::new(),
             frozen: None,
+            retired: None,
             filter: Filter::new(generation_keys),
             runs: Vec::new(),
             sealed: Vec::new(),
@@ -352,11 +343,12 @@ impl DiskIdentities {
 
     /// Freezes the table where it is full (or `always`), to be written and named by the checkpoint that ends with `last_block`.
     pub fn freeze(&mut self, last_block: u64, always: bool) -> Option<FrozenTable> {
-        let len = self.table.entries.len();
+        let len = self.table.len;
         if self.frozen.is_some() || len == 0 || (len < FREEZE_AT && !always) {
             return None;
         }
-        let table = Arc::new(std::mem::replace(&mut self.table, Table::new()));
+        let next = self.retired.take().and_then(Arc::into_inner).map_or_else(Table::new, Table::cleared);
+        let table = Arc::new(std::mem::replace(&mut self.table, next));
         self.frozen = Some(Arc::clone(&table));
         let of_generation = self.runs.iter().map(|run| run.entries).sum::<usize>() + len;
         let seal = (of_generation >= self.generation_keys).then(|| {
@@ -376,7 +368,7 @@ impl DiskIdentities {
             (Some(_), Some(generation)) => generation.runs.push(run),
             _ => self.runs.push(run),
         }
-        self.frozen = None;
+        self.retired = self.frozen.take();
         Ok(())
     }
 
@@ -401,7 +393,7 @@ impl DiskIdentities {
 
     /// Number of identities known.
     pub fn len(&self) -> usize {
-        self.table.entries.len() + self.frozen.as_ref().map_or(0, |t| t.entries.len()) + self.in_runs
+        self.table.len + self.frozen.as_ref().map_or(0, |t| t.len) + self.in_runs
     }
 
     /// Whether none is known.
@@ -415,7 +407,7 @@ impl Identities for DiskIdentities {
         // Nothing is decided by what is read here, so that the reads for many records are under way at once.
         let sealed = self.sealed.iter().map(|generation| &*generation.filter);
         let lines = sealed.chain([&self.filter]).fold(0, |all, filter| all ^ filter.touch(identity.0));
-        std::hint::black_box((lines, self.table.index.find(identity.0 as u64, |_| false)));
+        std::hint::black_box(lines);
     }
 
     fn check_in(&mut self, identity: Identity, body: BodyHash) -> Seen {
