@@ -8,6 +8,7 @@ pub mod data;
 pub mod feed;
 pub mod http;
 pub mod identities;
+pub mod kafka;
 pub mod letters;
 pub mod lifecycle;
 pub mod limits;

@@ -57,7 +57,7 @@ impl SideRow {
         batch: &Batch,
         index: usize,
         disposition: Disposition,
-        first_record: u64,
+        position: u64,
         received_at: ProcessingTime,
     ) -> Option<(usize, Self)> {
         let (kind, cause) = match disposition {
@@ -68,7 +68,7 @@ impl SideRow {
             }
         };
         let row = SideRow {
-            position: first_record + index as u64,
+            position,
             received_at,
             event_id: batch.event_id(index).map(str::to_owned),
             device_id: batch.device_id(index).map(str::to_owned),

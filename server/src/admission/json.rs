@@ -4,7 +4,7 @@
 //! checked for repeated keys, every text for NUL, every level for depth.
 
 use super::{
-    Batch, Format, IdentityKey, Kind, MAX_DEPTH, MAX_RECORD_BYTES, MAX_RECORDS, MAX_TEXT_BYTES, Parsed, Text, TooManyRecords,
+    Batch, Format, IdentityKey, Kind, Message, MAX_DEPTH, MAX_RECORD_BYTES, MAX_RECORDS, MAX_TEXT_BYTES, Parsed, Text, TooManyRecords,
 };
 use bytes::Bytes;
 use domain::event::{
@@ -143,6 +143,40 @@ pub(super) fn parse(raw: Bytes, format: Format, source: &str, key: &IdentityKey)
         push(&mut records, parser.whole(start.min(raw.len()), raw.len()))?;
     }
     Ok(Batch { unescaped: parser.unescaped, raw, records, source: source.to_owned(), is_single })
+}
+
+/// Every one of `messages` in `raw` as one record.
+pub(super) fn parse_messages<'m>(raw: Bytes, messages: impl IntoIterator<Item = Message<'m>>, key: &'m IdentityKey) -> Batch {
+    let mut parser = Parser {
+        raw: raw.clone(),
+        unescaped: String::new(),
+        key,
+        default_source: "",
+        rejection: None,
+        has_non_finite: false,
+        unknown: Vec::new(),
+    };
+    let mut records = Vec::with_capacity(raw.len() / 160 + 1);
+    let mut start = 0;
+    let mut known_source = ("", Text::default());
+    for Message { end, source, is_unreadable } in messages {
+        parser.default_source = source;
+        let mut parsed = parser.whole(skip_space(&raw, start).min(end), end);
+        if is_unreadable && !matches!(parsed.kind, Kind::Rejected(_)) {
+            parsed = parser.unreadable(start, end);
+        }
+        if parsed.source.is_none() {
+            if known_source.0 != source {
+                let start = parser.unescaped.len() as u32;
+                parser.unescaped.push_str(source);
+                known_source = (source, Text { start, len: source.len() as u32, is_unescaped: true });
+            }
+            parsed.source = Some(known_source.1);
+        }
+        records.push(parsed);
+        start = end;
+    }
+    Batch { unescaped: parser.unescaped, raw, records, source: String::new(), is_single: false }
 }
 
 fn skip_space(raw: &[u8], mut at: usize) -> usize {

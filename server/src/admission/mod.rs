@@ -10,7 +10,7 @@ mod tests;
 
 use bytes::Bytes;
 use domain::engine::{Content, Record};
-use domain::event::{BodyHash, Identity, Reading, Rejection, Topic};
+use domain::event::{BodyHash, Identity, Reading, Reason, Rejection, Topic};
 use domain::feed::SensorFault;
 use domain::time::EventTime;
 use siphasher::sip128::Hasher128;
@@ -106,6 +106,17 @@ pub struct Batch {
     pub is_single: bool,
 }
 
+/// A record that came as a message of its own.
+#[derive(Clone, Copy, Debug)]
+pub struct Message<'m> {
+    /// Where it ends in the buffer: the next one begins there.
+    pub end: usize,
+    /// Where it counts as from if it names no source.
+    pub source: &'m str,
+    /// Whoever took it in could not read it: its bytes may be part of something that was broken.
+    pub is_unreadable: bool,
+}
+
 /// A body with more than [`MAX_RECORDS`] records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("more than {MAX_RECORDS} records in one request")]
@@ -115,6 +126,11 @@ impl Batch {
     /// Parses `raw`; records that name no source count as from `source`.
     pub fn parse(raw: Bytes, format: Format, source: &str, key: &IdentityKey) -> Result<Self, TooManyRecords> {
         json::parse(raw, format, source, key)
+    }
+
+    /// Parses `raw`, in which `messages` lie one after the other, each of them one record whatever its bytes.
+    pub fn of_messages<'m>(raw: Bytes, messages: impl IntoIterator<Item = Message<'m>>, key: &'m IdentityKey) -> Self {
+        json::parse_messages(raw, messages, key)
     }
 
     /// Number of records.
@@ -185,6 +201,15 @@ impl Batch {
     /// Source of record `index`.
     pub fn source(&self, index: usize) -> &str {
         self.records[index].source.map_or(self.source.as_str(), |text| self.text(text))
+    }
+
+    /// Why admission rejected record `index`, where it did.
+    pub fn rejection(&self, index: usize) -> Option<Reason> {
+        match &self.records[index].kind {
+            Kind::Rejected(rejection) => Some(rejection.reason),
+            Kind::Fault(_) => Some(Reason::SensorFault),
+            Kind::Reading(_) | Kind::Other => None,
+        }
     }
 
     /// The field at fault of record `index`, empty where admission found none.

@@ -12,6 +12,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::{Bytes, BytesMut};
 use domain::engine::{Disposition, Tally};
+use domain::event::Reason;
 use futures::StreamExt;
 use std::fmt::Write;
 use std::sync::Arc;
@@ -27,7 +28,8 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 /// `POST /ingest`: one envelope, a JSON array, or NDJSON (`application/x-ndjson`), plain, gzip or zstd.
 ///
 /// One record: 200 `{"status":"accepted"}` or `{"status":"duplicate event"}`, 422 where it is rejected. Many: 200 with counts and the
-/// rejections. The answer comes when all of it is on disk. 401 without a key, 413 beyond 10 MiB inflated or 10 000 records.
+/// rejections. The answer comes when all of it is on disk. With `--log kafka` 202 `{"status":"queued"}`, or counts with `queued`, when
+/// Kafka has all of it. 401 without a key, 413 beyond 10 MiB inflated or 10 000 records.
 pub async fn ingest(
     State(pipeline): State<Pipeline>,
     State(keys): State<Arc<Keys>>,
@@ -76,7 +78,10 @@ async fn take_in(pipeline: &Pipeline, keys: &Keys, headers: &HeaderMap, body: &m
     if batch.is_empty() {
         return Ok(json(&counts(&Tally::default(), "")));
     }
-    let Answer { batch, dispositions } = pipeline.submit(batch, format, key.name.clone(), permit).await?;
+    let (batch, dispositions) = match pipeline.submit(batch, format, key.name.clone(), permit).await? {
+        Answer::Judged { batch, dispositions } => (batch, dispositions),
+        Answer::Queued(batch) => return Ok(queued(&batch)),
+    };
     if batch.is_single {
         return Ok(match dispositions[0] {
             Disposition::Accepted => json(r#"{"status":"accepted"}"#),
@@ -90,13 +95,35 @@ async fn take_in(pipeline: &Pipeline, keys: &Keys, headers: &HeaderMap, body: &m
     for (index, disposition) in dispositions.iter().enumerate() {
         tally.count(*disposition);
         if let Disposition::Rejected(reason) = disposition {
-            let id = batch.event_id(index).map_or_else(|| "null".to_owned(), |id| serde_json::Value::from(id).to_string());
-            let field = serde_json::Value::from(field_at_fault(&batch, index, *reason));
-            let comma = if rejections.is_empty() { "" } else { "," };
-            let _ = write!(rejections, r#"{comma}{{"index":{index},"event_id":{id},"reason":"{reason}","field":{field}}}"#);
+            write_rejection(&mut rejections, &batch, index, *reason);
         }
     }
     Ok(json(&counts(&tally, &rejections)))
+}
+
+fn write_rejection(rejections: &mut String, batch: &Batch, index: usize, reason: Reason) {
+    let id = batch.event_id(index).map_or_else(|| "null".to_owned(), |id| serde_json::Value::from(id).to_string());
+    let field = serde_json::Value::from(field_at_fault(batch, index, reason));
+    let comma = if rejections.is_empty() { "" } else { "," };
+    let _ = write!(rejections, r#"{comma}{{"index":{index},"event_id":{id},"reason":"{reason}","field":{field}}}"#);
+}
+
+/// 202: the records are safe on Kafka, what an engine will make of them is not known yet but for those that admission rejects.
+fn queued(batch: &Batch) -> Response {
+    if batch.is_single {
+        return match batch.rejection(0) {
+            Some(reason) => Problem::rejected(reason, field_at_fault(batch, 0, reason)).into_response(),
+            None => (StatusCode::ACCEPTED, json(r#"{"status":"queued"}"#)).into_response(),
+        };
+    }
+    let (mut rejected, mut rejections) = (0, String::new());
+    for (index, reason) in (0..batch.len()).filter_map(|index| Some((index, batch.rejection(index)?))) {
+        rejected += 1;
+        write_rejection(&mut rejections, batch, index, reason);
+    }
+    let (received, queued) = (batch.len(), batch.len() - rejected);
+    let body = format!(r#"{{"received":{received},"queued":{queued},"rejected":{rejected},"rejections":[{rejections}]}}"#);
+    (StatusCode::ACCEPTED, json(&body)).into_response()
 }
 
 fn too_large() -> Problem {

@@ -107,7 +107,7 @@ impl From<Refused> for Problem {
     fn from(refused: Refused) -> Self {
         let status = match refused {
             Refused::Busy => StatusCode::TOO_MANY_REQUESTS,
-            Refused::Unwritable | Refused::Stopping => StatusCode::SERVICE_UNAVAILABLE,
+            Refused::Unwritable | Refused::Stopping | Refused::Elsewhere => StatusCode::SERVICE_UNAVAILABLE,
         };
         Problem::new(status, format!("{refused}; send the same records again later")).retry_after(1)
     }

@@ -9,6 +9,7 @@ mod checkpoint;
 mod dump;
 mod keys;
 mod letters;
+mod partitions;
 mod postgres;
 mod retention;
 mod runs;
@@ -19,6 +20,7 @@ mod windows;
 pub use address::{AddressError, StoreAddress};
 pub use checkpoint::{Checkpoint, Snapshot};
 pub use keys::{ApiKey, KeyError};
+pub use partitions::KafkaPartition;
 pub use postgres::Readings;
 pub use retention::{Retention, cutoff};
 

@@ -2,18 +2,18 @@
 
 use super::{Pools, StoreError};
 use crate::admission::Batch;
-use crate::log::Place;
 use domain::engine::{ClosedWindow, Content, Disposition};
-use domain::time::DAY_MS;
+use domain::time::{DAY_MS, ProcessingTime};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{PgConnection, Postgres, Transaction};
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-const MIGRATIONS: [&str; 2] = [
+const MIGRATIONS: [&str; 3] = [
     include_str!("../../migrations/postgres/0001_init.sql"),
     include_str!("../../migrations/postgres/0002_decisions.sql"),
+    include_str!("../../migrations/postgres/0003_kafka.sql"),
 ];
 const OLDEST: i32 = 150_000;
 /// Held while the schema changes, so that several processes may start at once. Any number that nobody else uses.
@@ -52,7 +52,8 @@ pub async fn open(url: &str) -> Result<(Pools<Postgres>, Days), StoreError> {
     Ok((Pools { writer: pool.clone(), readers: pool }, Days::default()))
 }
 
-async fn lock_schema(tx: &mut PgConnection) -> Result<(), sqlx::Error> {
+/// Waits until nobody else changes tables or gives out numbers, and keeps others from it until the transaction ends.
+pub async fn lock_schema(tx: &mut PgConnection) -> Result<(), sqlx::Error> {
     sqlx::query("select pg_advisory_xact_lock($1)").bind(SCHEMA_LOCK).execute(tx).await.map(drop)
 }
 
@@ -212,14 +213,21 @@ impl Readings {
         "copy readings (at_ms, received_at_ms, position, temperature, humidity, battery, partition, status, device_id)
          from stdin (format binary)";
 
-    /// Takes in the accepted readings of a batch of `partition`.
-    pub fn add(&mut self, partition: u32, batch: &Batch, dispositions: &[Disposition], place: Place) {
-        for ((record, disposition), position) in batch.records().zip(dispositions).zip(place.first_record..) {
+    /// Takes in the accepted readings of a batch of `partition`, whose records lie at `positions`.
+    pub fn add(
+        &mut self,
+        partition: u32,
+        batch: &Batch,
+        dispositions: &[Disposition],
+        positions: impl Iterator<Item = u64>,
+        received_at: ProcessingTime,
+    ) {
+        for ((record, disposition), position) in batch.records().zip(dispositions).zip(positions) {
             let (Content::Reading { device, reading }, Disposition::Accepted) = (&record.content, disposition) else { continue };
             let rows = &mut self.0;
             rows.begin(reading.at.ms(), 9);
             rows.put_big(reading.at.ms());
-            rows.put_big(place.received_at.ms());
+            rows.put_big(received_at.ms());
             rows.put_big(position as i64);
             rows.put_int(reading.temperature.0);
             rows.put_optional(reading.humidity.map(|h| h.0));

@@ -11,8 +11,9 @@ use std::path::Path;
 const PIECE: usize = 4 << 20;
 
 impl Store {
-    /// Keeps the run in the file `path`, durable there already, for other processes. It counts once a checkpoint names it.
-    pub async fn keep_run(&self, partition: u32, path: &Path) -> Result<(), StoreError> {
+    /// Keeps the run in the file `path`, durable there already, for other processes. It counts once a checkpoint names it. Fenced by
+    /// `epoch` like the checkpoint: a process that lost its place must not write over the run of another.
+    pub async fn keep_run(&self, partition: u32, epoch: i64, path: &Path) -> Result<(), StoreError> {
         let Database::Postgres(pools, _) = &self.database else { return Ok(()) };
         let name = path
             .file_name()
@@ -20,6 +21,14 @@ impl Store {
             .ok_or_else(|| broken("identity_run_pieces", path.display(), "no name"))?;
         let mut file = File::open(path).map_err(sqlx::Error::Io)?;
         let mut tx = pools.begin().await?;
+        let ours: Option<i64> = sqlx::query_scalar("select epoch from input_position where partition = $1 and epoch = $2 for share")
+            .bind(i64::from(partition))
+            .bind(epoch)
+            .fetch_optional(&mut *tx)
+            .await?;
+        if ours.is_none() {
+            return Err(StoreError::Fenced);
+        }
         // What an attempt that failed, or a process that was fenced, has left.
         sqlx::query("delete from identity_run_pieces where partition = $1 and name = $2")
             .bind(i64::from(partition))

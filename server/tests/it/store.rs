@@ -459,9 +459,9 @@ async fn runs_move_with_their_partition() {
         std::fs::write(here.join("a.run"), &bytes).expect("writes");
         std::fs::write(here.join("unnamed.run"), b"x").expect("writes");
         for _ in 0..2 {
-            store.keep_run(0, &here.join("a.run")).await.expect("keeps"); // twice: the first checkpoint failed
+            store.keep_run(0, epoch, &here.join("a.run")).await.expect("keeps"); // twice: the first checkpoint failed
         }
-        store.keep_run(0, &here.join("unnamed.run")).await.expect("keeps");
+        store.keep_run(0, epoch, &here.join("unnamed.run")).await.expect("keeps");
         let run = Some(("a.run".to_owned(), 5));
         store.checkpoint(&Checkpoint { run, ..empty(1, 2) }, epoch, &config).await.expect("writes");
         let names = |dir: &Path| -> Vec<String> {

@@ -1,0 +1,198 @@
+//! Messages as they come, put together into runs that the engine takes at once.
+
+use super::{CONTROL, DECISION, SOURCE, TIMER, UNREADABLE};
+use crate::admission::Message as Alone;
+use bytes::Bytes;
+use domain::time::ProcessingTime;
+use rdkafka::Message;
+use rdkafka::message::{BorrowedMessage, Headers};
+use std::ops::Range;
+
+/// Messages of one fetch, at most,
+const MESSAGES: usize = 8_000;
+/// and their bytes.
+const BYTES: usize = 4 << 20;
+
+/// What a message is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A record, or records.
+    Records,
+    /// A decision of a dead letter.
+    Decision,
+    /// Time passes.
+    Timer,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    /// The offset, counted from one.
+    number: u64,
+    received_at: ProcessingTime,
+    end: usize,
+    /// Index of the source.
+    source: usize,
+    kind: Kind,
+    is_unreadable: bool,
+}
+
+/// Messages of one fetch.
+#[derive(Debug)]
+pub struct Inbox {
+    bytes: Vec<u8>,
+    entries: Vec<Entry>,
+    sources: Vec<String>,
+}
+
+/// Messages that follow each other without a hole and came in at the same moment.
+#[derive(Debug)]
+pub struct Run<'a> {
+    pub kind: Kind,
+    /// Blocks from this
+    pub first: u64,
+    /// to this.
+    pub last: u64,
+    pub received_at: ProcessingTime,
+    /// Their values, one after the other.
+    pub bytes: Bytes,
+    begin: usize,
+    entries: &'a [Entry],
+    sources: &'a [String],
+}
+
+impl<'a> Run<'a> {
+    /// Its records.
+    pub fn messages(&self) -> impl Iterator<Item = Alone<'a>> + use<'a> {
+        let (sources, begin) = (self.sources, self.begin);
+        self.entries.iter().map(move |e| Alone {
+            end: e.end - begin,
+            source: &sources[e.source],
+            is_unreadable: e.is_unreadable,
+        })
+    }
+
+    /// The source of its first message.
+    pub fn source(&self) -> &'a str {
+        &self.sources[self.entries[0].source]
+    }
+}
+
+impl Inbox {
+    /// An empty one; what names no source is from `topic`.
+    pub fn new(topic: &str) -> Self {
+        Self { bytes: Vec::new(), entries: Vec::new(), sources: vec![topic.to_owned()] }
+    }
+
+    /// Whether it takes no more.
+    pub fn is_full(&self) -> bool {
+        self.entries.len() >= MESSAGES || self.bytes.len() >= BYTES
+    }
+
+    /// Puts a message at its end.
+    pub fn put(&mut self, message: &BorrowedMessage<'_>) {
+        let (mut kind, mut is_unreadable, mut source) = (Kind::Records, false, 0);
+        for header in message.headers().into_iter().flat_map(Headers::iter) {
+            match (header.key, header.value) {
+                (SOURCE, Some(name)) => source = self.source(name),
+                (CONTROL, Some(TIMER)) => kind = Kind::Timer,
+                (CONTROL, Some(DECISION)) => kind = Kind::Decision,
+                (CONTROL, Some(UNREADABLE)) => is_unreadable = true,
+                _ => {}
+            }
+        }
+        let value = message.payload().unwrap_or_default();
+        // A producer's own time is taken only where the topic was not set up: see `check_inputs`.
+        let received_at = ProcessingTime::from_ms(message.timestamp().to_millis().unwrap_or_default());
+        self.add(message.offset(), received_at, value, (kind, source, is_unreadable));
+    }
+
+    fn add(
+        &mut self,
+        offset: i64,
+        received_at: ProcessingTime,
+        value: &[u8],
+        (kind, source, is_unreadable): (Kind, usize, bool),
+    ) {
+        self.bytes.extend_from_slice(value);
+        let (number, end) = (offset as u64 + 1, self.bytes.len());
+        self.entries.push(Entry { number, received_at, end, source, kind, is_unreadable });
+    }
+
+    fn source(&mut self, name: &[u8]) -> usize {
+        // Few senders write at a time, and each writes many records.
+        if let Some(known) = self.sources.iter().rposition(|known| known.as_bytes() == name) {
+            return known;
+        }
+        let name = String::from_utf8_lossy(name);
+        let end = name.floor_char_boundary(crate::admission::MAX_TEXT_BYTES);
+        self.sources.push(name[..end].to_owned());
+        self.sources.len() - 1
+    }
+
+    /// The runs of which it consists; none goes over the beginning of block `border`.
+    pub fn runs(&self, border: u64) -> impl Iterator<Item = Run<'_>> {
+        let all = Bytes::copy_from_slice(&self.bytes);
+        let mut at = 0;
+        std::iter::from_fn(move || {
+            let first = self.entries.get(at)?;
+            let of_run = |range: &Range<usize>| {
+                let (before, next) = (&self.entries[range.end - 1], self.entries.get(range.end)?);
+                let goes_on = next.kind == Kind::Records
+                    && before.kind == Kind::Records
+                    && next.number == before.number + 1
+                    && next.received_at == before.received_at
+                    && next.number != border;
+                goes_on.then_some(())
+            };
+            let mut range = at..at + 1;
+            while of_run(&range).is_some() {
+                range.end += 1;
+            }
+            let begin = if at == 0 { 0 } else { self.entries[at - 1].end };
+            let entries = &self.entries[range.clone()];
+            let last = &entries[entries.len() - 1];
+            at = range.end;
+            Some(Run {
+                kind: first.kind,
+                first: first.number,
+                last: last.number,
+                received_at: first.received_at,
+                bytes: all.slice(begin..last.end),
+                begin,
+                entries,
+                sources: &self.sources,
+            })
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Messages as `offset@time` with `t` for timers, and the runs that they make before and after block 5.
+    fn check(messages: &str, runs: &str) {
+        let mut inbox = Inbox::new("topic");
+        for message in messages.split_whitespace() {
+            let (kind, plain) = message.strip_prefix('t').map_or((Kind::Records, message), |rest| (Kind::Timer, rest));
+            let (offset, at) = plain.split_once('@').expect("offset and time");
+            let at = ProcessingTime::from_ms(at.parse().expect("a number"));
+            inbox.add(offset.parse().expect("a number"), at, offset.as_bytes(), (kind, 0, false));
+        }
+        let found: Vec<String> = inbox
+            .runs(5)
+            .map(|run| format!("{}-{}:{}", run.first, run.last, String::from_utf8_lossy(&run.bytes)))
+            .collect();
+        assert_eq!(found.join(" "), runs, "{messages}");
+    }
+
+    #[test]
+    fn runs_end_at_holes_other_times_timers_and_the_border() {
+        check("", "");
+        check("0@1 1@1 2@1", "1-3:012");
+        check("0@1 1@2 2@2", "1-1:0 2-3:12");
+        check("0@1 2@1", "1-1:0 3-3:2");
+        check("0@1 t1@1 2@1", "1-1:0 2-2:1 3-3:2");
+        check("2@1 3@1 4@1 5@1", "3-4:23 5-6:45");
+    }
+}

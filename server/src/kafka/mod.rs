@@ -1,0 +1,139 @@
+//! Kafka as the log: what is ours there, how admission writes it, how engines read it, and the feed from engines to pages.
+//!
+//! One message is one record, its raw bytes, under the id of its device as key, so that a device lies in one partition. The broker's
+//! time of a message is when the record came in. A message without a value is a control message: a timer, or a decision of a dead
+//! letter. Partitions have numbers of their own in the store; what counts is the store's position, never Kafka's group offsets.
+
+mod engine;
+mod inbox;
+mod produce;
+pub mod setup;
+mod status;
+mod worker;
+
+pub use engine::Engine;
+pub use produce::Intake;
+pub use status::{Partition, State, Status};
+
+use rdkafka::ClientConfig;
+use serde::{Deserialize, Serialize};
+
+/// The header by which a message names its source where the record does not.
+pub(crate) const SOURCE: &str = "source";
+/// The header of messages that are more, or less, than a record, with one of the values below.
+pub(crate) const CONTROL: &str = "rantai";
+/// Time passes, nothing else.
+pub(crate) const TIMER: &[u8] = b"timer";
+/// The value is a decision of a dead letter.
+pub(crate) const DECISION: &[u8] = b"decision";
+/// Admission could not read the record.
+pub(crate) const UNREADABLE: &[u8] = b"unreadable";
+
+/// Numbers of partitions take so many bits of a record's position.
+const PARTITION_BITS: u32 = 10;
+/// Positions of neighbours in a partition differ by this.
+pub(crate) const STEP: u64 = 1 << PARTITION_BITS;
+/// The largest message: a request's body, since a record that is too long is kept as a dead letter, and some for its head.
+pub(crate) const MAX_MESSAGE_BYTES: usize = crate::admission::body::MAX_BODY_BYTES + (1 << 20);
+
+/// The position of the record in block `number` of a partition: unlike any other's in the store.
+pub(crate) const fn position(partition: u32, number: u64) -> u64 {
+    number << PARTITION_BITS | partition as u64
+}
+
+/// The number of the partition in which the record at `position` lies.
+pub(crate) const fn partition_of(position: u64) -> u32 {
+    (position & (STEP - 1)) as u32
+}
+
+/// How to reach Kafka, and what is ours there.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct KafkaConfig {
+    /// Brokers to begin with, HOST:PORT with commas.
+    pub brokers: String,
+    /// Names of our topics and of the group begin with it.
+    pub prefix: String,
+    /// Topics to which others write bare readings, with commas.
+    pub topics: String,
+    /// Further options of the client library, KEY=VALUE: for TLS, names and passwords. Not written back.
+    #[serde(skip_serializing)]
+    pub options: Vec<String>,
+}
+
+impl Default for KafkaConfig {
+    fn default() -> Self {
+        Self {
+            brokers: "127.0.0.1:9092".to_owned(),
+            prefix: "rantai".to_owned(),
+            topics: "iot-metrics".to_owned(),
+            options: Vec::new(),
+        }
+    }
+}
+
+impl KafkaConfig {
+    /// The topic to which admission writes.
+    pub fn events(&self) -> String {
+        format!("{}.events", self.prefix)
+    }
+
+    /// The topic by which engines tell pages what changed.
+    pub fn feed(&self) -> String {
+        format!("{}.feed", self.prefix)
+    }
+
+    /// The group of all engines.
+    pub fn group(&self) -> String {
+        format!("{}.engines", self.prefix)
+    }
+
+    /// The topics to which others write.
+    pub fn plain_topics(&self) -> impl Iterator<Item = &str> {
+        self.topics.split(',').map(str::trim).filter(|topic| !topic.is_empty())
+    }
+
+    /// Every topic that engines read.
+    pub fn inputs(&self) -> Vec<String> {
+        std::iter::once(self.events()).chain(self.plain_topics().map(str::to_owned)).collect()
+    }
+
+    /// Refuses what cannot be.
+    pub fn check(&self) -> anyhow::Result<()> {
+        anyhow::ensure!(!self.brokers.trim().is_empty(), "`kafka_brokers` names no broker");
+        let is_name = |name: &str| {
+            (1..=200).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
+        };
+        for name in std::iter::once(self.prefix.as_str()).chain(self.plain_topics()) {
+            anyhow::ensure!(is_name(name), "`{name}` cannot be in the name of a topic: letters, digits, `.`, `_` and `-` can");
+        }
+        // The value may be a password: only the key is named.
+        for (place, option) in self.options.iter().enumerate() {
+            anyhow::ensure!(option.contains('='), "Kafka option {} is not KEY=VALUE", place + 1);
+        }
+        Ok(())
+    }
+
+    /// Where every client of ours begins.
+    pub(crate) fn client(&self) -> ClientConfig {
+        let mut client = ClientConfig::new();
+        client.set("bootstrap.servers", &self.brokers).set("client.id", "rantai");
+        // Back soon after a broker was away, whatever else is waiting.
+        client.set("reconnect.backoff.ms", "50").set("reconnect.backoff.max.ms", "1000");
+        for (key, value) in self.options.iter().filter_map(|option| option.split_once('=')) {
+            client.set(key.trim(), value);
+        }
+        client
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn positions_are_unlike_over_partitions_and_in_order_within_one() {
+        assert_eq!((position(3, 7), partition_of(position(3, 7)), position(3, 8) - position(3, 7)), (7 * 1024 + 3, 3, STEP));
+        assert_eq!(partition_of(position(1_023, u64::MAX >> 11)), 1_023);
+    }
+}

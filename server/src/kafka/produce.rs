@@ -1,0 +1,227 @@
+//! Writing to Kafka: a request is answered when the brokers have acknowledged every record of it.
+//!
+//! The producer is idempotent and waits for all replicas. A record that was not acknowledged in time may have been stored all the
+//! same: its sender comes again, and then it is a duplicate. There is no spool here: while Kafka is away, senders are.
+
+use super::{CONTROL, DECISION, KafkaConfig, MAX_MESSAGE_BYTES, SOURCE, TIMER, UNREADABLE, partition_of};
+use crate::admission::Batch;
+use crate::letters::Decision;
+use crate::pipeline::Refused;
+use crate::store::Store;
+use anyhow::Context;
+use domain::event::Reason;
+use rdkafka::ClientConfig;
+use rdkafka::client::ClientContext;
+use rdkafka::error::KafkaError;
+use rdkafka::message::{DeliveryResult, Header, OwnedHeaders};
+use rdkafka::producer::{BaseRecord, Producer as _, ProducerContext, ThreadedProducer};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+use tokio::sync::oneshot;
+
+/// Messages that may wait for their acknowledgement; a sender beyond that is asked to come again.
+const WAITING: usize = 400_000;
+/// After so long without an acknowledgement a sender is asked to come again.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Messages whose acknowledgements somebody waits for together.
+pub(crate) struct Delivery {
+    left: AtomicUsize,
+    has_failed: AtomicBool,
+    reply: std::sync::Mutex<Option<oneshot::Sender<bool>>>,
+    waiting: Arc<AtomicUsize>,
+}
+
+impl Delivery {
+    /// Takes note of what became of `messages` of them.
+    fn report(&self, messages: usize, error: Option<&KafkaError>) {
+        if let Some(error) = error
+            && !self.has_failed.swap(true, Ordering::AcqRel)
+        {
+            tracing::warn!(%error, "Kafka did not take records; their sender is asked to come again.");
+        }
+        self.waiting.fetch_sub(messages, Ordering::Relaxed);
+        if self.left.fetch_sub(messages, Ordering::AcqRel) == messages {
+            let reply = self.reply.lock().unwrap_or_else(PoisonError::into_inner).take();
+            if let Some(reply) = reply {
+                // Whoever has gone away is not told.
+                let _ = reply.send(!self.has_failed.load(Ordering::Acquire));
+            }
+        }
+    }
+}
+
+/// Hands acknowledgements to whoever waits for them.
+pub(crate) struct Reports;
+
+impl ClientContext for Reports {
+    fn error(&self, error: KafkaError, reason: &str) {
+        tracing::warn!(%error, reason, "Kafka's client complains.");
+    }
+}
+
+impl ProducerContext for Reports {
+    type DeliveryOpaque = Arc<Delivery>;
+
+    fn delivery(&self, result: &DeliveryResult<'_>, delivery: Arc<Delivery>) {
+        delivery.report(1, result.as_ref().err().map(|(error, _)| error));
+    }
+}
+
+/// A message on its way out.
+pub(crate) struct Outgoing<'a> {
+    pub partition: Option<i32>,
+    pub key: Option<&'a [u8]>,
+    pub value: Option<&'a [u8]>,
+    pub headers: OwnedHeaders,
+}
+
+/// A producer that is made anew when its library gives it up.
+pub(crate) struct Producer {
+    config: ClientConfig,
+    current: RwLock<Arc<ThreadedProducer<Reports>>>,
+    waiting: Arc<AtomicUsize>,
+}
+
+impl Producer {
+    /// A producer that has yet to reach a broker.
+    pub fn new(kafka: &KafkaConfig) -> anyhow::Result<Self> {
+        let mut config = kafka.client();
+        config
+            .set("enable.idempotence", "true")
+            .set("acks", "all")
+            .set("message.timeout.ms", PATIENCE.as_millis().to_string())
+            .set("socket.timeout.ms", "10000")
+            .set("linger.ms", "5")
+            .set("compression.type", "lz4")
+            .set("message.max.bytes", MAX_MESSAGE_BYTES.to_string())
+            .set("queue.buffering.max.messages", (2 * WAITING).to_string())
+            // As producers in Java do: the same key in the same partition, whoever writes.
+            .set("partitioner", "murmur2_random");
+        let current = config.create_with_context(Reports).context("make a producer for Kafka")?;
+        Ok(Self { config, current: RwLock::new(Arc::new(current)), waiting: Arc::default() })
+    }
+
+    fn current(&self) -> Arc<ThreadedProducer<Reports>> {
+        Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Sends `messages` to `topic`; the answer, whether all were acknowledged, comes later.
+    pub fn send<'a>(
+        &self,
+        topic: &str,
+        messages: impl ExactSizeIterator<Item = Outgoing<'a>>,
+    ) -> Result<oneshot::Receiver<bool>, Refused> {
+        let all = messages.len();
+        if self.waiting.fetch_add(all, Ordering::Relaxed) + all > WAITING.max(all) {
+            self.waiting.fetch_sub(all, Ordering::Relaxed);
+            return Err(Refused::Busy);
+        }
+        let (reply, answer) = oneshot::channel();
+        let delivery = Arc::new(Delivery {
+            left: AtomicUsize::new(all),
+            has_failed: AtomicBool::new(false),
+            reply: std::sync::Mutex::new(Some(reply)),
+            waiting: Arc::clone(&self.waiting),
+        });
+        let producer = self.current();
+        for (sent, message) in messages.enumerate() {
+            let mut record: BaseRecord<'_, [u8], [u8], _> = BaseRecord::with_opaque_to(topic, Arc::clone(&delivery));
+            (record.partition, record.key, record.payload) = (message.partition, message.key, message.value);
+            record.headers = Some(message.headers);
+            if let Err((error, _)) = producer.send(record) {
+                delivery.report(all - sent, Some(&error));
+                self.heal(&producer);
+                break;
+            }
+        }
+        Ok(answer)
+    }
+
+    /// Sends `messages` to `topic` and waits until all of them are acknowledged.
+    pub async fn deliver<'a>(&self, topic: &str, messages: impl ExactSizeIterator<Item = Outgoing<'a>>) -> Result<(), Refused> {
+        let answer = self.send(topic, messages)?;
+        if answer.await == Ok(true) {
+            return Ok(());
+        }
+        self.heal(&self.current());
+        Err(Refused::Unwritable)
+    }
+
+    /// Puts another in the place of `producer` if that one will never work again.
+    fn heal(&self, producer: &Arc<ThreadedProducer<Reports>>) {
+        let Some((code, reason)) = producer.client().fatal_error() else { return };
+        let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
+        if !Arc::ptr_eq(&current, producer) {
+            return; // somebody was faster
+        }
+        match self.config.create_with_context(Reports) {
+            Ok(fresh) => {
+                tracing::warn!(%code, reason, "Kafka's client gave its producer up; another one takes its place.");
+                let old = std::mem::replace(&mut *current, Arc::new(fresh));
+                // It waits for its thread.
+                std::thread::spawn(move || drop(old));
+            }
+            Err(error) => tracing::error!(%error, "Kafka's client gave its producer up, and another one cannot be made."),
+        }
+    }
+
+    /// Makes time pass in a partition: its owner hears of it in the order of the log.
+    pub fn send_timer(&self, topic: &str, partition: i32) {
+        let headers = OwnedHeaders::new().insert(Header { key: CONTROL, value: Some(TIMER) });
+        let timer = Outgoing { partition: Some(partition), key: None, value: None, headers };
+        // Lost: it is sent again.
+        let _ = self.send(topic, std::iter::once(timer));
+    }
+}
+
+/// The way into Kafka for what admission takes in.
+pub struct Intake {
+    producer: Producer,
+    topic: String,
+    store: Store,
+}
+
+impl Intake {
+    /// For `kafka`, whose partitions `store` numbers.
+    pub(crate) fn new(kafka: &KafkaConfig, store: Store) -> anyhow::Result<Self> {
+        Ok(Self { producer: Producer::new(kafka)?, topic: kafka.events(), store })
+    }
+
+    /// Sends every record of `batch`, those that admission rejects too: the engine makes their dead letters.
+    pub(crate) async fn submit(&self, batch: &Batch, source: &str) -> Result<(), Refused> {
+        let messages = (0..batch.len()).map(|index| {
+            let mut headers = OwnedHeaders::new_with_capacity(1).insert(Header { key: SOURCE, value: Some(source) });
+            if batch.rejection(index) == Some(Reason::MalformedJson) {
+                headers = headers.insert(Header { key: CONTROL, value: Some(UNREADABLE) });
+            }
+            Outgoing {
+                partition: None,
+                key: batch.device_id(index).or_else(|| batch.event_id(index)).map(str::as_bytes),
+                value: Some(batch.raw_record(index)),
+                headers,
+            }
+        });
+        self.producer.deliver(&self.topic, messages).await
+    }
+
+    /// Sends a decision into the partition of its letter.
+    pub(crate) async fn decide(&self, decision: &Decision, raw: &[u8], source: &str) -> Result<(), Refused> {
+        let number = partition_of(decision.letter);
+        let places = self.store.kafka_partitions().await.map_err(|error| {
+            tracing::error!(%error, "Cannot look up a partition.");
+            Refused::Unwritable
+        })?;
+        let Some(place) = places.into_iter().find(|place| place.number == number) else {
+            tracing::error!(letter = decision.letter, "There is no partition of that number.");
+            return Err(Refused::Unwritable);
+        };
+        let body = decision.encode(raw);
+        let headers = OwnedHeaders::new()
+            .insert(Header { key: SOURCE, value: Some(source) })
+            .insert(Header { key: CONTROL, value: Some(DECISION) });
+        let message = Outgoing { partition: Some(place.partition), key: None, value: Some(&body), headers };
+        self.producer.deliver(&place.topic, std::iter::once(message)).await
+    }
+}

@@ -1,0 +1,242 @@
+//! `rantai kafka …`: topics with their partitions, retention and kind of time, made or checked; and going on after a gap.
+
+use super::{KafkaConfig, MAX_MESSAGE_BYTES};
+use crate::pipeline::wall_clock;
+use crate::store::Store;
+use anyhow::{Context, bail, ensure};
+use domain::time::{DAY_MS, HOUR_MS};
+use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, NewTopic, ResourceSpecifier, TopicReplication};
+use rdkafka::client::{Client, ClientContext, DefaultClientContext};
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::types::RDKafkaErrorCode;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// How long a broker may take.
+const PATIENCE: Duration = Duration::from_secs(15);
+/// Engines need to find again what came in since their last run of identities, a day at most, and people need time to mend things.
+const SHORTEST_RETENTION_MS: i64 = 3 * DAY_MS;
+/// The feed only has to bridge a checkpoint.
+const FEED_RETENTION_MS: i64 = HOUR_MS;
+/// The time of a message is that of the broker: `received_at` must not be a matter of a sender's clock.
+const TIMESTAMP_TYPE: &str = "message.timestamp.type";
+const LOG_APPEND_TIME: &str = "LogAppendTime";
+
+/// What topics should be like.
+#[derive(Clone, Debug, clap::Args)]
+pub struct SetupArgs {
+    /// Partitions of each input: as many as engines may ever work side by side; each takes about 50 MB of memory
+    #[arg(long, default_value_t = 6, value_parser = clap::value_parser!(i32).range(1..=1000))]
+    partitions: i32,
+    /// Brokers that keep each message
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(i32).range(1..=32))]
+    replication: i32,
+    /// Days for which inputs are kept
+    #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(i64).range(3..=3650))]
+    keep_days: i64,
+    /// Only look: an error where something would have to be made or changed
+    #[arg(long)]
+    check: bool,
+}
+
+/// A topic as it should be.
+struct Wanted {
+    name: String,
+    partitions: i32,
+    config: BTreeMap<&'static str, String>,
+}
+
+fn admin(kafka: &KafkaConfig) -> anyhow::Result<AdminClient<DefaultClientContext>> {
+    kafka.client().create().context("make a client for Kafka")
+}
+
+fn options() -> AdminOptions {
+    AdminOptions::new().request_timeout(Some(PATIENCE)).operation_timeout(Some(PATIENCE))
+}
+
+/// Partitions of the topics that exist.
+fn existing<C: ClientContext>(kafka: &KafkaConfig, client: &Client<C>) -> anyhow::Result<BTreeMap<String, i32>> {
+    let metadata =
+        client.fetch_metadata(None, PATIENCE).with_context(|| format!("reach Kafka at {}", kafka.brokers))?;
+    Ok(metadata.topics().iter().map(|topic| (topic.name().to_owned(), topic.partitions().len() as i32)).collect())
+}
+
+/// Settings of a topic that exists.
+async fn settings(admin: &AdminClient<DefaultClientContext>, name: &str) -> anyhow::Result<BTreeMap<String, (String, bool)>> {
+    let mut found = admin
+        .describe_configs(&[ResourceSpecifier::Topic(name)], &options())
+        .await
+        .with_context(|| format!("ask for the settings of {name}"))?;
+    let found = found.pop().context("Kafka's answer is empty")?;
+    let found = found.map_err(|code| anyhow::anyhow!("the settings of {name} cannot be read: {code}"))?;
+    let entry = |entry: rdkafka::admin::ConfigEntry| Some((entry.name, (entry.value?, !entry.is_default)));
+    Ok(found.entries.into_iter().filter_map(entry).collect())
+}
+
+/// Makes what is missing, changes what is not as it should be, and says what it did.
+pub async fn setup(kafka: &KafkaConfig, args: &SetupArgs) -> anyhow::Result<()> {
+    let admin = admin(kafka)?;
+    let input = BTreeMap::from([
+        (TIMESTAMP_TYPE, LOG_APPEND_TIME.to_owned()),
+        ("retention.ms", (args.keep_days * DAY_MS).to_string()),
+        ("cleanup.policy", "delete".to_owned()),
+        ("max.message.bytes", MAX_MESSAGE_BYTES.to_string()),
+    ]);
+    let feed = BTreeMap::from([
+        ("retention.ms", FEED_RETENTION_MS.to_string()),
+        ("segment.ms", (HOUR_MS / 4).to_string()),
+        ("cleanup.policy", "delete".to_owned()),
+    ]);
+    let mut wanted: Vec<Wanted> = kafka
+        .inputs()
+        .into_iter()
+        .map(|name| Wanted { name, partitions: args.partitions, config: input.clone() })
+        .collect();
+    wanted.push(Wanted { name: kafka.feed(), partitions: args.partitions, config: feed });
+    let existing = existing(kafka, admin.inner())?;
+    let mut is_amiss = false;
+    for topic in &wanted {
+        match existing.get(&topic.name) {
+            None if args.check => {
+                println!("{}: missing", topic.name);
+                is_amiss = true;
+            }
+            None => make(&admin, topic, args.replication).await?,
+            Some(partitions) => is_amiss |= !adjust(&admin, topic, *partitions, args.check).await?,
+        }
+    }
+    ensure!(!is_amiss, "not everything is as it should be: run `rantai kafka setup` without `--check`");
+    Ok(())
+}
+
+async fn make(admin: &AdminClient<DefaultClientContext>, topic: &Wanted, replication: i32) -> anyhow::Result<()> {
+    let mut fresh = NewTopic::new(&topic.name, topic.partitions, TopicReplication::Fixed(replication));
+    let min_insync = if replication > 2 { "2" } else { "1" };
+    fresh = fresh.set("min.insync.replicas", min_insync);
+    for (key, value) in &topic.config {
+        fresh = fresh.set(key, value);
+    }
+    let made = admin.create_topics([&fresh], &options()).await.with_context(|| format!("make {}", topic.name))?;
+    for result in made {
+        match result {
+            // Somebody else was as fast.
+            Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
+            Err((name, code)) => bail!("Kafka does not make the topic {name}: {code}"),
+        }
+    }
+    println!("{}: made with {} partitions", topic.name, topic.partitions);
+    Ok(())
+}
+
+/// Whether `topic` is as it should be, at last.
+async fn adjust(
+    admin: &AdminClient<DefaultClientContext>,
+    topic: &Wanted,
+    partitions: i32,
+    check: bool,
+) -> anyhow::Result<bool> {
+    let found = settings(admin, &topic.name).await?;
+    let value = |key: &str| found.get(key).map_or("", |(value, _)| value.as_str());
+    let amiss: Vec<(&str, &String)> = topic
+        .config
+        .iter()
+        .filter(|(key, wanted)| match **key {
+            // Kept longer is fine, and without end too.
+            "retention.ms" => value(key).parse::<i64>().is_ok_and(|kept| kept >= 0 && kept < wanted.parse().unwrap_or(0)),
+            "max.message.bytes" => value(key).parse::<i64>().is_ok_and(|most| most < wanted.parse().unwrap_or(0)),
+            key => value(key) != wanted.as_str(),
+        })
+        .map(|(key, wanted)| (*key, wanted))
+        .collect();
+    for (key, wanted) in &amiss {
+        println!("{}: {key} is {}, should be {wanted}", topic.name, value(key));
+    }
+    if partitions != topic.partitions {
+        // Another number would send devices to other partitions, where nothing is known of them.
+        println!("{}: has {partitions} partitions, and keeps them", topic.name);
+    }
+    if amiss.is_empty() {
+        println!("{}: as it should be", topic.name);
+        return Ok(true);
+    }
+    if check {
+        return Ok(false);
+    }
+    // What is not named would go back to its default.
+    let mut change = AlterConfig::new(ResourceSpecifier::Topic(&topic.name));
+    for (key, (value, is_own)) in &found {
+        if *is_own {
+            change = change.set(key, value);
+        }
+    }
+    for (key, wanted) in &amiss {
+        change = change.set(key, wanted);
+    }
+    for result in admin.alter_configs([&change], &options()).await.with_context(|| format!("change {}", topic.name))? {
+        result.map_err(|(_, code)| anyhow::anyhow!("Kafka does not change the topic {}: {code}", topic.name))?;
+    }
+    println!("{}: changed", topic.name);
+    Ok(true)
+}
+
+/// Refuses inputs that are missing, or whose messages carry their senders' time.
+pub(super) fn check_inputs<C: ClientContext>(
+    kafka: &KafkaConfig,
+    client: &Client<C>,
+    runtime: &tokio::runtime::Handle,
+) -> anyhow::Result<()> {
+    let existing = existing(kafka, client)?;
+    let admin = admin(kafka)?;
+    for name in kafka.inputs() {
+        ensure!(existing.contains_key(&name), "Kafka has no topic `{name}`: run `rantai kafka setup`");
+        let found = runtime.block_on(settings(&admin, &name))?;
+        let value = |key: &str| found.get(key).map_or("", |(value, _)| value.as_str());
+        let timestamp = value(TIMESTAMP_TYPE);
+        ensure!(
+            timestamp == LOG_APPEND_TIME,
+            "the topic `{name}` has {TIMESTAMP_TYPE}={timestamp}, which leaves the time to its senders: run `rantai kafka setup`"
+        );
+        let kept: i64 = value("retention.ms").parse().unwrap_or(-1);
+        ensure!(
+            kept < 0 || kept >= SHORTEST_RETENTION_MS,
+            "the topic `{name}` keeps its messages for less than three days: run `rantai kafka setup`"
+        );
+    }
+    ensure!(existing.contains_key(&kafka.feed()), "Kafka has no topic `{}`: run `rantai kafka setup`", kafka.feed());
+    Ok(())
+}
+
+/// Which partition may go on without what is gone.
+#[derive(Clone, Debug, clap::Args)]
+pub struct AcceptGapArgs {
+    /// Its topic
+    #[arg(long)]
+    topic: String,
+    /// Its number within the topic
+    #[arg(long)]
+    partition: i32,
+    /// Who decides
+    #[arg(long)]
+    by: String,
+}
+
+/// Lets a partition go on with the first message that Kafka still has. The gap is noted, and the engine that owns it now stops.
+pub async fn accept_gap(kafka: &KafkaConfig, store: &Store, args: &AcceptGapArgs) -> anyhow::Result<()> {
+    let places = store.kafka_partitions().await?;
+    let place = places.iter().find(|place| (place.topic.as_str(), place.partition) == (&args.topic, args.partition));
+    let number = place.with_context(|| format!("no engine has read partition {} of {} yet", args.partition, args.topic))?.number;
+    let (config, topic, partition) = (kafka.client(), args.topic.clone(), args.partition);
+    let watermarks = tokio::task::spawn_blocking(move || -> anyhow::Result<(i64, i64)> {
+        let consumer: BaseConsumer = config.create()?;
+        Ok(consumer.fetch_watermarks(&topic, partition, PATIENCE)?)
+    });
+    let (low, high) = watermarks.await?.context("ask what Kafka has")?;
+    let needed = store.begins_at(number).await?.map_or(0, |block| block as i64 - 1);
+    ensure!(
+        needed < low,
+        "there is no gap that could be passed over: offset {needed} is needed next, and Kafka has {low} to {high}"
+    );
+    store.accept_gap(number, low as u64 + 1, wall_clock().ms(), &args.by).await?;
+    println!("partition {} of {} goes on at offset {low}, without gap({needed},{low})", args.partition, args.topic);
+    Ok(())
+}

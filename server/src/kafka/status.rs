@@ -1,0 +1,79 @@
+//! How the partitions of this process do, for health and metrics.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// What a partition is doing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum State {
+    /// Its state is being loaded and the log behind it read again.
+    Restoring,
+    /// Its records are processed as they come.
+    Running,
+    /// Part of its log is gone, and it stands still until somebody decides to go on without: offsets `from` to before `to`.
+    Gap {
+        /// The first offset that is missing.
+        from: i64,
+        /// The first that is there; before `from` where the log was cut off.
+        to: i64,
+    },
+}
+
+/// How a partition does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Partition {
+    /// What it is doing.
+    pub state: State,
+    /// The next offset to be processed.
+    pub next_offset: i64,
+    /// Records processed here since it was taken over.
+    pub processed: u64,
+    /// Messages in Kafka that are not fetched yet.
+    pub lag: u64,
+}
+
+type Partitions = BTreeMap<(String, i32), Partition>;
+
+/// The partitions that this process owns now.
+#[derive(Clone, Debug, Default)]
+pub struct Status(Arc<Mutex<Partitions>>);
+
+impl Status {
+    fn lock(&self) -> MutexGuard<'_, Partitions> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// All of them, by topic and number within the topic.
+    pub fn partitions(&self) -> Partitions {
+        self.lock().clone()
+    }
+
+    /// Whether all of them are processed.
+    pub fn is_ready(&self) -> bool {
+        self.lock().values().all(|partition| partition.state == State::Running)
+    }
+
+    /// A sentence for each that stands still.
+    pub fn gaps(&self) -> Vec<String> {
+        let sentence = |((topic, partition), of): (&(String, i32), &Partition)| match of.state {
+            State::Gap { from, to } => Some(format!("partition {partition} of {topic} stands still: gap({from},{to})")),
+            _ => None,
+        };
+        self.lock().iter().filter_map(sentence).collect()
+    }
+
+    pub(super) fn begin(&self, topic: &str, partition: i32) {
+        let fresh = Partition { state: State::Restoring, next_offset: 0, processed: 0, lag: 0 };
+        self.lock().insert((topic.to_owned(), partition), fresh);
+    }
+
+    pub(super) fn end(&self, topic: &str, partition: i32) {
+        self.lock().remove(&(topic.to_owned(), partition));
+    }
+
+    pub(super) fn change(&self, topic: &str, partition: i32, change: impl FnOnce(&mut Partition)) {
+        if let Some(found) = self.lock().get_mut(&(topic.to_owned(), partition)) {
+            change(found);
+        }
+    }
+}

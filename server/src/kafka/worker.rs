@@ -1,0 +1,341 @@
+//! One partition: fetches its messages, runs the engine over them, writes checkpoints, and ends as it is told.
+
+use super::engine::Group;
+use super::inbox::{Inbox, Kind};
+use super::produce::Producer;
+use super::status::{State, Status};
+use super::{STEP, position};
+use crate::admission::{Batch, IdentityKey};
+use crate::log::Place;
+use crate::pipeline::{Due, Shard, fail, needed_from, wall_clock, write_checkpoint};
+use crate::store::{Snapshot, Store, StoreError};
+use anyhow::Context;
+use domain::engine::EngineConfig;
+use domain::master::Master;
+use domain::time::{DAY_MS, ProcessingTime};
+use rdkafka::consumer::base_consumer::PartitionQueue;
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
+use rdkafka::error::KafkaError;
+use rdkafka::types::RDKafkaErrorCode;
+use rdkafka::{Offset, TopicPartitionList};
+use std::path::PathBuf;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, mpsc};
+use std::time::{Duration, Instant};
+
+/// How long a fetch waits for the first message; orders wait as long.
+const WAIT: Duration = Duration::from_millis(20);
+/// Processed records that no committed checkpoint covers, at most: beyond that nothing is fetched.
+const UNCOMMITTED: u64 = 400_000;
+/// Identities of so many records are written for the next owner; fewer it reads from the log again just as soon.
+const WORTH_A_RUN: u64 = 20_000;
+/// Identities are written at the latest after so long, by the log's time: what they came from may be gone from Kafka some day.
+const RUN_EVERY_MS: i64 = DAY_MS;
+/// How late a timer may be: most are passed by the next record anyway.
+const TIMER_SLACK: Duration = Duration::from_secs(1);
+/// A timer that did not come back by then is sent again.
+const TIMER_PATIENCE: Duration = Duration::from_secs(5);
+/// Between two looks at what is not about messages.
+const TICK: Duration = Duration::from_millis(200);
+
+/// What a worker may be told.
+pub(super) enum Order {
+    /// Write a last checkpoint, within this time for each step, and end.
+    Drain(Duration),
+    /// End: the partition belongs to somebody else already.
+    Drop,
+}
+
+/// What a worker is made of.
+pub(super) struct WorkerParts {
+    pub topic: String,
+    pub partition: i32,
+    /// The partition's number in the store.
+    pub number: u32,
+    /// The name of its log, by which the store knows it again.
+    pub log: String,
+    /// Where its identities lie.
+    pub dir: PathBuf,
+    pub queue: PartitionQueue<Group>,
+    pub consumer: Arc<BaseConsumer<Group>>,
+    pub producer: Arc<Producer>,
+    pub store: Store,
+    pub master: Arc<Master>,
+    pub config: EngineConfig,
+    pub due: Due,
+    pub status: Status,
+    pub feed_topic: String,
+    pub runtime: tokio::runtime::Handle,
+    pub orders: mpsc::Receiver<Order>,
+}
+
+/// A checkpoint that is being written.
+struct Writing {
+    task: tokio::task::JoinHandle<Result<(), StoreError>>,
+    next_block: u64,
+}
+
+/// A partition at work.
+pub(super) struct Worker {
+    parts: WorkerParts,
+    shard: Shard,
+    epoch: i64,
+    key: IdentityKey,
+    /// The next block that has to come; those before it are known altogether.
+    expected: u64,
+    /// The newest time of a message so far.
+    clock: ProcessingTime,
+    begun: Option<Instant>,
+    writing: Option<Writing>,
+    is_behind: bool,
+    has_gap: bool,
+    timer_sent: Option<Instant>,
+    processed: u64,
+}
+
+impl Worker {
+    /// Takes the partition over, and works until it is told to end.
+    pub fn run(parts: WorkerParts) -> anyhow::Result<()> {
+        let begun = Instant::now();
+        let Some(snapshot) = load(&parts)? else { return Ok(()) };
+        let (epoch, key, expected) = (snapshot.epoch, IdentityKey(snapshot.identity_key), needed_from(&snapshot));
+        let shard = Shard::restore(snapshot, (parts.number, STEP), &parts.dir, &parts.master, &parts.config, parts.due)?;
+        let worker = Self {
+            parts,
+            shard,
+            epoch,
+            key,
+            expected,
+            clock: ProcessingTime::from_ms(0),
+            begun: Some(begun),
+            writing: None,
+            is_behind: true,
+            has_gap: false,
+            timer_sent: None,
+            processed: 0,
+        };
+        worker.work()
+    }
+
+    fn work(mut self) -> anyhow::Result<()> {
+        let mut next_tick = Instant::now();
+        loop {
+            match self.parts.orders.try_recv() {
+                Ok(Order::Drain(limit)) => return self.drain(limit),
+                Ok(Order::Drop) | Err(mpsc::TryRecvError::Disconnected) => {
+                    if let Some(writing) = &self.writing {
+                        writing.task.abort();
+                    }
+                    return Ok(());
+                }
+                Err(mpsc::TryRecvError::Empty) => {}
+            }
+            if self.writing.as_ref().is_some_and(|writing| writing.task.is_finished()) {
+                self.written()?;
+            }
+            if self.has_gap || (self.shard.is_writing() && self.shard.uncommitted.load(Ordering::Relaxed) > UNCOMMITTED) {
+                std::thread::sleep(WAIT);
+            } else {
+                self.fetch()?;
+            }
+            if self.shard.is_checkpoint_due() {
+                self.checkpoint();
+            }
+            if Instant::now() >= next_tick {
+                self.tick();
+                next_tick = Instant::now() + TICK;
+            }
+        }
+    }
+
+    /// Takes in what waits, at most so much that other things need not wait long.
+    fn fetch(&mut self) -> anyhow::Result<()> {
+        let mut inbox = Inbox::new(&self.parts.topic);
+        let mut wait = WAIT;
+        while !inbox.is_full() {
+            match self.parts.queue.poll(std::mem::take(&mut wait)) {
+                Some(Ok(message)) => inbox.put(&message),
+                Some(Err(KafkaError::MessageConsumption(RDKafkaErrorCode::AutoOffsetReset))) => {
+                    self.has_gap = true;
+                    break;
+                }
+                Some(Err(error)) => {
+                    tracing::debug!(%error, "Kafka's consumer complains.");
+                    break;
+                }
+                None => break,
+            }
+        }
+        self.is_behind = inbox.is_full();
+        self.take(inbox);
+        if self.has_gap {
+            self.stand_still()?;
+        } else if !self.is_behind
+            && let Some(begun) = self.begun.take()
+        {
+            self.shard.restored(begun);
+            self.parts.status.change(&self.parts.topic, self.parts.partition, |of| of.state = State::Running);
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, inbox: Inbox) {
+        for run in inbox.runs(self.shard.next_block) {
+            if run.last < self.expected {
+                continue; // a run of identities tells as much
+            }
+            self.clock = self.clock.max(run.received_at);
+            let is_covered = self.shard.covers(run.first);
+            let received_at = if is_covered { self.clock } else { run.received_at.max(self.shard.room.engine.now()) };
+            let place = Place { number: run.last, first_record: position(self.parts.number, run.first), received_at };
+            match run.kind {
+                Kind::Records => {
+                    let batch = Batch::of_messages(run.bytes.clone(), run.messages(), &self.key);
+                    if is_covered {
+                        self.shard.remember(&batch, received_at);
+                    } else {
+                        self.shard.take(&batch, place);
+                        self.processed += batch.len() as u64;
+                    }
+                }
+                Kind::Decision => {
+                    let source = run.source();
+                    let done = if is_covered {
+                        self.shard.remember_replay(run.bytes.clone(), source, run.last, received_at)
+                    } else {
+                        self.shard.decide(&run.bytes, source, place)
+                    };
+                    if let Err(error) = done {
+                        // Anybody may write to a topic: what is no decision decides nothing.
+                        tracing::warn!(error = format!("{error:#}"), block = run.last, "A decision cannot be read; passed over.");
+                        if !is_covered {
+                            self.shard.pass_time(place);
+                        }
+                    }
+                }
+                Kind::Timer if is_covered => {}
+                Kind::Timer => {
+                    self.shard.pass_time(place);
+                    self.timer_sent = None;
+                }
+            }
+            self.expected = run.last + 1;
+        }
+        self.shard.settle();
+    }
+
+    /// What should come next is gone. Going on would lose it in silence, so people decide.
+    fn stand_still(&mut self) -> anyhow::Result<()> {
+        let WorkerParts { topic, partition, consumer, status, .. } = &self.parts;
+        let (low, high) = consumer.fetch_watermarks(topic, *partition, Duration::from_secs(10)).context("ask what Kafka has")?;
+        let from = self.expected as i64 - 1;
+        let to = if from < low { low } else { high };
+        tracing::error!(
+            topic,
+            partition,
+            "gap({from},{to}): these offsets are gone from Kafka and were not processed; the partition stands still. To go on \
+             without them: rantai kafka accept-gap --topic {topic} --partition {partition}"
+        );
+        status.change(topic, *partition, |of| of.state = State::Gap { from, to });
+        Ok(())
+    }
+
+    fn checkpoint(&mut self) {
+        let all = self.shard.run_is_due(u64::MAX, RUN_EVERY_MS);
+        self.begin_checkpoint(all);
+    }
+
+    fn begin_checkpoint(&mut self, freeze_all: bool) {
+        let (checkpoint, frozen) = self.shard.cut(freeze_all);
+        let next_block = checkpoint.next_block;
+        let write = write_checkpoint(self.parts.store.clone(), checkpoint, frozen, self.epoch, self.parts.config.clone());
+        self.writing = Some(Writing { task: self.parts.runtime.spawn(write), next_block });
+    }
+
+    /// The checkpoint that was being written is done; waits for it where it is not.
+    fn written(&mut self) -> anyhow::Result<()> {
+        let Some(Writing { task, next_block }) = self.writing.take() else { return Ok(()) };
+        if let Err(error) = self.parts.runtime.block_on(task).context("write a checkpoint")? {
+            // Fenced, or something that trying again does not mend: this process has nothing to say any more.
+            fail(&format!("partition {} of {}: {error}", self.parts.partition, self.parts.topic));
+        }
+        self.shard.checkpoint_done()?;
+        // For tools that look at the group's lag; where to begin is what the store says.
+        let mut hint = TopicPartitionList::new();
+        let offset = Offset::Offset(next_block as i64 - 1);
+        if hint.add_partition_offset(&self.parts.topic, self.parts.partition, offset).is_ok() {
+            let _ = self.parts.consumer.commit(&hint, CommitMode::Async);
+        }
+        Ok(())
+    }
+
+    fn tick(&mut self) {
+        let (next_offset, processed) = (self.expected as i64 - 1, self.processed);
+        self.parts.status.change(&self.parts.topic, self.parts.partition, |of| {
+            of.lag = of.lag.saturating_sub(next_offset.saturating_sub(of.next_offset).max(0) as u64);
+            (of.next_offset, of.processed) = (next_offset, processed);
+        });
+        if !self.is_behind
+            && !self.has_gap
+            && self.begun.is_none()
+            && self.timer_sent.is_none_or(|at| at.elapsed() >= TIMER_PATIENCE)
+            && self.shard.room.engine.next_deadline().is_some_and(|deadline| deadline.plus(TIMER_SLACK) <= wall_clock())
+        {
+            self.parts.producer.send_timer(&self.parts.topic, self.parts.partition);
+            self.timer_sent = Some(Instant::now());
+        }
+    }
+
+    /// Everything processed is put into a checkpoint before somebody else goes on. Where that takes too long, the other repeats work.
+    fn drain(mut self, limit: Duration) -> anyhow::Result<()> {
+        let end = Instant::now() + limit;
+        for _ in 0..2 {
+            while self.writing.as_ref().is_some_and(|writing| !writing.task.is_finished()) {
+                if Instant::now() >= end {
+                    if let Some(writing) = &self.writing {
+                        writing.task.abort();
+                    }
+                    let (topic, partition) = (&self.parts.topic, self.parts.partition);
+                    tracing::warn!(topic, partition, "A partition ends without its last checkpoint: the store took too long.");
+                    return Ok(());
+                }
+                std::thread::sleep(Duration::from_millis(2));
+            }
+            self.written()?;
+            if !self.shard.has_news() {
+                break;
+            }
+            let all = self.shard.run_is_due(WORTH_A_RUN, RUN_EVERY_MS);
+            self.begin_checkpoint(all);
+        }
+        // The loop ended with the last checkpoint begun, or with nothing left to write.
+        while self.writing.as_ref().is_some_and(|writing| !writing.task.is_finished()) && Instant::now() < end {
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        if self.writing.as_ref().is_some_and(|writing| writing.task.is_finished()) {
+            self.written()?;
+        }
+        Ok(())
+    }
+}
+
+/// Takes over what the store holds of the partition; `None` where an order came first.
+fn load(parts: &WorkerParts) -> anyhow::Result<Option<Snapshot>> {
+    loop {
+        let attempt = async {
+            let snapshot = parts.store.load(parts.number, &parts.log, wall_clock()).await?;
+            parts.store.fetch_runs(parts.number, &parts.dir).await?;
+            Ok::<_, StoreError>(snapshot)
+        };
+        match parts.runtime.block_on(attempt) {
+            Ok(snapshot) => return Ok(Some(snapshot)),
+            Err(StoreError::Database(error)) => {
+                tracing::warn!(%error, "The store cannot hand a partition over; trying again.");
+                if !matches!(parts.orders.recv_timeout(Duration::from_millis(500)), Err(mpsc::RecvTimeoutError::Timeout)) {
+                    return Ok(None);
+                }
+            }
+            Err(error) => return Err(error).context("load the last checkpoint"),
+        }
+    }
+}

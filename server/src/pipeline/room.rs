@@ -1,0 +1,407 @@
+//! One partition of the input: its engine with what no committed checkpoint holds yet.
+//!
+//! [`Room`] is what questions see. A [`Shard`] is a room with all that is needed to process its part of the log and to write it down:
+//! the embedded log has one, a process on Kafka one for each partition that it owns.
+
+use super::rates::Rates;
+use super::wall_clock;
+use crate::admission::{Batch, Format, IdentityKey};
+use crate::identities::{DiskIdentities, FrozenTable};
+use crate::letters::{Again, Decided, Decision, Outcome, Verdict};
+use crate::log::Place;
+use crate::side::SideRow;
+use crate::store::{Checkpoint, Readings, Snapshot};
+use anyhow::Context;
+use bytes::Bytes;
+use domain::engine::{ClosedWindow, Disposition, Engine, EngineConfig};
+use domain::master::Master;
+use domain::time::ProcessingTime;
+use hashbrown::HashMap;
+use hashbrown::hash_map::Entry;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+/// When a checkpoint is due: whichever comes first.
+#[derive(Clone, Copy, Debug)]
+pub struct Due {
+    /// After so many records,
+    pub records: u64,
+    /// or so many bytes of log,
+    pub bytes: u64,
+    /// or so long with any change.
+    pub every: Duration,
+}
+
+/// What questions see, between two blocks.
+pub struct Room {
+    /// The engine.
+    pub engine: Engine,
+    /// Side outputs that no checkpoint has taken yet.
+    pub(crate) side: [Vec<SideRow>; 2],
+    /// The checkpoint that is being written.
+    in_flight: Option<InFlight>,
+    /// Windows that closed since the last checkpoint.
+    pub(crate) closed: Vec<ClosedWindow>,
+    /// Every dead letter that was decided, and the block that did.
+    pub(crate) decided: HashMap<u64, u64>,
+    /// Decisions since the last checkpoint.
+    pub(crate) decisions: Vec<Decided>,
+    /// When the last checkpoint was committed.
+    pub checkpoint_at: Option<ProcessingTime>,
+    /// When this store was made.
+    pub uptime_start: ProcessingTime,
+    /// Bytes of the log, where it is ours.
+    pub log_bytes: u64,
+    /// Intake.
+    pub rates: Rates,
+    /// Number of identities known.
+    pub(crate) identities: usize,
+    /// Records in the log, and of those the processed ones, both counted from the same beginning.
+    pub(crate) admitted: Arc<AtomicU64>,
+    pub(crate) processed: u64,
+}
+
+/// What a checkpoint took along and is not committed yet.
+struct InFlight {
+    records: u64,
+    windows: Arc<Vec<ClosedWindow>>,
+    side: Arc<[Vec<SideRow>; 2]>,
+    decisions: Arc<Vec<Decided>>,
+    frozen: Option<FrozenTable>,
+}
+
+impl Room {
+    /// A room around `engine` with nothing that is not stored.
+    pub fn new(engine: Engine, uptime_start: ProcessingTime, decided: impl IntoIterator<Item = (u64, u64)>) -> Self {
+        Self {
+            processed: engine.totals().all.received,
+            engine,
+            side: Default::default(),
+            in_flight: None,
+            closed: Vec::new(),
+            decided: decided.into_iter().collect(),
+            decisions: Vec::new(),
+            checkpoint_at: None,
+            uptime_start,
+            log_bytes: 0,
+            rates: Rates::default(),
+            identities: 0,
+            admitted: Arc::default(),
+        }
+    }
+
+    /// Records admitted to the log and not yet processed.
+    pub fn lag(&self) -> u64 {
+        self.admitted.load(Ordering::Relaxed).saturating_sub(self.processed)
+    }
+
+    /// Windows that closed and are in no committed checkpoint yet.
+    pub fn closed_windows(&self) -> impl Iterator<Item = &ClosedWindow> {
+        self.in_flight.iter().flat_map(|flight| flight.windows.iter()).chain(&self.closed)
+    }
+
+    /// Side outputs that are in no committed checkpoint yet, oldest first.
+    pub fn side_rows(&self, kind: usize) -> impl DoubleEndedIterator<Item = &SideRow> {
+        self.in_flight.iter().flat_map(move |flight| flight.side[kind].iter()).chain(&self.side[kind])
+    }
+
+    /// Whether something was decided of the dead letter at `position`.
+    pub fn is_decided(&self, position: u64) -> bool {
+        self.decided.contains_key(&position)
+    }
+
+    /// How many dead letters were decided.
+    pub fn decided(&self) -> usize {
+        self.decided.len()
+    }
+
+    /// Decisions that are in no committed checkpoint yet.
+    pub fn decisions(&self) -> impl Iterator<Item = &Decided> {
+        self.in_flight.iter().flat_map(|flight| flight.decisions.iter()).chain(&self.decisions)
+    }
+
+    /// Number of identities known.
+    pub fn identities(&self) -> usize {
+        self.identities
+    }
+}
+
+/// A room with what processes its part of the log.
+pub(crate) struct Shard {
+    pub room: Room,
+    partition: u32,
+    /// Positions of two records that follow each other differ by so much.
+    step: u64,
+    key: IdentityKey,
+    config: EngineConfig,
+    identities: DiskIdentities,
+    /// Readings accepted since the last checkpoint, where the store keeps them.
+    readings: Option<Readings>,
+    /// The first block that the engine has not seen.
+    pub next_block: u64,
+    checkpoint_block: u64,
+    records_since: u64,
+    /// Processed and in no committed checkpoint yet.
+    pub uncommitted: Arc<AtomicU64>,
+    bytes_since: u64,
+    last_checkpoint: Instant,
+    due: Due,
+    dispositions: Vec<Disposition>,
+    /// Records since the last run of identities, and when the first of them came in.
+    since_run: (u64, Option<ProcessingTime>),
+    /// Devices that changed since [`Shard::take_changed`] was last called, where somebody calls it.
+    changed: Option<Vec<u32>>,
+}
+
+impl Shard {
+    /// State as of the checkpoint: what follows has still to be read from the log, from [`needed_from`] on.
+    pub fn restore(
+        snapshot: Snapshot,
+        (partition, step): (u32, u64),
+        identities_dir: &Path,
+        master: &Arc<Master>,
+        config: &EngineConfig,
+        due: Due,
+    ) -> anyhow::Result<Self> {
+        let names: Vec<String> = snapshot.runs.iter().map(|(name, _)| name.clone()).collect();
+        let identities = DiskIdentities::open(identities_dir, &names).context("open the memory of identities")?;
+        let places: Vec<(u32, String)> = snapshot.devices.iter().map(|(index, state)| (*index, state.id.clone())).collect();
+        let states = snapshot.devices.into_iter().map(|(_, state)| state);
+        let engine = Engine::restore(config.clone(), master, snapshot.now, snapshot.totals, states, snapshot.hours);
+        for (index, id) in places {
+            // Stored windows name their device by index: under other master data they would be another device's.
+            anyhow::ensure!(
+                engine.device_by_id(&id) == Some(index),
+                "device {id} had another place in the master data with which this data directory was written; start the program \
+                 that wrote it"
+            );
+        }
+        let mut room = Room::new(engine, snapshot.uptime_start, snapshot.decided);
+        room.checkpoint_at = snapshot.committed_at;
+        Ok(Self {
+            room,
+            partition,
+            step,
+            key: IdentityKey(snapshot.identity_key),
+            config: config.clone(),
+            identities,
+            readings: snapshot.readings,
+            next_block: snapshot.next_block,
+            checkpoint_block: snapshot.next_block,
+            records_since: 0,
+            uncommitted: Arc::default(),
+            bytes_since: 0,
+            last_checkpoint: Instant::now(),
+            due,
+            dispositions: Vec::new(),
+            since_run: (0, None),
+            changed: None,
+        })
+    }
+
+    /// Keeps count of changed devices from now on, for [`Shard::take_changed`].
+    pub fn watch_changes(&mut self) {
+        self.changed = Some(Vec::new());
+    }
+
+    /// The devices that changed since the last call; some may be named twice.
+    pub fn take_changed(&mut self) -> Vec<u32> {
+        self.flush();
+        self.changed.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
+    fn flush(&mut self) {
+        let dirty = self.room.engine.flush();
+        if let Some(changed) = &mut self.changed {
+            changed.extend(dirty);
+        }
+    }
+
+    /// Whether a block lies before what the state covers: only its identities have to be remembered.
+    pub fn covers(&self, number: u64) -> bool {
+        number < self.next_block
+    }
+
+    /// Remembers the identities of a block that the state covers already.
+    pub fn remember(&mut self, batch: &Batch, received_at: ProcessingTime) {
+        Engine::remember(&self.config, batch.records(), received_at, &mut self.identities);
+        self.count_for_run(batch.len(), received_at);
+    }
+
+    fn count_for_run(&mut self, records: usize, received_at: ProcessingTime) {
+        self.since_run.0 += records as u64;
+        self.since_run.1.get_or_insert(received_at);
+    }
+
+    /// Whether identities of at least `records` records, or some that are older than `age_ms` by the log's time, lie in no run yet.
+    pub fn run_is_due(&self, records: u64, age_ms: i64) -> bool {
+        let (count, since) = self.since_run;
+        count >= records || since.is_some_and(|since| self.room.engine.now().ms() - since.ms() >= age_ms)
+    }
+
+    /// Runs the engine over one durable block.
+    pub fn take(&mut self, batch: &Batch, place: Place) -> &[Disposition] {
+        self.dispositions.clear();
+        self.room.engine.step(batch.records(), place.received_at, &mut self.identities, &mut self.dispositions);
+        self.taken(batch, place)
+    }
+
+    /// Takes note of a block whose records the engine has judged.
+    fn taken(&mut self, batch: &Batch, place: Place) -> &[Disposition] {
+        for (index, disposition) in self.dispositions.iter().enumerate() {
+            let position = place.first_record + index as u64 * self.step;
+            if let Some((kind, row)) = SideRow::of(batch, index, *disposition, position, place.received_at) {
+                self.room.side[kind].push(row);
+            }
+        }
+        if let Some(readings) = &mut self.readings {
+            let positions = (place.first_record..).step_by(self.step as usize);
+            readings.add(self.partition, batch, &self.dispositions, positions, place.received_at);
+        }
+        self.count_for_run(batch.len(), place.received_at);
+        self.next_block = place.number + 1;
+        self.records_since += batch.len() as u64;
+        self.uncommitted.fetch_add(batch.len() as u64, Ordering::Relaxed);
+        self.bytes_since += batch.raw().len() as u64;
+        self.room.processed += batch.len() as u64;
+        &self.dispositions
+    }
+
+    /// Decides of a dead letter as the block at `place` says; the first decision of a letter counts, others have no effect.
+    pub fn decide(&mut self, body: &Bytes, source: &str, place: Place) -> anyhow::Result<()> {
+        let (decision, raw) = Decision::decode(body).with_context(|| format!("read block {} of the log", place.number))?;
+        if let Entry::Vacant(entry) = self.room.decided.entry(decision.letter) {
+            entry.insert(place.number);
+            let outcome = match decision.verdict {
+                Verdict::Replay => {
+                    let batch = Batch::parse(raw, Format::Record, source, &self.key)?;
+                    let own = batch.records().next().and_then(|record| record.identity);
+                    let mut identities = Again { known: &mut self.identities, own };
+                    self.dispositions.clear();
+                    self.room.engine.step(batch.records(), place.received_at, &mut identities, &mut self.dispositions);
+                    let end = self.taken(&batch, place)[0].into();
+                    Outcome::Replayed { position: place.first_record, end }
+                }
+                Verdict::Discard(reason) => Outcome::Discarded { reason },
+            };
+            let (letter, block, at) = (decision.letter, place.number, place.received_at);
+            self.room.decisions.push(Decided { letter, block, at, by: decision.by, outcome });
+        } else {
+            self.room.processed += decision.records();
+        }
+        self.pass_time(place);
+        Ok(())
+    }
+
+    /// Remembers the identity of a letter that was taken in again by the block `number`, which the state covers already.
+    pub fn remember_replay(&mut self, body: Bytes, source: &str, number: u64, received_at: ProcessingTime) -> anyhow::Result<()> {
+        let (decision, raw) = Decision::decode(&body).with_context(|| format!("read block {number} of the log"))?;
+        if decision.verdict == Verdict::Replay && self.room.decided.get(&decision.letter) == Some(&number) {
+            let batch = Batch::parse(raw, Format::Record, source, &self.key)?;
+            let own = batch.records().next().and_then(|record| record.identity);
+            let mut identities = Again { known: &mut self.identities, own };
+            Engine::remember(&self.config, batch.records(), received_at, &mut identities);
+        }
+        Ok(())
+    }
+
+    /// A block that tells nothing but time.
+    pub fn pass_time(&mut self, place: Place) {
+        self.room.engine.pass_time(place.received_at);
+        self.next_block = place.number + 1;
+    }
+
+    /// After some blocks: what follows from them is at hand for questions.
+    pub fn settle(&mut self) {
+        if self.room.engine.closed_len() > 0 {
+            self.room.closed.append(&mut self.room.engine.take_closed());
+        }
+        self.room.identities = self.identities.len();
+    }
+
+    /// After all of the log was read again.
+    pub fn restored(&mut self, begun: Instant) {
+        self.settle();
+        self.flush();
+        tracing::info!(
+            partition = self.partition,
+            replayed = self.records_since,
+            devices = self.room.engine.device_count(),
+            took_ms = begun.elapsed().as_millis() as u64,
+            "State restored."
+        );
+    }
+
+    /// Whether there is anything that the last checkpoint does not cover.
+    pub fn has_news(&self) -> bool {
+        self.next_block > self.checkpoint_block
+    }
+
+    /// Whether a checkpoint is on its way.
+    pub fn is_writing(&self) -> bool {
+        self.room.in_flight.is_some()
+    }
+
+    /// Whether a checkpoint should be cut now.
+    pub fn is_checkpoint_due(&self) -> bool {
+        !self.is_writing()
+            && self.has_news()
+            && (self.records_since >= self.due.records
+                || self.bytes_since >= self.due.bytes
+                || self.last_checkpoint.elapsed() >= self.due.every)
+    }
+
+    /// Cuts a checkpoint: all that changed since the last, as of the last block. `freeze_all`: also a small table of identities becomes a
+    /// run, so that nobody has to read them from the log again.
+    pub fn cut(&mut self, freeze_all: bool) -> (Checkpoint, Option<FrozenTable>) {
+        self.flush();
+        let room = &mut self.room;
+        let windows = Arc::new(std::mem::take(&mut room.closed));
+        let side = Arc::new(std::mem::take(&mut room.side));
+        let decisions = Arc::new(std::mem::take(&mut room.decisions));
+        let frozen = self.identities.freeze(self.next_block - 1, freeze_all);
+        if frozen.is_some() {
+            self.since_run = (0, None);
+        }
+        let encode = "the state has no type that postcard cannot write";
+        let checkpoint = Checkpoint {
+            partition: self.partition,
+            readings: self.readings.as_mut().map(std::mem::take),
+            from_block: self.checkpoint_block,
+            next_block: self.next_block,
+            now_ms: room.engine.now().ms(),
+            committed_at_ms: wall_clock().ms(),
+            totals: postcard::to_stdvec(room.engine.totals()).expect(encode),
+            hours: room.engine.rollup_mut().take_changed_hours(),
+            devices: room.engine.take_changed().map(|(i, state)| (i, postcard::to_stdvec(state).expect(encode))).collect(),
+            windows: Arc::clone(&windows),
+            side: Arc::clone(&side),
+            decisions: Arc::clone(&decisions),
+            run: frozen.as_ref().map(|f| (f.name.clone(), f.len() as u64)),
+        };
+        room.in_flight = Some(InFlight { records: self.records_since, windows, side, decisions, frozen: frozen.clone() });
+        self.checkpoint_block = self.next_block;
+        (self.records_since, self.bytes_since) = (0, 0);
+        self.last_checkpoint = Instant::now();
+        (checkpoint, frozen)
+    }
+
+    /// The checkpoint that was cut is committed.
+    pub fn checkpoint_done(&mut self) -> anyhow::Result<()> {
+        if let Some(flight) = self.room.in_flight.take() {
+            self.uncommitted.fetch_sub(flight.records, Ordering::Relaxed);
+            if let Some(frozen) = flight.frozen {
+                self.identities.thaw(&frozen).context("open a run of identities")?;
+            }
+        }
+        self.room.checkpoint_at = Some(wall_clock());
+        Ok(())
+    }
+}
+
+/// The first block that a restart with `snapshot` has to read: what the newest run of identities does not cover.
+pub(crate) fn needed_from(snapshot: &Snapshot) -> u64 {
+    snapshot.runs.last().map_or(0, |(_, last_block)| *last_block) + 1
+}

@@ -1,0 +1,113 @@
+//! The partitions of Kafka's topics: their numbers, where a restart begins, and what is missing of them. Postgres only.
+
+use super::{Database, Pools, Store, StoreError, broken, postgres};
+use sqlx::Postgres;
+
+/// Numbers end before this one: a record's position has room for no more.
+const NUMBERS: i64 = 1 << 10;
+
+/// A partition of a topic.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KafkaPartition {
+    /// The topic.
+    pub topic: String,
+    /// The number that Kafka gave it within the topic.
+    pub partition: i32,
+    /// The number under which its state is kept.
+    pub number: u32,
+}
+
+impl Store {
+    fn shared(&self) -> Result<&Pools<Postgres>, StoreError> {
+        match &self.database {
+            Database::Postgres(pools, _) => Ok(pools),
+            Database::Sqlite(_) => Err(broken("kafka_partitions", "", "only Postgres is shared by several processes")),
+        }
+    }
+
+    /// All partitions that were ever read.
+    pub async fn kafka_partitions(&self) -> Result<Vec<KafkaPartition>, StoreError> {
+        let all: Vec<(String, i32, i64)> =
+            sqlx::query_as("select topic, kafka_partition, partition from kafka_partitions order by partition")
+                .fetch_all(&self.shared()?.writer)
+                .await?;
+        Ok(all.into_iter().map(|(topic, partition, number)| KafkaPartition { topic, partition, number: number as u32 }).collect())
+    }
+
+    /// The number of a partition, given to it now where it has none. Refused where the database holds the state of an embedded log.
+    pub async fn kafka_partition(&self, topic: &str, partition: i32) -> Result<u32, StoreError> {
+        let mut tx = self.shared()?.begin().await?;
+        postgres::lock_schema(&mut tx).await?;
+        let embedded: bool =
+            sqlx::query_scalar("select exists (select 1 from input_position where partition = 0)").fetch_one(&mut *tx).await?;
+        if embedded {
+            return Err(StoreError::OtherLog);
+        }
+        sqlx::query(
+            "insert into kafka_partitions (topic, kafka_partition, partition)
+             select $1, $2, coalesce(max(partition), 0) + 1 from kafka_partitions
+             on conflict (topic, kafka_partition) do nothing",
+        )
+        .bind(topic)
+        .bind(partition)
+        .execute(&mut *tx)
+        .await?;
+        let number: i64 = sqlx::query_scalar("select partition from kafka_partitions where topic = $1 and kafka_partition = $2")
+            .bind(topic)
+            .bind(partition)
+            .fetch_one(&mut *tx)
+            .await?;
+        if number >= NUMBERS {
+            return Err(broken("kafka_partitions", topic, "there are too many partitions"));
+        }
+        tx.commit().await?;
+        Ok(number as u32)
+    }
+
+    /// The first block that a restart of `partition` reads; `None` where nothing of it was ever committed.
+    pub async fn begins_at(&self, partition: u32) -> Result<Option<u64>, StoreError> {
+        let committed: Option<i64> =
+            sqlx::query_scalar("select next from input_position where partition = $1 and committed_at_ms > 0")
+                .bind(i64::from(partition))
+                .fetch_optional(&self.shared()?.writer)
+                .await?;
+        match committed {
+            Some(_) => Ok(Some(self.needed_from(partition).await?.max(1))),
+            None => Ok(None),
+        }
+    }
+
+    /// Lets `partition` go on at block `to` although those before it, from the next one that it needs, are gone. Whoever owns it now is
+    /// fenced. Identities that only the missing blocks told are not known any more.
+    pub async fn accept_gap(&self, partition: u32, to: u64, at_ms: i64, by: &str) -> Result<u64, StoreError> {
+        let from = self.begins_at(partition).await?.unwrap_or(1);
+        let mut tx = self.shared()?.begin().await?;
+        sqlx::query("update input_position set epoch = epoch + 1, next = greatest(next, $2) where partition = $1")
+            .bind(i64::from(partition))
+            .bind(to as i64)
+            .execute(&mut *tx)
+            .await?;
+        // A run of no identities says that those before are not to be looked for in the log.
+        sqlx::query(
+            "insert into identity_runs (partition, name, last, identities) values ($1, $2, $3, 0)
+             on conflict (partition, name) do nothing",
+        )
+        .bind(i64::from(partition))
+        .bind(format!("{:020}.run", to - 1))
+        .bind(to as i64 - 1)
+        .execute(&mut *tx)
+        .await?;
+        sqlx::query(
+            "insert into accepted_gaps (partition, from_block, to_block, at_ms, accepted_by) values ($1, $2, $3, $4, $5)",
+        )
+        .bind(i64::from(partition))
+        .bind(from as i64)
+        .bind(to as i64)
+        .bind(at_ms)
+        .bind(by)
+        .execute(&mut *tx)
+        .await?;
+        tx.commit().await?;
+        Ok(from)
+    }
+}
