@@ -3,220 +3,45 @@
 //! [`Engine::step`] takes events and time and returns dispositions; it knows neither clock nor IO. Which identities were seen
 //! before it asks an [`Identities`], because those outgrow memory and live on disk.
 
+mod config;
+mod device;
 mod judge;
 mod record;
 mod totals;
 
+pub use config::{EngineConfig, Pairing};
+pub use device::{ClosedDerived, ClosedWindow, Derived, DeviceState};
 pub use record::{Content, Disposition, Identities, MemoryIdentities, Record, Seen};
 pub use totals::{Tally, Totals};
 
 use crate::coldchain::{Condition, Excursion, Range};
 use crate::event::{DeviceStatus, Reading, Reason};
-use crate::feed::{DeviceNow, OutOfRange, SensorFault};
-use crate::master::{EquipmentKind, FacilityIx, Master, SensorIx};
+use crate::feed::{DeviceNow, OutOfRange};
+use crate::join::Fix;
+use crate::master::{EquipmentKind, Master, SensorIx};
 use crate::milli::Milli;
-use crate::rollup::{Contribution, Node, Rollup, Standing, histogram_column};
-use crate::time::{DAY_MS, EventTime, HOUR_MS, MINUTE_MS, ProcessingTime};
-use crate::window::{Closing, DeviceWindows, JoinedRun, Placement, SessionWindow, Slot, Window, WindowConfig};
+use crate::rollup::{KNOWN_EVERY_MS, KnownHour, Node, Rollup, Standing, histogram_column};
+use crate::time::{EventTime, MINUTE_MS, ProcessingTime};
+use crate::window::Placement;
 use compact_str::CompactString;
+use device::{Device, Handed, Leaving, roll_up, settle_to};
 use hashbrown::HashMap;
 use judge::judge;
-use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-/// Limits and windows of the engine.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct EngineConfig {
-    /// Windows of the topic `temperature`.
-    pub windows: WindowConfig,
-    /// How far ahead of the server an event may lie, in milliseconds.
-    pub future_ms: i64,
-    /// How old an event may be: as long as identities are remembered, in milliseconds.
-    pub retention_ms: i64,
-    /// After how long without a reading nothing is known of a device, in milliseconds.
-    pub silent_after_ms: i64,
-}
-
-impl Default for EngineConfig {
-    fn default() -> Self {
-        Self { windows: WindowConfig::default(), future_ms: 5 * MINUTE_MS, retention_ms: 90 * DAY_MS, silent_after_ms: HOUR_MS }
-    }
-}
-
 /// A clock before this instant was reset: 2024-01-01, before this product existed.
 pub const CLOCK_RESET_BEFORE: EventTime = EventTime::from_ms(1_704_067_200_000);
 /// How many records are looked at ahead of being taken in.
 const AHEAD: usize = 64;
+/// Without an entry in the log for so long, nobody read: paused, back-pressured, restarting. Such time is no silence of devices.
+pub const UNREAD_AFTER_MS: i64 = MINUTE_MS;
+/// While a silence is waited for, time has to pass at least so often, well within [`UNREAD_AFTER_MS`].
+const PASS_EVERY_MS: i64 = 30_000;
 /// How many sources are counted by name; the records of further ones count as `(other)`.
 pub const MAX_SOURCES: usize = 10_000;
-
-/// A window that can no longer change.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ClosedWindow {
-    /// Index of the device.
-    pub device: u32,
-    /// Index of the definition.
-    pub definition: u8,
-    /// The window.
-    pub window: Window,
-}
-
-/// What is kept of a sliding window or a session that can no longer change.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ClosedDerived {
-    /// Index of the device.
-    pub device: u32,
-    /// What is kept.
-    pub derived: Derived,
-}
-
-/// A part of a derived window's result that does not follow from tumbling windows. The definition is named by its lengths, so that
-/// others may come and go.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Derived {
-    /// How many records joined sliding windows after they had fired.
-    Joined {
-        /// Length of the windows in milliseconds.
-        size_ms: i64,
-        /// From one start to the next, in milliseconds.
-        slide_ms: i64,
-        /// Which windows, and how many.
-        run: JoinedRun,
-    },
-    /// A session, or the last version of one that became part of another.
-    Session {
-        /// The silence that ends it, in milliseconds.
-        gap_ms: i64,
-        /// The session.
-        session: SessionWindow,
-    },
-}
-
-impl Derived {
-    /// The event time that it is about: [start, end).
-    pub const fn span(&self) -> (i64, i64) {
-        match self {
-            Derived::Joined { run, .. } => (run.from, run.to),
-            Derived::Session { session, .. } => (session.start, session.end),
-        }
-    }
-}
-
-/// What of a device a checkpoint holds.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct DeviceState {
-    /// Its id.
-    pub id: String,
-    /// Its windows and watermark.
-    pub windows: DeviceWindows,
-    /// The newest reading by event time.
-    pub latest: Option<Reading>,
-    /// The excursion that reading is part of.
-    pub excursion: Option<Excursion>,
-    /// The newest sensor fault after it.
-    pub fault: Option<SensorFault>,
-    /// When its newest record came in.
-    pub received_at: Option<ProcessingTime>,
-    /// The newest window of the shortest definition that left memory when none that has fired stayed.
-    pub newest_closed: Option<Box<Window>>,
-}
-
-/// Results on their way to the store: what came since the last checkpoint was cut, and what that one took along.
-#[derive(Clone, Debug)]
-struct Handed<T> {
-    new: Vec<T>,
-    taken: Arc<Vec<T>>,
-}
-
-impl<T> Default for Handed<T> {
-    fn default() -> Self {
-        Self { new: Vec::new(), taken: Arc::default() }
-    }
-}
-
-impl<T> Handed<T> {
-    fn take(&mut self) -> Arc<Vec<T>> {
-        self.taken = Arc::new(std::mem::take(&mut self.new));
-        Arc::clone(&self.taken)
-    }
-
-    fn iter(&self) -> impl Iterator<Item = &T> {
-        self.taken.iter().chain(&self.new)
-    }
-}
-
-#[derive(Clone, Debug)]
-struct Device {
-    state: DeviceState,
-    sensor: Option<SensorIx>,
-    facility: Option<FacilityIx>,
-    range: Range,
-    slot: Slot,
-    is_refrigerator: bool,
-    /// What the roll-ups hold of it.
-    standing: Standing,
-    /// Windows that the roll-ups are behind on: start, and what they hold of it.
-    unrolled: SmallVec<[(i64, Contribution); 1]>,
-    /// Roll-ups are behind its state.
-    is_dirty: bool,
-    /// The last checkpoint is behind its state.
-    is_changed: bool,
-    /// The instant of its entry in `deadlines`.
-    queued_at: Option<i64>,
-}
-
-impl Device {
-    /// What its window that starts at `start` adds to the roll-ups; nothing where it is not in memory.
-    fn contribution(&self, definition: usize, start: i64) -> Contribution {
-        let aggregate = self.state.windows.aggregate(definition, start);
-        aggregate.map_or_else(Contribution::default, |a| Contribution::of(a, self.range))
-    }
-
-    /// Takes note of windows that have just left memory.
-    fn note_closed(&mut self, config: &WindowConfig, roll_definition: usize, closed: &[ClosedWindow], rollup: &mut Rollup) {
-        for ClosedWindow { definition, window, .. } in closed {
-            if usize::from(*definition) == roll_definition
-                && let Some(at) = self.unrolled.iter().position(|(start, _)| *start == window.start)
-            {
-                let (start, rolled) = self.unrolled.swap_remove(at);
-                rollup.roll(self.facility, start, rolled, Contribution::of(&window.aggregate, self.range));
-            }
-        }
-        if !self.state.windows.has_fired_ahead(config, 0) {
-            let of_shortest = closed.iter().filter(|c| c.definition == 0).map(|c| c.window);
-            let known = self.state.newest_closed.as_deref().copied();
-            self.state.newest_closed = of_shortest.chain(known).max_by_key(|w| w.start).map(Box::new);
-        }
-    }
-}
-
-/// Takes what leaves the windows of one device.
-struct Leaving<'e> {
-    device: u32,
-    config: &'e WindowConfig,
-    closed: &'e mut Vec<ClosedWindow>,
-    derived: &'e mut Vec<ClosedDerived>,
-}
-
-impl Closing for Leaving<'_> {
-    fn window(&mut self, definition: usize, window: Window) {
-        self.closed.push(ClosedWindow { device: self.device, definition: definition as u8, window });
-    }
-
-    fn joined(&mut self, definition: usize, run: JoinedRun) {
-        let of = self.config.sliding()[definition];
-        let derived = Derived::Joined { size_ms: of.size_ms, slide_ms: of.slide_ms, run };
-        self.derived.push(ClosedDerived { device: self.device, derived });
-    }
-
-    fn session(&mut self, definition: usize, session: SessionWindow) {
-        let derived = Derived::Session { gap_ms: self.config.sessions()[definition].gap_ms, session };
-        self.derived.push(ClosedDerived { device: self.device, derived });
-    }
-}
 
 /// The state machine. Devices of the master data have the indices of their sensors; unregistered ones follow.
 #[derive(Clone, Debug)]
@@ -237,6 +62,7 @@ pub struct Engine {
     out_of_range: BTreeSet<u32>,
     closed: Vec<ClosedWindow>,
     derived: Handed<ClosedDerived>,
+    known: Handed<KnownHour>,
     now: ProcessingTime,
     roll_definition: usize,
 }
@@ -259,6 +85,7 @@ impl Engine {
             out_of_range: BTreeSet::new(),
             closed: Vec::new(),
             derived: Handed::default(),
+            known: Handed::default(),
             now: ProcessingTime::from_ms(0),
             master: Arc::clone(master),
         };
@@ -376,7 +203,7 @@ impl Engine {
         identities: &mut impl Identities,
     ) {
         for record in records {
-            let _ = judge(config, &record, now, identities);
+            let _ = judge(config, &record, now, identities, false);
         }
     }
 
@@ -388,30 +215,82 @@ impl Engine {
         now: ProcessingTime,
         identities: &mut impl Identities,
     ) -> Disposition {
-        let judged = judge(&self.config, record, now, identities);
-        match (&record.content, judged) {
+        let has_seen = record.sequence.is_some_and(|sequence| {
+            let index = known.or_else(|| self.known_index(record));
+            sequence.is_identity && index.is_some_and(|index| self.devices[index as usize].state.has_seen(sequence))
+        });
+        let judged = judge(&self.config, record, now, identities, has_seen);
+        let (index, disposition) = match (&record.content, judged) {
             (Content::Fault { device, fault }, Disposition::Rejected(Reason::SensorFault)) => {
                 let index = self.device_index(device);
+                self.heard(index, now);
                 let device = &mut self.devices[index as usize];
-                device.state.received_at = Some(now);
                 if device.state.latest.is_none_or(|r| fault.at > r.at) {
                     device.state.fault = Some(*fault);
                 }
                 self.mark(index);
-                judged
+                return judged;
             }
             (Content::Reading { device, reading }, Disposition::Accepted) => {
                 let index = known.unwrap_or_else(|| self.device_index(device));
-                self.place(index, reading, now)
+                (index, self.place(index, reading, now))
             }
-            _ => judged,
+            (Content::Fix { device, fix }, Disposition::Accepted) => {
+                let index = self.device_index(device);
+                self.heard(index, now);
+                self.mark(index);
+                self.locate(index, *fix);
+                (index, judged)
+            }
+            _ => return judged,
+        };
+        if let Some(sequence) = record.sequence {
+            self.devices[index as usize].state.sequences.get_or_insert_default().note(sequence);
         }
+        disposition
+    }
+
+    /// Index of the device that a record is about, where it was heard of.
+    fn known_index(&self, record: &Record<'_>) -> Option<u32> {
+        match &record.content {
+            Content::Reading { device, .. } | Content::Fix { device, .. } => self.by_id.get(&**device).copied(),
+            _ => None,
+        }
+    }
+
+    fn heard(&mut self, index: u32, now: ProcessingTime) {
+        let state = &mut self.devices[index as usize].state;
+        state.received_at = Some(now);
+        state.heard_ms = now.ms() - self.totals.unread_ms;
+    }
+
+    /// Hands a fix of the tracker `tracker` to the devices that travel with it: those it is paired with, else itself.
+    fn locate(&mut self, tracker: u32, fix: Fix) {
+        let paired: SmallVec<[u32; 2]> = {
+            let id = &self.devices[tracker as usize].state.id;
+            let pairings = self.config.pairings.iter().filter(|p| p.tracker == *id && p.holds_at(fix.at));
+            pairings.filter_map(|p| self.by_id.get(p.device.as_str()).copied()).collect()
+        };
+        let paired = if paired.is_empty() { SmallVec::from_slice(&[tracker]) } else { paired };
+        for &index in &paired {
+            let state = &mut self.devices[index as usize].state;
+            let settled = &mut settle_to(&mut self.derived.new, index);
+            if state.join.is_none()
+                && let Some(latest) = state.latest
+            {
+                // Nobody knew before that it travels: the newest reading is the one that can still be placed.
+                state.join.get_or_insert_default().reading(self.config.join, latest.at, settled);
+            }
+            state.join.get_or_insert_default().fix(self.config.join, fix, settled);
+        }
+        paired.iter().for_each(|index| self.mark(*index));
     }
 
     fn place(&mut self, index: u32, reading: &Reading, now: ProcessingTime) -> Disposition {
         let Self { devices, rollup, closed, derived, totals, config, roll_definition, .. } = self;
         let device = &mut devices[index as usize];
         device.state.received_at = Some(now);
+        device.state.heard_ms = now.ms() - totals.unread_ms;
         let roll_size = config.windows.definitions()[*roll_definition].size_ms;
         let start = reading.at.ms() - reading.at.ms().rem_euclid(roll_size);
         if device.unrolled.iter().all(|(s, _)| *s != start) {
@@ -421,7 +300,7 @@ impl Engine {
         let mut leaving = Leaving { device: index, config: &config.windows, closed, derived: &mut derived.new };
         let placement = device.state.windows.add(&config.windows, device.slot, reading, now, &mut leaving);
         if closed.len() > first_closed {
-            device.note_closed(&config.windows, *roll_definition, &closed[first_closed..], rollup);
+            device.note_closed(&config.windows, *roll_definition, &closed[first_closed..], rollup, &mut totals.stale);
         }
         totals.closed_windows += (closed.len() - first_closed) as u64;
         let disposition = match placement {
@@ -433,6 +312,9 @@ impl Engine {
                     if device.state.fault.is_some_and(|fault| fault.at < reading.at) {
                         device.state.fault = None;
                     }
+                }
+                if let Some(join) = &mut device.state.join {
+                    join.reading(config.join, reading.at, &mut settle_to(&mut derived.new, index));
                 }
                 Disposition::Accepted
             }
@@ -499,23 +381,34 @@ impl Engine {
         }
     }
 
-    /// When the device counts as idle (by server time), and when nothing is known of it any more (by event time).
+    /// When the device counts as idle (by server time in which somebody read), and when nothing is known of it any more (by event time).
     fn silences(&self, index: u32) -> (Option<i64>, Option<i64>) {
         let state = &self.devices[index as usize].state;
-        (
-            state.received_at.map(|at| at.ms() + self.config.windows.idle_after_ms),
-            state.latest.map(|reading| reading.at.ms() + self.config.silent_after_ms),
-        )
+        let idle_at = state.heard_ms + self.config.windows.idle_after_ms + self.totals.unread_ms;
+        (state.received_at.map(|_| idle_at), state.latest.map(|reading| reading.at.ms() + self.config.silent_after_ms))
     }
 
-    /// When to call [`Engine::pass_time`] next even if nothing arrives.
+    /// When to call [`Engine::pass_time`] next even if nothing arrives. While a silence is waited for, that is soon: time that passes
+    /// between two calls far apart counts as time in which nobody listened.
     pub fn next_deadline(&self) -> Option<ProcessingTime> {
-        self.deadlines.first().map(|(at, _)| ProcessingTime::from_ms(*at))
+        let (first, _) = self.deadlines.first()?;
+        Some(ProcessingTime::from_ms(*first).min(self.now.plus_ms(PASS_EVERY_MS)))
     }
 
-    /// Lets time pass to `now` (never backwards): idle devices fire, silent ones are counted as such.
+    /// Lets time pass to `now` (never backwards): idle devices fire, silent ones are counted as such, roll-ups get a version.
     pub fn pass_time(&mut self, now: ProcessingTime) {
-        self.now = self.now.max(now);
+        let passed_ms = now.ms() - self.now.ms();
+        if passed_ms <= 0 {
+            return;
+        }
+        let known_at = self.now.ms() - self.now.ms().rem_euclid(KNOWN_EVERY_MS) + KNOWN_EVERY_MS;
+        if now.ms() >= known_at {
+            self.make_known(known_at);
+        }
+        self.now = now;
+        if passed_ms > UNREAD_AFTER_MS {
+            self.totals.unread_ms += passed_ms;
+        }
         while let Some((at, index)) = self.deadlines.first().copied()
             && at <= self.now.ms()
         {
@@ -523,11 +416,34 @@ impl Engine {
             self.devices[index as usize].queued_at = None;
             let (idle, _) = self.silences(index);
             if idle.is_some_and(|at| at <= self.now.ms()) {
-                self.devices[index as usize].state.windows.fire_incomplete(&self.config.windows);
+                let state = &mut self.devices[index as usize].state;
+                state.windows.fire_incomplete(&self.config.windows);
+                if let Some(join) = &mut state.join {
+                    join.give_up_waiting(self.config.join, &mut settle_to(&mut self.derived.new, index));
+                }
             }
             self.queue(index);
             self.mark(index);
         }
+    }
+
+    /// Makes a version of all figures of hours that changed since the last one: they follow from the records received before `known_at`.
+    fn make_known(&mut self, known_at: i64) {
+        for index in &self.dirty {
+            roll_up(&mut self.devices[*index as usize], &mut self.rollup, self.roll_definition, &mut self.totals.stale);
+        }
+        self.known.new.append(&mut self.rollup.take_known(&mut self.totals.stale, known_at));
+    }
+
+    /// The versions of hours since the last call. They stay readable by [`Engine::known_hours`] until the next one: by then they have to
+    /// be stored.
+    pub fn take_known_hours(&mut self) -> Arc<Vec<KnownHour>> {
+        self.known.take()
+    }
+
+    /// The versions of hours that may not be stored yet, oldest first.
+    pub fn known_hours(&self) -> impl Iterator<Item = &KnownHour> {
+        self.known.iter()
     }
 
     /// How many devices changed since the last [`Engine::flush`].
@@ -546,12 +462,10 @@ impl Engine {
 
     fn settle(&mut self, index: u32) {
         let condition = self.condition(index);
-        let Self { devices, rollup, out_of_range, roll_definition, .. } = self;
+        let Self { devices, rollup, out_of_range, roll_definition, totals, .. } = self;
         let device = &mut devices[index as usize];
         device.is_dirty = false;
-        for (start, rolled) in std::mem::take(&mut device.unrolled) {
-            rollup.roll(device.facility, start, rolled, device.contribution(*roll_definition, start));
-        }
+        roll_up(device, rollup, *roll_definition, &mut totals.stale);
         if let Some(received_at) = device.state.received_at {
             rollup.heard(device.facility, received_at);
         }
@@ -594,6 +508,17 @@ impl Engine {
             excursion: state.excursion,
             fault: state.fault,
         }
+    }
+
+    /// Where the newest reading of a device was taken, where it travels with a tracker.
+    pub fn position(&self, index: u32) -> Option<Fix> {
+        let state = &self.devices[index as usize].state;
+        state.join.as_ref().zip(state.latest).and_then(|(join, reading)| join.nearest(self.config.join, reading.at))
+    }
+
+    /// How many records of a device are missing by its running numbers; 0 also where it does not count them.
+    pub fn missing(&self, index: u32) -> u64 {
+        self.devices[index as usize].state.sequences.as_ref().map_or(0, |sequences| sequences.missing())
     }
 
     /// Index of the device with that id, registered or heard of.

@@ -2,9 +2,13 @@
 
 use super::*;
 use crate::event::{BodyHash, Identity, Topic};
-use crate::rollup::UNASSIGNED;
-use crate::window::WindowState;
+use crate::feed::SensorFault;
+use crate::rollup::{HourCell, UNASSIGNED};
+use crate::sequence::Sequence;
+use crate::time::DAY_MS;
+use crate::window::{WindowConfig, WindowState};
 use proptest::prelude::*;
+use std::collections::BTreeMap;
 
 const NOW: i64 = 1_795_000_000_000; // November 2026
 
@@ -32,6 +36,7 @@ fn record(device: &'static str, minute: i64, milli: i32, id: Option<u128>) -> Re
         identity: Some(Identity(id.unwrap_or(natural))),
         is_natural: id.is_none(),
         body: BodyHash(milli as u64),
+        sequence: None,
         topic: Some(Topic::Temperature),
         source: "test".into(),
         content: Content::Reading { device: device.into(), reading: plain_reading(at, Milli(milli)) },
@@ -42,6 +47,15 @@ fn step(engine: &mut Engine, ids: &mut MemoryIdentities, minute: i64, records: V
     let mut dispositions = Vec::new();
     engine.step(records, ProcessingTime::from_ms(NOW + minute * MINUTE_MS), ids, &mut dispositions);
     dispositions
+}
+
+/// Lets time pass as a running server does: never longer than it was told to wait.
+fn pass(engine: &mut Engine, minute: i64) {
+    let until = ProcessingTime::from_ms(NOW + minute * MINUTE_MS);
+    while let Some(next) = engine.next_deadline().filter(|next| *next < until) {
+        engine.pass_time(next);
+    }
+    engine.pass_time(until);
 }
 
 #[test]
@@ -106,11 +120,10 @@ fn standing_follows_readings_and_silence() {
     assert_eq!(e.rollup().readings(e.rollup().unassigned()), 1, "{UNASSIGNED}");
     assert_eq!(e.rollup().readings(country), 2);
     // Fifteen minutes of silence: incomplete windows. An hour: no word.
-    e.pass_time(ProcessingTime::from_ms(NOW + 15 * MINUTE_MS));
+    pass(&mut e, 15);
     let index = e.device_by_id("P321705-1-F1").expect("registered");
     assert!(e.device_state(index).windows.windows(&e.config().windows, 0).all(|w| w.state == WindowState::Incomplete));
-    assert_eq!(e.next_deadline(), Some(ProcessingTime::from_ms(NOW + 60 * MINUTE_MS)));
-    e.pass_time(ProcessingTime::from_ms(NOW + 60 * MINUTE_MS));
+    pass(&mut e, 60);
     e.flush();
     let counts = e.rollup().counts(country);
     assert_eq!((counts.too_warm, counts.no_word, counts.facilities_reporting), (0, devices, 0));
@@ -132,13 +145,187 @@ fn silence_after_a_return_is_noticed_in_time() {
         found.expect("still here")
     };
     step(&mut e, &mut ids, 0, vec![record("P321705-1-F1", 0, 5_000, None)]);
-    e.pass_time(ProcessingTime::from_ms(NOW + 15 * MINUTE_MS)); // idle; next in turn is the hour without word
+    pass(&mut e, 15); // idle; next in turn is the hour without word
     step(&mut e, &mut ids, 20, vec![record("P321705-1-F1", 20, 5_000, None)]);
-    assert_eq!(e.next_deadline(), Some(ProcessingTime::from_ms(NOW + 35 * MINUTE_MS)));
+    pass(&mut e, 34);
     assert_eq!(state_at(&e, 20), WindowState::Provisional);
-    e.pass_time(ProcessingTime::from_ms(NOW + 35 * MINUTE_MS));
+    pass(&mut e, 35);
     assert_eq!(state_at(&e, 20), WindowState::Incomplete);
-    assert_eq!(e.next_deadline(), Some(ProcessingTime::from_ms(NOW + 80 * MINUTE_MS)));
+    assert!(e.next_deadline().is_some(), "the hour without word is still to come");
+    pass(&mut e, 80);
+    assert_eq!(e.next_deadline(), None);
+}
+
+/// The idleness clock stops while nobody reads: a restart after hours fires nothing at once.
+#[test]
+fn time_in_which_nobody_read_is_no_silence() {
+    let state = |e: &Engine| {
+        let state = e.device_state(e.device_by_id("d").expect("heard of"));
+        state.windows.windows(&e.config().windows, 0).next().expect("one").state
+    };
+    let (mut e, mut ids) = (engine(), MemoryIdentities::default());
+    step(&mut e, &mut ids, 0, vec![record("d", 0, 5_000, None)]);
+    pass(&mut e, 10);
+    // Down for two hours: what comes first is anybody's record.
+    step(&mut e, &mut ids, 130, vec![record("other", 130, 5_000, None)]);
+    assert_eq!(state(&e), WindowState::Provisional);
+    let (totals, devices, hours) = dump(&mut e);
+    let mut e = Engine::restore(EngineConfig::default(), &master(), e.now(), totals, devices, hours);
+    pass(&mut e, 134);
+    assert_eq!(state(&e), WindowState::Provisional);
+    pass(&mut e, 135); // ten minutes before, five after
+    assert_eq!(state(&e), WindowState::Incomplete);
+    // A clock that is set forward by an hour (F38) is no silence either.
+    step(&mut e, &mut ids, 140, vec![record("e", 140, 5_000, None)]);
+    e.pass_time(ProcessingTime::from_ms(NOW + 200 * MINUTE_MS));
+    let of_e = e.device_state(e.device_by_id("e").expect("heard of"));
+    assert!(of_e.windows.windows(&e.config().windows, 0).all(|w| w.state == WindowState::Provisional));
+    // Back again (the log never goes back): nothing happens.
+    e.pass_time(ProcessingTime::from_ms(NOW + 140 * MINUTE_MS));
+    assert_eq!(e.now(), ProcessingTime::from_ms(NOW + 200 * MINUTE_MS));
+}
+
+fn numbered(number: u64, milli: i32) -> Record<'static> {
+    let mut record = record("d", number as i64 - 30, milli, Some(1_000 + u128::from(number)));
+    record.sequence = Some(Sequence { boot: 7, number, is_identity: true });
+    record
+}
+
+#[test]
+fn running_numbers_tell_duplicates_and_what_is_missing() {
+    let (mut e, mut ids) = (engine(), MemoryIdentities::default());
+    let records = [1, 2, 5, 6].map(|n| numbered(n, 5_000)).to_vec();
+    assert!(step(&mut e, &mut ids, 0, records).iter().all(|d| *d == Disposition::Accepted));
+    let index = e.device_by_id("d").expect("heard of");
+    assert_eq!(e.missing(index), 2);
+    assert_eq!(step(&mut e, &mut ids, 0, vec![numbered(5, 5_000)]), [Disposition::Duplicate]);
+    assert_eq!(step(&mut e, &mut ids, 0, vec![numbered(5, 6_000)]), [Disposition::Rejected(Reason::IdConflict)]);
+    assert_eq!(step(&mut e, &mut ids, 0, vec![numbered(4, 5_000)]), [Disposition::Accepted]);
+    assert_eq!(e.missing(index), 1);
+    // Identities are forgotten one day; a number that was counted is never counted again.
+    let mut forgot = MemoryIdentities::default();
+    assert_eq!(
+        step(&mut e, &mut forgot, 0, vec![numbered(2, 5_000), numbered(3, 5_000)]),
+        [Disposition::Duplicate, Disposition::Accepted]
+    );
+    assert_eq!((e.missing(index), e.totals().all.accepted), (0, 6));
+    // A record refused for its time is not counted as come.
+    let mut future = numbered(7, 5_000);
+    future.content = Content::Reading { device: "d".into(), reading: plain_reading(EventTime::from_ms(NOW + DAY_MS), Milli(0)) };
+    step(&mut e, &mut ids, 0, vec![future, numbered(8, 5_000)]);
+    assert_eq!(e.missing(index), 1);
+}
+
+fn fix(tracker: &'static str, minute: i64, place: i32) -> Record<'static> {
+    let mut record = record(tracker, minute, place, Some(9_000 + minute as u128 * 100 + place as u128));
+    let at = EventTime::from_ms(NOW + minute * MINUTE_MS);
+    record.content = Content::Fix { device: tracker.into(), fix: Fix { at, longitude_e6: place, latitude_e6: 0 } };
+    record.topic = Some(Topic::Gps);
+    record
+}
+
+#[test]
+fn readings_find_where_they_were_taken() {
+    let pairing =
+        Pairing { tracker: "truck".into(), device: "box".into(), from_ms: NOW + 10 * MINUTE_MS, to_ms: NOW + 100 * MINUTE_MS };
+    let config = EngineConfig { pairings: vec![pairing], ..EngineConfig::default() };
+    let (mut e, mut ids) = (Engine::new(config, &master()), MemoryIdentities::default());
+    let place = |e: &Engine, id: &str| e.position(e.device_by_id(id).expect("heard of")).map(|fix| fix.longitude_e6);
+    // A device that is both, by its own id.
+    step(&mut e, &mut ids, 0, vec![record("d", 0, 5_000, None), fix("d", 1, 11), fix("d", 2, 12)]);
+    assert_eq!(place(&e, "d"), Some(11));
+    // The truck carries the box from minute 10 on.
+    step(&mut e, &mut ids, 9, vec![record("box", 9, 5_000, None), fix("truck", 9, 21)]);
+    assert_eq!(place(&e, "box"), None);
+    step(&mut e, &mut ids, 12, vec![fix("truck", 10, 22), record("box", 12, 5_000, None)]);
+    assert_eq!(place(&e, "box"), Some(22));
+    step(&mut e, &mut ids, 30, vec![fix("truck", 12, 23), fix("truck", 30, 24)]);
+    assert_eq!(place(&e, "box"), Some(23));
+    let located = |e: &Engine| -> Vec<_> {
+        let all = e.derived().filter_map(|d| match d.derived {
+            Derived::Located(l) => Some(((l.at.ms() - NOW) / MINUTE_MS, l.fix.map(|fix| fix.longitude_e6))),
+            _ => None,
+        });
+        all.collect()
+    };
+    assert_eq!(located(&e), [(9, Some(22)), (12, Some(23))]);
+    // Silent for a quarter of an hour: what waited is settled with what there is.
+    pass(&mut e, 46);
+    assert_eq!(located(&e), [(9, Some(22)), (12, Some(23)), (0, Some(11))]);
+    assert_eq!(e.take_derived().len(), 3);
+    assert_eq!(e.derived().count(), 3, "until the next are taken");
+}
+
+#[test]
+fn sliding_windows_and_sessions_leave_what_the_store_needs() {
+    let windows = WindowConfig::parse("10:60,300:120,300/10:120,session 1200:60", 600_000).expect("valid");
+    let config = EngineConfig { windows, ..EngineConfig::default() };
+    let (mut e, mut ids) = (Engine::new(config, &master()), MemoryIdentities::default());
+    let minutes = [-120, -115, -110, -30, -25, -104, 0];
+    for minute in minutes {
+        step(&mut e, &mut ids, 0, vec![record("P321705-1-F1", minute, 5_000, Some((minute + 500) as u128))]);
+    }
+    // The session of minutes -120 to -110 can still grow: what follows it is a gap, open for 48 hours.
+    assert!(e.derived().all(|d| matches!(d.derived, Derived::Joined { .. })));
+    step(&mut e, &mut ids, 49 * 60, vec![record("P321705-1-F1", 49 * 60, 5_000, None)]);
+    let sessions: Vec<_> = e
+        .take_derived()
+        .iter()
+        .filter_map(|d| match d.derived {
+            Derived::Session { gap_ms, session } => {
+                Some((gap_ms, (session.start - NOW) / MINUTE_MS, session.aggregate.count, session.version))
+            }
+            _ => None,
+        })
+        .collect();
+    // The next one was passed only now: its gaps are open from now on.
+    assert_eq!(sessions, [(1_200_000, -120, 4, 2)]);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 100, ..ProptestConfig::default() })]
+
+    /// What was known at T is what follows from the records received before T, whatever came later; also over a restart.
+    #[test]
+    fn as_known_at(
+        events in prop::collection::vec((0usize..4, 0i64..6, -300i64..1, 0i32..12_000), 1..60),
+        cut in 0usize..60,
+        asked in -1i64..80,
+    ) {
+        let names = ["P321705-1-F1", "P321705-1-F2", "P321702-1-F1", "x"];
+        let (mut one, mut ids) = (engine(), MemoryIdentities::default());
+        let (mut then, mut then_ids) = (engine(), MemoryIdentities::default());
+        let mut versions: Vec<KnownHour> = Vec::new();
+        let mut minute = 0;
+        let known_at = (NOW + asked * 5 * MINUTE_MS) / KNOWN_EVERY_MS * KNOWN_EVERY_MS;
+        for (n, (device, wait, ago, milli)) in events.into_iter().enumerate() {
+            minute += wait;
+            let record = record(names[device], minute + ago, milli, Some(n as u128));
+            step(&mut one, &mut ids, minute, vec![record.clone()]);
+            if NOW + minute * MINUTE_MS < known_at {
+                step(&mut then, &mut then_ids, minute, vec![record]);
+            }
+            if n == cut {
+                versions.extend(one.take_known_hours().iter().cloned());
+                let (totals, devices, hours) = dump(&mut one);
+                one = Engine::restore(EngineConfig::default(), &master(), one.now(), totals, devices, hours);
+            }
+        }
+        one.pass_time(ProcessingTime::from_ms(NOW + 500 * MINUTE_MS));
+        versions.extend(one.known_hours().cloned());
+        let mut cells: BTreeMap<(i64, u32), HourCell> = BTreeMap::new();
+        for version in versions.iter().filter(|version| version.known_at <= known_at) {
+            cells.extend(version.cells.iter().map(|(region, cell)| ((version.hour, *region), *cell)));
+        }
+        cells.retain(|_, cell| *cell != HourCell::default());
+        then.flush();
+        let mut expected: BTreeMap<(i64, u32), HourCell> = BTreeMap::new();
+        for (hour, own) in then.rollup_mut().take_changed_hours() {
+            expected.extend(own.into_iter().zip(0..).map(|(cell, region)| ((hour, region), cell)));
+        }
+        expected.retain(|_, cell| *cell != HourCell::default());
+        prop_assert_eq!(cells, expected);
+    }
 }
 
 type Hours = Vec<(i64, Vec<crate::rollup::HourCell>)>;

@@ -5,7 +5,7 @@ use crate::coldchain::{Condition, Range};
 use crate::feed::{Counts, HISTOGRAM_COLUMNS, HourCounts};
 use crate::master::{FacilityIx, Master, RegionIx};
 use crate::milli::Milli;
-use crate::time::{HOUR_MS, ProcessingTime};
+use crate::time::{HOUR_MS, MINUTE_MS, ProcessingTime};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -71,6 +71,36 @@ pub struct HourCell {
     pub high: u32,
     /// Readings.
     pub readings: u32,
+}
+
+/// How long the roll-ups are known by one version of them, in milliseconds: a version for each such stretch of the log's time.
+pub const KNOWN_EVERY_MS: i64 = 5 * MINUTE_MS;
+
+/// After so long the figures of an hour count as final, from its end on, in milliseconds; what changes later is a restatement.
+pub const FINAL_AFTER_MS: i64 = 48 * HOUR_MS;
+
+/// What changed of an hour within a stretch of the log's time.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KnownHour {
+    /// The figures follow from exactly the records received before this instant; a multiple of [`KNOWN_EVERY_MS`].
+    pub known_at: i64,
+    /// Start of the hour.
+    pub hour: i64,
+    /// The changed regions by index (the unassigned last), with their figures.
+    pub cells: Vec<(u32, HourCell)>,
+}
+
+/// Which figures of which hours changed since their last version: per hour a bit a region.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StaleHours(BTreeMap<i64, Vec<u64>>);
+
+impl StaleHours {
+    fn mark(&mut self, hour: i64, index: u32, regions: u32) {
+        let bits = self.0.entry(hour).or_insert_with(|| vec![0; (regions as usize + 64) / 64]);
+        if let Some(word) = bits.get_mut(index as usize / 64) {
+            *word |= 1 << (index % 64);
+        }
+    }
 }
 
 /// The figures of all places.
@@ -218,7 +248,14 @@ impl Rollup {
     }
 
     /// A device window that starts at `start` contributed `old` and contributes `new` now.
-    pub(crate) fn roll(&mut self, facility: Option<FacilityIx>, start: i64, old: Contribution, new: Contribution) {
+    pub(crate) fn roll(
+        &mut self,
+        facility: Option<FacilityIx>,
+        start: i64,
+        old: Contribution,
+        new: Contribution,
+        stale: &mut StaleHours,
+    ) {
         if old == new {
             return;
         }
@@ -235,6 +272,7 @@ impl Rollup {
             if index > regions || (index == regions && node != unassigned) {
                 continue;
             }
+            stale.mark(hour, index, regions);
             let cell = &mut cells[index as usize];
             let step = |counter: &mut u32, old: bool, new: bool| *counter = *counter + u32::from(new) - u32::from(old);
             step(&mut cell.windows, old.readings > 0, new.readings > 0);
@@ -273,6 +311,22 @@ impl Rollup {
         let mut changed = std::mem::take(&mut self.changed_hours);
         changed.sort_unstable();
         changed.into_iter().map(|hour| (hour, self.hours[&hour].clone())).collect()
+    }
+
+    /// What is `stale`, as of `known_at`; nothing is any more.
+    pub(crate) fn take_known(&self, stale: &mut StaleHours, known_at: i64) -> Vec<KnownHour> {
+        let hours = std::mem::take(stale).0.into_iter().filter_map(|(hour, bits)| {
+            let cells = self.hours.get(&hour)?;
+            let is_stale = |index: usize| bits.get(index / 64).is_some_and(|word| word >> (index % 64) & 1 == 1);
+            let changed = cells.iter().zip(0u32..).filter(|(_, index)| is_stale(*index as usize));
+            Some(KnownHour { known_at, hour, cells: changed.map(|(cell, index)| (index, *cell)).collect() })
+        });
+        hours.collect()
+    }
+
+    /// Where the figures of a region stand among the cells of an hour; `None` for facilities.
+    pub fn cell_of(&self, node: Node) -> Option<u32> {
+        if node == self.unassigned() { Some(self.regions) } else { (node.0 < self.regions).then_some(node.0) }
     }
 
     /// Puts back an hour that was stored. Cells beyond the regions of the master data are dropped, missing ones are zero.

@@ -85,7 +85,7 @@ impl SideRow {
 pub fn field_at_fault(batch: &Batch, index: usize, reason: Reason) -> &str {
     match reason {
         Reason::Future | Reason::ClockReset | Reason::TooOld => time_field(batch.raw_record(index)),
-        Reason::IdConflict => "event_id",
+        Reason::IdConflict => batch.identity_field(index),
         _ => batch.field(index),
     }
 }

@@ -5,22 +5,28 @@ use crate::event::{BodyHash, Identity, Reason};
 use crate::time::{EventTime, ProcessingTime};
 
 /// What becomes of a record as far as its own content, the time and the known identities tell.
+///
+/// `has_seen`: the record's running number was noted before. That outlives the memory of identities, and a record that only this still
+/// tells of is a duplicate too: whether its body was another, nobody knows any more.
 pub(super) fn judge(
     config: &EngineConfig,
     record: &Record<'_>,
     now: ProcessingTime,
     identities: &mut impl Identities,
+    has_seen: bool,
 ) -> Disposition {
     let reason = match &record.content {
         Content::Rejected(reason) => Some(*reason),
         Content::Reading { reading, .. } => wrong_time(config, reading.at, now),
         Content::Fault { fault, .. } => wrong_time(config, fault.at, now).or(Some(Reason::SensorFault)),
+        Content::Fix { fix, .. } => wrong_time(config, fix.at, now),
         Content::Other { at } => at.and_then(|at| wrong_time(config, at, now)),
     };
     let reason = match (reason, record.identity) {
         (Some(reason), _) => reason,
         (None, None) => return Disposition::Accepted,
         (None, Some(identity)) => match identities.check_in(identity, record.body) {
+            Seen::New if has_seen => return Disposition::Duplicate,
             Seen::New => return Disposition::Accepted,
             Seen::Same => return Disposition::Duplicate,
             Seen::Other if record.is_natural => Reason::ConflictingReading,

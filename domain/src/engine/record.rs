@@ -2,6 +2,8 @@
 
 use crate::event::{BodyHash, Identity, Reading, Reason, Topic};
 use crate::feed::SensorFault;
+use crate::join::Fix;
+use crate::sequence::Sequence;
 use crate::time::EventTime;
 use hashbrown::HashMap;
 use std::borrow::Cow;
@@ -15,6 +17,8 @@ pub struct Record<'a> {
     pub is_natural: bool,
     /// What it says.
     pub body: BodyHash,
+    /// Its running number, where its device counts its records.
+    pub sequence: Option<Sequence>,
     /// Its topic; `None` where it names none that is known.
     pub topic: Option<Topic>,
     /// Its source.
@@ -39,6 +43,13 @@ pub enum Content<'a> {
         device: Cow<'a, str>,
         /// When, and with which code.
         fault: SensorFault,
+    },
+    /// Where a tracker was.
+    Fix {
+        /// Id of the tracker.
+        device: Cow<'a, str>,
+        /// When and where.
+        fix: Fix,
     },
     /// A record of a topic that is kept and counted.
     Other {

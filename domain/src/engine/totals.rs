@@ -1,6 +1,7 @@
-//! Counters of the engine.
+//! Counters of the engine, and what else of it belongs to no device.
 
 use super::Disposition;
+use crate::rollup::StaleHours;
 use serde::{Deserialize, Serialize};
 
 /// How many records met which end.
@@ -44,4 +45,8 @@ pub struct Totals {
     pub by_reason: [u64; 16],
     /// Windows that can no longer change.
     pub closed_windows: u64,
+    /// Server time in which nobody read, in milliseconds: it does not count as silence of devices.
+    pub unread_ms: i64,
+    /// Figures of hours that changed since their last version.
+    pub stale: StaleHours,
 }

@@ -33,6 +33,7 @@ pub fn run(figures: &mut Figures) -> anyhow::Result<()> {
                 identity: Some(Identity(u128::from(n))),
                 is_natural: false,
                 body: BodyHash(n),
+                sequence: None,
                 topic: Some(Topic::Temperature),
                 source: "bench".into(),
                 content: Content::Reading {

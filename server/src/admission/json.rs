@@ -4,14 +4,17 @@
 //! checked for repeated keys, every text for NUL, every level for depth.
 
 use super::{
-    Batch, Format, IdentityKey, Kind, Message, MAX_DEPTH, MAX_RECORD_BYTES, MAX_RECORDS, MAX_TEXT_BYTES, Parsed, Text, TooManyRecords,
+    Batch, Format, IdentityKey, Kind, MAX_DEPTH, MAX_RECORD_BYTES, MAX_RECORDS, MAX_TEXT_BYTES, Message, Parsed, Text,
+    TooManyRecords,
 };
 use bytes::Bytes;
 use domain::event::{
     BodyHash, DeviceStatus, Identity, MAX_TEMPERATURE, MIN_TEMPERATURE, Reading, Reason, Rejection, SENSOR_FAULT_CODES, Topic,
 };
 use domain::feed::SensorFault;
+use domain::join::Fix;
 use domain::milli::{Milli, MilliError};
+use domain::sequence::Sequence;
 use domain::time::{EventTime, parse_rfc3339};
 use jiter::{Jiter, JiterError, JiterErrorType, JsonErrorType, Peek};
 use std::borrow::Cow;
@@ -35,9 +38,11 @@ enum Field {
     Type,
     Geometry,
     Properties,
+    Seq,
+    BootId,
 }
 
-const NAMES: [&str; 15] = [
+const NAMES: [&str; 17] = [
     "event_id",
     "topic",
     "source",
@@ -53,6 +58,8 @@ const NAMES: [&str; 15] = [
     "type",
     "geometry",
     "properties",
+    "seq",
+    "boot_id",
 ];
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -71,6 +78,9 @@ type Fields = [Value; NAMES.len()];
 
 /// The rest of the record cannot be read.
 struct Abort;
+
+/// Of a fix: its device, its time, longitude and latitude in millionths of a degree, its running number.
+type Feature = (Option<Text>, Option<EventTime>, Option<(i32, i32)>, Option<Sequence>);
 
 /// So many unknown fields of an object are compared one by one.
 const FEW_NAMES: usize = 16;
@@ -479,9 +489,11 @@ impl Parser<'_> {
         let mut at = envelope_time;
         let mut kind = Kind::Other;
         let mut body = None;
+        let mut sequence = None;
         match topic {
             Some(Topic::Temperature) => {
                 device = self.required_text(get(fields, Field::DeviceId), prefix, "device_id");
+                sequence = self.sequence(fields, prefix, Topic::Temperature);
                 at = self.device_time(fields, prefix, envelope_time);
                 if at.is_none() {
                     self.reject(Reason::MissingField, &format!("{prefix}ts"));
@@ -497,10 +509,19 @@ impl Parser<'_> {
                     };
                 }
             }
-            Some(Topic::Gps) => (device, at) = self.feature(fields, prefix, envelope_time),
+            Some(Topic::Gps) => {
+                let place;
+                (device, at, place, sequence) = self.feature(fields, prefix, envelope_time);
+                if let (Some(at), Some((longitude_e6, latitude_e6))) = (at, place) {
+                    kind = Kind::Fix(Fix { at, longitude_e6, latitude_e6 });
+                }
+            }
             Some(Topic::Stock | Topic::Distribution) | None => {}
         }
-        let identity = self.identity(event_id, source, topic, device, at);
+        if let Some(sequence) = &mut sequence {
+            sequence.is_identity = event_id.is_none();
+        }
+        let identity = self.identity(event_id, source, topic, device, at, sequence);
         if identity.is_none() && matches!(topic, Some(Topic::Stock | Topic::Distribution)) {
             self.reject(Reason::MissingField, "event_id");
         }
@@ -519,7 +540,8 @@ impl Parser<'_> {
             start: start as u32,
             end: end as u32,
             identity,
-            is_natural: event_id.is_none(),
+            is_natural: event_id.is_none() && sequence.is_none(),
+            sequence,
             is_envelope,
             body,
             topic,
@@ -538,14 +560,65 @@ impl Parser<'_> {
         topic: Option<Topic>,
         device: Option<Text>,
         at: Option<EventTime>,
+        sequence: Option<Sequence>,
     ) -> Option<Identity> {
         if let Some(id) = event_id {
             let source = source.map_or(self.default_source, |s| self.get(s));
             return Some(Identity(self.key.sip128(&[b"id", source.as_bytes(), b"\xff", self.get(id).as_bytes()])));
         }
-        let (topic, device, at) = (topic?, device?, at?);
+        let (topic, device) = (topic?, device?);
         let channel = topic.name().as_bytes();
+        if let Some(Sequence { boot, number, .. }) = sequence {
+            let device = self.get(device).as_bytes();
+            return Some(Identity(self.key.sip128(&[
+                b"seq",
+                channel,
+                b"\xff",
+                device,
+                b"\xff",
+                &boot.to_le_bytes(),
+                &number.to_le_bytes(),
+            ])));
+        }
+        let at = at?;
         Some(Identity(self.key.sip128(&[b"at", channel, b"\xff", self.get(device).as_bytes(), b"\xff", &at.ms().to_le_bytes()])))
+    }
+
+    /// The running number of a record and the start of its device that it is counted from; a number alone names nothing.
+    fn sequence(&mut self, fields: &Fields, prefix: &str, topic: Topic) -> Option<Sequence> {
+        let number = match fields[Field::Seq as usize] {
+            Value::Absent | Value::Null => None,
+            Value::Number(start, end) => {
+                let digits = &self.raw[start as usize..end as usize];
+                let is_whole = digits.iter().all(|b| b.is_ascii_digit() || *b == b'-');
+                let number = std::str::from_utf8(digits).ok().and_then(|d| d.parse::<i64>().ok()).filter(|n| *n >= 0);
+                if number.is_none() {
+                    self.reject(if is_whole { Reason::OutOfRange } else { Reason::WrongType }, &format!("{prefix}seq"));
+                }
+                number
+            }
+            _ => {
+                self.reject(Reason::WrongType, &format!("{prefix}seq"));
+                None
+            }
+        };
+        let boot = match fields[Field::BootId as usize] {
+            // A whole number stands for its digits.
+            Value::Number(start, end) => {
+                let digits = self.raw.slice(start as usize..end as usize);
+                let is_whole = digits.len() <= 20 && digits.iter().all(|b| b.is_ascii_digit() || *b == b'-');
+                if !is_whole {
+                    self.reject(Reason::WrongType, &format!("{prefix}boot_id"));
+                }
+                is_whole.then(|| self.boot(topic, &digits))
+            }
+            value => self.text(value, &format!("{prefix}boot_id")).map(|text| self.boot(topic, self.get(text).as_bytes())),
+        };
+        Some(Sequence { boot: boot?, number: number? as u64, is_identity: true })
+    }
+
+    fn boot(&self, topic: Topic, id: &[u8]) -> u64 {
+        self.key.sip64(&[b"boot", topic.name().as_bytes(), b"\xff", id])
     }
 
     /// What a reading says, whichever way it was written.
@@ -678,26 +751,27 @@ impl Parser<'_> {
         None
     }
 
-    /// A `GeoJSON` Feature with a Point, and properties that name the device and the time. Fixes are kept; tracking reads them.
-    fn feature(&mut self, fields: &Fields, prefix: &str, envelope: Option<EventTime>) -> (Option<Text>, Option<EventTime>) {
+    /// A `GeoJSON` Feature with a Point, and properties that name the device and the time.
+    fn feature(&mut self, fields: &Fields, prefix: &str, envelope: Option<EventTime>) -> Feature {
         let get = |field: Field| fields[field as usize];
         if !matches!(get(Field::Type), Value::Text(t) if self.get(t) == "Feature") {
             self.reject(Reason::WrongType, &format!("{prefix}type"));
         }
+        let mut place = None;
         match get(Field::Geometry) {
-            Value::Object(start, end) => self.point(start as usize, end as usize, prefix),
+            Value::Object(start, end) => place = self.point(start as usize, end as usize, prefix),
             Value::Absent | Value::Null => self.reject(Reason::MissingField, &format!("{prefix}geometry")),
             _ => self.reject(Reason::WrongType, &format!("{prefix}geometry")),
         }
         let Value::Object(start, end) = get(Field::Properties) else {
             self.reject(Reason::MissingField, &format!("{prefix}properties"));
-            return (None, envelope);
+            return (None, envelope, place, None);
         };
         let (raw, mut inner) = (self.raw.clone(), Fields::default());
         let mut j = Jiter::new(&raw[start as usize..end as usize]).with_allow_inf_nan();
         // It was read once already, so it is well-formed.
         if j.peek().is_err() || self.object(&mut j, start as usize, &mut inner, None, "", 2).is_err() {
-            return (None, envelope);
+            return (None, envelope, place, None);
         }
         let prefix = format!("{prefix}properties.");
         let device = self.required_text(inner[Field::DeviceId as usize], &prefix, "device_id");
@@ -705,10 +779,12 @@ impl Parser<'_> {
         if at.is_none() {
             self.reject(Reason::MissingField, &format!("{prefix}ts"));
         }
-        (device, at)
+        let sequence = self.sequence(&inner, &prefix, Topic::Gps);
+        (device, at, place, sequence)
     }
 
-    fn point(&mut self, start: usize, end: usize, prefix: &str) {
+    /// Longitude and latitude in millionths of a degree.
+    fn point(&mut self, start: usize, end: usize, prefix: &str) -> Option<(i32, i32)> {
         #[derive(serde::Deserialize)]
         struct Point<'a> {
             #[serde(rename = "type", borrow)]
@@ -721,12 +797,16 @@ impl Parser<'_> {
             Ok(point) if point.kind == "Point" && (2..=3).contains(&point.coordinates.len()) => {
                 if !(-180.0..=180.0).contains(&point.coordinates[0]) || !(-90.0..=90.0).contains(&point.coordinates[1]) {
                     self.reject(Reason::OutOfRange, &format!("{field}.coordinates"));
+                    return None;
                 }
+                let e6 = |degrees: f64| (degrees * 1e6).round() as i32;
+                return Some((e6(point.coordinates[0]), e6(point.coordinates[1])));
             }
             // It is well-formed, or this would not be read: what serde_json cannot read then is a number.
             Err(error) if error.is_syntax() => self.reject(Reason::NonFinite, &format!("{field}.coordinates")),
             _ => self.reject(Reason::WrongType, &field),
         }
+        None
     }
 }
 
@@ -747,6 +827,8 @@ fn field_of(name: &str) -> Option<Field> {
         "type" => Field::Type,
         "geometry" => Field::Geometry,
         "properties" => Field::Properties,
+        "seq" => Field::Seq,
+        "boot_id" => Field::BootId,
         _ => return None,
     })
 }

@@ -12,6 +12,8 @@ use bytes::Bytes;
 use domain::engine::{Content, Record};
 use domain::event::{BodyHash, Identity, Reading, Reason, Rejection, Topic};
 use domain::feed::SensorFault;
+use domain::join::Fix;
+use domain::sequence::Sequence;
 use domain::time::EventTime;
 use siphasher::sip128::Hasher128;
 use std::borrow::Cow;
@@ -75,6 +77,7 @@ struct Parsed {
     end: u32,
     identity: Option<Identity>,
     is_natural: bool,
+    sequence: Option<Sequence>,
     /// Its fields are in `payload`, not at its root.
     is_envelope: bool,
     body: BodyHash,
@@ -91,6 +94,7 @@ struct Parsed {
 enum Kind {
     Reading(Reading),
     Fault(SensorFault),
+    Fix(Fix),
     Other,
     Rejected(Box<Rejection>),
 }
@@ -164,6 +168,7 @@ impl Batch {
             identity: parsed.identity,
             is_natural: parsed.is_natural,
             body: parsed.body,
+            sequence: parsed.sequence,
             topic: parsed.topic,
             source: Cow::Borrowed(parsed.source.map_or(self.source.as_str(), |text| self.text(text))),
             content: match (&parsed.kind, parsed.device) {
@@ -171,6 +176,7 @@ impl Batch {
                     Content::Reading { device: Cow::Borrowed(self.text(device)), reading: *reading }
                 }
                 (Kind::Fault(fault), Some(device)) => Content::Fault { device: Cow::Borrowed(self.text(device)), fault: *fault },
+                (Kind::Fix(fix), Some(device)) => Content::Fix { device: Cow::Borrowed(self.text(device)), fix: *fix },
                 (Kind::Rejected(rejection), _) => Content::Rejected(rejection.reason),
                 _ => Content::Other { at: parsed.at },
             },
@@ -208,7 +214,19 @@ impl Batch {
         match &self.records[index].kind {
             Kind::Rejected(rejection) => Some(rejection.reason),
             Kind::Fault(_) => Some(Reason::SensorFault),
-            Kind::Reading(_) | Kind::Other => None,
+            Kind::Reading(_) | Kind::Fix(_) | Kind::Other => None,
+        }
+    }
+
+    /// The field by which record `index` is told from others, where that is not its time.
+    pub fn identity_field(&self, index: usize) -> &'static str {
+        let parsed = &self.records[index];
+        match (parsed.event_id, parsed.topic, parsed.is_envelope) {
+            (Some(_), ..) => "event_id",
+            (None, Some(Topic::Gps), true) => "payload.properties.seq",
+            (None, Some(Topic::Gps), false) => "properties.seq",
+            (None, _, true) => "payload.seq",
+            (None, _, false) => "seq",
         }
     }
 

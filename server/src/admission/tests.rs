@@ -35,6 +35,7 @@ fn shown(batch: &Batch) -> String {
                 parts.join(" ")
             }
             Content::Fault { device, fault } => format!("{device} fault {}", fault.code),
+            Content::Fix { device, .. } => format!("{topic} {device}"),
             Content::Other { .. } => match batch.device_id(index) {
                 Some(device) => format!("{topic} {device}"),
                 None => topic.to_owned(),
@@ -565,6 +566,61 @@ fn mutated() -> impl Strategy<Value = (Vec<u8>, bool)> {
     })
 }
 
+/// Running numbers: what tells records of a device apart where they have no id of their own.
+#[test]
+fn running_numbers() {
+    let parsed = |fields: &str| {
+        let body = format!(r#"{{"device_id":"d","ts":{T},"temperature":5{fields}}}"#);
+        let batch = parse(body, Format::Json).expect("one record");
+        let record = batch.records().next().expect("one");
+        (shown(&batch), record.identity, record.is_natural, record.sequence)
+    };
+    let of = |fields: &str| {
+        let (text, identity, is_natural, sequence) = parsed(fields);
+        assert_eq!((text.as_str(), is_natural), ("d 5", sequence.is_none()), "{fields}");
+        (identity.expect("it has one"), sequence.map(|s| (s.boot, s.number, s.is_identity)))
+    };
+    let (first, second) = (of(r#","seq":7,"boot_id":"a""#), of(r#","seq":8,"boot_id":"a""#));
+    let other_start = of(r#","seq":7,"boot_id":"b""#);
+    assert!(first.0 != second.0 && first.0 != other_start.0 && first.0 != of("").0);
+    let ((boot, number, is_identity), (boot_again, ..)) = (first.1.expect("numbered"), second.1.expect("numbered"));
+    assert!(number == 7 && is_identity && boot == boot_again && Some(boot) != other_start.1.map(|s| s.0));
+    // A whole number stands for its digits.
+    assert_eq!(of(r#","seq":0,"boot_id":12"#), of(r#","seq":0,"boot_id":"12""#));
+    // A number alone, or a start alone, names nothing.
+    assert_eq!(of(r#","seq":7"#), of(""));
+    assert_eq!(of(r#","seq":null,"boot_id":"a""#), of(""));
+    for (fields, expected) in [
+        (r#","seq":-1,"boot_id":"a""#, "out_of_range seq"),
+        (r#","seq":9223372036854775808,"boot_id":"a""#, "out_of_range seq"),
+        (r#","seq":1.5,"boot_id":"a""#, "wrong_type seq"),
+        (r#","seq":"1","boot_id":"a""#, "wrong_type seq"),
+        (r#","seq":1,"boot_id":1.5"#, "wrong_type boot_id"),
+        (r#","seq":1,"boot_id":"""#, "out_of_range boot_id"),
+        (r#","seq":1,"boot_id":[]"#, "wrong_type boot_id"),
+    ] {
+        assert_eq!(parsed(fields).0, expected, "{fields}");
+    }
+    // With an id the number only tells what is missing.
+    let body = format!(
+        r#"{{"event_id":"e","topic":"temperature","payload":{{"device_id":"d","ts":{T},"temperature":5,"seq":1,"boot_id":1}}}}"#
+    );
+    let batch = parse(body, Format::Json).expect("one record");
+    assert_eq!(batch.records().next().and_then(|r| r.sequence).map(|s| s.is_identity), Some(false));
+}
+
+#[test]
+fn fixes_in_millionths_of_a_degree() {
+    let body = format!(
+        r#"{{"type":"Feature","geometry":{{"type":"Point","coordinates":[107.6191234,-6.9174649]}},"properties":{{"device_id":"t","ts":{T},"seq":3,"boot_id":"x"}}}}"#
+    );
+    let batch = parse(body, Format::Json).expect("one record");
+    let record = batch.records().next().expect("one");
+    assert!(matches!(&record.content, Content::Fix { device, fix }
+        if device == "t" && (fix.longitude_e6, fix.latitude_e6, fix.at.ms()) == (107_619_123, -6_917_465, T)));
+    assert_eq!(record.sequence.map(|s| s.number), Some(3));
+}
+
 /// Identity, body, content, id and bytes.
 type Facts = (Option<Identity>, BodyHash, String, Option<String>, Vec<u8>);
 
@@ -573,6 +629,7 @@ fn facts(batch: &Batch) -> Vec<Facts> {
         let text = match record.content {
             Content::Reading { device, reading } => format!("{device:?} {reading:?}"),
             Content::Fault { device, fault } => format!("{device:?} {fault:?}"),
+            Content::Fix { device, fix } => format!("{device:?} {fix:?}"),
             Content::Other { at } => format!("{at:?}"),
             Content::Rejected(reason) => format!("{reason} {}", batch.field(index)),
         };

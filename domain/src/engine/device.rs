@@ -1,0 +1,214 @@
+//! A device in the engine: its state, and what leaves it.
+
+use crate::coldchain::{Excursion, Range};
+use crate::event::Reading;
+use crate::feed::SensorFault;
+use crate::join::{Join, Located};
+use crate::master::{FacilityIx, SensorIx};
+use crate::rollup::{Contribution, Rollup, StaleHours, Standing};
+use crate::sequence::{Sequence, Sequences};
+use crate::time::ProcessingTime;
+use crate::window::{Closing, DeviceWindows, JoinedRun, SessionWindow, Slot, Window, WindowConfig};
+use serde::{Deserialize, Serialize};
+use smallvec::SmallVec;
+use std::sync::Arc;
+
+/// A window that can no longer change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClosedWindow {
+    /// Index of the device.
+    pub device: u32,
+    /// Index of the definition.
+    pub definition: u8,
+    /// The window.
+    pub window: Window,
+}
+
+/// What is kept of a sliding window or a session that can no longer change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClosedDerived {
+    /// Index of the device.
+    pub device: u32,
+    /// What is kept.
+    pub derived: Derived,
+}
+
+/// A part of a derived window's result that does not follow from tumbling windows. The definition is named by its lengths, so that
+/// others may come and go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Derived {
+    /// How many records joined sliding windows after they had fired.
+    Joined {
+        /// Length of the windows in milliseconds.
+        size_ms: i64,
+        /// From one start to the next, in milliseconds.
+        slide_ms: i64,
+        /// Which windows, and how many.
+        run: JoinedRun,
+    },
+    /// A session, or the last version of one that became part of another.
+    Session {
+        /// The silence that ends it, in milliseconds.
+        gap_ms: i64,
+        /// The session.
+        session: SessionWindow,
+    },
+    /// Where a reading was taken, or that nobody knows.
+    Located(Located),
+}
+
+impl Derived {
+    /// The event time that it is about: [start, end).
+    pub const fn span(&self) -> (i64, i64) {
+        match self {
+            Derived::Joined { run, .. } => (run.from, run.to),
+            Derived::Session { session, .. } => (session.start, session.end),
+            Derived::Located(located) => (located.at.ms(), located.at.ms() + 1),
+        }
+    }
+}
+
+/// What of a device a checkpoint holds.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct DeviceState {
+    /// Its id.
+    pub id: String,
+    /// Its windows and watermark.
+    pub windows: DeviceWindows,
+    /// The newest reading by event time.
+    pub latest: Option<Reading>,
+    /// The excursion that reading is part of.
+    pub excursion: Option<Excursion>,
+    /// The newest sensor fault after it.
+    pub fault: Option<SensorFault>,
+    /// When its newest record came in.
+    pub received_at: Option<ProcessingTime>,
+    /// The same without the time in which nobody read, see [`Totals::unread_ms`], in milliseconds.
+    pub heard_ms: i64,
+    /// The newest window of the shortest definition that left memory when none that has fired stayed.
+    pub newest_closed: Option<Box<Window>>,
+    /// Its running numbers, where it counts its records.
+    pub sequences: Option<Box<Sequences>>,
+    /// Its readings and the fixes of its tracker, where it travels with one.
+    pub join: Option<Box<Join>>,
+}
+
+impl DeviceState {
+    pub(super) fn has_seen(&self, sequence: Sequence) -> bool {
+        self.sequences.as_ref().is_some_and(|sequences| sequences.has_seen(sequence))
+    }
+}
+
+/// Results on their way to the store: what came since the last checkpoint was cut, and what that one took along.
+#[derive(Clone, Debug)]
+pub(super) struct Handed<T> {
+    pub new: Vec<T>,
+    taken: Arc<Vec<T>>,
+}
+
+impl<T> Default for Handed<T> {
+    fn default() -> Self {
+        Self { new: Vec::new(), taken: Arc::default() }
+    }
+}
+
+impl<T> Handed<T> {
+    pub fn take(&mut self) -> Arc<Vec<T>> {
+        self.taken = Arc::new(std::mem::take(&mut self.new));
+        Arc::clone(&self.taken)
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &T> {
+        self.taken.iter().chain(&self.new)
+    }
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Device {
+    pub state: DeviceState,
+    pub sensor: Option<SensorIx>,
+    pub facility: Option<FacilityIx>,
+    pub range: Range,
+    pub slot: Slot,
+    pub is_refrigerator: bool,
+    /// What the roll-ups hold of it.
+    pub standing: Standing,
+    /// Windows that the roll-ups are behind on: start, and what they hold of it.
+    pub unrolled: SmallVec<[(i64, Contribution); 1]>,
+    /// Roll-ups are behind its state.
+    pub is_dirty: bool,
+    /// The last checkpoint is behind its state.
+    pub is_changed: bool,
+    /// The instant of its entry in `deadlines`.
+    pub queued_at: Option<i64>,
+}
+
+impl Device {
+    /// What its window that starts at `start` adds to the roll-ups; nothing where it is not in memory.
+    pub fn contribution(&self, definition: usize, start: i64) -> Contribution {
+        let aggregate = self.state.windows.aggregate(definition, start);
+        aggregate.map_or_else(Contribution::default, |a| Contribution::of(a, self.range))
+    }
+
+    /// Takes note of windows that have just left memory.
+    pub fn note_closed(
+        &mut self,
+        config: &WindowConfig,
+        roll_definition: usize,
+        closed: &[ClosedWindow],
+        rollup: &mut Rollup,
+        stale: &mut StaleHours,
+    ) {
+        for ClosedWindow { definition, window, .. } in closed {
+            if usize::from(*definition) == roll_definition
+                && let Some(at) = self.unrolled.iter().position(|(start, _)| *start == window.start)
+            {
+                let (start, rolled) = self.unrolled.swap_remove(at);
+                let now = Contribution::of(&window.aggregate, self.range);
+                rollup.roll(self.facility, start, rolled, now, stale);
+            }
+        }
+        if !self.state.windows.has_fired_ahead(config, 0) {
+            let of_shortest = closed.iter().filter(|c| c.definition == 0).map(|c| c.window);
+            let known = self.state.newest_closed.as_deref().copied();
+            self.state.newest_closed = of_shortest.chain(known).max_by_key(|w| w.start).map(Box::new);
+        }
+    }
+}
+
+/// Takes what leaves the windows of one device.
+pub(super) struct Leaving<'e> {
+    pub device: u32,
+    pub config: &'e WindowConfig,
+    pub closed: &'e mut Vec<ClosedWindow>,
+    pub derived: &'e mut Vec<ClosedDerived>,
+}
+
+impl Closing for Leaving<'_> {
+    fn window(&mut self, definition: usize, window: Window) {
+        self.closed.push(ClosedWindow { device: self.device, definition: definition as u8, window });
+    }
+
+    fn joined(&mut self, definition: usize, run: JoinedRun) {
+        let of = self.config.sliding()[definition];
+        let derived = Derived::Joined { size_ms: of.size_ms, slide_ms: of.slide_ms, run };
+        self.derived.push(ClosedDerived { device: self.device, derived });
+    }
+
+    fn session(&mut self, definition: usize, session: SessionWindow) {
+        let derived = Derived::Session { gap_ms: self.config.sessions()[definition].gap_ms, session };
+        self.derived.push(ClosedDerived { device: self.device, derived });
+    }
+}
+
+/// Takes readings of the device of that index that found their place.
+pub(super) fn settle_to(derived: &mut Vec<ClosedDerived>, device: u32) -> impl FnMut(Located) {
+    move |located| derived.push(ClosedDerived { device, derived: Derived::Located(located) })
+}
+
+/// Brings the hours up to what the windows of `device` hold.
+pub(super) fn roll_up(device: &mut Device, rollup: &mut Rollup, roll_definition: usize, stale: &mut StaleHours) {
+    for (start, rolled) in std::mem::take(&mut device.unrolled) {
+        rollup.roll(device.facility, start, rolled, device.contribution(roll_definition, start), stale);
+    }
+}

@@ -1,0 +1,193 @@
+//! Running numbers that devices give their records: which were seen, and how many are missing.
+//!
+//! A device counts its records from each of its starts on. Per start a high-water mark and the gaps below it say of every number whether
+//! it was seen: a device that loses nothing needs the mark alone, and an outage is one gap however long. Both are bounded. What falls
+//! out is answered with "not known", and the memory of identities decides; so is the first number of a start, which may have been heard
+//! of and forgotten.
+
+use serde::{Deserialize, Serialize};
+use smallvec::SmallVec;
+
+/// Starts that are remembered of a device.
+pub const MAX_STARTS: usize = 4;
+/// Gaps that are remembered of a start.
+pub const MAX_GAPS: usize = 32;
+
+/// The running number of a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sequence {
+    /// Names the start of the device that it is counted from, together with the channel.
+    pub boot: u64,
+    /// The number.
+    pub number: u64,
+    /// Whether it is what tells the record from others; `false` where the record has an id.
+    pub is_identity: bool,
+}
+
+/// The numbers of one start.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Start {
+    boot: u64,
+    /// The lowest number heard of that others are counted from.
+    first: u64,
+    /// From here on what is in no gap was seen; below nothing is known.
+    known_from: u64,
+    /// The highest number seen.
+    high: u64,
+    /// Numbers not seen between `known_from` and `high`, in order: [from, to).
+    gaps: Vec<(u64, u64)>,
+    /// Numbers from `first` on not seen in gaps that are no longer remembered.
+    given_up: u64,
+}
+
+impl Start {
+    const fn new(boot: u64, number: u64) -> Self {
+        Self { boot, first: number, known_from: number, high: number, gaps: Vec::new(), given_up: 0 }
+    }
+
+    fn gap_of(&self, number: u64) -> Option<usize> {
+        let at = self.gaps.partition_point(|(_, to)| *to <= number);
+        self.gaps.get(at).filter(|(from, _)| *from <= number).map(|_| at)
+    }
+
+    fn has_seen(&self, number: u64) -> bool {
+        (self.known_from..=self.high).contains(&number) && self.gap_of(number).is_none()
+    }
+
+    fn note(&mut self, number: u64) {
+        if number > self.high {
+            if number > self.high + 1 {
+                self.gaps.push((self.high + 1, number));
+            }
+            self.high = number;
+        } else if number >= self.known_from {
+            let Some(at) = self.gap_of(number) else { return };
+            let (from, to) = self.gaps[at];
+            self.gaps.splice(at..=at, [(from, number), (number + 1, to)].into_iter().filter(|(from, to)| from < to));
+        } else {
+            if number >= self.first {
+                self.given_up = self.given_up.saturating_sub(1);
+            }
+            if number + 1 == self.known_from {
+                self.known_from = number;
+                self.first = self.first.min(number);
+            }
+        }
+        if self.gaps.len() > MAX_GAPS {
+            let (from, to) = self.gaps.remove(0);
+            self.given_up = self.given_up.saturating_add(to - from);
+            self.known_from = to;
+        }
+    }
+
+    fn missing(&self) -> u64 {
+        self.gaps.iter().fold(self.given_up, |sum, (from, to)| sum.saturating_add(to - from))
+    }
+}
+
+/// The numbers of a device.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sequences {
+    /// The one noted last is the last.
+    starts: SmallVec<[Start; 1]>,
+    /// Missing numbers of starts that are no longer remembered.
+    forgotten_missing: u64,
+}
+
+impl Sequences {
+    /// Whether a record with that number was noted; `false` where it was not, or nothing is known.
+    pub fn has_seen(&self, sequence: Sequence) -> bool {
+        self.starts.iter().any(|start| start.boot == sequence.boot && start.has_seen(sequence.number))
+    }
+
+    /// Notes a record that was not seen before.
+    pub fn note(&mut self, sequence: Sequence) {
+        match self.starts.iter().position(|start| start.boot == sequence.boot) {
+            Some(at) => {
+                self.starts[at].note(sequence.number);
+                let last = self.starts.len() - 1;
+                self.starts[at..=last].rotate_left(1);
+            }
+            None => {
+                if self.starts.len() == MAX_STARTS {
+                    let oldest = self.starts.remove(0);
+                    self.forgotten_missing = self.forgotten_missing.saturating_add(oldest.missing());
+                }
+                self.starts.push(Start::new(sequence.boot, sequence.number));
+            }
+        }
+    }
+
+    /// How many records are missing: numbers between the first and the highest of each start that never came.
+    pub fn missing(&self) -> u64 {
+        self.starts.iter().fold(self.forgotten_missing, |sum, start| sum.saturating_add(start.missing()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::BTreeSet;
+
+    const fn of(boot: u64, number: u64) -> Sequence {
+        Sequence { boot, number, is_identity: true }
+    }
+
+    fn noted(numbers: impl IntoIterator<Item = u64>) -> Sequences {
+        let mut sequences = Sequences::default();
+        numbers.into_iter().for_each(|number| sequences.note(of(1, number)));
+        sequences
+    }
+
+    #[test]
+    fn gaps_are_counted_and_filled() {
+        assert_eq!(noted([5, 6, 7]).missing(), 0);
+        assert_eq!(noted([5, 6, 9]).missing(), 2);
+        assert_eq!(noted([5, 9, 7]).missing(), 2);
+        assert_eq!(noted([5, 9, 7, 6, 8]).missing(), 0);
+        // Newest first: what lies before the first is no gap, and is counted on from once it is reached.
+        let backwards = noted([9, 8, 7]);
+        assert!(backwards.missing() == 0 && backwards.has_seen(of(1, 7)));
+        assert!(!noted([9]).has_seen(of(2, 9)));
+        assert_eq!(noted([0, u64::MAX]).missing(), u64::MAX - 1);
+    }
+
+    #[test]
+    fn what_is_too_much_is_given_up_and_still_missing() {
+        // Every other number: more gaps than are remembered.
+        let mut sequences = noted((0..200).step_by(2));
+        assert_eq!(sequences.missing(), 99);
+        assert!(!sequences.has_seen(of(1, 0)), "given up: the memory of identities knows");
+        assert!(sequences.has_seen(of(1, 198)));
+        sequences.note(of(1, 1));
+        assert_eq!(sequences.missing(), 98);
+        // More starts than are remembered.
+        (2..=5).for_each(|boot| sequences.note(of(boot, 0)));
+        assert_eq!((sequences.starts.len(), sequences.missing()), (MAX_STARTS, 98));
+        assert!(!sequences.has_seen(of(1, 198)));
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_said_to_be_seen_was(numbers in prop::collection::vec((0u64..3, 0u64..120), 0..200), few in any::<bool>()) {
+            let (mut sequences, mut seen) = (Sequences::default(), BTreeSet::new());
+            for (boot, number) in numbers {
+                let number = if few { number / 8 } else { number };
+                if seen.insert((boot, number)) {
+                    prop_assert!(!sequences.has_seen(of(boot, number)));
+                    sequences.note(of(boot, number));
+                }
+                prop_assert!(sequences.starts.iter().all(|start| start.gaps.len() <= MAX_GAPS));
+            }
+            let mut missing = 0;
+            for start in &sequences.starts {
+                let own = |number| seen.contains(&(start.boot, number));
+                prop_assert!((0..130).all(|n| !start.has_seen(n) || own(n)));
+                prop_assert!((start.known_from..=start.high).all(|n| start.has_seen(n) == own(n)));
+                missing += (start.first..=start.high).filter(|n| !own(*n)).count() as u64;
+            }
+            prop_assert_eq!(sequences.missing(), missing);
+        }
+    }
+}
