@@ -1,6 +1,7 @@
 //! What the server is told: built-in defaults, then a file, then variables `RANTAI_…`, then the command line; each overrides the one
 //! before it.
 
+use crate::kafka::KafkaConfig;
 use crate::store::{Retention, StoreAddress};
 use anyhow::{Context, ensure};
 use figment::Figment;
@@ -34,6 +35,54 @@ impl StoreArgs {
     }
 }
 
+/// Options that say where Kafka is and what is ours there.
+#[derive(Clone, Default, Serialize, clap::Args)]
+pub struct KafkaArgs {
+    /// Kafka's brokers to begin with, HOST:PORT with commas [default: 127.0.0.1:9092]
+    #[arg(long, env = "RANTAI_KAFKA_BROKERS", value_name = "BROKERS")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kafka_brokers: Option<String>,
+    /// What the names of our topics and of the group begin with [default: rantai]
+    #[arg(long, env = "RANTAI_KAFKA_PREFIX", value_name = "NAME")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kafka_prefix: Option<String>,
+    /// Topics to which others write bare readings under the id of the device, with commas [default: iot-metrics]
+    #[arg(long, env = "RANTAI_KAFKA_TOPICS", value_name = "TOPICS")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kafka_topics: Option<String>,
+    /// Option of Kafka's client library, KEY=VALUE, for TLS, names and passwords; may be repeated, in the variable with `;` between.
+    /// Passwords are better given as a variable or in a file, where others cannot see them
+    #[arg(
+        long = "kafka-option",
+        env = "RANTAI_KAFKA_OPTIONS",
+        value_name = "KEY=VALUE",
+        value_delimiter = ';',
+        hide_env_values = true
+    )]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub kafka_options: Vec<String>,
+}
+
+/// Options of `rantai kafka`.
+#[derive(Clone, Default, Serialize, clap::Args)]
+pub struct KafkaToolArgs {
+    /// Where the data is.
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub data: StoreArgs,
+    /// Where Kafka is.
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub kafka: KafkaArgs,
+}
+
+impl KafkaToolArgs {
+    /// The configuration with these options, and defaults for the others.
+    pub fn resolve(&self) -> anyhow::Result<Config> {
+        resolve(self.data.config.as_deref(), self)
+    }
+}
+
 /// Options of `rantai serve`.
 #[derive(Clone, Default, Serialize, clap::Args)]
 pub struct ServeArgs {
@@ -49,11 +98,17 @@ pub struct ServeArgs {
     #[arg(long, env = "RANTAI_SITE_DIR", value_name = "FOLDER")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub site_dir: Option<PathBuf>,
-    /// Where admitted records are kept: `embedded` is files in the data directory [default: embedded]
+    /// Where Kafka is.
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub kafka: KafkaArgs,
+    /// Where admitted records are kept: `embedded` is files in the data directory, `kafka` is for several processes on one Postgres
+    /// [default: embedded]
     #[arg(long, env = "RANTAI_LOG")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub log: Option<LogKind>,
-    /// What this process does, with commas [default: web,ingest,engine]
+    /// What this process does, with commas: `web` shows pages and answers questions, `ingest` takes records in, `engine` processes them.
+    /// Only with `log = kafka` may there be fewer than all [default: web,ingest,engine]
     #[arg(long, env = "RANTAI_ROLES")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub roles: Option<String>,
@@ -129,8 +184,19 @@ pub enum LogKind {
 
 /// What a process may do.
 const ROLES: [&str; 5] = ["web", "ingest", "engine", "notify", "jobs"];
-/// What it does today, all of it together.
+/// What there is of it today.
 const ROLES_NOW: [&str; 3] = ["web", "ingest", "engine"];
+
+/// What this process does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Roles {
+    /// It shows pages and answers questions.
+    pub web: bool,
+    /// It takes records in.
+    pub ingest: bool,
+    /// It processes them.
+    pub engine: bool,
+}
 
 /// What the server is told, complete.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -145,6 +211,15 @@ pub struct Config {
     pub store: StoreAddress,
     /// Where admitted records are kept.
     pub log: LogKind,
+    /// Kafka's brokers to begin with.
+    pub kafka_brokers: String,
+    /// What the names of our topics and of the group begin with.
+    pub kafka_prefix: String,
+    /// Topics to which others write.
+    pub kafka_topics: String,
+    /// Options of Kafka's client library. Not written back: there may be a password among them.
+    #[serde(skip_serializing)]
+    pub kafka_options: Vec<String>,
     /// What this process does, with commas.
     pub roles: String,
     /// Folder with the browser bundle and style sheets.
@@ -172,11 +247,16 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         let keep = Retention::default();
+        let kafka = KafkaConfig::default();
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 3000)),
             data_dir: "./data-dir".into(),
             store: StoreAddress::default(),
             log: LogKind::default(),
+            kafka_brokers: kafka.brokers,
+            kafka_prefix: kafka.prefix,
+            kafka_topics: kafka.topics,
+            kafka_options: kafka.options,
             roles: ROLES_NOW.join(","),
             site_dir: None,
             latest_file: None,
@@ -200,21 +280,53 @@ impl Config {
             "will not listen on {}: pages need no sign-in yet, so only loopback addresses (127.0.0.1, [::1]) are allowed",
             self.listen
         );
-        ensure!(self.log == LogKind::Embedded, "`log = kafka` does not exist yet: leave it at `embedded`");
-        let mut roles: Vec<&str> = self.roles.split(',').map(str::trim).collect();
-        if let Some(wrong) = roles.iter().find(|role| !ROLES.contains(role)) {
-            anyhow::bail!("`{wrong}` is no role: choose from {}", ROLES.join(", "));
+        let roles = self.roles()?;
+        match self.log {
+            LogKind::Embedded => {
+                let all = Roles { web: true, ingest: true, engine: true };
+                ensure!(
+                    roles == all,
+                    "the embedded log is one process's: leave `roles` at `{}`, or use `log = kafka`",
+                    ROLES_NOW.join(",")
+                );
+            }
+            LogKind::Kafka => {
+                ensure!(
+                    matches!(self.store, StoreAddress::Postgres(_)),
+                    "`log = kafka` needs a store that several processes share: give `store` as postgres://…"
+                );
+                self.kafka().check()?;
+            }
         }
-        roles.sort_unstable_by_key(|role| ROLES.iter().position(|known| known == role));
-        ensure!(
-            roles == ROLES_NOW,
-            "roles cannot be split yet: leave `roles` at `{}`, which one process does together",
-            ROLES_NOW.join(",")
-        );
         let windows = self.window_config()?;
         let longest = windows.definitions().iter().map(|d| d.size_ms).max().unwrap_or_default();
         ensure!(i32::try_from(longest).is_ok(), "a window is longer than 24 days");
         Ok(())
+    }
+
+    /// What this process does.
+    pub fn roles(&self) -> anyhow::Result<Roles> {
+        let mut roles = Roles::default();
+        for role in self.roles.split(',').map(str::trim) {
+            match role {
+                "web" => roles.web = true,
+                "ingest" => roles.ingest = true,
+                "engine" => roles.engine = true,
+                other if ROLES.contains(&other) => anyhow::bail!("the role `{other}` does not exist yet"),
+                other => anyhow::bail!("`{other}` is no role: choose from {}", ROLES.join(", ")),
+            }
+        }
+        Ok(roles)
+    }
+
+    /// How to reach Kafka, and what is ours there.
+    pub fn kafka(&self) -> KafkaConfig {
+        KafkaConfig {
+            brokers: self.kafka_brokers.clone(),
+            prefix: self.kafka_prefix.clone(),
+            topics: self.kafka_topics.clone(),
+            options: self.kafka_options.clone(),
+        }
     }
 
     /// For how long what is kept.
@@ -287,9 +399,15 @@ mod tests {
         refused("listen = '0.0.0.0:3000'", "loopback");
         refused("checkpoint_ms = 'soon'", "checkpoint_ms");
         refused("store = 'postgre://me:secret@db'", "store … expected `sqlite`");
-        refused("log = 'kafka'", "kafka … does not exist yet");
+        refused("log = 'kafka'", "kafka … needs a store … postgres://");
+        let shared = "store = 'postgres://me:secret@db/rantai'\nlog = 'kafka'\n";
+        refused(&format!("{shared}kafka_prefix = 'a b'"), "a b … topic");
+        refused(&format!("{shared}kafka_options = ['sasl.password:secret']"), "option 1 … KEY=VALUE");
+        refused(&format!("{shared}roles = 'jobs'"), "`jobs` does not exist yet");
+        refused(&format!("{shared}roles = ''"), "is no role");
+        check(&format!("{shared}roles = 'web'"), ServeArgs::default(), drop, Ok(()));
         refused("log = 'paper'", "log");
-        refused("roles = 'web'", "cannot be split yet");
+        refused("roles = 'web'", "the embedded log is one process's");
         refused("roles = 'engine,ingest,web,cook'", "`cook` is no role");
         refused("windows = '10'", "windows 10");
         refused("listen", "listen");

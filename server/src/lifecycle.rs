@@ -1,10 +1,11 @@
 //! Start, run, stop: one cancellation token, every part started and waited for in one place.
 
 use crate::backend::EngineBackend;
-use crate::config::Config;
-use crate::http::{AppState, SiteDir, auth::Keys, router, serve::serve};
+use crate::config::{Config, LogKind};
+use crate::http::{AppState, SiteDir, auth::Keys, router, serve::serve, worker_router};
+use crate::kafka;
 use crate::pipeline::{PARTITION, Pipeline, Threads, wall_clock};
-use crate::store::{Retention, Store, cutoff};
+use crate::store::{Retention, Store, StoreAddress, cutoff};
 use anyhow::Context;
 use domain::engine::EngineConfig;
 use domain::time::ProcessingTime;
@@ -83,8 +84,31 @@ pub async fn start(args: &Config) -> anyhow::Result<Running> {
     let master = tokio::task::spawn_blocking(crate::data::master).await.context("load master data")??;
     let master = Arc::new(master);
     let every = Duration::from_millis(args.checkpoint_ms);
-    let (pipeline, threads) = Pipeline::start(&args.data_dir, store.clone(), &master, config.clone(), every).await?;
     let stop = CancellationToken::new();
+    let (roles, status) = (args.roles()?, kafka::Status::default());
+    let (pipeline, threads) = match args.log {
+        LogKind::Embedded => {
+            let is_shared = matches!(args.store, StoreAddress::Postgres(_)) && !store.kafka_partitions().await?.is_empty();
+            anyhow::ensure!(
+                !is_shared,
+                "the database holds the state of Kafka's log: start with `log = kafka`, or with an empty one"
+            );
+            Pipeline::start(&args.data_dir, store.clone(), &master, config.clone(), every).await?
+        }
+        LogKind::Kafka => {
+            let engine = kafka::Engine {
+                kafka: args.kafka(),
+                store: store.clone(),
+                master: Arc::clone(&master),
+                config: config.clone(),
+                checkpoint_every: every,
+                dir: args.data_dir.clone(),
+                status: status.clone(),
+                stop: stop.clone(),
+            };
+            kafka::start(engine, roles).await?
+        }
+    };
     let sizes = config.windows.definitions().iter().map(|d| d.size_ms).collect();
     let backend = Arc::new(EngineBackend::new(pipeline.clone(), store.clone(), Arc::clone(&master), sizes));
     let output_name = fs::read_to_string(site_dir.join("output-name")).unwrap_or_else(|_| "rantai".to_owned());
@@ -101,11 +125,15 @@ pub async fn start(args: &Config) -> anyhow::Result<Running> {
         keys: Arc::new(Keys::new(store.clone())),
         leptos,
         site_dir: SiteDir(site_dir),
+        partitions: status,
         stop: stop.clone(),
     };
-    let server = tokio::spawn(serve(listener, router(state), crate::limits::connections(), stop.clone()));
-    let latest = args.latest_file.clone().map(|path| tokio::spawn(write_latest(backend, path, stop.clone())));
-    let forgetting = tokio::spawn(forget(store.clone(), args.data_dir.join("log"), args.retention(), stop.clone()));
+    let routes = if roles.web { router(state) } else { worker_router(state, roles.ingest) };
+    let server = tokio::spawn(serve(listener, routes, crate::limits::connections(), stop.clone()));
+    let latest =
+        args.latest_file.clone().filter(|_| roles.web).map(|path| tokio::spawn(write_latest(backend, path, stop.clone())));
+    let log_dir = (args.log == LogKind::Embedded).then(|| args.data_dir.join("log"));
+    let forgetting = tokio::spawn(forget(store.clone(), log_dir, args.retention(), stop.clone()));
     Ok(Running { address, pipeline, stop, server, latest, forgetting, threads, store, _lock: lock })
 }
 
@@ -173,7 +201,7 @@ async fn write_latest(backend: Arc<EngineBackend>, path: std::path::PathBuf, sto
 }
 
 /// Deletes what need not be kept any longer, now and then.
-async fn forget(store: Store, log_dir: std::path::PathBuf, keep: Retention, stop: CancellationToken) {
+async fn forget(store: Store, log_dir: Option<std::path::PathBuf>, keep: Retention, stop: CancellationToken) {
     let mut every = tokio::time::interval(FORGET_EVERY);
     loop {
         tokio::select! {
@@ -183,9 +211,12 @@ async fn forget(store: Store, log_dir: std::path::PathBuf, keep: Retention, stop
         let now = wall_clock();
         let attempt = async {
             let gone = store.forget(now, &keep).await?;
-            let (dir, needed_from) = (log_dir.clone(), store.needed_from(PARTITION).await?);
-            let older_than = ProcessingTime::from_ms(cutoff(now, keep.log_days));
-            let segments = tokio::task::spawn_blocking(move || crate::log::prune(&dir, needed_from, older_than)).await??;
+            let mut segments = 0;
+            if let Some(dir) = log_dir.clone() {
+                let needed_from = store.needed_from(PARTITION).await?;
+                let older_than = ProcessingTime::from_ms(cutoff(now, keep.log_days));
+                segments = tokio::task::spawn_blocking(move || crate::log::prune(&dir, needed_from, older_than)).await??;
+            }
             if gone > 0 || segments > 0 {
                 tracing::info!(tables_and_blocks = gone, log_segments = segments, "Deleted what need not be kept any longer.");
             }

@@ -2,6 +2,7 @@
 
 use super::problem::Problem;
 use super::status::by_topic;
+use crate::kafka::{Partition, State as PartitionState, Status};
 use crate::pipeline::{Pipeline, Room};
 use crate::publish::pipeline_now;
 use axum::extract::State;
@@ -19,20 +20,61 @@ use prometheus_client::registry::{Registry, Unit};
 use std::fmt;
 
 /// `GET /metrics`: `OpenMetrics` where `Accept` asks for it, else the older text format of Prometheus.
-pub async fn metrics(State(pipeline): State<Pipeline>, headers: HeaderMap) -> Result<Response, Problem> {
+pub async fn metrics(
+    State(pipeline): State<Pipeline>,
+    State(partitions): State<Status>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
     let listeners = pipeline.feed.listeners() as u64;
     let figures = pipeline.ask(move |room| Figures::of(room, listeners)).await?;
     let mut registry = Registry::with_prefix("rantai");
     registry.register_collector(Box::new(figures));
+    registry.register_collector(Box::new(partitions));
+    Ok(answer(&registry, &headers))
+}
+
+/// `GET /metrics` of a process without pages: its partitions.
+pub async fn of_partitions(State(partitions): State<Status>, headers: HeaderMap) -> Response {
+    let mut registry = Registry::with_prefix("rantai");
+    registry.register_collector(Box::new(partitions));
+    answer(&registry, &headers)
+}
+
+fn answer(registry: &Registry, headers: &HeaderMap) -> Response {
     let mut text = String::new();
-    encode(&mut text, &registry).expect("writing to a string");
+    encode(&mut text, registry).expect("writing to a string");
     let accept = headers.get(header::ACCEPT).and_then(|v| v.to_str().ok()).unwrap_or_default();
     let (kind, text) = if accept.contains("application/openmetrics-text") {
         ("application/openmetrics-text; version=1.0.0; charset=utf-8", text)
     } else {
         ("text/plain; version=0.0.4; charset=utf-8", as_older_text(&text))
     };
-    Ok(([(header::CONTENT_TYPE, kind)], text).into_response())
+    ([(header::CONTENT_TYPE, kind)], text).into_response()
+}
+
+impl Collector for Status {
+    /// Nothing where this process owns no partition of Kafka.
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let partitions: Vec<_> = self.partitions().into_iter().map(|((topic, n), of)| (topic, n.to_string(), of)).collect();
+        if partitions.is_empty() {
+            return Ok(());
+        }
+        let mut gauge = |name, help, value: fn(&Partition) -> i64| {
+            let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+            for (topic, number, of) in &partitions {
+                let labels = [("topic", topic.as_str()), ("partition", number.as_str())];
+                ConstGauge::new(value(of)).encode(family.encode_family(&labels)?)?;
+            }
+            Ok(())
+        };
+        gauge("partition_lag", "Messages of the partition that are not processed yet", |of| of.lag as i64)?;
+        gauge("partition_next_offset", "The next offset of the partition to be processed", |of| of.next_offset)?;
+        gauge("partition_running", "Whether the partition is processed: not while it is taken over, nor after a gap", |of| {
+            i64::from(of.state == PartitionState::Running)
+        })?;
+        let help = "Records of the partition processed since this process took it over";
+        gauge("partition_processed", help, |of| of.processed as i64)
+    }
 }
 
 /// In the older format a counter's head names it with its suffix, and there are neither units nor an end.

@@ -12,6 +12,7 @@ mod read;
 pub mod rows;
 pub mod serve;
 mod status;
+mod worker;
 
 use crate::backend::EngineBackend;
 use crate::pipeline::Pipeline;
@@ -28,6 +29,7 @@ use tokio_util::sync::CancellationToken;
 use tower_http::set_header::SetResponseHeaderLayer;
 
 pub use problem::Problem;
+pub use worker::worker_router;
 
 /// What handlers use.
 #[derive(Clone, FromRef)]
@@ -46,6 +48,8 @@ pub struct AppState {
     pub leptos: LeptosOptions,
     /// The folder of the bundle.
     pub site_dir: SiteDir,
+    /// The partitions of Kafka that this process owns.
+    pub partitions: crate::kafka::Status,
     /// Ends open streams.
     pub stop: CancellationToken,
 }

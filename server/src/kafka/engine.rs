@@ -130,19 +130,23 @@ impl Engine {
     /// Joins the group. Must be called inside a Tokio runtime.
     pub async fn start(self) -> anyhow::Result<Thread> {
         let (wishes, to_do) = mpsc::channel();
-        let mut config = self.kafka.client();
-        config
-            .set("group.id", self.kafka.group())
-            .set("partition.assignment.strategy", "cooperative-sticky")
-            .set("session.timeout.ms", SESSION.as_millis().to_string())
-            .set("heartbeat.interval.ms", "2000")
-            // The store knows where to begin, and a position that is gone is for people to decide about.
-            .set("enable.auto.commit", "false")
-            .set("enable.auto.offset.store", "false")
-            .set("auto.offset.reset", "error")
-            .set("queued.max.messages.kbytes", FETCHED_KIB.to_string())
-            .set("fetch.wait.max.ms", "100")
-            .set("statistics.interval.ms", "1000");
+        let config = self.kafka.client(
+            &[
+                ("session.timeout.ms", &SESSION.as_millis().to_string()),
+                ("heartbeat.interval.ms", "2000"),
+                ("fetch.wait.max.ms", "100"),
+            ],
+            &[
+                ("group.id", &self.kafka.group()),
+                ("partition.assignment.strategy", "cooperative-sticky"),
+                // The store knows where to begin, and a position that is gone is for people to decide about.
+                ("enable.auto.commit", "false"),
+                ("enable.auto.offset.store", "false"),
+                ("auto.offset.reset", "error"),
+                ("queued.max.messages.kbytes", &FETCHED_KIB.to_string()),
+                ("statistics.interval.ms", "1000"),
+            ],
+        );
         let context = Group { wishes, status: self.status.clone(), is_closing: AtomicBool::new(false) };
         let runtime = tokio::runtime::Handle::current();
         let member = tokio::task::spawn_blocking(move || -> anyhow::Result<Member> {

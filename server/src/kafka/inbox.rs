@@ -64,11 +64,7 @@ impl<'a> Run<'a> {
     /// Its records.
     pub fn messages(&self) -> impl Iterator<Item = Alone<'a>> + use<'a> {
         let (sources, begin) = (self.sources, self.begin);
-        self.entries.iter().map(move |e| Alone {
-            end: e.end - begin,
-            source: &sources[e.source],
-            is_unreadable: e.is_unreadable,
-        })
+        self.entries.iter().map(move |e| Alone { end: e.end - begin, source: &sources[e.source], is_unreadable: e.is_unreadable })
     }
 
     /// The source of its first message.
@@ -179,10 +175,8 @@ mod tests {
             let at = ProcessingTime::from_ms(at.parse().expect("a number"));
             inbox.add(offset.parse().expect("a number"), at, offset.as_bytes(), (kind, 0, false));
         }
-        let found: Vec<String> = inbox
-            .runs(5)
-            .map(|run| format!("{}-{}:{}", run.first, run.last, String::from_utf8_lossy(&run.bytes)))
-            .collect();
+        let found: Vec<String> =
+            inbox.runs(5).map(|run| format!("{}-{}:{}", run.first, run.last, String::from_utf8_lossy(&run.bytes))).collect();
         assert_eq!(found.join(" "), runs, "{messages}");
     }
 

@@ -8,11 +8,13 @@ mod engine;
 mod inbox;
 mod produce;
 pub mod setup;
+mod start;
 mod status;
 mod worker;
 
 pub use engine::Engine;
 pub use produce::Intake;
+pub use start::start;
 pub use status::{Partition, State, Status};
 
 use rdkafka::ClientConfig;
@@ -114,13 +116,14 @@ impl KafkaConfig {
         Ok(())
     }
 
-    /// Where every client of ours begins.
-    pub(crate) fn client(&self) -> ClientConfig {
+    /// A client with `defaults`, what was asked for instead of them, and what `must` be.
+    pub(crate) fn client(&self, defaults: &[(&str, &str)], must: &[(&str, &str)]) -> ClientConfig {
         let mut client = ClientConfig::new();
         client.set("bootstrap.servers", &self.brokers).set("client.id", "rantai");
         // Back soon after a broker was away, whatever else is waiting.
         client.set("reconnect.backoff.ms", "50").set("reconnect.backoff.max.ms", "1000");
-        for (key, value) in self.options.iter().filter_map(|option| option.split_once('=')) {
+        let options = self.options.iter().filter_map(|option| option.split_once('='));
+        for (key, value) in defaults.iter().copied().chain(options).chain(must.iter().copied()) {
             client.set(key.trim(), value);
         }
         client

@@ -87,18 +87,22 @@ pub(crate) struct Producer {
 impl Producer {
     /// A producer that has yet to reach a broker.
     pub fn new(kafka: &KafkaConfig) -> anyhow::Result<Self> {
-        let mut config = kafka.client();
-        config
-            .set("enable.idempotence", "true")
-            .set("acks", "all")
-            .set("message.timeout.ms", PATIENCE.as_millis().to_string())
-            .set("socket.timeout.ms", "10000")
-            .set("linger.ms", "5")
-            .set("compression.type", "lz4")
-            .set("message.max.bytes", MAX_MESSAGE_BYTES.to_string())
-            .set("queue.buffering.max.messages", (2 * WAITING).to_string())
-            // As producers in Java do: the same key in the same partition, whoever writes.
-            .set("partitioner", "murmur2_random");
+        let config = kafka.client(
+            &[
+                ("message.timeout.ms", &PATIENCE.as_millis().to_string()),
+                ("socket.timeout.ms", "10000"),
+                ("linger.ms", "5"),
+                ("compression.type", "lz4"),
+            ],
+            &[
+                ("enable.idempotence", "true"),
+                ("acks", "all"),
+                ("message.max.bytes", &MAX_MESSAGE_BYTES.to_string()),
+                ("queue.buffering.max.messages", &(2 * WAITING).to_string()),
+                // As producers in Java do: the same key in the same partition, whoever writes.
+                ("partitioner", "murmur2_random"),
+            ],
+        );
         let current = config.create_with_context(Reports).context("make a producer for Kafka")?;
         Ok(Self { config, current: RwLock::new(Arc::new(current)), waiting: Arc::default() })
     }

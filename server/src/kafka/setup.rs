@@ -27,16 +27,16 @@ const LOG_APPEND_TIME: &str = "LogAppendTime";
 pub struct SetupArgs {
     /// Partitions of each input: as many as engines may ever work side by side; each takes about 50 MB of memory
     #[arg(long, default_value_t = 6, value_parser = clap::value_parser!(i32).range(1..=1000))]
-    partitions: i32,
+    pub partitions: i32,
     /// Brokers that keep each message
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(i32).range(1..=32))]
-    replication: i32,
+    pub replication: i32,
     /// Days for which inputs are kept
     #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(i64).range(3..=3650))]
-    keep_days: i64,
+    pub keep_days: i64,
     /// Only look: an error where something would have to be made or changed
     #[arg(long)]
-    check: bool,
+    pub check: bool,
 }
 
 /// A topic as it should be.
@@ -47,7 +47,7 @@ struct Wanted {
 }
 
 fn admin(kafka: &KafkaConfig) -> anyhow::Result<AdminClient<DefaultClientContext>> {
-    kafka.client().create().context("make a client for Kafka")
+    kafka.client(&[], &[]).create().context("make a client for Kafka")
 }
 
 fn options() -> AdminOptions {
@@ -56,8 +56,7 @@ fn options() -> AdminOptions {
 
 /// Partitions of the topics that exist.
 fn existing<C: ClientContext>(kafka: &KafkaConfig, client: &Client<C>) -> anyhow::Result<BTreeMap<String, i32>> {
-    let metadata =
-        client.fetch_metadata(None, PATIENCE).with_context(|| format!("reach Kafka at {}", kafka.brokers))?;
+    let metadata = client.fetch_metadata(None, PATIENCE).with_context(|| format!("reach Kafka at {}", kafka.brokers))?;
     Ok(metadata.topics().iter().map(|topic| (topic.name().to_owned(), topic.partitions().len() as i32)).collect())
 }
 
@@ -87,11 +86,8 @@ pub async fn setup(kafka: &KafkaConfig, args: &SetupArgs) -> anyhow::Result<()> 
         ("segment.ms", (HOUR_MS / 4).to_string()),
         ("cleanup.policy", "delete".to_owned()),
     ]);
-    let mut wanted: Vec<Wanted> = kafka
-        .inputs()
-        .into_iter()
-        .map(|name| Wanted { name, partitions: args.partitions, config: input.clone() })
-        .collect();
+    let mut wanted: Vec<Wanted> =
+        kafka.inputs().into_iter().map(|name| Wanted { name, partitions: args.partitions, config: input.clone() }).collect();
     wanted.push(Wanted { name: kafka.feed(), partitions: args.partitions, config: feed });
     let existing = existing(kafka, admin.inner())?;
     let mut is_amiss = false;
@@ -129,12 +125,7 @@ async fn make(admin: &AdminClient<DefaultClientContext>, topic: &Wanted, replica
 }
 
 /// Whether `topic` is as it should be, at last.
-async fn adjust(
-    admin: &AdminClient<DefaultClientContext>,
-    topic: &Wanted,
-    partitions: i32,
-    check: bool,
-) -> anyhow::Result<bool> {
+async fn adjust(admin: &AdminClient<DefaultClientContext>, topic: &Wanted, partitions: i32, check: bool) -> anyhow::Result<bool> {
     let found = settings(admin, &topic.name).await?;
     let value = |key: &str| found.get(key).map_or("", |(value, _)| value.as_str());
     let amiss: Vec<(&str, &String)> = topic
@@ -211,13 +202,13 @@ pub(super) fn check_inputs<C: ClientContext>(
 pub struct AcceptGapArgs {
     /// Its topic
     #[arg(long)]
-    topic: String,
+    pub topic: String,
     /// Its number within the topic
     #[arg(long)]
-    partition: i32,
+    pub partition: i32,
     /// Who decides
     #[arg(long)]
-    by: String,
+    pub by: String,
 }
 
 /// Lets a partition go on with the first message that Kafka still has. The gap is noted, and the engine that owns it now stops.
@@ -225,7 +216,7 @@ pub async fn accept_gap(kafka: &KafkaConfig, store: &Store, args: &AcceptGapArgs
     let places = store.kafka_partitions().await?;
     let place = places.iter().find(|place| (place.topic.as_str(), place.partition) == (&args.topic, args.partition));
     let number = place.with_context(|| format!("no engine has read partition {} of {} yet", args.partition, args.topic))?.number;
-    let (config, topic, partition) = (kafka.client(), args.topic.clone(), args.partition);
+    let (config, topic, partition) = (kafka.client(&[], &[]), args.topic.clone(), args.partition);
     let watermarks = tokio::task::spawn_blocking(move || -> anyhow::Result<(i64, i64)> {
         let consumer: BaseConsumer = config.create()?;
         Ok(consumer.fetch_watermarks(&topic, partition, PATIENCE)?)

@@ -164,16 +164,27 @@ type PositionRow = (i64, i64, i64, i64, Option<Vec<u8>>);
 type DeviceRow = (i64, Vec<u8>);
 
 impl Store {
+    /// The secret of the identities, made where there is none yet.
+    pub async fn identity_key(&self) -> Result<[u8; 16], StoreError> {
+        let mut fresh_key = [0; 16];
+        getrandom::fill(&mut fresh_key).map_err(|e| broken("facts", "identity_key", e))?;
+        let identity_key = self.fact_or("identity_key", fresh_key.to_vec()).await?;
+        identity_key.try_into().map_err(|_| broken("facts", "identity_key", "it is not 16 bytes"))
+    }
+
+    /// When this store was made: now, where it has just been.
+    pub async fn uptime_start(&self, now: ProcessingTime) -> Result<ProcessingTime, StoreError> {
+        let start = self.fact_or("uptime_start_ms", now.ms().to_le_bytes().to_vec()).await?;
+        let start = start.try_into().map_err(|_| broken("facts", "uptime_start_ms", "it is not 8 bytes"))?;
+        Ok(ProcessingTime::from_ms(i64::from_le_bytes(start)))
+    }
+
     /// Loads what the last checkpoint of `partition` wrote, and takes it over: any other process is fenced from here on. Refused where
     /// the state follows from another log than `log`.
     pub async fn load(&self, partition: u32, log: &str, now: ProcessingTime) -> Result<Snapshot, StoreError> {
         let partition = i64::from(partition);
-        let mut fresh_key = [0; 16];
-        getrandom::fill(&mut fresh_key).map_err(|e| broken("facts", "identity_key", e))?;
-        let identity_key = self.fact_or("identity_key", fresh_key.to_vec()).await?;
-        let identity_key = identity_key.try_into().map_err(|_| broken("facts", "identity_key", "it is not 16 bytes"))?;
-        let start = self.fact_or("uptime_start_ms", now.ms().to_le_bytes().to_vec()).await?;
-        let start = start.try_into().map_err(|_| broken("facts", "uptime_start_ms", "it is not 8 bytes"))?;
+        let identity_key = self.identity_key().await?;
+        let uptime_start = self.uptime_start(now).await?;
 
         let taken: Option<PositionRow> = either!(self, pools => {
             // A log without a name is of a time before logs had names.
@@ -190,7 +201,6 @@ impl Store {
             .await?
         });
         let (epoch, next, received_at_ms, committed_at_ms, totals) = taken.ok_or(StoreError::OtherLog)?;
-        let uptime_start = ProcessingTime::from_ms(i64::from_le_bytes(start));
         self.snapshot(partition, identity_key, uptime_start, (epoch, next, received_at_ms, committed_at_ms, totals)).await
     }
 

@@ -20,7 +20,7 @@ mod windows;
 pub use address::{AddressError, StoreAddress};
 pub use checkpoint::{Checkpoint, Snapshot};
 pub use keys::{ApiKey, KeyError};
-pub use partitions::KafkaPartition;
+pub use partitions::{KafkaPartition, Overview};
 pub use postgres::Readings;
 pub use retention::{Retention, cutoff};
 

@@ -1,7 +1,11 @@
 //! The partitions of Kafka's topics: their numbers, where a restart begins, and what is missing of them. Postgres only.
 
 use super::{Database, Pools, Store, StoreError, broken, postgres};
+use domain::engine::{DeviceState, Totals};
+use domain::rollup::HourCell;
+use domain::time::ProcessingTime;
 use sqlx::Postgres;
+use std::collections::BTreeMap;
 
 /// Numbers end before this one: a record's position has room for no more.
 const NUMBERS: i64 = 1 << 10;
@@ -17,7 +21,85 @@ pub struct KafkaPartition {
     pub number: u32,
 }
 
+/// What the last checkpoint of a partition wrote, for somebody who only looks.
+#[derive(Clone, Debug)]
+pub struct Overview {
+    /// The number of the partition.
+    pub partition: u32,
+    /// Who owned it is fenced under a higher one.
+    pub epoch: i64,
+    /// The state covers the log up to before this block.
+    pub next_block: u64,
+    /// The log's time at that point.
+    pub now: ProcessingTime,
+    /// When that was committed, where anything was.
+    pub committed_at: Option<ProcessingTime>,
+    /// Counters.
+    pub totals: Totals,
+    /// Devices with their index in the partition.
+    pub devices: Vec<(u32, DeviceState)>,
+    /// Hours.
+    pub hours: Vec<(i64, Vec<HourCell>)>,
+    /// Dead letters that were decided, with the block that did.
+    pub decided: Vec<(u64, u64)>,
+}
+
+type PositionRow = (i64, i64, i64, i64, i64, Option<Vec<u8>>);
+
 impl Store {
+    /// Every partition as of one moment.
+    pub async fn overview(&self) -> Result<Vec<Overview>, StoreError> {
+        let mut tx = self.shared()?.begin().await?;
+        sqlx::raw_sql("set transaction isolation level repeatable read read only").execute(&mut *tx).await?;
+        let positions: Vec<PositionRow> = sqlx::query_as(
+            "select partition, epoch, next, received_at_ms, committed_at_ms, totals from input_position order by partition",
+        )
+        .fetch_all(&mut *tx)
+        .await?;
+        let mut all = BTreeMap::new();
+        for (partition, epoch, next, received_at_ms, committed_at_ms, totals) in positions {
+            let totals = totals.map(|bytes| postcard::from_bytes(&bytes)).transpose();
+            let of = Overview {
+                partition: partition as u32,
+                epoch,
+                next_block: next as u64,
+                now: ProcessingTime::from_ms(received_at_ms),
+                committed_at: (committed_at_ms > 0).then_some(ProcessingTime::from_ms(committed_at_ms)),
+                totals: totals.map_err(|e| broken("input_position", partition, e))?.unwrap_or_default(),
+                devices: Vec::new(),
+                hours: Vec::new(),
+                decided: Vec::new(),
+            };
+            all.insert(partition, of);
+        }
+        let devices: Vec<(i64, i64, Vec<u8>)> =
+            sqlx::query_as("select partition, device_index, state from devices order by partition, device_index")
+                .fetch_all(&mut *tx)
+                .await?;
+        for (partition, index, state) in devices {
+            if let Some(of) = all.get_mut(&partition) {
+                let state = postcard::from_bytes(&state).map_err(|e| broken("devices", index, e))?;
+                of.devices.push((index as u32, state));
+            }
+        }
+        let hours: Vec<(i64, i64, Vec<u8>)> =
+            sqlx::query_as("select partition, start_ms, cells from hours").fetch_all(&mut *tx).await?;
+        for (partition, start, cells) in hours {
+            if let Some(of) = all.get_mut(&partition) {
+                of.hours.push((start, postcard::from_bytes(&cells).map_err(|e| broken("hours", start, e))?));
+            }
+        }
+        let decided: Vec<(i64, i64, i64)> =
+            sqlx::query_as("select partition, letter, block from decisions").fetch_all(&mut *tx).await?;
+        for (partition, letter, block) in decided {
+            if let Some(of) = all.get_mut(&partition) {
+                of.decided.push((letter as u64, block as u64));
+            }
+        }
+        tx.commit().await?;
+        Ok(all.into_values().collect())
+    }
+
     fn shared(&self) -> Result<&Pools<Postgres>, StoreError> {
         match &self.database {
             Database::Postgres(pools, _) => Ok(pools),

@@ -62,6 +62,18 @@ impl Store {
         to: i64,
         mut each: impl FnMut(ClosedWindow),
     ) -> Result<(), StoreError> {
+        self.windows_by_partition((definition, size_ms), devices, from, to, |_, window| each(window)).await
+    }
+
+    /// The same with the number of the partition to which each belongs: an index is that of a device within its partition.
+    pub async fn windows_by_partition(
+        &self,
+        (definition, size_ms): (u8, i64),
+        devices: (u32, u32),
+        from: i64,
+        to: i64,
+        mut each: impl FnMut(u32, ClosedWindow),
+    ) -> Result<(), StoreError> {
         match &self.database {
             Database::Sqlite(pools) => {
                 let mut rows = sqlx::query(
@@ -78,7 +90,7 @@ impl Store {
                     let (data, count): (&[u8], i64) = (row.try_get("data")?, row.try_get("windows")?);
                     blocks::decode(data, count as u32, size_ms, definition, |w| {
                         if (devices.0..=devices.1).contains(&w.device) && (from..to).contains(&w.window.start) {
-                            each(w);
+                            each(crate::pipeline::PARTITION, w);
                         }
                     })
                     .map_err(|e| broken("window_blocks", row.get::<i64, _>("id"), e))?;
@@ -86,7 +98,7 @@ impl Store {
             }
             Database::Postgres(pools, _) => {
                 let mut rows = sqlx::query(
-                    "select device_index, start_ms, version, count, temperature_sum, temperature_square_sum, temperature_min,
+                    "select partition, device_index, start_ms, version, count, temperature_sum, temperature_square_sum, temperature_min,
                          temperature_max, humidity_count, humidity_sum, battery_min, battery_max
                      from windows
                      where size_ms = $1 and start_ms >= $2 and start_ms < $3 and device_index between $4 and $5",
@@ -99,7 +111,7 @@ impl Store {
                 .bind(devices.1.min(i32::MAX as u32) as i32)
                 .fetch(&pools.readers);
                 while let Some(row) = rows.try_next().await? {
-                    each(window_of(&row, definition)?);
+                    each(row.try_get::<i32, _>("partition")? as u32, window_of(&row, definition)?);
                 }
             }
         }

@@ -28,11 +28,15 @@ pub struct Program {
 
 impl Program {
     pub async fn start(dir: &Path) -> Self {
+        Self::start_with(dir, &["--checkpoint-ms", "60"]).await
+    }
+
+    pub async fn start_with(dir: &Path, more: &[&str]) -> Self {
         let begun = Instant::now();
         let mut child = Command::new(env!("CARGO_BIN_EXE_rantai"))
             .args(["serve", "--listen", "127.0.0.1:0", "--data-dir"])
             .arg(dir)
-            .args(["--checkpoint-ms", "60"])
+            .args(more)
             .env("RUST_LOG", "error")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -49,9 +53,20 @@ impl Program {
     }
 
     /// SIGKILL: the process has no say in it.
-    fn kill(mut self) {
+    pub fn kill(mut self) {
         self.child.kill().expect("it runs");
         self.child.wait().expect("it has ended");
+    }
+
+    /// Stops it where it is, or wakes it.
+    pub fn pause(&self, is_paused: bool) {
+        let signal = if is_paused { Signal::STOP } else { Signal::CONT };
+        kill_process(Pid::from_child(&self.child), signal).expect("it runs");
+    }
+
+    /// How it ended, if it has.
+    pub fn has_ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().expect("our own child")
     }
 
     /// SIGTERM.

@@ -2,6 +2,7 @@
 
 mod contract;
 mod equivalence;
+mod kafka;
 mod kill;
 mod lifecycle;
 mod live;

@@ -1,0 +1,32 @@
+//! The HTTP face of a process without pages: health, metrics of its partitions, and the way in where it takes records in.
+
+use super::problem::Problem;
+use super::{AppState, ingest, metrics, status};
+use crate::kafka::Status;
+use axum::Router;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::routing::{get, post};
+
+/// The routes of such a process.
+pub fn worker_router(state: AppState, takes_in: bool) -> Router {
+    let mut routes = Router::new()
+        .route("/healthz", get(status::healthz))
+        .route("/readyz", get(readyz))
+        .route("/metrics", get(metrics::of_partitions));
+    if takes_in {
+        routes = routes.route("/ingest", post(ingest::ingest));
+    }
+    routes.with_state(state)
+}
+
+/// `GET /readyz`: 200 when every partition that this process owns is processed as it comes.
+async fn readyz(State(partitions): State<Status>) -> Result<&'static str, Problem> {
+    if let Some(gap) = partitions.gaps().into_iter().next() {
+        return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, gap));
+    }
+    if !partitions.is_ready() {
+        return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "partitions are being taken over"));
+    }
+    Ok("ready\n")
+}

@@ -1,0 +1,373 @@
+//! Kafka as the log, on the real broker that the variable `RANTAI_TEST_KAFKA` names and a Postgres, as `cargo xtask test` sees to;
+//! what only a broker's failure shows, on brokers that the client library plays.
+
+use crate::equivalence::{stream, written};
+use crate::kill::Program;
+use crate::support::{Random, Server, bare, envelope, now_ms, slot_now, stores, until};
+use domain::engine::{Tally, Totals};
+use domain::window::{Window, WindowConfig};
+use rdkafka::ClientConfig;
+use rdkafka::admin::{AdminClient, AdminOptions};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::mocking::MockCluster;
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use rdkafka::{Offset, TopicPartitionList};
+use server::kafka::KafkaConfig;
+use server::kafka::setup::{AcceptGapArgs, SetupArgs, accept_gap, setup};
+use server::store::{Store, StoreAddress};
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+const SECOND: Duration = Duration::from_secs(1);
+const PARTITIONS: i32 = 3;
+
+static NEXT: AtomicU32 = AtomicU32::new(0);
+
+/// Topics of their own and an empty database.
+struct Place {
+    kafka: KafkaConfig,
+    postgres: String,
+}
+
+impl Place {
+    /// `None`, and a word about it, where there is no broker or no Postgres.
+    async fn new() -> Option<Self> {
+        let Ok(brokers) = std::env::var("RANTAI_TEST_KAFKA") else {
+            eprintln!("Without RANTAI_TEST_KAFKA nothing on a real broker is tested.");
+            return None;
+        };
+        let postgres = stores().await.into_iter().nth(1)?;
+        let prefix = format!("t{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let topics = format!("{prefix}-plain");
+        let kafka = KafkaConfig { brokers, prefix, topics, options: Vec::new() };
+        setup(&kafka, &SetupArgs { partitions: PARTITIONS, replication: 1, keep_days: 7, check: false }).await.expect("sets up");
+        Some(Self { kafka, postgres })
+    }
+
+    fn options(&self, roles: &str) -> Vec<String> {
+        let KafkaConfig { brokers, prefix, topics, .. } = &self.kafka;
+        let options = ["--log", "kafka", "--kafka-brokers", brokers, "--kafka-prefix", prefix, "--kafka-topics", topics];
+        let more = ["--store", &self.postgres, "--roles", roles, "--checkpoint-ms", "100"];
+        options.into_iter().chain(more).map(str::to_owned).collect()
+    }
+
+    async fn server(&self, roles: &str) -> Server {
+        let options = self.options(roles);
+        Server::start_with(&options.iter().map(String::as_str).collect::<Vec<_>>()).await
+    }
+
+    async fn program(&self, dir: &std::path::Path, roles: &str) -> Program {
+        let options = self.options(roles);
+        Program::start_with(dir, &options.iter().map(String::as_str).collect::<Vec<_>>()).await
+    }
+
+    async fn store(&self) -> Store {
+        let address: StoreAddress = self.postgres.parse().expect("an address");
+        Store::open(&address, std::path::Path::new(".")).await.expect("opens")
+    }
+
+    /// A producer of somebody else's.
+    fn producer(&self) -> BaseProducer {
+        ClientConfig::new().set("bootstrap.servers", &self.kafka.brokers).create().expect("a producer")
+    }
+
+    /// Waits until engines have stored the outcome of so many records.
+    async fn stored(&self, received: u64) -> Totals {
+        let store = self.store().await;
+        let totals = until(&format!("{received} records to be stored"), async || {
+            let totals = totals(&store).await;
+            (totals.all.received >= received).then_some(totals)
+        })
+        .await;
+        store.close().await;
+        totals
+    }
+}
+
+/// Sums over all partitions.
+async fn totals(store: &Store) -> Totals {
+    let mut sum = Totals::default();
+    for of in store.overview().await.expect("reads") {
+        for (to, from) in std::iter::once((&mut sum.all, &of.totals.all)).chain(sum.by_topic.iter_mut().zip(&of.totals.by_topic))
+        {
+            add(to, from);
+        }
+        sum.by_reason.iter_mut().zip(&of.totals.by_reason).for_each(|(to, from)| *to += from);
+        sum.closed_windows += of.totals.closed_windows;
+    }
+    sum
+}
+
+fn add(to: &mut Tally, from: &Tally) {
+    to.received += from.received;
+    to.accepted += from.accepted;
+    to.duplicate += from.duplicate;
+    to.late += from.late;
+    to.rejected += from.rejected;
+}
+
+/// Every window, open or closed, by device, definition and start.
+async fn windows(store: &Store) -> BTreeMap<(String, u8, i64), Window> {
+    let config = WindowConfig::default();
+    let mut ids = BTreeMap::new();
+    let mut all = BTreeMap::new();
+    let mut put = |key: (String, u8, i64), window: Window| assert_eq!(all.insert(key.clone(), window), None, "{key:?} twice");
+    for of in store.overview().await.expect("reads") {
+        for (index, state) in of.devices {
+            for definition in 0..config.definitions().len() {
+                for window in state.windows.windows(&config, definition) {
+                    put((state.id.clone(), definition as u8, window.start), window);
+                }
+            }
+            ids.insert((of.partition, index), state.id);
+        }
+    }
+    for (definition, of) in (0u8..).zip(config.definitions()) {
+        let each = |partition, closed: domain::engine::ClosedWindow| {
+            put((ids[&(partition, closed.device)].clone(), definition, closed.window.start), closed.window);
+        };
+        let everything = (definition, of.size_ms);
+        store.windows_by_partition(everything, (0, u32::MAX), i64::MIN, i64::MAX, each).await.expect("reads");
+    }
+    all
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_as_on_the_embedded_log() {
+    let Some(place) = Place::new().await else { return };
+    let embedded = stores().await.remove(1);
+    let here = Server::start_with(&["--store", &embedded]).await;
+    let there = place.server("ingest,engine").await;
+    let mut random = Random(11);
+    let records = stream(&mut random, now_ms());
+    let mut ahead = records.as_slice();
+    let broken = r#"{"temperature":1,"device_id":"dev-1" "ts":1}"#;
+    let mut sent = 0;
+    while !ahead.is_empty() {
+        let (batch, others) = ahead.split_at((1 + random.below(150) as usize).min(ahead.len()));
+        ahead = others;
+        let mut lines: Vec<String> = batch.iter().map(written).collect();
+        if random.one_in(9) {
+            lines.extend([broken.to_owned(), "[1,\n2]".to_owned(), "{\n}".to_owned()]);
+        }
+        sent += lines.len() as u64;
+        let body = format!("[{}]", lines.join(",\n"));
+        let (told, queued) = (here.post(body.clone()).await, there.post(body).await);
+        assert_eq!((told.status, queued.status), (200, 202), "{} {}", told.text, queued.text);
+        let queued = queued.json();
+        assert_eq!(queued["received"], lines.len());
+        assert_eq!(
+            queued["queued"].as_u64().expect("a number") + queued["rejected"].as_u64().expect("a number"),
+            lines.len() as u64
+        );
+        // What admission rejects it tells at once; what only the engine knows, times and identities, it does not.
+        let known = queued["rejections"].as_array().expect("a list");
+        let told = told.json()["rejections"].as_array().expect("a list").clone();
+        let of_admission = |rejection: &&serde_json::Value| {
+            let reason = rejection["reason"].as_str().expect("a text");
+            !["future", "clock_reset", "too_old", "id_conflict", "conflicting_reading"].contains(&reason)
+        };
+        for rejection in told.iter().filter(of_admission) {
+            assert!(known.contains(rejection), "{rejection}");
+        }
+    }
+    let found = place.stored(sent).await;
+    there.stop().await;
+    here.stop().await;
+    let embedded: StoreAddress = embedded.parse().expect("an address");
+    let embedded = Store::open(&embedded, std::path::Path::new(".")).await.expect("opens");
+    let expected = totals(&embedded).await;
+    assert_eq!(found.all, expected.all);
+    assert!([found.all.accepted, found.all.duplicate, found.all.late, found.all.rejected].iter().all(|n| *n > 20));
+    assert_eq!((found.by_topic, found.by_reason), (expected.by_topic, expected.by_reason));
+    let store = place.store().await;
+    assert_eq!(store.overview().await.expect("reads").len(), PARTITIONS as usize * 2, "every partition of both topics is owned");
+    assert_eq!(windows(&store).await, windows(&embedded).await);
+    let hours = async |store: &Store| {
+        let mut sums = BTreeMap::new();
+        for (start, cells) in store.overview().await.expect("reads").into_iter().flat_map(|of| of.hours) {
+            *sums.entry(start).or_insert(0u64) += u64::from(cells[0].readings);
+        }
+        sums
+    };
+    assert_eq!(hours(&store).await, hours(&embedded).await);
+    store.close().await;
+    embedded.close().await;
+}
+
+/// Others write to their own topic, with keys and without, twice, and what is no record at all; engines come and go.
+#[tokio::test(flavor = "multi_thread")]
+async fn others_write_directly_and_engines_come_and_go() {
+    let Some(place) = Place::new().await else { return };
+    let (slot, producer) = (slot_now() - 3_600_000, place.producer());
+    let send = |from: i64, to: i64| {
+        for n in from..to {
+            let device = format!("fridge-{}", n % 7);
+            let record = bare(&device, slot + n * 1_000, "4.5");
+            producer.send(BaseRecord::to(&place.kafka.topics).key(&device).payload(&record)).expect("takes it");
+        }
+        producer.flush(10 * SECOND).expect("is acknowledged");
+    };
+    send(0, 300);
+    let engine = place.server("engine").await;
+    let found = place.stored(300).await;
+    assert_eq!((found.all.accepted, found.all.received), (300, 300));
+    // All of it again, by another engine: what the first one knew is known.
+    engine.stop().await;
+    send(0, 300);
+    let engine = place.server("engine").await;
+    let found = place.stored(600).await;
+    assert_eq!((found.all.accepted, found.all.duplicate), (300, 300));
+    // And what nobody can read stays where somebody finds it.
+    for garbage in [&b"\xff\x00"[..], b"", b"[]", b"{}"] {
+        producer.send(BaseRecord::<str, [u8]>::to(&place.kafka.topics).payload(garbage)).expect("takes it");
+    }
+    producer.flush(10 * SECOND).expect("is acknowledged");
+    let found = place.stored(604).await;
+    assert_eq!((found.all.rejected, found.all.received), (4, 604));
+    let store = place.store().await;
+    let letters = store.side_after(server::side::DEAD, 0, 100).await.expect("reads");
+    assert_eq!(letters.len(), 4);
+    assert!(letters.iter().all(|row| row.source == place.kafka.topics), "{letters:?}");
+    assert!(letters.iter().any(|row| row.raw == b"\xff\x00") && letters.iter().any(|row| row.raw.is_empty()));
+    engine.stop().await;
+    store.close().await;
+}
+
+/// What no checkpoint holds when an engine is killed, and identities that no run holds, are read from Kafka again.
+#[tokio::test(flavor = "multi_thread")]
+async fn engines_are_killed_added_and_paused() {
+    let Some(place) = Place::new().await else { return };
+    let dirs: Vec<_> = (0..3).map(|_| tempfile::tempdir().expect("a directory")).collect();
+    let first = place.program(dirs[0].path(), "engine").await;
+    let mut second = place.program(dirs[1].path(), "engine").await;
+    let intake = place.server("ingest").await;
+    let start = slot_now() - 20 * 3_600_000;
+    let mut sent = 0u64;
+    let mut send = async |batches: u64| {
+        for _ in 0..batches {
+            // Each record twice, in one request or over two.
+            let line = |n: u64| envelope(&format!("e{n}"), &format!("d{}", n % 40), start + n as i64 * 700, "4.0");
+            let lines: Vec<String> = (sent..sent + 100).flat_map(|n| [line(n), line(n.saturating_sub(50))]).collect();
+            let reply = intake.post_lines(lines.join("\n")).await;
+            assert_eq!(reply.status, 202, "{}", reply.text);
+            sent += 100;
+        }
+        sent
+    };
+    let exact = |found: &Totals, sent: u64| {
+        assert_eq!((found.all.received, found.all.accepted), (2 * sent, sent), "{:?}", found.all);
+    };
+    let sent_so_far = send(20).await;
+    exact(&place.stored(2 * sent_so_far).await, sent_so_far);
+    // Killed in the middle of it: the other one goes on with its partitions.
+    let sent_so_far = send(10).await;
+    first.kill();
+    let killed_at = Instant::now();
+    let more = send(10).await;
+    assert!(more > sent_so_far);
+    exact(&place.stored(2 * more).await, more);
+    assert!(killed_at.elapsed() < 30 * SECOND, "partitions moved in {:?}", killed_at.elapsed());
+    eprintln!("After a kill all was processed in {:?}.", killed_at.elapsed());
+    // Another one is added.
+    let third = place.program(dirs[2].path(), "engine").await;
+    let more = send(20).await;
+    exact(&place.stored(2 * more).await, more);
+    // One is paused: it is taken for dead, and when it wakes it has nothing to say any more.
+    second.pause(true);
+    let paused_at = Instant::now();
+    let more = send(20).await;
+    exact(&place.stored(2 * more).await, more);
+    assert!(paused_at.elapsed() < 30 * SECOND, "partitions moved in {:?}", paused_at.elapsed());
+    second.pause(false);
+    let more = send(10).await;
+    exact(&place.stored(2 * more).await, more);
+    // Fenced with what it had not stored yet, or told of its loss before it tried to: never a word of it in the books.
+    if let Some(status) = second.has_ended() {
+        assert!(!status.success(), "{status}");
+    }
+    let store = place.store().await;
+    let in_windows: u64 = windows(&store)
+        .await
+        .iter()
+        .filter(|((_, definition, _), _)| *definition == 0)
+        .map(|(_, w)| u64::from(w.aggregate.count))
+        .sum();
+    assert_eq!(in_windows, more, "every accepted reading lies in one window");
+    store.close().await;
+    drop((second, third));
+    intake.stop().await;
+}
+
+/// A part of the log that is gone is not passed over in silence.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gap_stands_still_until_somebody_accepts_it() {
+    let Some(place) = Place::new().await else { return };
+    let (slot, producer) = (slot_now() - 3_600_000, place.producer());
+    let send = |from: i64, to: i64| {
+        for n in from..to {
+            let record = bare("fridge", slot + n * 1_000, "4.5");
+            producer.send(BaseRecord::to(&place.kafka.topics).partition(1).key("fridge").payload(&record)).expect("takes it");
+        }
+        producer.flush(10 * SECOND).expect("is acknowledged");
+    };
+    send(0, 20);
+    let engine = place.server("engine").await;
+    place.stored(20).await;
+    engine.stop().await;
+    send(20, 40);
+    let admin: AdminClient<DefaultClientContext> =
+        ClientConfig::new().set("bootstrap.servers", &place.kafka.brokers).create().expect("a client");
+    let mut gone = TopicPartitionList::new();
+    gone.add_partition_offset(&place.kafka.topics, 1, Offset::Offset(30)).expect("a list");
+    admin.delete_records(&gone, &AdminOptions::new()).await.expect("deletes");
+    let engine = place.server("engine").await;
+    let problem = until("the gap is told", async || {
+        let reply = engine.get("/readyz").await;
+        (reply.status == 503 && reply.text.contains("gap(")).then_some(reply)
+    })
+    .await;
+    assert!(problem.text.contains(&format!("partition 1 of {} stands still: gap(0,30)", place.kafka.topics)), "{}", problem.text);
+    let store = place.store().await;
+    assert_eq!(totals(&store).await.all.received, 20, "nothing after the gap is processed");
+    engine.stop().await;
+    let args = AcceptGapArgs { topic: place.kafka.topics.clone(), partition: 1, by: "Sari".to_owned() };
+    accept_gap(&place.kafka, &store, &args).await.expect("goes on");
+    let again = accept_gap(&place.kafka, &store, &args).await.expect_err("there is none any more");
+    assert!(again.to_string().contains("no gap"), "{again}");
+    let engine = place.server("engine").await;
+    let found = place.stored(30).await;
+    assert_eq!((found.all.received, found.all.accepted), (30, 30));
+    engine.stop().await;
+    store.close().await;
+}
+
+/// While Kafka is away senders are asked to come again, and afterwards it goes on by itself.
+#[tokio::test(flavor = "multi_thread")]
+async fn brokers_away_and_back() {
+    let Some(postgres) = stores().await.into_iter().nth(1) else { return };
+    let brokers = MockCluster::new(1).expect("plays a broker");
+    let address = brokers.bootstrap_servers();
+    brokers.create_topic("mock.events", 3, 1).expect("makes a topic");
+    let options = ["--kafka-option", "message.timeout.ms=1500", "--kafka-prefix", "mock", "--roles", "ingest"];
+    let kafka = ["--log", "kafka", "--store", &postgres, "--kafka-brokers", &address];
+    let server = Server::start_with(&options.into_iter().chain(kafka).collect::<Vec<_>>()).await;
+    let record = envelope("e1", "d1", slot_now(), "4.0");
+    let single = server.post(record.clone()).await;
+    assert_eq!((single.status, single.text.as_str()), (202, r#"{"status":"queued"}"#));
+    let wrong = server.post(r#"{"device_id":"d","ts":1}"#).await;
+    wrong.problem(422);
+    brokers.broker_down(1).expect("goes");
+    let refused = server.post(format!("[{record},{record}]")).await;
+    refused.problem(503);
+    assert_eq!(refused.header("retry-after"), "1");
+    brokers.broker_up(1).expect("comes");
+    let reply = until("it is taken in again", async || {
+        let reply = server.post(format!("[{record},{record}]")).await;
+        (reply.status != 503).then_some(reply)
+    })
+    .await;
+    assert_eq!((reply.status, reply.json()["queued"].as_u64()), (202, Some(2)), "{}", reply.text);
+    server.stop().await;
+}
