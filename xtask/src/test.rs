@@ -3,7 +3,7 @@
 //! The last line is `N passed, N failed`: tests where a step runs tests, else one for the step.
 
 use crate::product::{self, Flavour, Product};
-use crate::services::ThrowawayPostgres;
+use crate::services::{ThrowawayKafka, ThrowawayPostgres};
 use crate::{setup, workspace};
 use anyhow::{Context, ensure};
 use std::io::{BufRead, BufReader};
@@ -38,7 +38,7 @@ const STEPS: [Step; 7] = [
     Step { name: "lint-wasm", what: "clippy on the browser's crates, warnings are errors", run: lint_wasm },
     Step {
         name: "test",
-        what: "unit, property, store (SQLite and Postgres) and HTTP tests, and examples in the documentation",
+        what: "unit, property, store (SQLite and Postgres), Kafka and HTTP tests, and examples in the documentation",
         run: cargo_test,
     },
     Step { name: "doc", what: "documentation without warnings", run: doc },
@@ -121,13 +121,14 @@ fn build() -> anyhow::Result<Tally> {
     Ok(Tally { passed: 1, failed: 0 })
 }
 
-/// `cargo test` on all but the browser's entry, with a Postgres of its own; counts what the test programs say.
+/// `cargo test` on all but the browser's entry, with a Postgres and a Kafka of its own; counts what the test programs say.
 fn cargo_test() -> anyhow::Result<Tally> {
     let mut tally = Tally::default();
     let postgres = ThrowawayPostgres::start().context("set up Postgres for the checks")?;
     let mut cargo = workspace::cargo();
     cargo.args(["test", "--workspace", "--exclude", "frontend", "--no-fail-fast"]);
-    cargo.env("RANTAI_TEST_POSTGRES", &postgres.address);
+    let kafka = ThrowawayKafka::start().context("set up Kafka for the checks")?;
+    cargo.env("RANTAI_TEST_POSTGRES", &postgres.address).env("RANTAI_TEST_KAFKA", &kafka.address);
     let status = shown_and_read(&mut cargo, |line| {
         if let Some(found) = counts_of(line) {
             tally.passed += found.passed;

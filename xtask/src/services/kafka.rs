@@ -1,7 +1,7 @@
 //! Apache Kafka from its own packages, fetched by Maven: one process that is broker and controller, on loopback.
 
 use super::daemon::Daemon;
-use super::{free_port, make_folder, random};
+use super::{folder, free_port, make_folder, random};
 use crate::setup;
 use crate::workspace::{self, answer};
 use anyhow::{Context, bail};
@@ -106,6 +106,38 @@ impl Broker {
             fs::remove_dir_all(&self.folder).with_context(|| format!("remove {}", self.folder.display()))?;
         }
         Ok(())
+    }
+}
+
+/// A broker of this process's own, thrown away with it.
+pub struct Throwaway {
+    broker: Broker,
+    /// Its address.
+    pub address: String,
+}
+
+impl Throwaway {
+    /// Starts one. What a run that was killed left behind is cleared away first.
+    pub fn start() -> anyhow::Result<Throwaway> {
+        const PREFIX: &str = "kafka-checks-";
+        for entry in fs::read_dir(folder()).into_iter().flatten().flatten() {
+            let name = entry.file_name();
+            let run = name.to_str().and_then(|name| name.strip_prefix(PREFIX));
+            if run.is_some_and(|run| !Path::new("/proc").join(run).exists()) {
+                Broker::at(&entry.path()).down()?;
+            }
+        }
+        let broker = Broker::at(&folder().join(format!("{PREFIX}{}", std::process::id())));
+        let address = broker.up()?;
+        Ok(Throwaway { broker, address })
+    }
+}
+
+impl Drop for Throwaway {
+    fn drop(&mut self) {
+        if let Err(error) = self.broker.down() {
+            println!("the Kafka of the checks was not cleared away: {error:#}");
+        }
     }
 }
 

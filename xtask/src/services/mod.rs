@@ -8,6 +8,7 @@ mod daemon;
 mod kafka;
 mod postgres;
 
+pub use kafka::Throwaway as ThrowawayKafka;
 pub use postgres::Throwaway as ThrowawayPostgres;
 
 use crate::workspace;
