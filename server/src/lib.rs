@@ -6,6 +6,7 @@ pub mod blocks;
 pub mod config;
 pub mod data;
 pub mod feed;
+pub mod files;
 pub mod http;
 pub mod identities;
 pub mod kafka;

@@ -1,24 +1,31 @@
 //! The log: the record of truth, in segment files of checksummed blocks.
 //!
 //! A block is the body of one request, or a timer entry. Blocks are appended in groups; a group is durable once
-//! [`Log::append`] returns. What a crash cut off at the end is removed on opening; damage before the end stops the start.
+//! [`Log::append`] returns. What a crash left unfinished at the end is removed on opening; damage before the end stops the start, and so
+//! does a whole block that this program does not understand.
 //!
-//! A block: length u32, CRC-32C u32 of all that follows, marker, group u64, number u64, first record u64, received-at i64,
-//! kind u8, source length u8, source, body; little-endian. Numbers of blocks are contiguous from 1.
+//! A block: length u32, CRC-32C u32 of all that follows, marker, number of the first block of its group u64, number u64, first record
+//! u64, received-at i64, kind u8, source length u8, source, body; little-endian. Numbers of blocks are contiguous from 1.
 
 use crate::admission::Format;
+use crate::files;
 use bytes::Bytes;
 use domain::time::ProcessingTime;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 const HEADER: usize = 46;
-const MARKER: [u8; 4] = *b"RTB1";
+/// What blocks of any version have in common,
+const FAMILY: [u8; 3] = *b"RTB";
+/// and those of this one.
+const MARKER: [u8; 4] = *b"RTB2";
 /// A segment is closed once it is longer than this, in bytes.
 const SEGMENT_BYTES: u64 = 256 * 1024 * 1024;
-/// No block is longer: a body's limit and a name's.
-const MAX_BLOCK: usize = crate::admission::body::MAX_BODY_BYTES + HEADER + 256;
+/// No block is longer: a body's limit, a name's, and what the line may take that says who takes a dead letter in again.
+const MAX_BLOCK: usize = crate::admission::body::MAX_BODY_BYTES + HEADER + MAX_SOURCE + 64 * 1024;
+/// How long the name of a source may be, in bytes.
+const MAX_SOURCE: usize = u8::MAX as usize;
 
 /// What a block holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,6 +103,26 @@ pub enum LogError {
         /// What is wrong with it.
         reason: &'static str,
     },
+    /// A block is whole and means nothing to this program.
+    #[error(
+        "log segment {path} holds at byte {offset} a block that this program does not understand ({reason}); use the one that wrote it"
+    )]
+    NotUnderstood {
+        /// The segment.
+        path: PathBuf,
+        /// Where the block starts.
+        offset: u64,
+        /// What is not understood.
+        reason: &'static str,
+    },
+    /// A block to append is too long to be read again.
+    #[error("a block of {bytes} bytes from a source with a name of {source_bytes} is too long for the log")]
+    TooLong {
+        /// Length of its body.
+        bytes: usize,
+        /// Length of its source.
+        source_bytes: usize,
+    },
 }
 
 fn io_error(context: &'static str, path: &Path) -> impl FnOnce(io::Error) -> LogError {
@@ -114,7 +141,6 @@ pub struct Log {
     total_bytes: u64,
     next_block: u64,
     next_record: u64,
-    next_group: u64,
     last_received_at: ProcessingTime,
     buffer: Vec<u8>,
 }
@@ -147,15 +173,11 @@ impl Log {
     /// Opens the log in `dir`, made where absent, and cuts off what a crash left unfinished at its end. `count` tells how many
     /// records a block holds; it is asked for the last block only.
     pub fn open(dir: &Path, count: impl Fn(&Block) -> u64) -> Result<Self, LogError> {
-        fs::create_dir_all(dir).map_err(io_error("cannot create", dir))?;
+        files::create_dir(dir).map_err(io_error("cannot create", dir))?;
         let segments = segments(dir)?;
-        let (mut next_block, mut next_record, mut next_group) = (1, 1, 1);
+        let (mut next_block, mut next_record) = (1, 1);
         let mut last_received_at = ProcessingTime::from_ms(0);
-        let mut total_bytes = 0;
         let mut open = None;
-        for path in &segments {
-            total_bytes += fs::metadata(path).map_err(io_error("cannot look at", path))?.len();
-        }
         // The newest segment may be empty: a crash right after it was made.
         for path in segments.iter().rev() {
             let is_last = Some(path) == segments.last();
@@ -166,12 +188,11 @@ impl Log {
                     Ok(Some(block)) => last = Some(block),
                     Ok(None) => break reader.offset,
                     Err(LogError::Damaged { offset, .. }) if is_last && reader.is_unfinished(offset) => {
-                        let file = OpenOptions::new().write(true).open(path).map_err(io_error("cannot open", path))?;
+                        let file = File::options().write(true).open(path).map_err(io_error("cannot open", path))?;
                         let cut = reader.bytes.len() as u64 - offset;
                         tracing::warn!(path = %path.display(), offset, cut, "Cut off the unfinished end of the log.");
                         file.set_len(offset).map_err(io_error("cannot cut", path))?;
                         file.sync_all().map_err(io_error("cannot sync", path))?;
-                        total_bytes -= cut;
                         break offset;
                     }
                     Err(error) => return Err(error),
@@ -180,19 +201,19 @@ impl Log {
             if is_last {
                 open = Some((path.clone(), end));
             }
-            if let Some((block, group)) = last {
+            if let Some(block) = last {
                 next_block = block.number + 1;
                 next_record = block.first_record + count(&block);
-                next_group = group + 1;
                 last_received_at = block.received_at;
                 break;
             }
         }
         let (path, segment_bytes) = match open {
             Some(open) => open,
-            None => (create_segment(dir, next_block)?, 0),
+            None => (create_segment(dir, next_block).map_err(AppendError::cause)?, 0),
         };
-        let file = OpenOptions::new().append(true).open(&path).map_err(io_error("cannot open", &path))?;
+        let file = File::options().append(true).open(&path).map_err(io_error("cannot open", &path))?;
+        let total_bytes = bytes_of(dir)?;
         Ok(Self {
             dir: dir.to_owned(),
             file,
@@ -201,7 +222,6 @@ impl Log {
             total_bytes,
             next_block,
             next_record,
-            next_group,
             last_received_at,
             buffer: Vec::new(),
         })
@@ -211,11 +231,16 @@ impl Log {
     /// disk has them. `Err` on a write leaves the log as it was; after a failed sync nobody knows what the disk holds, so the caller
     /// must end the process.
     pub fn append(&mut self, drafts: &[Draft<'_>], now: ProcessingTime) -> Result<Vec<Place>, AppendError> {
+        if let Some(Draft { body, source, .. }) = drafts.iter().find(|draft| !draft.fits()) {
+            return Err(AppendError::Write(LogError::TooLong { bytes: body.len(), source_bytes: source.len() }));
+        }
         if self.segment_bytes > SEGMENT_BYTES {
-            let path = create_segment(&self.dir, self.next_block).map_err(AppendError::Write)?;
+            let path = create_segment(&self.dir, self.next_block)?;
             self.file =
-                OpenOptions::new().append(true).open(&path).map_err(|e| AppendError::Write(io_error("cannot open", &path)(e)))?;
+                File::options().append(true).open(&path).map_err(|e| AppendError::Write(io_error("cannot open", &path)(e)))?;
             (self.path, self.segment_bytes) = (path, 0);
+            // Others may have been pruned since.
+            self.total_bytes = bytes_of(&self.dir).map_err(AppendError::Write)?;
         }
         let received_at = now.max(self.last_received_at);
         let (mut number, mut first_record) = (self.next_block, self.next_record);
@@ -225,13 +250,12 @@ impl Log {
             let start = self.buffer.len();
             self.buffer.extend_from_slice(&[0; 8]);
             self.buffer.extend_from_slice(&MARKER);
-            self.buffer.extend_from_slice(&self.next_group.to_le_bytes());
+            self.buffer.extend_from_slice(&self.next_block.to_le_bytes());
             self.buffer.extend_from_slice(&number.to_le_bytes());
             self.buffer.extend_from_slice(&first_record.to_le_bytes());
             self.buffer.extend_from_slice(&received_at.ms().to_le_bytes());
-            let source = &draft.source.as_bytes()[..draft.source.len().min(255)];
-            self.buffer.extend_from_slice(&[draft.kind.code(), source.len() as u8]);
-            self.buffer.extend_from_slice(source);
+            self.buffer.extend_from_slice(&[draft.kind.code(), draft.source.len() as u8]);
+            self.buffer.extend_from_slice(draft.source.as_bytes());
             self.buffer.extend_from_slice(draft.body);
             let len = (self.buffer.len() - start) as u32;
             let crc = crc32c::crc32c(&self.buffer[start + 8..]);
@@ -250,7 +274,6 @@ impl Log {
         self.segment_bytes += self.buffer.len() as u64;
         self.total_bytes += self.buffer.len() as u64;
         (self.next_block, self.next_record) = (number, first_record);
-        self.next_group += 1;
         self.last_received_at = received_at;
         Ok(places)
     }
@@ -259,10 +282,12 @@ impl Log {
     pub fn total_bytes(&self) -> u64 {
         self.total_bytes
     }
+}
 
-    /// Number of the next block.
-    pub fn next_block(&self) -> u64 {
-        self.next_block
+impl Draft<'_> {
+    /// Whether its block can be read again.
+    fn fits(&self) -> bool {
+        self.source.len() <= MAX_SOURCE && HEADER + self.source.len() + self.body.len() <= MAX_BLOCK
     }
 }
 
@@ -275,6 +300,13 @@ pub enum AppendError {
     /// It was written, but the disk did not confirm it: only a fresh look at the disk can tell.
     #[error("the log cannot be made durable: {0}")]
     Sync(LogError),
+}
+
+impl AppendError {
+    fn cause(self) -> LogError {
+        let (AppendError::Write(cause) | AppendError::Sync(cause)) = self;
+        cause
+    }
 }
 
 /// The blocks from number `from` on, oldest first.
@@ -294,7 +326,7 @@ pub fn read(dir: &Path, from: u64) -> Result<impl Iterator<Item = Result<Block, 
                 }
             }
             match reader.as_mut()?.next_block() {
-                Ok(Some((block, _))) if block.number >= from => return Some(Ok(block)),
+                Ok(Some(block)) if block.number >= from => return Some(Ok(block)),
                 Ok(Some(_)) => {}
                 Ok(None) => reader = None,
                 Err(error) => {
@@ -338,16 +370,12 @@ fn first_block_at(path: &Path) -> Result<Option<Place>, LogError> {
 /// The name of the log in `dir`, given to it once: by it a store knows whose state it holds.
 pub fn id(dir: &Path) -> Result<String, LogError> {
     let path = dir.join("id");
-    fs::create_dir_all(dir).map_err(io_error("cannot create", dir))?;
+    files::create_dir(dir).map_err(io_error("cannot create", dir))?;
     if !path.exists() {
-        let aside = dir.join("id.new");
-        let mut file = File::create(&aside).map_err(io_error("cannot create", &aside))?;
         let mut name = [0; 16];
         getrandom::fill(&mut name).map_err(|e| io_error("cannot name", dir)(io::Error::other(e)))?;
         let name = format!("{:032x}", u128::from_le_bytes(name));
-        file.write_all(name.as_bytes()).and_then(|()| file.sync_all()).map_err(io_error("cannot write to", &aside))?;
-        fs::rename(&aside, &path).map_err(io_error("cannot rename", &aside))?;
-        File::open(dir).and_then(|d| d.sync_all()).map_err(io_error("cannot sync", dir))?;
+        files::replace(&path, |file| file.write_all(name.as_bytes())).map_err(io_error("cannot write to", &path))?;
     }
     fs::read_to_string(&path).map_err(io_error("cannot read", &path))
 }
@@ -369,11 +397,23 @@ fn segments(dir: &Path) -> Result<Vec<PathBuf>, LogError> {
     Ok(paths)
 }
 
-fn create_segment(dir: &Path, first_block: u64) -> Result<PathBuf, LogError> {
+/// Bytes of all segments in `dir`.
+fn bytes_of(dir: &Path) -> Result<u64, LogError> {
+    let mut bytes = 0;
+    for path in segments(dir)? {
+        match fs::metadata(&path) {
+            Ok(file) => bytes += file.len(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {} // pruned a moment ago
+            Err(error) => return Err(io_error("cannot look at", &path)(error)),
+        }
+    }
+    Ok(bytes)
+}
+
+fn create_segment(dir: &Path, first_block: u64) -> Result<PathBuf, AppendError> {
     let path = dir.join(format!("{first_block:020}.seg"));
-    let file = File::create(&path).map_err(io_error("cannot create", &path))?;
-    file.sync_all().map_err(io_error("cannot sync", &path))?;
-    File::open(dir).and_then(|d| d.sync_all()).map_err(io_error("cannot sync", dir))?;
+    let file = File::create(&path).map_err(|e| AppendError::Write(io_error("cannot create", &path)(e)))?;
+    file.sync_all().and_then(|()| files::sync_dir(dir)).map_err(|e| AppendError::Sync(io_error("cannot sync", &path)(e)))?;
     Ok(path)
 }
 
@@ -382,61 +422,89 @@ struct SegmentReader {
     path: PathBuf,
     bytes: Bytes,
     offset: u64,
-    last_group: u64,
+    /// Number of the last block that was read, or of the one before the segment.
+    last_number: u64,
 }
 
 impl SegmentReader {
     fn open(path: &Path) -> Result<Self, LogError> {
         let mut bytes = Vec::new();
         File::open(path).and_then(|mut f| f.read_to_end(&mut bytes)).map_err(io_error("cannot read", path))?;
-        Ok(Self { path: path.to_owned(), bytes: bytes.into(), offset: 0, last_group: 0 })
+        let last_number = first_block_of(path).unwrap_or(1).saturating_sub(1);
+        Ok(Self { path: path.to_owned(), bytes: bytes.into(), offset: 0, last_number })
     }
 
-    fn next_block(&mut self) -> Result<Option<(Block, u64)>, LogError> {
+    fn next_block(&mut self) -> Result<Option<Block>, LogError> {
         let at = self.offset as usize;
         if at == self.bytes.len() {
             return Ok(None);
         }
+        let (path, offset) = (|| self.path.clone(), self.offset);
         match decode(&self.bytes, at) {
-            Ok((block, group, end)) => {
-                (self.offset, self.last_group) = (end as u64, group);
-                Ok(Some((block, group)))
+            Ok(Decoded { block, end, .. }) => {
+                (self.offset, self.last_number) = (end as u64, block.number);
+                Ok(Some(block))
             }
-            Err(reason) => Err(LogError::Damaged { path: self.path.clone(), offset: self.offset, reason }),
+            Err(Flaw::Damaged(reason)) => Err(LogError::Damaged { path: path(), offset, reason }),
+            Err(Flaw::NotUnderstood(reason)) => Err(LogError::NotUnderstood { path: path(), offset, reason }),
         }
     }
 
-    /// Whether what starts at `offset` can be the rest of a group whose append never ended: nothing readable of a later group
-    /// follows. The group after the last good one may be torn anywhere, because its pages reach the disk in any order.
+    /// Whether what starts at `offset` can be the rest of a group whose append never ended: no block of a group follows that began
+    /// after the missing one, because such a group was begun only when all before it was durable. Within the unfinished group anything
+    /// may be missing: pages reach the disk in any order.
     fn is_unfinished(&self, offset: u64) -> bool {
         let rest = offset as usize..self.bytes.len().saturating_sub(HEADER);
         !rest.into_iter().any(|at| {
-            self.bytes[at + 8..at + 12] == MARKER
-                && decode(&self.bytes, at).is_ok_and(|(_, group, _)| group > self.last_group + 1)
+            self.bytes[at + 8..at + 11] == FAMILY
+                && match decode(&self.bytes, at) {
+                    Ok(Decoded { group_first, .. }) => group_first > self.last_number + 1,
+                    Err(Flaw::NotUnderstood(_)) => true,
+                    Err(Flaw::Damaged(_)) => false,
+                }
         })
     }
 }
 
-fn decode(bytes: &Bytes, at: usize) -> Result<(Block, u64, usize), &'static str> {
+/// A block with where it lay.
+struct Decoded {
+    block: Block,
+    /// Number of the first block of its group.
+    group_first: u64,
+    end: usize,
+}
+
+/// Why there is no block.
+enum Flaw {
+    Damaged(&'static str),
+    /// The checksum matches.
+    NotUnderstood(&'static str),
+}
+
+fn decode(bytes: &Bytes, at: usize) -> Result<Decoded, Flaw> {
     let u64_at = |i: usize| u64::from_le_bytes(bytes[i..i + 8].try_into().expect("eight bytes"));
     let u32_at = |i: usize| u32::from_le_bytes(bytes[i..i + 4].try_into().expect("four bytes"));
     if bytes.len() < at + HEADER {
-        return Err("its header is cut off");
+        return Err(Flaw::Damaged("its header is cut off"));
     }
     let len = u32_at(at) as usize;
     if !(HEADER..=MAX_BLOCK).contains(&len) {
-        return Err("its length is impossible");
+        return Err(Flaw::Damaged("its length is impossible"));
     }
     let end = at + len;
     if end > bytes.len() {
-        return Err("it is cut off");
+        return Err(Flaw::Damaged("it is cut off"));
     }
-    if u32_at(at + 4) != crc32c::crc32c(&bytes[at + 8..end]) || bytes[at + 8..at + 12] != MARKER {
-        return Err("its checksum does not match");
+    if u32_at(at + 4) != crc32c::crc32c(&bytes[at + 8..end]) {
+        return Err(Flaw::Damaged("its checksum does not match"));
     }
-    let kind = BlockKind::from_code(bytes[at + 44]).ok_or("it is of an unknown kind")?;
+    if bytes[at + 8..at + 12] != MARKER {
+        return Err(Flaw::NotUnderstood("it is of another version"));
+    }
+    let kind = BlockKind::from_code(bytes[at + 44]).ok_or(Flaw::NotUnderstood("it is of an unknown kind"))?;
     let body_at = at + HEADER + usize::from(bytes[at + 45]);
-    let source = bytes.get(at + HEADER..body_at).and_then(|s| std::str::from_utf8(s).ok()).ok_or("its source is not text")?;
+    let source = bytes.get(at + HEADER..body_at.min(end)).and_then(|s| std::str::from_utf8(s).ok());
+    let source = source.filter(|_| body_at <= end).ok_or(Flaw::NotUnderstood("its source is not text"))?;
     let block = Block {
         number: u64_at(at + 20),
         first_record: u64_at(at + 28),
@@ -445,106 +513,9 @@ fn decode(bytes: &Bytes, at: usize) -> Result<(Block, u64, usize), &'static str>
         source: source.to_owned(),
         body: bytes.slice(body_at..end),
     };
-    Ok((block, u64_at(at + 12), end))
+    Ok(Decoded { block, group_first: u64_at(at + 12), end })
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn draft(body: &'static [u8]) -> Draft<'static> {
-        Draft { kind: BlockKind::Records(Format::Ndjson), source: "gateway", body, records: body.len() as u64 }
-    }
-
-    fn open(dir: &Path) -> Result<Log, LogError> {
-        Log::open(dir, |block| block.body.len() as u64)
-    }
-
-    fn bodies(dir: &Path, from: u64) -> Vec<String> {
-        read(dir, from).expect("lists").map(|b| String::from_utf8_lossy(&b.expect("reads").body).into_owned()).collect()
-    }
-
-    /// Three groups: `a`; `bb`, `ccc`; `dddd`.
-    fn written(dir: &Path) -> PathBuf {
-        let mut log = open(dir).expect("opens");
-        log.append(&[draft(b"a")], ProcessingTime::from_ms(5)).expect("appends");
-        let places = log.append(&[draft(b"bb"), draft(b"ccc")], ProcessingTime::from_ms(3)).expect("appends");
-        assert_eq!(places[1], Place { number: 3, first_record: 4, received_at: ProcessingTime::from_ms(5) }); // never back
-        log.append(&[draft(b"dddd")], ProcessingTime::from_ms(9)).expect("appends");
-        segments(dir).expect("lists").remove(0)
-    }
-
-    #[test]
-    fn what_was_appended_is_read_and_numbers_go_on() {
-        let dir = tempfile::tempdir().expect("a directory");
-        written(dir.path());
-        assert_eq!(bodies(dir.path(), 1), ["a", "bb", "ccc", "dddd"]);
-        assert_eq!(bodies(dir.path(), 3), ["ccc", "dddd"]);
-        let mut log = open(dir.path()).expect("opens");
-        let place = log.append(&[draft(b"e")], ProcessingTime::from_ms(10)).expect("appends")[0];
-        assert_eq!((place.number, place.first_record), (5, 11));
-    }
-
-    #[test]
-    fn every_torn_end_is_cut_and_nothing_before_it_is_lost() {
-        let dir = tempfile::tempdir().expect("a directory");
-        let path = written(dir.path());
-        let whole = fs::read(&path).expect("reads");
-        let starts: Vec<usize> = (0..whole.len() - 12).filter(|i| whole[i + 8..i + 12] == MARKER).collect();
-        assert_eq!(starts.len(), 4);
-        for len in 0..whole.len() {
-            fs::write(&path, &whole[..len]).expect("writes");
-            open(dir.path()).expect("opens");
-            let expected = starts[1..].iter().chain([&whole.len()]).filter(|end| **end <= len).count();
-            assert_eq!(bodies(dir.path(), 1), ["a", "bb", "ccc", "dddd"][..expected], "cut at {len}");
-        }
-    }
-
-    #[test]
-    fn damage_of_the_last_group_is_cut_and_damage_before_it_is_named() {
-        let dir = tempfile::tempdir().expect("a directory");
-        let path = written(dir.path());
-        let whole = fs::read(&path).expect("reads");
-        let last = (0..whole.len() - 12).rfind(|i| whole[i + 8..i + 12] == MARKER).expect("a block");
-        for at in 0..whole.len() {
-            let mut damaged = whole.clone();
-            damaged[at] ^= 0x40;
-            fs::write(&path, &damaged).expect("writes");
-            match open(dir.path()) {
-                Ok(_) => assert!(at >= starts_of_second_group(&whole), "byte {at} of a durable group went unnoticed"),
-                Err(LogError::Damaged { offset, .. }) => assert!(offset as usize <= at && at < last),
-                Err(error) => panic!("{error}"),
-            }
-        }
-    }
-
-    #[test]
-    fn segments_that_nobody_needs_are_pruned_from_the_front() {
-        let dir = tempfile::tempdir().expect("a directory");
-        let mut log = open(dir.path()).expect("opens");
-        for second in 1..=4 {
-            log.segment_bytes = SEGMENT_BYTES + 1; // a segment for each block
-            log.append(&[draft(b"a")], ProcessingTime::from_ms(second * 1_000)).expect("appends");
-        }
-        let count = |needed_from, ms| prune(dir.path(), needed_from, ProcessingTime::from_ms(ms)).expect("prunes");
-        let left = || segments(dir.path()).expect("lists").len();
-        let before = left();
-        assert_eq!(count(0, 9_000), 0); // everything is needed
-        assert_eq!(count(9, 500), 0); // nothing is old enough
-        let pruned = count(3, 9_000);
-        assert_eq!(left(), before - pruned);
-        assert_eq!(bodies(dir.path(), 3), ["a", "a"]);
-        let pruned = pruned + count(9, 3_500);
-        assert_eq!((left(), bodies(dir.path(), 3).len()), (before - pruned, 2), "block 4 came after that");
-        count(9, 9_000);
-        assert_eq!(left(), 1);
-        drop(log);
-        let mut log = open(dir.path()).expect("opens");
-        assert_eq!(log.append(&[draft(b"a")], ProcessingTime::from_ms(5_000)).expect("appends")[0].number, 5);
-    }
-
-    /// With the group before the last damaged, only the last group tells that it was durable: the first must always be found out.
-    fn starts_of_second_group(whole: &[u8]) -> usize {
-        (1..whole.len() - 12).find(|i| whole[i + 8..i + 12] == MARKER).expect("a block")
-    }
-}
+#[path = "log_tests.rs"]
+mod tests;
