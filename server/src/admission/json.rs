@@ -3,6 +3,7 @@
 //! One pass over the text without a tree. Numbers are read from their digits, so that thousandths are exact; every object is
 //! checked for repeated keys, every text for NUL, every level for depth.
 
+use super::shape::Shape;
 use super::{
     Batch, Format, IdentityKey, Kind, MAX_DEPTH, MAX_RECORD_BYTES, MAX_RECORDS, MAX_TEXT_BYTES, Message, Parsed, Text,
     TooManyRecords,
@@ -22,7 +23,7 @@ use std::borrow::Cow;
 /// The fields that any record may have, at its root or in its payload.
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
-enum Field {
+pub(super) enum Field {
     EventId,
     Topic,
     Source,
@@ -62,8 +63,9 @@ const NAMES: [&str; 17] = [
     "boot_id",
 ];
 
+/// What a field holds, as far as its bytes tell.
 #[derive(Clone, Copy, Debug, Default)]
-enum Value {
+pub(super) enum Value {
     #[default]
     Absent,
     Null,
@@ -74,7 +76,7 @@ enum Value {
     Object(u32, u32),
 }
 
-type Fields = [Value; NAMES.len()];
+pub(super) type Fields = [Value; NAMES.len()];
 
 /// The rest of the record cannot be read.
 struct Abort;
@@ -86,7 +88,7 @@ type Feature = (Option<Text>, Option<EventTime>, Option<(i32, i32)>, Option<Sequ
 const FEW_NAMES: usize = 16;
 
 struct Parser<'k> {
-    raw: Bytes,
+    raw: &'k [u8],
     unescaped: String,
     key: &'k IdentityKey,
     default_source: &'k str,
@@ -96,17 +98,20 @@ struct Parser<'k> {
     has_non_finite: bool,
     /// Names of unknown fields of the objects being read, to find repeated ones.
     unknown: Vec<Text>,
+    /// Of the last record that was read in full, in a list.
+    shape: Shape,
 }
 
 pub(super) fn parse(raw: Bytes, format: Format, source: &str, key: &IdentityKey) -> Result<Batch, TooManyRecords> {
     let mut parser = Parser {
-        raw: raw.clone(),
+        raw: &raw,
         unescaped: String::new(),
         key,
         default_source: source,
         rejection: None,
         has_non_finite: false,
         unknown: Vec::new(),
+        shape: Shape::default(),
     };
     let mut records = Vec::with_capacity((raw.len() / 160).clamp(1, MAX_RECORDS));
     let push = |records: &mut Vec<Parsed>, parsed| {
@@ -152,19 +157,21 @@ pub(super) fn parse(raw: Bytes, format: Format, source: &str, key: &IdentityKey)
         is_single = true;
         push(&mut records, parser.whole(start.min(raw.len()), raw.len()))?;
     }
-    Ok(Batch { unescaped: parser.unescaped, raw, records, source: source.to_owned(), is_single })
+    let unescaped = parser.unescaped;
+    Ok(Batch { unescaped, raw, records, source: source.to_owned(), is_single })
 }
 
 /// Every one of `messages` in `raw` as one record.
 pub(super) fn parse_messages<'m>(raw: Bytes, messages: impl IntoIterator<Item = Message<'m>>, key: &'m IdentityKey) -> Batch {
     let mut parser = Parser {
-        raw: raw.clone(),
+        raw: &raw,
         unescaped: String::new(),
         key,
         default_source: "",
         rejection: None,
         has_non_finite: false,
         unknown: Vec::new(),
+        shape: Shape::default(),
     };
     let mut records = Vec::with_capacity(raw.len() / 160 + 1);
     let mut start = 0;
@@ -236,29 +243,48 @@ impl Parser<'_> {
 
     /// The record that fills [start, to) but for white space.
     fn whole(&mut self, start: usize, to: usize) -> Parsed {
-        let raw = self.raw.clone();
-        let mut jiter = Jiter::new(&raw[start..to]).with_allow_inf_nan();
-        let (mut root, mut payload) = (Fields::default(), Fields::default());
+        let raw = self.raw;
         self.begin();
+        let (mut root, mut payload) = (Fields::default(), Fields::default());
+        if let Some(end) = self.shape.read(&raw[..to], start, &mut root, &mut payload)
+            && skip_space(&raw[..to], end) == to
+        {
+            return self.judge(start, end, &root, &payload);
+        }
+        (root, payload) = Default::default();
+        let mut jiter = Jiter::new(&raw[start..to]).with_allow_inf_nan();
         let read = self.record(&mut jiter, start, &mut root, &mut payload);
         if read.is_ok() && jiter.finish().is_err() {
             self.reject(Reason::MalformedJson, "");
         }
         let end = raw[..to].iter().rposition(|b| !b.is_ascii_whitespace()).map_or(start, |at| at + 1).max(start);
+        self.learn(start, end, &root, &payload);
         self.judge(start, end, &root, &payload)
     }
 
     /// The record of an array that starts at `start`, where it ends, and whether that is known rather than guessed.
     fn element(&mut self, start: usize) -> (Parsed, usize, bool) {
-        let raw = self.raw.clone();
-        let mut jiter = Jiter::new(&raw[start..]).with_allow_inf_nan();
-        let (mut root, mut payload) = (Fields::default(), Fields::default());
+        let raw = self.raw;
         self.begin();
+        let (mut root, mut payload) = (Fields::default(), Fields::default());
+        if let Some(end) = self.shape.read(raw, start, &mut root, &mut payload) {
+            return (self.judge(start, end, &root, &payload), end, true);
+        }
+        (root, payload) = Default::default();
+        let mut jiter = Jiter::new(&raw[start..]).with_allow_inf_nan();
         let (end, is_readable) = match self.record(&mut jiter, start, &mut root, &mut payload) {
             Ok(()) => (start + jiter.current_index(), true),
-            Err(Abort) => (structural_end(&raw, start), false),
+            Err(Abort) => (structural_end(raw, start), false),
         };
+        self.learn(start, end, &root, &payload);
         (self.judge(start, end, &root, &payload), end, is_readable)
+    }
+
+    /// Takes the shape of a record that was read in full, where nothing was wrong and another can follow.
+    fn learn(&mut self, start: usize, end: usize, root: &Fields, payload: &Fields) {
+        if self.rejection.is_none() && !self.has_non_finite && end < self.raw.len() {
+            self.shape.learn(self.raw, start, end, root, payload);
+        }
     }
 
     fn unreadable(&mut self, start: usize, end: usize) -> Parsed {
@@ -381,7 +407,7 @@ impl Parser<'_> {
                     // An escape is always longer than what it stands for: there was none.
                     Value::Text(Text { start: start as u32 + 1, len: len as u32, is_unescaped: false })
                 } else {
-                    let raw = self.raw.clone();
+                    let raw = self.raw;
                     let mut again = Jiter::new(&raw[start..=end]);
                     let text = again.next_str().unwrap_or_default();
                     let at = self.unescaped.len() as u32;
@@ -605,12 +631,12 @@ impl Parser<'_> {
         let boot = match fields[Field::BootId as usize] {
             // A whole number stands for its digits.
             Value::Number(start, end) => {
-                let digits = self.raw.slice(start as usize..end as usize);
+                let digits = &self.raw[start as usize..end as usize];
                 let is_whole = digits.len() <= 20 && digits.iter().all(|b| b.is_ascii_digit() || *b == b'-');
                 if !is_whole {
                     self.reject(Reason::WrongType, &format!("{prefix}boot_id"));
                 }
-                is_whole.then(|| self.boot(topic, &digits))
+                is_whole.then(|| self.boot(topic, digits))
             }
             value => self.text(value, &format!("{prefix}boot_id")).map(|text| self.boot(topic, self.get(text).as_bytes())),
         };
@@ -686,7 +712,7 @@ impl Parser<'_> {
             Value::Number(start, end) => {
                 let digits = &self.raw[start as usize..end as usize];
                 let is_whole = digits.iter().all(|b| b.is_ascii_digit() || *b == b'-');
-                let ms = std::str::from_utf8(digits).ok().and_then(|d| d.parse().ok());
+                let ms = whole_number(digits);
                 match digits.first() {
                     Some(b'N' | b'I') => (Reason::NonFinite, None),
                     _ if digits.starts_with(b"-I") => (Reason::NonFinite, None),
@@ -767,7 +793,7 @@ impl Parser<'_> {
             self.reject(Reason::MissingField, &format!("{prefix}properties"));
             return (None, envelope, place, None);
         };
-        let (raw, mut inner) = (self.raw.clone(), Fields::default());
+        let (raw, mut inner) = (self.raw, Fields::default());
         let mut j = Jiter::new(&raw[start as usize..end as usize]).with_allow_inf_nan();
         // It was read once already, so it is well-formed.
         if j.peek().is_err() || self.object(&mut j, start as usize, &mut inner, None, "", 2).is_err() {
@@ -791,7 +817,7 @@ impl Parser<'_> {
             kind: Cow<'a, str>,
             coordinates: Vec<f64>,
         }
-        let raw = self.raw.clone();
+        let raw = self.raw;
         let field = format!("{prefix}geometry");
         match serde_json::from_slice::<Point<'_>>(&raw[start..end]) {
             Ok(point) if point.kind == "Point" && (2..=3).contains(&point.coordinates.len()) => {
@@ -836,6 +862,14 @@ fn field_of(name: &str) -> Option<Field> {
 /// A known field, or the name of an unknown one.
 fn known_or_name(name: &str) -> Result<Field, String> {
     field_of(name).ok_or_else(|| name.to_owned())
+}
+
+/// The whole number that `digits` are.
+fn whole_number(digits: &[u8]) -> Option<i64> {
+    if digits.len() < 18 && digits.iter().all(u8::is_ascii_digit) {
+        return Some(digits.iter().fold(0, |number, digit| number * 10 + i64::from(digit - b'0')));
+    }
+    std::str::from_utf8(digits).ok()?.parse().ok()
 }
 
 fn payload_name(name: &str) -> &'static str {

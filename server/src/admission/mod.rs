@@ -5,6 +5,7 @@
 
 pub mod body;
 mod json;
+mod shape;
 #[cfg(test)]
 mod tests;
 

@@ -621,6 +621,59 @@ fn fixes_in_millionths_of_a_degree() {
     assert_eq!(record.sequence.map(|s| s.number), Some(3));
 }
 
+/// A record, and one that differs from it in values, or in a few bytes.
+fn alike() -> impl Strategy<Value = (String, Vec<u8>)> {
+    let text = prop::sample::select(vec!["d", "", "kulkas-7", "\u{e9}", "a\\nb", "a\u{7f}", " ", "x]~"]);
+    let number = prop::sample::select(vec![
+        "5",
+        "-0",
+        "4.25",
+        "007",
+        "1.",
+        ".5",
+        "-",
+        "1e3",
+        "5.0E-1",
+        "NaN",
+        "null",
+        "true",
+        "85.0",
+        "1234567890123456789012",
+        "[1]",
+        "{}",
+    ]);
+    let time = prop::sample::select(vec!["1795000000000", "\"2026-11-18T11:06:40Z\"", "1795000000000.5", "1"]);
+    let values = (text.clone(), text, number.clone(), number, time);
+    let record = |kind: u8, (id, device, temperature, humidity, ts): (&str, &str, &str, &str, &str)| match kind {
+        0 => format!(
+            r#"{{"device_id":"{device}","ts":{ts},"temperature":{temperature},"seq":{humidity},"boot_id":"{id}","unit":"C"}}"#
+        ),
+        1 => format!(
+            r#"{{"event_id":"{id}","topic":"temperature","source":"s","ts":{ts},"payload":{{"device_id":"{device}", "temperature" : {temperature} , "battery":{humidity},"a":{{"b":1}}}}}}"#
+        ),
+        _ => format!(r#" {{ "topic":"stock","event_id":"{id}","payload":{{"temperature":{temperature}}},"x":{humidity}}} "#),
+    };
+    let harmful = prop_oneof![any::<u8>(), prop::sample::select(b"{}[]\",:\\ 0-.eEN\x00\xff".to_vec())];
+    let change = prop::option::of((any::<prop::sample::Index>(), 0u8..3, harmful));
+    let good = Just(("id-1", "d", "5.5", "40", "1795000000000"));
+    (0u8..3, 0u8..3, prop_oneof![4 => good, 1 => values.clone()], values, change).prop_map(
+        move |(kind, other, one, two, change)| {
+            let mut second = record(if other == 0 { (kind + 1) % 3 } else { kind }, two).into_bytes();
+            if let Some((at, how, byte)) = change
+                && byte != b'\n'
+            {
+                let at = at.index(second.len());
+                match how {
+                    0 => second[at] = byte,
+                    1 => second.insert(at, byte),
+                    _ => drop(second.remove(at)),
+                }
+            }
+            (record(kind, one), second)
+        },
+    )
+}
+
 /// Identity, body, content, id and bytes.
 type Facts = (Option<Identity>, BodyHash, String, Option<String>, Vec<u8>);
 
@@ -633,6 +686,7 @@ fn facts(batch: &Batch) -> Vec<Facts> {
             Content::Other { at } => format!("{at:?}"),
             Content::Rejected(reason) => format!("{reason} {}", batch.field(index)),
         };
+        let text = format!("{text} {:?}", record.sequence);
         let event_id = batch.event_id(index).map(str::to_owned);
         (record.identity, record.body, text, event_id, batch.raw_record(index).to_vec())
     };
@@ -657,6 +711,17 @@ proptest! {
                 let alone = parse(raw, Format::Json).expect("one record");
                 prop_assert_eq!(&facts(&alone)[0], &facts_first[index]);
             }
+        }
+    }
+
+    /// A record is what it is alone, also after one of nearly the same shape.
+    #[test]
+    fn a_known_shape_changes_nothing((first, second) in alike()) {
+        for (format, before, between, after) in [(Format::Ndjson, "", "\n", ""), (Format::Json, "[", ",", "]")] {
+            let body = |records: &[&[u8]]| [before.as_bytes(), &records.join(between.as_bytes()), after.as_bytes()].concat();
+            let alone = facts(&parse(body(&[&second]), format).expect("few records"));
+            let after_another = facts(&parse(body(&[first.as_bytes(), &second]), format).expect("few records"));
+            prop_assert_eq!(&after_another[1..], &alone[..], "{}", String::from_utf8_lossy(&second));
         }
     }
 
