@@ -146,6 +146,11 @@ pub struct ServeArgs {
     #[arg(long, env = "RANTAI_KEEP_SIDE_DAYS", value_name = "DAYS")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub keep_side_days: Option<u32>,
+    /// Start although the server's clock does not fit the end of the log: somebody has looked, and the clock is right
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true",
+          value_parser = clap::builder::BoolishValueParser::new())]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub accept_clock: Option<bool>,
     /// Mark this server as a demonstration: loopback only
     #[arg(long, env = "RANTAI_DEMO", num_args = 0..=1, require_equals = true, default_missing_value = "true",
           value_parser = clap::builder::BoolishValueParser::new())]
@@ -240,6 +245,8 @@ pub struct Config {
     pub keep_windows_days: u32,
     /// For how many days late records and dead letters are kept.
     pub keep_side_days: u32,
+    /// Whether the clock is right although it does not fit the end of the log.
+    pub accept_clock: bool,
     /// Whether this is a demonstration.
     pub demo: bool,
 }
@@ -267,6 +274,7 @@ impl Default for Config {
             keep_readings_days: keep.readings_days,
             keep_windows_days: keep.windows_days,
             keep_side_days: keep.side_days,
+            accept_clock: false,
             demo: false,
         }
     }

@@ -3,6 +3,7 @@
 pub mod admission;
 pub mod backend;
 pub mod blocks;
+pub mod clock;
 pub mod config;
 pub mod data;
 pub mod feed;

@@ -1,6 +1,7 @@
 //! Start, run, stop: one cancellation token, every part started and waited for in one place.
 
 use crate::backend::EngineBackend;
+use crate::clock::Doubt;
 use crate::config::{Config, LogKind};
 use crate::http::{AppState, SiteDir, auth::Keys, router, serve::serve, worker_router};
 use crate::kafka;
@@ -33,7 +34,7 @@ pub struct DirectoryLock {
 
 /// Takes the data directory, made where absent; refused while another process holds it.
 pub fn lock_directory(dir: &Path) -> anyhow::Result<DirectoryLock> {
-    fs::create_dir_all(dir).with_context(|| format!("create the data directory {}", dir.display()))?;
+    crate::files::create_dir(dir).with_context(|| format!("create the data directory {}", dir.display()))?;
     let path = dir.join("lock");
     let mut file = File::options().create(true).truncate(false).write(true).read(true).open(&path)?;
     if file.try_lock().is_err() {
@@ -93,7 +94,8 @@ pub async fn start(args: &Config) -> anyhow::Result<Running> {
                 !is_shared,
                 "the database holds the state of Kafka's log: start with `log = kafka`, or with an empty one"
             );
-            Pipeline::start(&args.data_dir, store.clone(), &master, config.clone(), every).await?
+            let doubt = if args.accept_clock { Doubt::Accept } else { Doubt::Refuse };
+            Pipeline::start_at(&args.data_dir, store.clone(), &master, config.clone(), every, doubt).await?
         }
         LogKind::Kafka => {
             let engine = kafka::Engine {
@@ -133,7 +135,7 @@ pub async fn start(args: &Config) -> anyhow::Result<Running> {
     let latest =
         args.latest_file.clone().filter(|_| roles.web).map(|path| tokio::spawn(write_latest(backend, path, stop.clone())));
     let log_dir = (args.log == LogKind::Embedded).then(|| args.data_dir.join("log"));
-    let forgetting = tokio::spawn(forget(store.clone(), log_dir, args.retention(), stop.clone()));
+    let forgetting = tokio::spawn(forget(pipeline.clone(), store.clone(), log_dir, args.retention(), stop.clone()));
     Ok(Running { address, pipeline, stop, server, latest, forgetting, threads, store, _lock: lock })
 }
 
@@ -201,14 +203,25 @@ async fn write_latest(backend: Arc<EngineBackend>, path: std::path::PathBuf, sto
 }
 
 /// Deletes what need not be kept any longer, now and then.
-async fn forget(store: Store, log_dir: Option<std::path::PathBuf>, keep: Retention, stop: CancellationToken) {
+async fn forget(
+    pipeline: Pipeline,
+    store: Store,
+    log_dir: Option<std::path::PathBuf>,
+    keep: Retention,
+    stop: CancellationToken,
+) {
     let mut every = tokio::time::interval(FORGET_EVERY);
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
             _ = every.tick() => {}
         }
-        let now = wall_clock();
+        // By the log's time where it is ours: a clock that jumps must not make years of results old.
+        let now = match &log_dir {
+            Some(_) => pipeline.ask(|room| room.engine.now()).await,
+            None => Ok(wall_clock()),
+        };
+        let Ok(now) = now else { return };
         let attempt = async {
             let gone = store.forget(now, &keep).await?;
             let mut segments = 0;

@@ -278,6 +278,11 @@ impl Log {
         Ok(places)
     }
 
+    /// When its last block came in; 0 where there is none.
+    pub fn last_received_at(&self) -> ProcessingTime {
+        self.last_received_at
+    }
+
     /// Bytes of all segments.
     pub fn total_bytes(&self) -> u64 {
         self.total_bytes

@@ -8,6 +8,7 @@ use super::checkpoint::write_checkpoint;
 use super::room::{Due, Shard, needed_from};
 use super::{Answer, BODIES_KIB, Intake, PARTITION, Pipeline, Question, Refused, Threads, fail, wall_clock};
 use crate::admission::{Batch, Format, IdentityKey};
+use crate::clock::{Clock, Clocks, Doubt};
 use crate::feed::Feed;
 use crate::letters::Decision;
 use crate::log::{AppendError, BlockKind, Draft, Log, Place};
@@ -107,13 +108,25 @@ impl LogIntake {
 }
 
 impl Pipeline {
-    /// Restores the state of `dir` and starts. Must be called inside a Tokio runtime.
+    /// Restores the state of `dir` and starts, where the clock fits the log. Must be called inside a Tokio runtime.
     pub async fn start(
         dir: &Path,
         store: Store,
         master: &Arc<Master>,
         config: EngineConfig,
         checkpoint_every: Duration,
+    ) -> anyhow::Result<(Self, Threads)> {
+        Self::start_at(dir, store, master, config, checkpoint_every, Doubt::Refuse).await
+    }
+
+    /// [`Pipeline::start`], with what is to be done about a clock that does not fit the log.
+    pub async fn start_at(
+        dir: &Path,
+        store: Store,
+        master: &Arc<Master>,
+        config: EngineConfig,
+        checkpoint_every: Duration,
+        doubt: Doubt,
     ) -> anyhow::Result<(Self, Threads)> {
         let (log_dir, identities_dir) = (dir.join("log"), dir.join("identities"));
         let log_id = crate::log::id(&log_dir).context("read the log's name")?;
@@ -129,6 +142,7 @@ impl Pipeline {
             BlockKind::Timer => 0,
         })
         .context("open the log")?;
+        let clock = Clock::start(Clocks::now(), log.last_received_at(), doubt)?;
         let (master, shard_config) = (Arc::clone(master), config.clone());
         let due = Due { records: CHECKPOINT_RECORDS, bytes: CHECKPOINT_BYTES, every: checkpoint_every };
         let restored =
@@ -147,7 +161,7 @@ impl Pipeline {
         let log_thread = {
             let (messages, admitted) = (messages.clone(), Arc::clone(&admitted));
             let run = move || {
-                run_log(log, to_log, &messages, &admitted);
+                run_log(log, clock, to_log, &messages, &admitted);
                 Ok(())
             };
             std::thread::Builder::new().name("log".into()).spawn(run)?
@@ -220,7 +234,14 @@ fn restore(
     Ok(shard)
 }
 
-fn run_log(mut log: Log, mut submissions: mpsc::Receiver<Submission>, engine: &std_mpsc::Sender<Message>, admitted: &AtomicU64) {
+fn run_log(
+    mut log: Log,
+    mut clock: Clock,
+    mut submissions: mpsc::Receiver<Submission>,
+    engine: &std_mpsc::Sender<Message>,
+    admitted: &AtomicU64,
+) {
+    let mut is_clock_wrong = false;
     while let Some(first) = submissions.blocking_recv() {
         let mut bytes = 0;
         let mut group = vec![first];
@@ -244,7 +265,20 @@ fn run_log(mut log: Log, mut submissions: mpsc::Receiver<Submission>, engine: &s
                 Submission::Timer => Draft { kind: BlockKind::Timer, source: "", body: b"", records: 0 },
             })
             .collect();
-        match log.append(&drafts, wall_clock()) {
+        let now = match clock.time(Clocks::now()) {
+            Ok(now) => now,
+            Err(error) => {
+                if !std::mem::replace(&mut is_clock_wrong, true) {
+                    tracing::error!(%error, "Senders are asked to come again.");
+                }
+                refuse(group);
+                continue;
+            }
+        };
+        if std::mem::take(&mut is_clock_wrong) {
+            tracing::info!("The server's clock is right again.");
+        }
+        match log.append(&drafts, now) {
             Ok(places) => {
                 admitted.fetch_add(drafts.iter().map(|d| d.records).sum(), Ordering::Relaxed);
                 let blocks = places.into_iter().zip(group).map(|(place, submission)| Durable { place, submission }).collect();
@@ -254,18 +288,23 @@ fn run_log(mut log: Log, mut submissions: mpsc::Receiver<Submission>, engine: &s
             }
             Err(AppendError::Write(error)) => {
                 tracing::error!(%error, "Cannot write to the log; senders are asked to come again.");
-                for submission in group {
-                    match submission {
-                        Submission::Records { reply, .. } => drop(reply.send(Err(Refused::Unwritable))),
-                        Submission::Decision { reply, .. } => drop(reply.send(Err(Refused::Unwritable))),
-                        Submission::Timer => {}
-                    }
-                }
+                refuse(group);
             }
             Err(AppendError::Sync(error)) => fail(&error),
         }
     }
     let _ = engine.send(Message::Drained);
+}
+
+/// Asks the senders of `group` to come again.
+fn refuse(group: Vec<Submission>) {
+    for submission in group {
+        match submission {
+            Submission::Records { reply, .. } => drop(reply.send(Err(Refused::Unwritable))),
+            Submission::Decision { reply, .. } => drop(reply.send(Err(Refused::Unwritable))),
+            Submission::Timer => {}
+        }
+    }
 }
 
 struct Driver {
