@@ -1,13 +1,15 @@
 //! What pages and the API read: the engine's room for now, the store for the past.
 
 mod curve;
+mod derived;
 mod latest;
 mod order;
 mod region;
 mod windows;
 
+pub use derived::{Restatement, Whereabouts, is_restated};
 pub use region::region_json;
-pub use windows::{Definition, Step, Walk};
+pub use windows::{Definition, Kind, Step, Walk};
 
 use crate::http::Problem;
 use crate::pipeline::{Pipeline, Refused, wall_clock};

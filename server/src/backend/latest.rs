@@ -29,7 +29,7 @@ impl EngineBackend {
                 if !std::mem::replace(&mut is_first, false) {
                     body.push(',');
                 }
-                write_window(&mut body, Form::Json, id, window, self.sizes[0]);
+                write_window(&mut body, Form::Json, id, window, window.start + self.sizes[0]);
             }
         }
         body.push_str("]}");

@@ -86,7 +86,7 @@ pub fn region_json(room: &mut Room, code: &str) -> Option<String> {
         .map(|h| {
             json!({
                 "hour": EventTime::from_ms(h.hour).to_string(), "windows": h.windows, "low": h.low, "high": h.high,
-                "readings": h.readings,
+                "readings": h.readings, "final": super::is_restated(h.hour, view.taken_at.ms()),
             })
         })
         .collect();

@@ -3,7 +3,7 @@
 use super::order::Devices;
 use super::{EngineBackend, ReadError};
 use crate::http::Problem;
-use domain::window::Window;
+use domain::window::{SessionDefinition, SlidingDefinition, Window};
 use hashbrown::HashMap;
 use std::sync::Arc;
 
@@ -15,8 +15,22 @@ const GROWTH: usize = 8;
 /// Windows with the place of their device in a list, in order of place and start, each once.
 pub type Placed = Vec<(u32, Window)>;
 
-/// A definition's number and its size in milliseconds.
+/// A window with the place of its device in a list, and its end.
+pub type Row = (u32, Window, i64);
+
+/// A tumbling definition's number and its size in milliseconds.
 pub type Definition = (u8, i64);
+
+/// Which windows, with the number of their definition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Tumbling ones.
+    Tumbling(Definition),
+    /// Sliding ones.
+    Sliding(usize, SlidingDefinition),
+    /// Sessions.
+    Session(usize, SessionDefinition),
+}
 
 impl EngineBackend {
     /// The windows of `devices` (indices) that start in [from, to); a window's place is that of its device in `devices`.
@@ -65,11 +79,22 @@ impl EngineBackend {
         Ok(found)
     }
 
+    async fn read(&self, kind: Kind, devices: Vec<u32>, from: i64, to: i64) -> Result<Vec<Row>, ReadError> {
+        match kind {
+            Kind::Tumbling(definition) => {
+                let windows = self.read_windows(definition, devices, from, to).await?;
+                Ok(windows.into_iter().map(|(place, window)| (place, window, window.start + definition.1)).collect())
+            }
+            Kind::Sliding(index, of) => self.read_sliding((index, of), devices, from, to).await,
+            Kind::Session(index, of) => self.read_sessions((index, of), devices, from, to).await,
+        }
+    }
+
     /// A walk over the windows of the device `only`, or of all, that start in [from, to), beginning after the window of device and
     /// start `after`; about `rows` windows a step.
     pub async fn walk(
         self: &Arc<Self>,
-        definition: Definition,
+        kind: Kind,
         only: Option<String>,
         (from, to): (i64, i64),
         after: Option<(String, i64)>,
@@ -93,14 +118,14 @@ impl EngineBackend {
         if next >= devices.len() {
             devices = Devices::default();
         }
-        Ok(Walk { backend: Arc::clone(self), definition, from, to, devices, next, skip, rows, step: FIRST_STEP.min(rows) })
+        Ok(Walk { backend: Arc::clone(self), kind, from, to, devices, next, skip, rows, step: FIRST_STEP.min(rows) })
     }
 }
 
 /// Walks over windows in order of device id and start.
 pub struct Walk {
     backend: Arc<EngineBackend>,
-    definition: Definition,
+    kind: Kind,
     from: i64,
     to: i64,
     devices: Devices,
@@ -118,22 +143,17 @@ pub struct Walk {
 pub struct Step {
     devices: Devices,
     first: usize,
-    windows: Placed,
+    windows: Vec<Row>,
 }
 
 impl Step {
-    /// Each window with the id of its device.
-    pub fn rows(&self) -> impl Iterator<Item = (&str, &Window)> {
-        self.windows.iter().map(|(place, window)| (self.devices[self.first + *place as usize].0.as_str(), window))
+    /// Each window with the id of its device and its end.
+    pub fn rows(&self) -> impl Iterator<Item = (&str, &Window, i64)> {
+        self.windows.iter().map(|(place, window, end)| (self.devices[self.first + *place as usize].0.as_str(), window, *end))
     }
 }
 
 impl Walk {
-    /// The size of its windows in milliseconds.
-    pub const fn size_ms(&self) -> i64 {
-        self.definition.1
-    }
-
     /// The windows of the next devices; `None` when there are no more.
     pub async fn next(&mut self) -> Result<Option<Step>, Problem> {
         if self.next >= self.devices.len() {
@@ -143,11 +163,11 @@ impl Walk {
         self.next = (first + self.step).min(self.devices.len());
         let indices: Vec<u32> = self.devices[first..self.next].iter().map(|(_, index)| *index).collect();
         let count = indices.len();
-        let mut windows = self.backend.read_windows(self.definition, indices, self.from, self.to).await?;
+        let mut windows = self.backend.read(self.kind, indices, self.from, self.to).await?;
         // As many devices as held the wanted number of windows this time.
         self.step = (count * self.rows / windows.len().max(1)).clamp(1, count * GROWTH);
         if let Some(skip) = self.skip.take() {
-            windows.retain(|(place, window)| *place > 0 || window.start > skip);
+            windows.retain(|(place, window, _)| *place > 0 || window.start > skip);
         }
         Ok(Some(Step { devices: Arc::clone(&self.devices), first, windows }))
     }

@@ -3,6 +3,7 @@
 pub mod auth;
 mod docs;
 mod export;
+mod history;
 mod ingest;
 mod live;
 mod metrics;
@@ -67,7 +68,9 @@ pub fn router(state: AppState) -> Router {
         .route("/api/v1/late", get(read::late))
         .route("/api/v1/dead-letters", get(read::dead_letters))
         .route("/api/v1/latest", get(read::latest))
-        .route("/api/v1/regions/{code}", get(read::region))
+        .route("/api/v1/regions/{code}", get(history::region))
+        .route("/api/v1/regions/{code}/restatements", get(history::restatements))
+        .route("/api/v1/positions", get(history::positions))
         .route("/api/v1/map/facilities", get(read::map_facilities))
         .route("/api/v1/map/outline", get(read::map_outline))
         .route("/live", get(live::live))

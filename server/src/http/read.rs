@@ -1,13 +1,14 @@
 //! The reading side of the API: windows, side outputs, latest, regions, and what the map draws.
 
-use super::problem::{Path, Problem, Query};
+use super::problem::{Problem, Query};
 use super::rows::{Cell, Form, WINDOW_COLUMNS, time_of, write_row, write_window};
 use super::{AppState, export};
-use crate::backend::{Walk, region_json};
+use crate::backend::{Kind, Walk};
 use crate::side::{Cause, DEAD, LATE, SideRow};
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use domain::window::WindowConfig;
 use serde::Deserialize;
 use std::fmt::Write;
 
@@ -28,6 +29,9 @@ const SIDE_ROWS: usize = 1_000;
 pub struct WindowsQuery {
     device_id: Option<String>,
     size: Option<String>,
+    slide: Option<String>,
+    kind: Option<String>,
+    gap: Option<String>,
     from: Option<String>,
     to: Option<String>,
     limit: Option<usize>,
@@ -46,6 +50,41 @@ fn size_of(text: &str) -> Option<i64> {
         _ => return None,
     };
     digits.parse::<i64>().ok()?.checked_mul(unit)
+}
+
+/// Which windows a question is about.
+fn kind_of(query: &WindowsQuery, config: &WindowConfig) -> Result<Kind, Problem> {
+    let seconds = |ms: i64| format!("{}s", ms / 1_000);
+    let list = |known: Vec<String>| if known.is_empty() { "none are configured".to_owned() } else { format!("choose from {}", known.join(", ")) };
+    let kind = query.kind.as_deref().unwrap_or(if query.slide.is_some() { "sliding" } else { "tumbling" });
+    match (kind, &query.slide, &query.gap) {
+        ("tumbling", None, None) => {
+            let text = query.size.as_deref().unwrap_or("10s");
+            let found = size_of(text).and_then(|size| config.of_size(size).map(|at| Kind::Tumbling((at as u8, size))));
+            let known = || list(config.definitions().iter().map(|d| seconds(d.size_ms)).collect());
+            found.ok_or_else(|| Problem::bad_request(format!("there are no windows of size `{text}`: {}", known())))
+        }
+        ("sliding", Some(slide), None) => {
+            let size = query.size.as_deref().unwrap_or_default();
+            let found = size_of(size).zip(size_of(slide)).and_then(|(size, slide)| config.sliding_of(size, slide));
+            let known = || list(config.sliding().iter().map(|d| format!("{}/{}", seconds(d.size_ms), seconds(d.slide_ms))).collect());
+            let none = || Problem::bad_request(format!("there are no windows of size `{size}` by `{slide}`: {}", known()));
+            found.map(|at| Kind::Sliding(at, config.sliding()[at])).ok_or_else(none)
+        }
+        ("session", None, gap) if query.size.is_none() => {
+            let found = match gap {
+                Some(gap) => size_of(gap).and_then(|gap| config.session_of(gap)),
+                None => (config.sessions().len() == 1).then_some(0),
+            };
+            let known = || list(config.sessions().iter().map(|d| seconds(d.gap_ms)).collect());
+            let none = || Problem::bad_request(format!("name the `gap` of the sessions: {}", known()));
+            found.map(|at| Kind::Session(at, config.sessions()[at])).ok_or_else(none)
+        }
+        ("tumbling" | "sliding" | "session", ..) => Err(Problem::bad_request(
+            "tumbling windows have a `size`, sliding ones a `size` and a `slide`, sessions a `gap`",
+        )),
+        (other, ..) => Err(Problem::bad_request(format!("there is no kind `{other}`: choose tumbling, sliding or session"))),
+    }
 }
 
 fn limit_of(limit: Option<usize>) -> Result<usize, Problem> {
@@ -71,7 +110,7 @@ fn uncursor(text: Option<&str>) -> Result<Option<String>, Problem> {
     text.map(Some).ok_or_else(|| Problem::bad_request("`next` is not a cursor of an earlier answer"))
 }
 
-/// `GET /api/v1/windows?device_id=&size=10s|5m&from=&to=&limit=&next=`: windows in order of device and start; without `device_id` of all
+/// `GET /api/v1/windows?device_id=&size=10s|5m&slide=&kind=&gap=&from=&to=&limit=&next=`: windows in order of device and start; without `device_id` of all
 /// devices. NDJSON and CSV (by `Accept` or `format`) stream all of them.
 pub async fn windows(
     State(state): State<AppState>,
@@ -79,13 +118,8 @@ pub async fn windows(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let form = Form::of(query.format.as_deref(), &headers)?;
-    let sizes = state.backend.sizes();
-    let text = query.size.as_deref().unwrap_or("10s");
-    let definition =
-        size_of(text).and_then(|size| sizes.iter().position(|s| *s == size).map(|at| (at as u8, size))).ok_or_else(|| {
-            let known: Vec<String> = sizes.iter().map(|s| format!("{}s", s / 1_000)).collect();
-            Problem::bad_request(format!("there are no windows of size `{text}`: choose from {}", known.join(", ")))
-        })?;
+    let config = state.pipeline.ask(|room| room.engine.config().windows.clone()).await?;
+    let kind = kind_of(&query, &config)?;
     let limit = limit_of(query.limit)?;
     let start = uncursor(query.next.as_deref())?;
     let start = match &start {
@@ -101,7 +135,7 @@ pub async fn windows(
         time_of("to", query.to.as_deref())?.unwrap_or(i64::MAX),
     );
     let rows = if form == Form::Json { limit + 1 } else { EXPORT_ROWS };
-    let walk = state.backend.walk(definition, query.device_id, span, start, rows).await?;
+    let walk = state.backend.walk(kind, query.device_id, span, start, rows).await?;
     if form == Form::Json {
         windows_page(walk, limit).await
     } else {
@@ -113,7 +147,7 @@ async fn windows_page(mut walk: Walk, limit: usize) -> Result<Response, Problem>
     let (mut body, mut rows, mut last) = (String::from(r#"{"windows":["#), 0, String::new());
     let mut next = None;
     'all: while let Some(step) = walk.next().await? {
-        for (id, window) in step.rows() {
+        for (id, window, end) in step.rows() {
             if rows == limit {
                 next = Some(last);
                 break 'all;
@@ -121,7 +155,7 @@ async fn windows_page(mut walk: Walk, limit: usize) -> Result<Response, Problem>
             if rows > 0 {
                 body.push(',');
             }
-            write_window(&mut body, Form::Json, id, window, walk.size_ms());
+            write_window(&mut body, Form::Json, id, window, end);
             rows += 1;
             last.clear();
             let _ = write!(last, "{} {id}", window.start);
@@ -142,13 +176,13 @@ struct Windows {
 
 impl export::Pieces for Windows {
     async fn next(&mut self) -> Result<Option<String>, Problem> {
-        let (form, size_ms) = (self.form, self.walk.size_ms());
+        let form = self.form;
         let Some(step) = self.walk.next().await? else { return Ok(None) };
         // Milliseconds of work: not on a thread that others wait for.
         let written = tokio::task::spawn_blocking(move || {
             let mut out = String::new();
-            for (id, window) in step.rows() {
-                write_window(&mut out, form, id, window, size_ms);
+            for (id, window, end) in step.rows() {
+                write_window(&mut out, form, id, window, end);
                 if form == Form::Ndjson {
                     out.push('\n');
                 }
@@ -285,15 +319,6 @@ fn write_side(out: &mut String, form: Form, row: &SideRow) {
 pub async fn latest(State(state): State<AppState>) -> Result<Response, Problem> {
     let body = state.backend.latest().await?;
     Ok(([(header::CONTENT_TYPE, Form::Json.content_type())], body).into_response())
-}
-
-/// `GET /api/v1/regions/{code}`: a node of the hierarchy with its figures, its last 24 hours and its children.
-pub async fn region(State(state): State<AppState>, Path(code): Path<String>) -> Result<Response, Problem> {
-    let body = state.pipeline.ask(move |room| region_json(room, &code).ok_or(code)).await?;
-    match body {
-        Ok(body) => Ok(([(header::CONTENT_TYPE, Form::Json.content_type())], body).into_response()),
-        Err(code) => Err(Problem::not_found(format!("there is no region `{code}`"))),
-    }
 }
 
 /// `GET /api/v1/map/facilities`: every facility as a point with its worst device, for the map's canvas.

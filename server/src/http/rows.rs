@@ -196,19 +196,21 @@ pub const WINDOW_COLUMNS: [&str; 13] = [
     "state",
 ];
 
-/// Writes a window of `device` as a row.
-pub fn write_window(out: &mut String, form: Form, device: &str, window: &Window, size_ms: i64) {
+/// Writes a window of `device` that ends at `end` as a row.
+pub fn write_window(out: &mut String, form: Form, device: &str, window: &Window, end: i64) {
     let a = &window.aggregate;
     let milli = |value: Option<Milli>| value.map_or(Cell::Null, Cell::Milli);
     let battery = a.battery_extremes();
+    // A session that is part of another holds nothing itself.
+    let of_some = |value: Milli| milli((a.count > 0).then_some(value));
     let cells = [
         Cell::Text(device),
         Cell::Time(window.start),
-        Cell::Time(window.start + size_ms),
+        Cell::Time(end),
         Cell::Integer(i64::from(a.count)),
         milli(a.temperature_average()),
-        Cell::Milli(a.temperature_min),
-        Cell::Milli(a.temperature_max),
+        of_some(a.temperature_min),
+        of_some(a.temperature_max),
         milli(a.temperature_deviation()),
         milli(a.humidity_average()),
         milli(battery.map(|b| b.0)),

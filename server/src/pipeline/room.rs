@@ -380,6 +380,8 @@ impl Shard {
             side: Arc::clone(&side),
             decisions: Arc::clone(&decisions),
             run: frozen.as_ref().map(|f| (f.name.clone(), f.len() as u64)),
+            derived: room.engine.take_derived(),
+            known_hours: room.engine.take_known_hours(),
         };
         room.in_flight = Some(InFlight { records: self.records_since, windows, side, decisions, frozen: frozen.clone() });
         self.checkpoint_block = self.next_block;

@@ -1,12 +1,13 @@
 //! Checkpoints: everything that a stretch of the input led to, in one transaction, and what a restart begins with.
 
+use super::derived::put_derived;
 use super::postgres::{self, Readings, window_rows};
 use super::{Database, Store, StoreError, broken, either, letters};
 use crate::blocks::{self, WindowBlock};
 use crate::letters::Decided;
 use crate::side::SideRow;
-use domain::engine::{ClosedWindow, DeviceState, Totals};
-use domain::rollup::HourCell;
+use domain::engine::{ClosedDerived, ClosedWindow, DeviceState, Totals};
+use domain::rollup::{HourCell, KnownHour};
 use domain::time::{DAY_MS, ProcessingTime};
 use domain::window::WindowConfig;
 use sqlx::{PgConnection, SqliteConnection};
@@ -70,6 +71,10 @@ pub struct Checkpoint {
     pub run: Option<(String, u64)>,
     /// Readings accepted since, where the store keeps them.
     pub readings: Option<Readings>,
+    /// What of sliding windows and sessions closed since, and where readings were taken.
+    pub derived: Arc<Vec<ClosedDerived>>,
+    /// Versions of hours since.
+    pub known_hours: Arc<Vec<KnownHour>>,
 }
 
 /// What a checkpoint does on either database, within the transaction `$tx`: takes the position, and writes what is little.
@@ -146,6 +151,7 @@ macro_rules! either_checkpoint {
             .execute(&mut *$tx)
             .await?;
         }
+        put_derived!($tx, $checkpoint);
         if let Some((name, identities)) = &$checkpoint.run {
             sqlx::query("insert into identity_runs (partition, name, last, identities) values ($1, $2, $3, $4)")
                 .bind(partition)

@@ -1,6 +1,6 @@
 //! All that is stored as canonical text: equal texts mean equal states, whichever database holds them.
 
-use super::{Database, Store, StoreError, either};
+use super::{Database, DerivedKind, Store, StoreError, either};
 use crate::side::{DEAD, LATE};
 use domain::engine::{DeviceState, Totals};
 use domain::rollup::HourCell;
@@ -49,6 +49,20 @@ impl Store {
             for window in windows {
                 writeln!(text, "window {size_ms}/{}: {:?}", window.device, window.window).expect(TEXT);
             }
+        }
+        for kind in [DerivedKind::Joined, DerivedKind::Session, DerivedKind::Located] {
+            let mut all = Vec::new();
+            self.derived(kind, (0, i32::MAX as u32), (i64::MIN, i64::MAX), |partition, derived| all.push((partition, derived))).await?;
+            // Which checkpoint took which of them along differs from process to process.
+            all.sort_unstable_by_key(|(partition, d)| (*partition, d.device, d.derived.span()));
+            for (partition, derived) in all {
+                writeln!(text, "derived {partition}/{}: {:?}", derived.device, derived.derived).expect(TEXT);
+            }
+        }
+        let mut versions = Vec::new();
+        self.hour_versions((i64::MIN, i64::MAX), i64::MAX, |partition, version| versions.push((partition, version))).await?;
+        for (partition, version) in versions {
+            writeln!(text, "hour {partition}/{} at {}: {:?}", version.hour, version.known_at, version.cells).expect(TEXT);
         }
         for kind in [LATE, DEAD] {
             let mut position = 0;

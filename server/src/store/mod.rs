@@ -6,6 +6,7 @@
 
 mod address;
 mod checkpoint;
+mod derived;
 mod dump;
 mod keys;
 mod letters;
@@ -18,6 +19,7 @@ mod sqlite;
 mod windows;
 
 pub use address::{AddressError, StoreAddress};
+pub use derived::DerivedKind;
 pub use checkpoint::{Checkpoint, Snapshot};
 pub use keys::{ApiKey, KeyError};
 pub use partitions::{KafkaPartition, Overview};

@@ -39,6 +39,7 @@ impl Store {
                 .await?
                 .rows_affected()
         });
+        gone += self.forget_derived(cutoff(now, keep.windows_days)).await?;
         match &self.database {
             Database::Sqlite(pools) => {
                 let done = sqlx::query("delete from window_blocks where last_start_ms < $1")

@@ -38,6 +38,8 @@ pub struct Window {
 #[derive(Clone, Debug, Default)]
 struct Device {
     accepted: Vec<i64>,
+    /// In the order in which they were accepted.
+    samples: Vec<Sample>,
     newest: Option<i64>,
     windows: BTreeMap<(usize, i64), Window>,
 }
@@ -117,6 +119,7 @@ impl Reference {
             }
         }
         device.accepted.push(sample.at);
+        device.samples.push(sample);
         let before = device.newest;
         device.newest = Some(before.map_or(sample.at, |newest| newest.max(sample.at)));
         for (index, (size, delay)) in definitions.iter().enumerate() {
@@ -150,6 +153,79 @@ impl Reference {
             rows.collect::<Vec<_>>()
         };
         self.devices.iter().flat_map(of_device).collect()
+    }
+}
+
+impl Reference {
+    /// The sliding windows of every device, each stored on its own, as rows of the API in its order.
+    pub fn sliding_rows(&self, size: i64, slide: i64, delay: i64) -> Vec<Row> {
+        let of_device = |(id, device): (&String, &Device)| {
+            let mut windows: BTreeMap<i64, Window> = BTreeMap::new();
+            let mut newest = None::<i64>;
+            for sample in &device.samples {
+                let mut start = sample.at.div_euclid(slide) * slide;
+                while start + size > sample.at {
+                    let window = windows.entry(start).or_default();
+                    window.is_final |= newest.is_some_and(|newest| newest - delay >= start + size);
+                    window.samples.push(*sample);
+                    window.version += u64::from(window.is_final);
+                    start -= slide;
+                }
+                newest = newest.max(Some(sample.at));
+                for (start, window) in &mut windows {
+                    if !window.is_final && newest.is_some_and(|newest| newest - delay >= start + size) {
+                        (window.is_final, window.version) = (true, 1);
+                    }
+                }
+            }
+            let row = |(start, window): (i64, Window)| Row {
+                version: Some(window.version),
+                state: Some(if window.is_final { "final" } else { "provisional" }.to_owned()),
+                ..Row::of(id, start, size, &window.samples)
+            };
+            windows.into_iter().map(row).collect::<Vec<_>>()
+        };
+        self.devices.iter().flat_map(of_device).collect()
+    }
+
+    /// The sessions of every device as rows of the API in its order; and the starts that are void, with their last version.
+    pub fn session_rows(&self, gap: i64, delay: i64) -> (Vec<Row>, Vec<(String, i64, u64)>) {
+        let (mut rows, mut void) = (Vec::new(), Vec::new());
+        for (id, device) in &self.devices {
+            let mut sessions: Vec<Window> = Vec::new();
+            let mut newest = None::<i64>;
+            let first = |session: &Window| session.samples.iter().map(|s| s.at).min().expect("not empty");
+            let end = |session: &Window| session.samples.iter().map(|s| s.at).max().expect("not empty") + gap;
+            let mut own_void = Vec::new();
+            for sample in &device.samples {
+                let touches = |s: &Window| s.samples.iter().any(|other| (other.at - sample.at).abs() < gap);
+                let (joined, others): (Vec<Window>, Vec<Window>) = sessions.into_iter().partition(touches);
+                let version = joined.iter().map(|s| s.version).max().unwrap_or(0);
+                let mut session = Window { samples: vec![*sample], version, is_final: false };
+                session.samples.extend(joined.iter().flat_map(|s| &s.samples));
+                session.is_final = newest.is_some_and(|newest| newest - delay >= end(&session));
+                session.version += u64::from(session.is_final);
+                let gone = joined.iter().filter(|s| first(s) != first(&session) && s.version > 0);
+                own_void.extend(gone.map(|s| (id.clone(), first(s), s.version + 1)));
+                sessions = others;
+                sessions.push(session);
+                newest = newest.max(Some(sample.at));
+                for session in sessions.iter_mut().filter(|s| !s.is_final) {
+                    if newest.is_some_and(|newest| newest - delay >= end(session)) {
+                        (session.is_final, session.version) = (true, session.version + 1);
+                    }
+                }
+            }
+            sessions.sort_by_key(first);
+            own_void.sort();
+            void.extend(own_void);
+            rows.extend(sessions.iter().map(|session| Row {
+                version: Some(session.version),
+                state: Some(if session.is_final { "final" } else { "provisional" }.to_owned()),
+                ..Row::of(id, first(session), end(session) - first(session), &session.samples)
+            }));
+        }
+        (rows, void)
     }
 }
 

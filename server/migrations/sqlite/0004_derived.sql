@@ -1,0 +1,23 @@
+-- What is kept of sliding windows (`kind` 0) and sessions (1) that can no longer change, and where readings were taken (2): many to a
+-- block, with the devices and the event time that they are about.
+create table derived_blocks (
+    id integer primary key,
+    partition integer not null,
+    kind integer not null,
+    first_device integer not null,
+    last_device integer not null,
+    first_ms integer not null,
+    last_ms integer not null,
+    data blob not null
+);
+-- Serves what lies within a span of time.
+create index derived_blocks_by_time on derived_blocks (kind, last_ms);
+
+-- Versions of the hours: the figures that changed, as they follow from the records received before `known_at_ms`.
+create table hour_versions (
+    partition integer not null,
+    start_ms integer not null,
+    known_at_ms integer not null,
+    cells blob not null,
+    primary key (partition, start_ms, known_at_ms)
+) without rowid;

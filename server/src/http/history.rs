@@ -1,0 +1,122 @@
+//! What was known when, and where: hours of regions as of an instant, what changed after they were final, and where devices were.
+
+use super::AppState;
+use super::problem::{Path, Problem, Query};
+use super::rows::time_of;
+use crate::backend::{Restatement, is_restated, region_json};
+use crate::pipeline::wall_clock;
+use axum::Json;
+use axum::extract::State;
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+use domain::rollup::{HourCell, KNOWN_EVERY_MS};
+use domain::time::{DAY_MS, EventTime, HOUR_MS};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+/// How much of the past one question may be about.
+const LONGEST_MS: i64 = 31 * DAY_MS;
+
+/// Which hours, and as known when.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HoursQuery {
+    as_known_at: Option<String>,
+    from: Option<String>,
+    to: Option<String>,
+}
+
+const fn floor(ms: i64, length: i64) -> i64 {
+    ms - ms.rem_euclid(length)
+}
+
+impl HoursQuery {
+    /// The span asked for, whole hours; of the length `default_ms` before `until` where none is.
+    fn span(&self, until: i64, default_ms: i64) -> Result<(i64, i64), Problem> {
+        let to = time_of("to", self.to.as_deref())?.unwrap_or(until);
+        let from = floor(time_of("from", self.from.as_deref())?.unwrap_or(to.saturating_sub(default_ms)), HOUR_MS);
+        if to.saturating_sub(from) > LONGEST_MS + HOUR_MS {
+            return Err(Problem::bad_request("one answer is about at most 31 days: ask from `from` to `to`"));
+        }
+        Ok((from, to))
+    }
+}
+
+fn time(ms: i64) -> String {
+    EventTime::from_ms(ms).to_string()
+}
+
+fn figures(cell: &HourCell) -> Value {
+    json!({"windows": cell.windows, "low": cell.low, "high": cell.high, "readings": cell.readings})
+}
+
+/// `GET /api/v1/regions/{code}?as_known_at=&from=&to=`: a node of the hierarchy with its figures, its last 24 hours and its children; or
+/// its hours as they were known at an instant.
+pub async fn region(
+    State(state): State<AppState>,
+    Path(code): Path<String>,
+    Query(query): Query<HoursQuery>,
+) -> Result<Response, Problem> {
+    let no_such = |code: &str| Problem::not_found(format!("there is no region `{code}`"));
+    let Some(asked) = time_of("as_known_at", query.as_known_at.as_deref())? else {
+        if query.from.is_some() || query.to.is_some() {
+            return Err(Problem::bad_request("`from` and `to` are about the hours `as_known_at` an instant: name that too"));
+        }
+        let of_room = code.clone();
+        let body = state.pipeline.ask(move |room| region_json(room, &of_room)).await?.ok_or_else(|| no_such(&code))?;
+        return Ok(([(header::CONTENT_TYPE, "application/json")], body).into_response());
+    };
+    if asked > wall_clock().ms() {
+        return Err(Problem::bad_request("`as_known_at` lies ahead: nobody knows yet"));
+    }
+    let known_at = floor(asked, KNOWN_EVERY_MS);
+    let span = query.span(known_at, DAY_MS)?;
+    let hours = state.backend.hours_as_known_at(code.clone(), span, known_at).await?.ok_or_else(|| no_such(&code))?;
+    let rows: Vec<Value> = hours
+        .iter()
+        .map(|(hour, cell)| {
+            let mut row = figures(cell);
+            row["hour"] = json!(time(*hour));
+            row["final"] = json!(is_restated(*hour, known_at + 1));
+            row
+        })
+        .collect();
+    Ok(Json(json!({"code": code, "as_known_at": time(known_at), "hours": rows})).into_response())
+}
+
+/// `GET /api/v1/regions/{code}/restatements?from=&to=`: what changed of hours after they had become final.
+pub async fn restatements(
+    State(state): State<AppState>,
+    Path(code): Path<String>,
+    Query(query): Query<HoursQuery>,
+) -> Result<Json<Value>, Problem> {
+    if query.as_known_at.is_some() {
+        return Err(Problem::bad_request("restatements tell of themselves when they were known: leave out `as_known_at`"));
+    }
+    let span = query.span(wall_clock().ms(), 7 * DAY_MS)?;
+    let found = state.backend.restatements(code.clone(), span).await?;
+    let found = found.ok_or_else(|| Problem::not_found(format!("there is no region `{code}`")))?;
+    let row = |r: &Restatement| json!({"hour": time(r.hour), "known_at": time(r.known_at), "before": figures(&r.before), "after": figures(&r.after)});
+    Ok(Json(json!({"code": code, "restatements": found.iter().map(row).collect::<Vec<_>>()})))
+}
+
+/// Of which device, and when.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PositionsQuery {
+    device_id: Option<String>,
+    from: Option<String>,
+    to: Option<String>,
+}
+
+/// `GET /api/v1/positions?device_id=&from=&to=`: where the readings of a device were taken, and how many of its records are missing.
+pub async fn positions(State(state): State<AppState>, Query(query): Query<PositionsQuery>) -> Result<Json<Value>, Problem> {
+    let id = query.device_id.ok_or_else(|| Problem::bad_request("name a device: `device_id`"))?;
+    let to = time_of("to", query.to.as_deref())?.unwrap_or(i64::MAX);
+    let from = time_of("from", query.from.as_deref())?.unwrap_or(to.min(wall_clock().ms()).saturating_sub(DAY_MS));
+    let found = state.backend.whereabouts(id.clone(), from, to).await?;
+    let found = found.ok_or_else(|| Problem::not_found(format!("nobody has heard of the device `{id}`")))?;
+    let place = |fix: domain::join::Fix| json!({"ts": fix.at.to_string(), "longitude": f64::from(fix.longitude_e6) / 1e6, "latitude": f64::from(fix.latitude_e6) / 1e6});
+    let positions: Vec<Value> = found.located.iter().map(|l| json!({"ts": l.at.to_string(), "fix": l.fix.map(place)})).collect();
+    Ok(Json(json!({"device_id": id, "now": found.now.map(place), "missing": found.missing, "positions": positions})))
+}
