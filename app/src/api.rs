@@ -270,6 +270,91 @@ pub struct DeadLetterRow {
     pub field: String,
     /// The record, as text; cut at 300 characters.
     pub raw: String,
+    /// What became of it.
+    pub state: LetterState,
+}
+
+/// What became of a dead letter.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LetterState {
+    /// Nobody has decided.
+    #[default]
+    Open,
+    /// It was taken in again.
+    Replayed,
+    /// It was discarded.
+    Discarded,
+}
+
+/// A dead letter with all that is known of it.
+#[cfg(feature = "ssr")]
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeadLetterView {
+    /// Its position in the order of all records.
+    pub position: u64,
+    /// When it came in.
+    pub received_at: ProcessingTime,
+    /// Its source.
+    pub source: String,
+    /// Its id as its sender gave it.
+    pub event_id: Option<String>,
+    /// Its device.
+    pub device_id: Option<String>,
+    /// Its time by the device's clock.
+    pub ts: Option<EventTime>,
+    /// Why it was rejected.
+    pub reason: domain::event::Reason,
+    /// The field at fault.
+    pub field: String,
+    /// The record, as text.
+    pub raw: String,
+    /// Whether it is text throughout.
+    pub is_text: bool,
+    /// What was decided.
+    pub outcome: Option<LetterOutcome>,
+    /// The letter that was taken in again as this record.
+    pub replay_of: Option<u64>,
+}
+
+/// What was decided of a dead letter.
+#[cfg(feature = "ssr")]
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LetterOutcome {
+    /// It was taken in again.
+    Replayed {
+        /// At which position.
+        position: u64,
+        /// And met this end.
+        end: LetterEnd,
+        /// Who wanted it.
+        by: String,
+        /// When.
+        at: ProcessingTime,
+    },
+    /// It was discarded.
+    Discarded {
+        /// Why.
+        reason: String,
+        /// Who wanted it.
+        by: String,
+        /// When.
+        at: ProcessingTime,
+    },
+}
+
+/// What a record that was taken in again ended as.
+#[cfg(feature = "ssr")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LetterEnd {
+    /// Accepted.
+    Accepted,
+    /// Known already.
+    Duplicate,
+    /// Late.
+    Late,
+    /// Rejected again.
+    Rejected,
 }
 
 /// Something found by name or code.
@@ -312,6 +397,8 @@ pub trait Backend: Send + Sync {
     async fn device(&self, id: &str, span: Span) -> Result<Option<DeviceView>, AppError>;
     /// The pipeline's figures.
     async fn pipeline(&self) -> Result<PipelineView, AppError>;
+    /// A dead letter.
+    async fn dead_letter(&self, position: u64) -> Result<Option<DeadLetterView>, AppError>;
     /// Regions, facilities and devices by name or code, best first, at most 20.
     async fn search(&self, text: &str) -> Result<Vec<SearchHit>, AppError>;
 }

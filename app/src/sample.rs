@@ -224,9 +224,36 @@ impl Backend for Memory {
                 reason: Reason::Future,
                 field: "time".into(),
                 raw: "{\"time\":\"2027-01-01T00:00:00Z\"}".into(),
+                state: crate::api::LetterState::Open,
             }],
             unregistered: vec![device_now("probe-7", 4_000)],
         })
+    }
+
+    async fn dead_letter(&self, position: u64) -> Result<Option<crate::api::DeadLetterView>, AppError> {
+        use crate::api::{DeadLetterView, LetterEnd, LetterOutcome};
+        let at = ProcessingTime::from_ms(NOW - 30_000);
+        let by = "Sari".to_owned();
+        let outcome = match position {
+            17 => None,
+            18 => Some(LetterOutcome::Replayed { position: 99, end: LetterEnd::Rejected, by, at }),
+            19 => Some(LetterOutcome::Discarded { reason: "a broken sensor".into(), by, at }),
+            _ => return Ok(None),
+        };
+        Ok(Some(DeadLetterView {
+            position,
+            received_at: ProcessingTime::from_ms(NOW - 60_000),
+            source: "simulator".into(),
+            event_id: None,
+            device_id: Some("probe-7".into()),
+            ts: None,
+            reason: Reason::Future,
+            field: "time".into(),
+            raw: "{\"time\":\"<2027>\"}".into(),
+            is_text: true,
+            outcome,
+            replay_of: (position == 19).then_some(17),
+        }))
     }
 
     async fn search(&self, text: &str) -> Result<Vec<SearchHit>, AppError> {

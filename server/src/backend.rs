@@ -3,21 +3,23 @@
 mod curve;
 mod derived;
 mod latest;
+mod letters;
 mod order;
 mod region;
 mod windows;
 
 pub use derived::{Restatement, Whereabouts, is_restated};
+pub use letters::{Letter, Undecided};
 pub use region::region_json;
 pub use windows::{Definition, Kind, Step, Walk};
 
 use crate::http::Problem;
 use crate::pipeline::{Pipeline, Refused, wall_clock};
 use crate::publish::pipeline_now;
-use crate::side::{Cause, DEAD, SideRow};
+use crate::side::{DEAD, SideRow};
 use crate::store::{Store, StoreError};
 use app::api::{
-    Backend, Crumb, DeadLetterRow, DeviceView, Equipment, EquipmentKind, FacilityDevice, FacilityView, MapPoint, PipelineView,
+    Backend, Crumb, DeadLetterView, DeviceView, Equipment, EquipmentKind, FacilityDevice, FacilityView, MapPoint, PipelineView,
     Point, ReasonRow, RegionView, SearchHit, SourceRow, Span,
 };
 use app::error::AppError;
@@ -200,18 +202,6 @@ fn source_row(name: &str, tally: &Tally) -> SourceRow {
     }
 }
 
-fn dead_letter(row: &SideRow) -> Option<DeadLetterRow> {
-    let Cause::Rejected { reason, field } = &row.cause else { return None };
-    Some(DeadLetterRow {
-        position: row.position,
-        received_at: row.received_at,
-        source: row.source.clone(),
-        reason: *reason,
-        field: field.clone(),
-        raw: String::from_utf8_lossy(&row.raw).chars().take(300).collect(),
-    })
-}
-
 #[async_trait::async_trait]
 impl Backend for EngineBackend {
     async fn region(&self, code: &str) -> Result<Option<RegionView>, AppError> {
@@ -305,7 +295,8 @@ impl Backend for EngineBackend {
                 .collect();
             reasons.sort_by_key(|row| std::cmp::Reverse(row.count));
             let registered = engine.master().sensors().len() as u32;
-            PipelineView {
+            let letters: Vec<SideRow> = room.side_rows(DEAD).rev().take(SHORT).cloned().collect();
+            let view = PipelineView {
                 taken_at: wall_clock(),
                 uptime_start: room.uptime_start,
                 now: pipeline_now(room),
@@ -313,16 +304,18 @@ impl Backend for EngineBackend {
                 sources,
                 topics,
                 reasons,
-                dead_letters: room.side_rows(DEAD).rev().take(SHORT).filter_map(dead_letter).collect(),
+                dead_letters: Vec::new(),
                 unregistered: (registered..engine.device_count()).rev().take(SHORT).map(|i| engine.device_now(i)).collect(),
-            }
+            };
+            (view, letters)
         });
-        let mut view = view.await.map_err(AppErrorOf::from)?;
-        let stored = self.store.side_newest(DEAD, SHORT).await.map_err(AppErrorOf::from)?;
-        let known: Vec<u64> = view.dead_letters.iter().map(|row| row.position).collect();
-        view.dead_letters.extend(stored.iter().filter(|row| !known.contains(&row.position)).filter_map(dead_letter));
-        view.dead_letters.truncate(SHORT);
+        let (mut view, letters) = view.await.map_err(AppErrorOf::from)?;
+        view.dead_letters = self.newest_letters(letters, SHORT).await?;
         Ok(view)
+    }
+
+    async fn dead_letter(&self, position: u64) -> Result<Option<DeadLetterView>, AppError> {
+        self.letter_view(position).await
     }
 
     async fn search(&self, text: &str) -> Result<Vec<SearchHit>, AppError> {

@@ -17,5 +17,7 @@ pub mod limits;
 pub mod log;
 pub mod pipeline;
 pub mod publish;
+pub mod rebuild;
 pub mod side;
 pub mod store;
+pub mod verify;

@@ -29,7 +29,19 @@ const DRAIN: Duration = Duration::from_secs(8);
 /// Holds the data directory for this process; given back when dropped.
 #[derive(Debug)]
 pub struct DirectoryLock {
-    _file: File,
+    file: File,
+}
+
+impl DirectoryLock {
+    /// Tells those who find the directory in use where to reach its holder.
+    fn announce(&mut self, address: std::net::SocketAddr) -> std::io::Result<()> {
+        writeln!(self.file, "http://{address}")
+    }
+}
+
+/// Where the process that holds the data directory can be reached, if it said so.
+pub fn holder(dir: &Path) -> Option<String> {
+    fs::read_to_string(dir.join("lock")).ok()?.lines().nth(1).map(str::to_owned)
 }
 
 /// Takes the data directory, made where absent; refused while another process holds it.
@@ -38,12 +50,13 @@ pub fn lock_directory(dir: &Path) -> anyhow::Result<DirectoryLock> {
     let path = dir.join("lock");
     let mut file = File::options().create(true).truncate(false).write(true).read(true).open(&path)?;
     if file.try_lock().is_err() {
-        let holder = fs::read_to_string(&path).unwrap_or_default();
-        anyhow::bail!("the data directory {} is in use by process {}; stop it first", dir.display(), holder.trim());
+        let said = fs::read_to_string(&path).unwrap_or_default();
+        let process = said.lines().next().unwrap_or("(unknown)");
+        anyhow::bail!("the data directory {} is in use by process {process}; stop it first", dir.display());
     }
     file.set_len(0)?;
     writeln!(file, "{}", std::process::id())?;
-    Ok(DirectoryLock { _file: file })
+    Ok(DirectoryLock { file })
 }
 
 /// After a restart all open pages come back at once: they wait here, not for a repeated greeting a second later.
@@ -77,10 +90,11 @@ pub async fn start(args: &Config) -> anyhow::Result<Running> {
     args.check()?;
     let site_dir = args.site_dir()?;
     let config = EngineConfig { windows: args.window_config()?, ..EngineConfig::default() };
-    let lock = lock_directory(&args.data_dir)?;
+    let mut lock = lock_directory(&args.data_dir)?;
     // Bound first: a taken port should not cost a restore.
     let listener = listen(args.listen).with_context(|| format!("listen on {}", args.listen))?;
     let address = listener.local_addr()?;
+    lock.announce(address).context("write the lock file")?;
     let store = Store::open(&args.store, &args.data_dir).await.with_context(|| format!("open the database {}", args.store))?;
     let master = tokio::task::spawn_blocking(crate::data::master).await.context("load master data")??;
     let master = Arc::new(master);

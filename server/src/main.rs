@@ -1,11 +1,12 @@
 //! The program `rantai`: the server, the simulator and administration.
 
+mod cli;
+
 use anyhow::Context;
 use clap::{Parser, Subcommand};
+use cli::{DeadLetterCommand, KeyCommand};
 use server::config::{ServeArgs, StoreArgs};
 use server::lifecycle;
-use server::pipeline::wall_clock;
-use server::store::Store;
 use std::process::ExitCode;
 use tracing_subscriber::EnvFilter;
 
@@ -26,29 +27,13 @@ enum Command {
     /// Manage the keys of machines
     #[command(subcommand)]
     Key(KeyCommand),
-}
-
-#[derive(Subcommand)]
-enum KeyCommand {
-    /// Make a key and print it, alone; it cannot be shown again
-    Create {
-        /// Name of the key, for people
-        #[arg(long)]
-        name: String,
-        /// What it may do: ingest, read, or both with a comma
-        #[arg(long, default_value = "ingest")]
-        scope: String,
-        #[command(flatten)]
-        data: StoreArgs,
-    },
-    /// Take a key away; a running server refuses it within seconds
-    Revoke {
-        /// Name of the key
-        #[arg(long)]
-        name: String,
-        #[command(flatten)]
-        data: StoreArgs,
-    },
+    /// Records that were rejected: list them, take them in again, discard them
+    #[command(subcommand)]
+    DeadLetter(DeadLetterCommand),
+    /// Check that what is stored is what the log leads to; ends with 1 and names the first law that is broken
+    Verify(StoreArgs),
+    /// Make all results anew from the log alone
+    Rebuild(StoreArgs),
 }
 
 fn main() -> ExitCode {
@@ -83,25 +68,9 @@ async fn run(command: Command) -> anyhow::Result<()> {
             running.wait().await
         }
         Command::Simulate(args) => simulator::run(args).await,
-        Command::Key(KeyCommand::Create { name, scope, data }) => {
-            let store = open(&data).await?;
-            let key = store.create_key(&name, &scope, wall_clock().ms()).await?;
-            println!("{key}");
-            store.close().await;
-            Ok(())
-        }
-        Command::Key(KeyCommand::Revoke { name, data }) => {
-            let store = open(&data).await?;
-            anyhow::ensure!(store.revoke_key(&name).await?, "there is no key named `{name}`");
-            store.close().await;
-            Ok(())
-        }
+        Command::Key(command) => command.run().await,
+        Command::DeadLetter(command) => command.run().await,
+        Command::Verify(data) => cli::verify(&data).await,
+        Command::Rebuild(data) => cli::rebuild(&data).await,
     }
-}
-
-/// The store of a server that may be running, or may have yet to run for the first time.
-async fn open(data: &StoreArgs) -> anyhow::Result<Store> {
-    let config = data.resolve()?;
-    std::fs::create_dir_all(&config.data_dir).with_context(|| format!("create {}", config.data_dir.display()))?;
-    Store::open(&config.store, &config.data_dir).await.with_context(|| format!("open the database {}", config.store))
 }

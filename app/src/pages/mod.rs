@@ -2,6 +2,7 @@
 
 pub mod device;
 pub mod facility;
+pub mod letter;
 pub mod not_found;
 pub mod overview;
 pub mod pipeline;

@@ -7,6 +7,8 @@ pub mod device;
 mod en;
 pub mod facility;
 mod id;
+#[cfg(feature = "ssr")]
+pub mod letter;
 pub mod pipeline;
 
 use leptos::prelude::*;

@@ -106,6 +106,10 @@ pub struct PipelineWords {
     pub raw: &'static str,
     /// The whole record.
     pub whole_record: &'static str,
+    /// Column: what became of a dead letter.
+    pub letter_state: &'static str,
+    /// Those, in the order of `api::LetterState`.
+    pub letter_states: [&'static str; 3],
     /// Foot of the dead letters.
     pub dead_letters_foot: &'static str,
     /// Panel: devices nobody has registered.
@@ -202,7 +206,9 @@ pub const ID: PipelineWords = PipelineWords {
     field: "Isian",
     raw: "Isi",
     whole_record: "seluruh rekaman",
-    dead_letters_foot: "Isi asli disimpan seperti datangnya.",
+    letter_state: "Keputusan",
+    letter_states: ["menunggu", "dimasukkan lagi", "dibuang"],
+    dead_letters_foot: "Isi asli disimpan seperti datangnya. Pilih waktunya untuk memutuskan.",
     unregistered_devices: "Alat belum terdaftar",
     unregistered_count: |count| format!("{count} alat belum terdaftar"),
     unregistered_next: "Daftarkan alat pada fasilitasnya, atau cabut kunci pengirimnya. Sumber pengirim ada di",
@@ -286,7 +292,9 @@ pub const EN: PipelineWords = PipelineWords {
     field: "Field",
     raw: "Content",
     whole_record: "whole record",
-    dead_letters_foot: "The content is kept as it came.",
+    letter_state: "Decision",
+    letter_states: ["waiting", "replayed", "discarded"],
+    dead_letters_foot: "The content is kept as it came. Choose a time to decide.",
     unregistered_devices: "Devices not registered",
     unregistered_count: |count| {
         if count == "1" { "1 device not registered".to_owned() } else { format!("{count} devices not registered") }

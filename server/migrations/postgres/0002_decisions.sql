@@ -11,3 +11,5 @@ create table decisions (
     reason text,
     primary key (letter)
 );
+-- Serves: of which letter a record is the replay.
+create index decisions_by_position on decisions (position) where position is not null;

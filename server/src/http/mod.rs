@@ -5,6 +5,7 @@ mod docs;
 mod export;
 mod history;
 mod ingest;
+mod letters;
 mod live;
 mod metrics;
 mod pages;
@@ -67,6 +68,8 @@ pub fn router(state: AppState) -> Router {
         .route("/api/v1/windows", get(read::windows))
         .route("/api/v1/late", get(read::late))
         .route("/api/v1/dead-letters", get(read::dead_letters))
+        .route("/api/v1/dead-letters/{position}/replay", post(letters::replay))
+        .route("/api/v1/dead-letters/{position}/discard", post(letters::discard))
         .route("/api/v1/latest", get(read::latest))
         .route("/api/v1/regions/{code}", get(history::region))
         .route("/api/v1/regions/{code}/restatements", get(history::restatements))

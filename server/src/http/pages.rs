@@ -1,6 +1,7 @@
 //! Pages, their data, the bundle, and the settings a page can change without a script.
 
 use super::AppState;
+use super::letters;
 use super::problem::{Path, Problem, Query, wrong_method};
 use app::api::{Backend, Span};
 use app::words::Lang;
@@ -10,7 +11,7 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{any, get};
+use axum::routing::{any, get, post};
 use leptos::nonce::use_nonce;
 use leptos::prelude::{expect_context, provide_context};
 use leptos_axum::ResponseOptions;
@@ -40,6 +41,8 @@ pub fn router(state: &AppState) -> Router<AppState> {
         .route("/api/pages/{*function}", any(move |request: Request<Body>| app::function(Arc::clone(&functions), request)))
         .route("/devices/{id}/chart.svg", get(chart))
         .route("/settings/theme", get(theme))
+        .route("/pipeline/dead-letters/{position}/replay", post(letters::replay_form))
+        .route("/pipeline/dead-letters/{position}/discard", post(letters::discard_form))
         .method_not_allowed_fallback(wrong_method)
         // What is no file is a page, also the one that says "not found".
         .fallback_service(files.fallback(get(page).with_state(())))

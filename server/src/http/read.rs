@@ -3,7 +3,8 @@
 use super::problem::{Problem, Query};
 use super::rows::{Cell, Form, WINDOW_COLUMNS, time_of, write_row, write_window};
 use super::{AppState, export};
-use crate::backend::{Kind, Walk};
+use crate::backend::{Kind, Letter, Walk};
+use crate::letters::{Decided, Outcome};
 use crate::side::{Cause, DEAD, LATE, SideRow};
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
@@ -204,7 +205,8 @@ pub struct SideQuery {
 
 const LATE_COLUMNS: [&str; 8] =
     ["position", "received_at", "event_id", "device_id", "ts", "window_start", "lateness_ms", "payload"];
-const DEAD_COLUMNS: [&str; 6] = ["position", "received_at", "source", "reason", "field", "raw"];
+const DEAD_COLUMNS: [&str; 10] =
+    ["position", "received_at", "source", "reason", "field", "raw", "state", "replayed_as", "discarded_by", "discard_reason"];
 
 /// `GET /api/v1/late`: records that came too late for their window, oldest first; kept and counted, in no window.
 pub async fn late(
@@ -215,7 +217,7 @@ pub async fn late(
     side(state, LATE, query, headers, "late").await
 }
 
-/// `GET /api/v1/dead-letters`: rejected records with their bytes and the reason, oldest first.
+/// `GET /api/v1/dead-letters`: rejected records with their bytes and the reason, and what was decided of them, oldest first.
 pub async fn dead_letters(
     State(state): State<AppState>,
     Query(query): Query<SideQuery>,
@@ -238,9 +240,9 @@ async fn side(state: AppState, kind: usize, query: SideQuery, headers: HeaderMap
     let (mut body, mut count, mut last) = (format!("{{\"{name}\":["), 0, after);
     let mut rows = Vec::new().into_iter();
     let is_more = loop {
-        let Some(row) = rows.next() else {
+        let Some((row, decided)) = rows.next() else {
             // A record may be long, so not many at once.
-            rows = state.backend.side(kind, last, SIDE_ROWS).await?.into_iter();
+            rows = rows_after(&state, kind, last).await?.into_iter();
             if rows.len() == 0 {
                 break false;
             }
@@ -252,7 +254,7 @@ async fn side(state: AppState, kind: usize, query: SideQuery, headers: HeaderMap
         if count > 0 {
             body.push(',');
         }
-        write_side(&mut body, form, &row);
+        write_side(&mut body, form, &row, decided.as_ref());
         count += 1;
         last = row.position;
     };
@@ -262,6 +264,14 @@ async fn side(state: AppState, kind: usize, query: SideQuery, headers: HeaderMap
         body.push_str(r#"],"next":null}"#);
     }
     Ok(([(header::CONTENT_TYPE, form.content_type())], body).into_response())
+}
+
+/// Rows of a side output with what was decided of them.
+async fn rows_after(state: &AppState, kind: usize, position: u64) -> Result<Vec<Letter>, Problem> {
+    if kind == DEAD {
+        return state.backend.letters(position, SIDE_ROWS).await;
+    }
+    Ok(state.backend.side(kind, position, SIDE_ROWS).await?.into_iter().map(|row| (row, None)).collect())
 }
 
 /// All rows of a side output.
@@ -274,12 +284,12 @@ struct Side {
 
 impl export::Pieces for Side {
     async fn next(&mut self) -> Result<Option<String>, Problem> {
-        let rows = self.state.backend.side(self.kind, self.after, SIDE_ROWS).await?;
-        let Some(last) = rows.last() else { return Ok(None) };
+        let rows = rows_after(&self.state, self.kind, self.after).await?;
+        let Some((last, _)) = rows.last() else { return Ok(None) };
         self.after = last.position;
         let mut out = String::new();
-        for row in &rows {
-            write_side(&mut out, self.form, row);
+        for (row, decided) in &rows {
+            write_side(&mut out, self.form, row, decided.as_ref());
             if self.form == Form::Ndjson {
                 out.push('\n');
             }
@@ -288,7 +298,7 @@ impl export::Pieces for Side {
     }
 }
 
-fn write_side(out: &mut String, form: Form, row: &SideRow) {
+fn write_side(out: &mut String, form: Form, row: &SideRow, decided: Option<&Decided>) {
     let raw = String::from_utf8_lossy(&row.raw);
     let (position, received_at) = (Cell::Integer(row.position as i64), Cell::Time(row.received_at.ms()));
     match &row.cause {
@@ -308,8 +318,25 @@ fn write_side(out: &mut String, form: Form, row: &SideRow) {
             write_row(out, form, &LATE_COLUMNS, &cells);
         }
         Cause::Rejected { reason, field } => {
-            let cells =
-                [position, received_at, Cell::Text(&row.source), Cell::Text(reason.name()), Cell::Text(field), Cell::Text(&raw)];
+            let (state, replayed_as, discarded_by, discard_reason) = match decided.map(|d| (&d.outcome, &d.by)) {
+                None => ("open", Cell::Null, Cell::Null, Cell::Null),
+                Some((Outcome::Replayed { position, .. }, _)) => {
+                    ("replayed", Cell::Integer(*position as i64), Cell::Null, Cell::Null)
+                }
+                Some((Outcome::Discarded { reason }, by)) => ("discarded", Cell::Null, Cell::Text(by), Cell::Text(reason)),
+            };
+            let cells = [
+                position,
+                received_at,
+                Cell::Text(&row.source),
+                Cell::Text(reason.name()),
+                Cell::Text(field),
+                Cell::Text(&raw),
+                Cell::Text(state),
+                replayed_as,
+                discarded_by,
+                discard_reason,
+            ];
             write_row(out, form, &DEAD_COLUMNS, &cells);
         }
     }

@@ -5,6 +5,7 @@
 //! processed, then answered.
 
 use super::checkpoint::write_checkpoint;
+use super::replay::records_of;
 use super::room::{Due, Shard, needed_from};
 use super::{Answer, BODIES_KIB, Intake, PARTITION, Pipeline, Question, Refused, Threads, fail, wall_clock};
 use crate::admission::{Batch, Format, IdentityKey};
@@ -134,14 +135,7 @@ impl Pipeline {
         store.fetch_runs(PARTITION, &identities_dir).await.context("fetch the memory of identities")?;
         let key = IdentityKey(snapshot.identity_key);
         let epoch = snapshot.epoch;
-        let log = Log::open(&log_dir, move |block| match block.kind {
-            BlockKind::Records(format) => {
-                Batch::parse(block.body.clone(), format, &block.source, &key).map_or(0, |b| b.len() as u64)
-            }
-            BlockKind::Decision => Decision::decode(&block.body).map_or(0, |(decision, _)| decision.records()),
-            BlockKind::Timer => 0,
-        })
-        .context("open the log")?;
+        let log = Log::open(&log_dir, move |block| records_of(block, &key)).context("open the log")?;
         let clock = Clock::start(Clocks::now(), log.last_received_at(), doubt)?;
         let (master, shard_config) = (Arc::clone(master), config.clone());
         let due = Due { records: CHECKPOINT_RECORDS, bytes: CHECKPOINT_BYTES, every: checkpoint_every };
@@ -200,37 +194,9 @@ fn restore(
     config: &EngineConfig,
     due: Due,
 ) -> anyhow::Result<Shard> {
-    let begun = Instant::now();
-    let key = IdentityKey(snapshot.identity_key);
-    let mut expected = needed_from(&snapshot);
-    let next_block = snapshot.next_block;
+    let from = needed_from(&snapshot);
     let mut shard = Shard::restore(snapshot, (PARTITION, 1), identities_dir, master, config, due)?;
-    for block in crate::log::read(log_dir, expected)? {
-        let block = block?;
-        anyhow::ensure!(block.number == expected, "the log misses block {expected}: the next is {}", block.number);
-        expected += 1;
-        let place = Place { number: block.number, first_record: block.first_record, received_at: block.received_at };
-        let is_covered = block.number < next_block;
-        match block.kind {
-            BlockKind::Records(format) => {
-                let batch = Batch::parse(block.body, format, &block.source, &key)
-                    .with_context(|| format!("read block {} of the log again", block.number))?;
-                if is_covered {
-                    shard.remember(&batch, block.received_at);
-                } else {
-                    shard.take(&batch, place);
-                }
-            }
-            BlockKind::Decision if is_covered => {
-                shard.remember_replay(block.body, &block.source, block.number, block.received_at)?;
-            }
-            BlockKind::Decision => shard.decide(&block.body, &block.source, place)?,
-            BlockKind::Timer if is_covered => {}
-            BlockKind::Timer => shard.pass_time(place),
-        }
-    }
-    anyhow::ensure!(expected >= next_block, "the log ends at block {} before the state does", expected - 1);
-    shard.restored(begun);
+    shard.read_log(log_dir, from)?;
     Ok(shard)
 }
 

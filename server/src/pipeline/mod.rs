@@ -6,6 +6,7 @@
 mod checkpoint;
 mod embedded;
 mod rates;
+mod replay;
 mod room;
 
 pub use rates::Rates;

@@ -201,6 +201,16 @@ impl Shard {
         })
     }
 
+    /// Secret of the identities.
+    pub const fn key(&self) -> IdentityKey {
+        self.key
+    }
+
+    /// The memory of identities.
+    pub const fn identities(&mut self) -> &mut DiskIdentities {
+        &mut self.identities
+    }
+
     /// Keeps count of changed devices from now on, for [`Shard::take_changed`].
     pub fn watch_changes(&mut self) {
         self.changed = Some(Vec::new());

@@ -2,7 +2,7 @@
 
 use super::derived::put_derived;
 use super::postgres::{self, Readings, window_rows};
-use super::{Database, Store, StoreError, broken, either, letters};
+use super::{Database, Pools, Store, StoreError, broken, either, letters};
 use crate::blocks::{self, WindowBlock};
 use crate::letters::Decided;
 use crate::side::SideRow;
@@ -300,39 +300,96 @@ impl Store {
 
     /// Writes a checkpoint in one transaction, fenced by `epoch` and the position of the one before it.
     pub async fn checkpoint(&self, checkpoint: &Checkpoint, epoch: i64, config: &WindowConfig) -> Result<(), StoreError> {
-        // Encoding is the larger part of the work: done before the transaction begins.
-        let sizes: Vec<i64> = config.definitions().iter().map(|d| d.size_ms).collect();
         match &self.database {
             Database::Sqlite(pools) => {
-                let blocks = window_blocks(&checkpoint.windows, &sizes);
+                let blocks = window_blocks(&checkpoint.windows, &sizes_of(config));
                 let mut tx = pools.begin().await?;
-                either_checkpoint!(tx, checkpoint, epoch);
-                put_devices_sqlite(&mut tx, checkpoint).await?;
-                for (block, is_merged) in &blocks {
-                    put_block(&mut tx, checkpoint.partition, block, *is_merged).await?;
-                }
+                put_sqlite_blocks(&mut tx, checkpoint, epoch, &blocks).await?;
                 tx.commit().await?;
             }
             Database::Postgres(pools, days) => {
-                let windows = window_rows(checkpoint.partition, &checkpoint.windows, &sizes);
-                let readings = checkpoint.readings.as_ref().map(Readings::rows);
-                // Today and tomorrow too: nobody should have to wait for them at midnight.
-                let today = checkpoint.committed_at_ms.div_euclid(DAY_MS);
-                let needed = windows.days().chain(readings.into_iter().flat_map(postgres::Rows::days)).chain(today..today + 2);
-                days.ensure(pools, needed).await?;
+                let rows = PostgresRows::of(checkpoint, config);
+                days.ensure(pools, rows.days(checkpoint)).await?;
                 let written = async {
                     let mut tx = pools.begin().await?;
-                    either_checkpoint!(tx, checkpoint, epoch);
-                    put_devices_postgres(&mut tx, checkpoint).await?;
-                    windows.copy(&mut tx, postgres::COPY_WINDOWS).await?;
-                    if let Some(readings) = readings {
-                        readings.copy(&mut tx, Readings::COPY).await?;
-                    }
+                    rows.put(&mut tx, checkpoint, epoch).await?;
                     Ok(tx.commit().await?)
                 };
                 // A day may have been dropped since: the next attempt looks again.
                 return written.await.inspect_err(|_| days.forget());
             }
+        }
+        Ok(())
+    }
+}
+
+fn sizes_of(config: &WindowConfig) -> Vec<i64> {
+    config.definitions().iter().map(|d| d.size_ms).collect()
+}
+
+/// Puts a checkpoint into SQLite within a transaction.
+pub(super) async fn put_sqlite(
+    tx: &mut SqliteConnection,
+    checkpoint: &Checkpoint,
+    epoch: i64,
+    config: &WindowConfig,
+) -> Result<(), StoreError> {
+    put_sqlite_blocks(tx, checkpoint, epoch, &window_blocks(&checkpoint.windows, &sizes_of(config))).await
+}
+
+/// The same with its windows encoded already: that is the larger part of the work, and better done before the transaction begins.
+async fn put_sqlite_blocks(
+    tx: &mut SqliteConnection,
+    checkpoint: &Checkpoint,
+    epoch: i64,
+    blocks: &[(WindowBlock, bool)],
+) -> Result<(), StoreError> {
+    either_checkpoint!(tx, checkpoint, epoch);
+    put_devices_sqlite(tx, checkpoint).await?;
+    for (block, is_merged) in blocks {
+        put_block(tx, checkpoint.partition, block, *is_merged).await?;
+    }
+    Ok(())
+}
+
+/// Puts a checkpoint into Postgres within a transaction; days are made outside it, and stay where it fails.
+pub(super) async fn put_postgres(
+    tx: &mut PgConnection,
+    pools: &Pools<sqlx::Postgres>,
+    days: &postgres::Days,
+    checkpoint: &Checkpoint,
+    epoch: i64,
+    config: &WindowConfig,
+) -> Result<(), StoreError> {
+    let rows = PostgresRows::of(checkpoint, config);
+    days.ensure(pools, rows.days(checkpoint)).await?;
+    rows.put(tx, checkpoint, epoch).await
+}
+
+/// The rows of a checkpoint that Postgres takes in by `COPY`, encoded.
+struct PostgresRows<'c> {
+    windows: postgres::Rows,
+    readings: Option<&'c postgres::Rows>,
+}
+
+impl<'c> PostgresRows<'c> {
+    fn of(checkpoint: &'c Checkpoint, config: &WindowConfig) -> Self {
+        let windows = window_rows(checkpoint.partition, &checkpoint.windows, &sizes_of(config));
+        Self { windows, readings: checkpoint.readings.as_ref().map(Readings::rows) }
+    }
+
+    /// The days that have to be there. Today and tomorrow too: nobody should have to wait for them at midnight.
+    fn days(&self, checkpoint: &Checkpoint) -> impl Iterator<Item = i64> {
+        let today = checkpoint.committed_at_ms.div_euclid(DAY_MS);
+        self.windows.days().chain(self.readings.into_iter().flat_map(postgres::Rows::days)).chain(today..today + 2)
+    }
+
+    async fn put(&self, tx: &mut PgConnection, checkpoint: &Checkpoint, epoch: i64) -> Result<(), StoreError> {
+        either_checkpoint!(tx, checkpoint, epoch);
+        put_devices_postgres(tx, checkpoint).await?;
+        self.windows.copy(tx, postgres::COPY_WINDOWS).await?;
+        if let Some(readings) = self.readings {
+            readings.copy(tx, Readings::COPY).await?;
         }
         Ok(())
     }

@@ -34,6 +34,17 @@ impl Store {
         });
         rows.into_iter().map(decided).collect()
     }
+
+    /// The dead letter that was taken in again as the record at `position`.
+    pub async fn replayed_as(&self, position: u64) -> Result<Option<u64>, StoreError> {
+        let letter: Option<i64> = either!(self, pools => {
+            sqlx::query_scalar("select letter from decisions where position = $1")
+                .bind(position as i64)
+                .fetch_optional(&pools.readers)
+                .await?
+        });
+        Ok(letter.map(|letter| letter as u64))
+    }
 }
 
 fn decided((letter, block, at_ms, by, outcome, position, reason): Row) -> Result<Decided, StoreError> {

@@ -12,6 +12,7 @@ mod keys;
 mod letters;
 mod partitions;
 mod postgres;
+mod rebuild;
 mod retention;
 mod runs;
 mod side;
@@ -24,6 +25,7 @@ pub use checkpoint::{Checkpoint, Snapshot};
 pub use keys::{ApiKey, KeyError};
 pub use partitions::{KafkaPartition, Overview};
 pub use postgres::Readings;
+pub use rebuild::Rebuilding;
 pub use retention::{Retention, cutoff};
 
 use sqlx::Pool;

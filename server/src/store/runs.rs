@@ -3,6 +3,7 @@
 
 use super::{Database, Store, StoreError, broken};
 use futures::TryStreamExt;
+use sqlx::PgConnection;
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::path::Path;
@@ -15,40 +16,17 @@ impl Store {
     /// `epoch` like the checkpoint: a process that lost its place must not write over the run of another.
     pub async fn keep_run(&self, partition: u32, epoch: i64, path: &Path) -> Result<(), StoreError> {
         let Database::Postgres(pools, _) = &self.database else { return Ok(()) };
-        let name = path
-            .file_name()
-            .and_then(|name| name.to_str())
-            .ok_or_else(|| broken("identity_run_pieces", path.display(), "no name"))?;
-        let mut file = File::open(path).map_err(sqlx::Error::Io)?;
         let mut tx = pools.begin().await?;
-        let ours: Option<i64> = sqlx::query_scalar("select epoch from input_position where partition = $1 and epoch = $2 for share")
-            .bind(i64::from(partition))
-            .bind(epoch)
-            .fetch_optional(&mut *tx)
-            .await?;
+        let ours: Option<i64> =
+            sqlx::query_scalar("select epoch from input_position where partition = $1 and epoch = $2 for share")
+                .bind(i64::from(partition))
+                .bind(epoch)
+                .fetch_optional(&mut *tx)
+                .await?;
         if ours.is_none() {
             return Err(StoreError::Fenced);
         }
-        // What an attempt that failed, or a process that was fenced, has left.
-        sqlx::query("delete from identity_run_pieces where partition = $1 and name = $2")
-            .bind(i64::from(partition))
-            .bind(name)
-            .execute(&mut *tx)
-            .await?;
-        let mut piece = vec![0; PIECE];
-        for number in 0i64.. {
-            let len = fill(&mut file, &mut piece).map_err(sqlx::Error::Io)?;
-            if len == 0 {
-                break;
-            }
-            sqlx::query("insert into identity_run_pieces (partition, name, piece, data) values ($1, $2, $3, $4)")
-                .bind(i64::from(partition))
-                .bind(name)
-                .bind(number)
-                .bind(&piece[..len])
-                .execute(&mut *tx)
-                .await?;
-        }
+        put_pieces(&mut tx, partition, path).await?;
         tx.commit().await?;
         Ok(())
     }
@@ -88,6 +66,35 @@ impl Store {
         }
         Ok(())
     }
+}
+
+/// Puts the run in the file `path` into the database piece by piece, in the place of what an attempt that failed has left.
+pub(super) async fn put_pieces(tx: &mut PgConnection, partition: u32, path: &Path) -> Result<(), StoreError> {
+    let name = path
+        .file_name()
+        .and_then(|name| name.to_str())
+        .ok_or_else(|| broken("identity_run_pieces", path.display(), "no name"))?;
+    let mut file = File::open(path).map_err(sqlx::Error::Io)?;
+    sqlx::query("delete from identity_run_pieces where partition = $1 and name = $2")
+        .bind(i64::from(partition))
+        .bind(name)
+        .execute(&mut *tx)
+        .await?;
+    let mut piece = vec![0; PIECE];
+    for number in 0i64.. {
+        let len = fill(&mut file, &mut piece).map_err(sqlx::Error::Io)?;
+        if len == 0 {
+            break;
+        }
+        sqlx::query("insert into identity_run_pieces (partition, name, piece, data) values ($1, $2, $3, $4)")
+            .bind(i64::from(partition))
+            .bind(name)
+            .bind(number)
+            .bind(&piece[..len])
+            .execute(&mut *tx)
+            .await?;
+    }
+    Ok(())
 }
 
 /// Fills `buffer` as far as the file goes; how far that is.

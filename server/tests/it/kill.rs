@@ -52,6 +52,11 @@ impl Program {
         Self { child, url, started_in: begun.elapsed() }
     }
 
+    /// Of its process.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// SIGKILL: the process has no say in it.
     pub fn kill(mut self) {
         self.child.kill().expect("it runs");
@@ -290,6 +295,16 @@ async fn killed_twenty_times_under_load() {
     }
     let [received, unique, duplicate, late, rejected] = before;
     assert_eq!(counts(&program.json("/stats").await), [received + again, unique, duplicate + again, late, rejected]);
+    program.terminate();
+    assert!(tokio::time::timeout(LONG, program.ended()).await.expect("in time").success());
+    let verified =
+        Command::new(env!("CARGO_BIN_EXE_rantai")).args(["verify", "--data-dir"]).arg(dir.path()).output().expect("runs");
+    let report = String::from_utf8_lossy(&verified.stdout);
+    assert!(
+        verified.status.success() && report.contains("every law holds"),
+        "{report}{}",
+        String::from_utf8_lossy(&verified.stderr)
+    );
     println!("{again} records in {} requests, slowest restart {slowest:?}", senders.iter().map(|s| s.sends).sum::<u64>());
 }
 

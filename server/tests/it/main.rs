@@ -11,3 +11,5 @@ mod reading;
 mod reference;
 mod store;
 mod support;
+mod verify;
+mod written;

@@ -331,7 +331,12 @@ pub fn DeadLettersPanel(
             let field = if row.field.is_empty() { words.whole_record.to_owned() } else { row.field };
             view! {
                 <tr>
-                    <th scope="row"><time datetime=format::datetime_attribute(ms, ZONE) title=format::utc(ms)>{format::time(lang, ms, ZONE)}</time></th>
+                    <th scope="row">
+                        <a href=format!("/pipeline/dead-letters/{}", row.position)>
+                            <time datetime=format::datetime_attribute(ms, ZONE) title=format::utc(ms)>{format::time(lang, ms, ZONE)}</time>
+                        </a>
+                    </th>
+                    <td class="txt">{words.letter_states[row.state as usize]}</td>
                     <td class="txt">{words.reason_words[row.reason as usize].0}</td>
                     <td class="txt p2"><code>{field}</code></td>
                     <td class="txt p3">{row.source}</td>
@@ -351,6 +356,7 @@ pub fn DeadLettersPanel(
                     <thead>
                         <tr>
                             <th scope="col">{(words.column_time)(ZONE.name())}</th>
+                            <th scope="col" class="txt">{words.letter_state}</th>
                             <th scope="col" class="txt">{words.reason}</th>
                             <th scope="col" class="txt p2">{words.field}</th>
                             <th scope="col" class="txt p3">{words.source}</th>

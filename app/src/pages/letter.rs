@@ -1,0 +1,213 @@
+//! One dead letter: its bytes as they came, why it was refused, and what to do with it. Plain forms; the server alone draws it.
+
+use leptos::prelude::*;
+
+/// A dead letter: `/pipeline/dead-letters/{position}`.
+#[component]
+pub fn LetterPage() -> impl IntoView {
+    let draw = |page: String| view! { <div class="host" inner_html=page></div> };
+    #[cfg(feature = "ssr")]
+    {
+        let page = fixed::draw();
+        Suspend::new(async move { draw(page.await) })
+    }
+    #[cfg(not(feature = "ssr"))]
+    draw(String::new())
+}
+
+#[cfg(feature = "ssr")]
+mod fixed {
+    use crate::api::{DeadLetterView, LetterOutcome, backend};
+    use crate::components::frame::{Frame, Section, Step};
+    use crate::components::icon::Icon;
+    use crate::components::link::{self, use_code, use_here};
+    use crate::components::page::Problem;
+    use crate::components::settled::markup;
+    use crate::error::AppError;
+    use crate::format;
+    use crate::pages::pipeline::ZONE;
+    use crate::words::letter::LetterWords;
+    use crate::words::use_lang;
+    use domain::time::ProcessingTime;
+    use leptos::prelude::*;
+
+    /// The page for what the address asks.
+    pub(super) fn draw() -> impl Future<Output = String> + Send {
+        let position = use_code().parse::<u64>();
+        let wrong = use_here().get("wrong").map(str::to_owned);
+        let backend = backend();
+        // What is drawn after waiting still belongs to this page.
+        let owner = Owner::current();
+        async move {
+            let found = match position {
+                Ok(position) => backend.dead_letter(position).await,
+                Err(_) => Ok(None),
+            };
+            let draw = || match found.and_then(|letter| letter.ok_or(AppError::NotFound)) {
+                Ok(letter) => markup(view! { <Letter letter wrong/> }),
+                Err(error) => markup(view! { <Problem error section=Section::Pipeline/> }),
+            };
+            owner.map_or_else(String::new, |owner| owner.with(draw))
+        }
+    }
+
+    fn address(position: u64) -> String {
+        format!("/pipeline/dead-letters/{position}")
+    }
+
+    #[component]
+    fn Letter(letter: DeadLetterView, wrong: Option<String>) -> impl IntoView {
+        let lang = use_lang();
+        let words = LetterWords::of(lang);
+        let pipeline = &lang.words().pipeline;
+        let DeadLetterView {
+            position,
+            received_at,
+            source,
+            event_id,
+            device_id,
+            ts,
+            reason,
+            field,
+            raw,
+            is_text,
+            outcome,
+            replay_of,
+        } = letter;
+        let title = (words.title)(&format::int(lang, position));
+        let steps = vec![
+            Step { href: "/pipeline".to_owned(), name: pipeline.title.to_owned() },
+            Step { href: address(position), name: title.clone() },
+        ];
+        let (what, advice) = pipeline.reason_words[reason as usize];
+        let field = if field.is_empty() { pipeline.whole_record.to_owned() } else { field };
+        let none = lang.words().general.none;
+        let (tone, icon, state) = match &outcome {
+            None => ("warn", "warn", words.open),
+            Some(LetterOutcome::Replayed { .. }) => ("ok", "ok", words.replayed),
+            Some(LetterOutcome::Discarded { .. }) => ("unknown", "unknown", words.discarded),
+        };
+        let wrong = wrong.and_then(|wrong| words.wrong(&wrong)).map(|text| {
+            view! { <div class="notice" data-tone="warn" role="alert"><Icon name="warn"/><p>{text}</p></div> }
+        });
+        let instant = move |at: ProcessingTime| {
+            let ms = at.ms();
+            view! {
+                <time datetime=format::datetime_attribute(ms, ZONE) title=format::utc(ms)>{format::date_time(lang, ms, ZONE)}</time>
+            }
+        };
+        let device = device_id.map(|id| view! { <a href=link::device(&id)>{id.clone()}</a> });
+        let is_open = outcome.is_none();
+        let decided = outcome.map(|outcome| view! { <Decided outcome/> });
+        view! {
+            <Frame title=title.clone() section=Section::Pipeline steps class="page--narrow">
+                <div class="page-head">
+                    <h1>{title}</h1>
+                    <p><span class="status" data-tone=tone><Icon name=icon/>{state}</span></p>
+                </div>
+                {wrong}
+                {decided}
+                <section class="panel" aria-labelledby="why">
+                    <div class="panel__head"><h2 id="why">{what}</h2><code>{reason.name()}</code></div>
+                    <div class="panel__body">
+                        <p>{advice}</p>
+                        <dl class="facts facts--wide">
+                            <dt>{words.received}</dt>
+                            <dd>{instant(received_at)}</dd>
+                            <dt>{pipeline.source}</dt>
+                            <dd>{source}</dd>
+                            <dt>{pipeline.field}</dt>
+                            <dd><code>{field}</code></dd>
+                            <dt>{words.event_id}</dt>
+                            <dd>{event_id.unwrap_or_else(|| none.to_owned())}</dd>
+                            <dt>{words.device}</dt>
+                            <dd>{device.map_or_else(|| view! { {none} }.into_any(), IntoAny::into_any)}</dd>
+                            <dt>{words.device_time}</dt>
+                            <dd>{ts.map_or_else(|| none.to_owned(), |ts| format::date_time(lang, ts.ms(), ZONE))}</dd>
+                            {replay_of.map(|letter| view! {
+                                <dt>{words.replay_of}</dt>
+                                <dd><a href=address(letter)>{(words.title)(&format::int(lang, letter))}</a></dd>
+                            })}
+                        </dl>
+                    </div>
+                </section>
+                <section class="panel" aria-labelledby="raw">
+                    <div class="panel__head"><h2 id="raw">{words.raw}</h2></div>
+                    <div class="panel__body">
+                        <pre class="raw-block" tabindex="0" role="group" aria-labelledby="raw"><code>{raw}</code></pre>
+                    </div>
+                    {(!is_text).then(|| view! { <p class="panel__foot">{words.not_text}</p> })}
+                </section>
+                {is_open.then(|| view! { <Forms position/> })}
+                <p><a href="/pipeline#dead-letters">{words.back}</a></p>
+            </Frame>
+        }
+    }
+
+    /// What became of it, and who wanted that.
+    #[component]
+    fn Decided(outcome: LetterOutcome) -> impl IntoView {
+        let lang = use_lang();
+        let words = LetterWords::of(lang);
+        let (title, by, at, more) = match outcome {
+            LetterOutcome::Replayed { position, end, by, at } => {
+                let end_words = words.ends[end as usize];
+                let record = (words.as_record)(&format::int(lang, position));
+                let again = (end == crate::api::LetterEnd::Rejected)
+                    .then(|| view! { " "<a href=address(position)>{(words.title)(&format::int(lang, position))}</a> });
+                (words.replayed, by, at, view! { {end_words}", "{record}"."{again} }.into_any())
+            }
+            LetterOutcome::Discarded { reason, by, at } => (words.discarded, by, at, view! { {reason} }.into_any()),
+        };
+        let ms = at.ms();
+        view! {
+            <section class="panel" aria-labelledby="decided">
+                <div class="panel__head"><h2 id="decided">{title}</h2></div>
+                <div class="panel__body">
+                    <p>{more}</p>
+                    <p class="muted">
+                        {by}" · "
+                        <time datetime=format::datetime_attribute(ms, ZONE) title=format::utc(ms)>{format::date_time(lang, ms, ZONE)}</time>
+                    </p>
+                </div>
+            </section>
+        }
+    }
+
+    /// The two things that can be done.
+    #[component]
+    fn Forms(position: u64) -> impl IntoView {
+        let words = LetterWords::of(use_lang());
+        let address = address(position);
+        view! {
+            <div class="grid cols-2">
+                <section class="panel" aria-labelledby="replay">
+                    <div class="panel__head"><h2 id="replay">{words.replay}</h2></div>
+                    <form class="panel__body stack" method="post" action=format!("{address}/replay")>
+                        <p>{words.replay_note}</p>
+                        <div class="field">
+                            <label for="replay-by">{words.name}</label>
+                            <input class="input" id="replay-by" name="by" required="required" maxlength="100" autocomplete="name"/>
+                        </div>
+                        <button class="btn btn--main" type="submit">{words.replay}</button>
+                    </form>
+                </section>
+                <section class="panel" aria-labelledby="discard">
+                    <div class="panel__head"><h2 id="discard">{words.discard}</h2></div>
+                    <form class="panel__body stack" method="post" action=format!("{address}/discard")>
+                        <p>{words.discard_note}</p>
+                        <div class="field">
+                            <label for="discard-by">{words.name}</label>
+                            <input class="input" id="discard-by" name="by" required="required" maxlength="100" autocomplete="name"/>
+                        </div>
+                        <div class="field">
+                            <label for="reason">{words.reason}</label>
+                            <input class="input" id="reason" name="reason" required="required" maxlength="500" autocomplete="off"/>
+                        </div>
+                        <button class="btn" type="submit">{words.discard}</button>
+                    </form>
+                </section>
+            </div>
+        }
+    }
+}

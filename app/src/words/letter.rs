@@ -1,0 +1,122 @@
+//! What the page of a dead letter says. The server alone draws it, so that these words are not in the bundle.
+
+use super::{Lang, Say1};
+
+/// The page of a dead letter.
+pub struct LetterWords {
+    /// Title: with its position.
+    pub title: Say1,
+    /// State: nobody has decided.
+    pub open: &'static str,
+    /// State: taken in again.
+    pub replayed: &'static str,
+    /// State: discarded.
+    pub discarded: &'static str,
+    /// Fact: when it came in.
+    pub received: &'static str,
+    /// Fact: the sender's id.
+    pub event_id: &'static str,
+    /// Fact: device.
+    pub device: &'static str,
+    /// Fact: time by the device's clock.
+    pub device_time: &'static str,
+    /// Fact: the letter that it is the replay of.
+    pub replay_of: &'static str,
+    /// Panel: its bytes.
+    pub raw: &'static str,
+    /// Foot of it where they are no text.
+    pub not_text: &'static str,
+    /// Form and button: take it in again.
+    pub replay: &'static str,
+    /// What that does.
+    pub replay_note: &'static str,
+    /// Form and button: discard it.
+    pub discard: &'static str,
+    /// What that does.
+    pub discard_note: &'static str,
+    /// Field: who does it.
+    pub name: &'static str,
+    /// Field: why.
+    pub reason: &'static str,
+    /// What a replay ended as, in the order of `LetterEnd`.
+    pub ends: [&'static str; 4],
+    /// "as record 1,204".
+    pub as_record: Say1,
+    /// Back to the list.
+    pub back: &'static str,
+    /// What was wrong with a form: name, reason, decided already, not now.
+    wrong: [(&'static str, &'static str); 4],
+}
+
+impl LetterWords {
+    /// In that language.
+    pub const fn of(lang: Lang) -> &'static Self {
+        match lang {
+            Lang::Id => &ID,
+            Lang::En => &EN,
+        }
+    }
+
+    /// What was wrong with a form, by its code in the address.
+    pub fn wrong(&self, code: &str) -> Option<&'static str> {
+        self.wrong.iter().find(|(name, _)| *name == code).map(|(_, text)| *text)
+    }
+}
+
+const ID: LetterWords = LetterWords {
+    title: |position| format!("Rekaman tertolak {position}"),
+    open: "Menunggu keputusan",
+    replayed: "Dimasukkan lagi",
+    discarded: "Dibuang",
+    received: "Masuk",
+    event_id: "Id kejadian",
+    device: "Alat",
+    device_time: "Waktu alat",
+    replay_of: "Ulangan dari",
+    raw: "Isi seperti datangnya",
+    not_text: "Isinya bukan teks UTF-8 yang utuh; huruf yang tidak terbaca diganti tanda tanya.",
+    replay: "Masukkan lagi",
+    replay_note: "Rekaman dinilai lagi seolah baru datang. Bila masih ditolak, ia menjadi rekaman tertolak yang baru.",
+    discard: "Buang",
+    discard_note: "Rekaman tidak dipakai. Isi, nama dan alasan tetap disimpan.",
+    name: "Nama Anda",
+    reason: "Alasan",
+    ends: ["Diterima", "Sudah dikenal, jadi duplikat", "Terlambat, disimpan", "Ditolak lagi"],
+    as_record: |position| format!("sebagai rekaman {position}"),
+    back: "Ke semua rekaman tertolak",
+    wrong: [
+        ("name", "Isi nama Anda."),
+        ("reason", "Isi alasannya."),
+        ("decided", "Rekaman ini sudah diputuskan orang lain."),
+        ("later", "Server belum dapat menyimpannya. Coba lagi sebentar."),
+    ],
+};
+
+const EN: LetterWords = LetterWords {
+    title: |position| format!("Dead letter {position}"),
+    open: "Waiting for a decision",
+    replayed: "Taken in again",
+    discarded: "Discarded",
+    received: "Received",
+    event_id: "Event id",
+    device: "Device",
+    device_time: "Device time",
+    replay_of: "Replay of",
+    raw: "Content as it came",
+    not_text: "It is not UTF-8 text throughout; what cannot be read is shown as a question mark.",
+    replay: "Replay",
+    replay_note: "The record is judged again as if it had just come in. If it is still refused, it becomes a new dead letter.",
+    discard: "Discard",
+    discard_note: "The record is not used. Its content, the name and the reason are kept.",
+    name: "Your name",
+    reason: "Reason",
+    ends: ["Accepted", "Known already, so a duplicate", "Late, kept", "Refused again"],
+    as_record: |position| format!("as record {position}"),
+    back: "To all dead letters",
+    wrong: [
+        ("name", "Enter your name."),
+        ("reason", "Enter the reason."),
+        ("decided", "Somebody else has decided on this record."),
+        ("later", "The server cannot store it now. Try again in a moment."),
+    ],
+};

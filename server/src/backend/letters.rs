@@ -1,0 +1,189 @@
+//! Dead letters with what was decided of them, and deciding.
+
+use super::{AppErrorOf, EngineBackend, ReadError};
+use crate::http::Problem;
+use crate::letters::{Decided, Decision, End, MAX_WORDS, Outcome, Verdict};
+use crate::pipeline::Refused;
+use crate::side::{Cause, DEAD, SideRow};
+use crate::store::StoreError;
+use app::api::{DeadLetterRow, DeadLetterView, LetterEnd, LetterOutcome, LetterState};
+use app::error::AppError;
+use axum::http::StatusCode;
+use std::collections::BTreeMap;
+
+/// A dead letter and what was decided of it.
+pub type Letter = (SideRow, Option<Decided>);
+
+/// Why nothing was decided.
+#[derive(Debug, thiserror::Error)]
+pub enum Undecided {
+    /// There is no such dead letter.
+    #[error("there is no dead letter at position {0}")]
+    Missing(u64),
+    /// Nobody's name, or one that is too long.
+    #[error("`by` names who decides, in 1 to 100 characters")]
+    Name,
+    /// No reason, or one that is too long.
+    #[error("`reason` says why the record is discarded, in 1 to 500 characters")]
+    Reason,
+    /// Something else was decided before.
+    #[error("something else was decided of this dead letter before")]
+    Decided(Box<Decided>),
+    /// The log takes nothing now.
+    #[error("{0}")]
+    Refused(#[from] Refused),
+    /// The store failed.
+    #[error("{0}")]
+    Store(#[from] StoreError),
+}
+
+impl From<ReadError> for Undecided {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::Refused(e) => e.into(),
+            ReadError::Store(e) => e.into(),
+        }
+    }
+}
+
+impl From<Undecided> for Problem {
+    fn from(error: Undecided) -> Self {
+        match error {
+            Undecided::Missing(_) => Problem::not_found(error.to_string()),
+            Undecided::Name | Undecided::Reason => Problem::bad_request(error.to_string()),
+            Undecided::Decided(_) => Problem::new(StatusCode::CONFLICT, error.to_string()),
+            Undecided::Refused(refused) => refused.into(),
+            Undecided::Store(error) => error.into(),
+        }
+    }
+}
+
+/// `text` without space around it, if it has 1 to `most` characters.
+fn words(text: &str, most: usize) -> Option<&str> {
+    let text = text.trim();
+    (!text.is_empty() && text.len() <= MAX_WORDS && text.chars().count() <= most).then_some(text)
+}
+
+impl EngineBackend {
+    /// Dead letters after `position`, oldest first, at most `limit`.
+    pub async fn letters(&self, position: u64, limit: usize) -> Result<Vec<Letter>, Problem> {
+        let rows = self.side(DEAD, position, limit).await?;
+        Ok(self.with_decisions(rows).await?)
+    }
+
+    async fn with_decisions(&self, rows: Vec<SideRow>) -> Result<Vec<Letter>, ReadError> {
+        let (Some(first), Some(last)) = (rows.iter().map(|r| r.position).min(), rows.iter().map(|r| r.position).max()) else {
+            return Ok(Vec::new());
+        };
+        // What a checkpoint takes along meanwhile is in the store by the time that it is asked.
+        let pending = self
+            .pipeline
+            .ask(move |room| room.decisions().filter(|d| (first..=last).contains(&d.letter)).cloned().collect::<Vec<_>>());
+        let pending = pending.await?;
+        let mut decided: BTreeMap<u64, Decided> = pending.into_iter().map(|d| (d.letter, d)).collect();
+        decided.extend(self.store.decisions(first, last).await?.into_iter().map(|d| (d.letter, d)));
+        Ok(rows.into_iter().map(|row| (decided.remove(&row.position), row)).map(|(decided, row)| (row, decided)).collect())
+    }
+
+    /// The dead letter at `position`.
+    pub(super) async fn letter(&self, position: u64) -> Result<Option<Letter>, ReadError> {
+        let pending = self.pipeline.ask(move |room| room.side_rows(DEAD).find(|row| row.position == position).cloned()).await?;
+        let row = match pending {
+            Some(row) => Some(row),
+            None => self.store.side_at(DEAD, position).await?,
+        };
+        Ok(self.with_decisions(row.into_iter().collect()).await?.pop())
+    }
+
+    /// Decides of the dead letter at `position`. The same decision again changes nothing and is answered the same. `None` where it is
+    /// safe and an engine elsewhere has yet to carry it out.
+    pub async fn decide(&self, position: u64, by: &str, verdict: Verdict) -> Result<Option<Decided>, Undecided> {
+        let by = words(by, 100).ok_or(Undecided::Name)?.to_owned();
+        let verdict = match verdict {
+            Verdict::Replay => Verdict::Replay,
+            Verdict::Discard(reason) => Verdict::Discard(words(&reason, 500).ok_or(Undecided::Reason)?.to_owned()),
+        };
+        let is_replay = verdict == Verdict::Replay;
+        let (row, mut decided) = self.letter(position).await?.ok_or(Undecided::Missing(position))?;
+        if decided.is_none() {
+            let _permit = self.pipeline.reserve(row.raw.len())?;
+            self.pipeline.decide(&Decision { letter: position, by, verdict }, &row.raw, row.source.clone()).await?;
+            decided = self.letter(position).await?.and_then(|(_, decided)| decided);
+        }
+        match decided {
+            Some(decided) if is_replay != matches!(decided.outcome, Outcome::Replayed { .. }) => {
+                Err(Undecided::Decided(Box::new(decided)))
+            }
+            decided => Ok(decided),
+        }
+    }
+
+    /// The newest of `rows` and of the store's, as the pipeline page shows them.
+    pub(super) async fn newest_letters(&self, mut rows: Vec<SideRow>, limit: usize) -> Result<Vec<DeadLetterRow>, AppErrorOf> {
+        let known: Vec<u64> = rows.iter().map(|row| row.position).collect();
+        rows.extend(self.store.side_newest(DEAD, limit).await?.into_iter().filter(|row| !known.contains(&row.position)));
+        rows.truncate(limit);
+        let letters = self.with_decisions(rows).await?;
+        Ok(letters.iter().filter_map(short).collect())
+    }
+
+    /// A dead letter for its page.
+    pub(super) async fn letter_view(&self, position: u64) -> Result<Option<DeadLetterView>, AppError> {
+        let Some((row, decided)) = self.letter(position).await.map_err(AppErrorOf::from)? else { return Ok(None) };
+        let Cause::Rejected { reason, field } = row.cause else { return Ok(None) };
+        let pending = self.pipeline.ask(move |room| {
+            let is_it = |d: &&Decided| matches!(d.outcome, Outcome::Replayed { position: at, .. } if at == position);
+            room.decisions().find(is_it).map(|d| d.letter)
+        });
+        let replay_of = match pending.await.map_err(AppErrorOf::from)? {
+            Some(letter) => Some(letter),
+            None => self.store.replayed_as(position).await.map_err(AppErrorOf::from)?,
+        };
+        Ok(Some(DeadLetterView {
+            position: row.position,
+            received_at: row.received_at,
+            source: row.source,
+            event_id: row.event_id,
+            device_id: row.device_id,
+            ts: row.ts,
+            reason,
+            field,
+            is_text: std::str::from_utf8(&row.raw).is_ok(),
+            raw: String::from_utf8_lossy(&row.raw).into_owned(),
+            outcome: decided.map(outcome),
+            replay_of,
+        }))
+    }
+}
+
+fn outcome(Decided { by, at, outcome, .. }: Decided) -> LetterOutcome {
+    match outcome {
+        Outcome::Discarded { reason } => LetterOutcome::Discarded { reason, by, at },
+        Outcome::Replayed { position, end } => {
+            let end = match end {
+                End::Accepted => LetterEnd::Accepted,
+                End::Duplicate => LetterEnd::Duplicate,
+                End::Late => LetterEnd::Late,
+                End::Rejected => LetterEnd::Rejected,
+            };
+            LetterOutcome::Replayed { position, end, by, at }
+        }
+    }
+}
+
+fn short((row, decided): &Letter) -> Option<DeadLetterRow> {
+    let Cause::Rejected { reason, field } = &row.cause else { return None };
+    Some(DeadLetterRow {
+        position: row.position,
+        received_at: row.received_at,
+        source: row.source.clone(),
+        reason: *reason,
+        field: field.clone(),
+        raw: String::from_utf8_lossy(&row.raw).chars().take(300).collect(),
+        state: match decided.as_ref().map(|d| &d.outcome) {
+            None => LetterState::Open,
+            Some(Outcome::Replayed { .. }) => LetterState::Replayed,
+            Some(Outcome::Discarded { .. }) => LetterState::Discarded,
+        },
+    })
+}

@@ -1,0 +1,251 @@
+//! `rantai dead-letter`: rejected records, and what becomes of them.
+//!
+//! Listing reads the database, beside a running server too. A decision is an entry of the log, which only one process may write: a
+//! running server is asked to make it, and where none runs this process takes the directory and makes it itself, by the same code.
+
+use super::{existing, open};
+use anyhow::{Context, bail, ensure};
+use clap::{Subcommand, ValueEnum};
+use domain::engine::EngineConfig;
+use server::backend::{EngineBackend, Undecided};
+use server::config::{Config, LogKind, StoreArgs};
+use server::letters::{Decided, Outcome, Verdict};
+use server::lifecycle::{holder, lock_directory};
+use server::pipeline::Pipeline;
+use server::side::{Cause, DEAD, SideRow};
+use server::store::Store;
+use std::io::Write;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What to do with dead letters.
+#[derive(Subcommand)]
+pub enum DeadLetterCommand {
+    /// List them, oldest first: position, time, state, reason, field, source, with tabs between
+    List {
+        /// Only those in this state
+        #[arg(long)]
+        state: Option<State>,
+        /// Only those after this position
+        #[arg(long, default_value_t = 0)]
+        after: u64,
+        /// At most so many
+        #[arg(long, default_value_t = 100)]
+        limit: usize,
+        #[command(flatten)]
+        data: StoreArgs,
+    },
+    /// Show one with all that is known of it, its bytes last
+    Show {
+        /// Its position
+        position: u64,
+        #[command(flatten)]
+        data: StoreArgs,
+    },
+    /// Take them in again: judged as if they had just come in, once however often this is called
+    Replay {
+        /// Their positions
+        #[arg(required = true)]
+        positions: Vec<u64>,
+        #[command(flatten)]
+        who: Who,
+    },
+    /// Note that they are of no use; their bytes are kept
+    Discard {
+        /// Their positions
+        #[arg(required = true)]
+        positions: Vec<u64>,
+        /// Why
+        #[arg(long)]
+        reason: String,
+        #[command(flatten)]
+        who: Who,
+    },
+}
+
+/// Who decides, and where.
+#[derive(clap::Args)]
+pub struct Who {
+    /// Who decides
+    #[arg(long, env = "USER")]
+    by: String,
+    /// The running server, where it is not the one of the data directory
+    #[arg(long, value_name = "URL")]
+    url: Option<String>,
+    #[command(flatten)]
+    data: StoreArgs,
+}
+
+/// What became of a dead letter.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum State {
+    /// Nobody has decided
+    Open,
+    /// It was taken in again
+    Replayed,
+    /// It was discarded
+    Discarded,
+}
+
+impl State {
+    fn of(decided: Option<&Decided>) -> Self {
+        match decided.map(|d| &d.outcome) {
+            None => State::Open,
+            Some(Outcome::Replayed { .. }) => State::Replayed,
+            Some(Outcome::Discarded { .. }) => State::Discarded,
+        }
+    }
+
+    const fn name(self) -> &'static str {
+        match self {
+            State::Open => "open",
+            State::Replayed => "replayed",
+            State::Discarded => "discarded",
+        }
+    }
+}
+
+impl DeadLetterCommand {
+    /// Does it.
+    pub async fn run(self) -> anyhow::Result<()> {
+        match self {
+            DeadLetterCommand::List { state, after, limit, data } => {
+                let store = open(&existing(&data)?).await?;
+                list(&store, state, after, limit).await?;
+                store.close().await;
+            }
+            DeadLetterCommand::Show { position, data } => {
+                let store = open(&existing(&data)?).await?;
+                show(&store, position).await?;
+                store.close().await;
+            }
+            DeadLetterCommand::Replay { positions, who } => decide(&who, &positions, &Verdict::Replay).await?,
+            DeadLetterCommand::Discard { positions, reason, who } => decide(&who, &positions, &Verdict::Discard(reason)).await?,
+        }
+        Ok(())
+    }
+}
+
+fn cause(row: &SideRow) -> (&'static str, &str) {
+    match &row.cause {
+        Cause::Rejected { reason, field } => (reason.name(), field),
+        Cause::Late { .. } => ("late", ""),
+    }
+}
+
+async fn list(store: &Store, state: Option<State>, mut after: u64, mut limit: usize) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    while limit > 0 {
+        let rows = store.side_after(DEAD, after, 1_000).await?;
+        let (Some(first), Some(last)) = (rows.first(), rows.last()) else { break };
+        let decided = store.decisions(first.position, last.position).await?;
+        after = last.position;
+        for row in &rows {
+            let decided = decided.iter().find(|d| d.letter == row.position);
+            let found = State::of(decided);
+            if limit == 0 || state.is_some_and(|state| state != found) {
+                continue;
+            }
+            limit -= 1;
+            let (reason, field) = cause(row);
+            let (position, at, source) = (row.position, row.received_at, &row.source);
+            writeln!(out, "{position}\t{at}\t{}\t{reason}\t{field}\t{source}", found.name())?;
+        }
+    }
+    Ok(())
+}
+
+async fn show(store: &Store, position: u64) -> anyhow::Result<()> {
+    let row = store.side_at(DEAD, position).await?.with_context(|| format!("there is no dead letter at position {position}"))?;
+    let decided = store.decisions(position, position).await?.pop();
+    let (reason, field) = cause(&row);
+    let none = || "-".to_owned();
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "position   {position}")?;
+    writeln!(out, "received   {}", row.received_at)?;
+    writeln!(out, "source     {}", row.source)?;
+    writeln!(out, "event id   {}", row.event_id.clone().unwrap_or_else(none))?;
+    writeln!(out, "device     {}", row.device_id.clone().unwrap_or_else(none))?;
+    writeln!(out, "ts         {}", row.ts.map_or_else(none, |ts| ts.to_string()))?;
+    writeln!(out, "reason     {reason}")?;
+    writeln!(out, "field      {}", if field.is_empty() { "the whole record" } else { field })?;
+    writeln!(out, "state      {}", State::of(decided.as_ref()).name())?;
+    if let Some(Decided { by, at, outcome, .. }) = decided {
+        match outcome {
+            Outcome::Replayed { position, end } => writeln!(out, "replayed   as {position}, {}, by {by}, {at}", end.name())?,
+            Outcome::Discarded { reason } => writeln!(out, "discarded  {reason}, by {by}, {at}")?,
+        }
+    }
+    writeln!(out)?;
+    out.write_all(&row.raw)?;
+    writeln!(out)?;
+    Ok(())
+}
+
+async fn decide(who: &Who, positions: &[u64], verdict: &Verdict) -> anyhow::Result<()> {
+    if let Some(url) = &who.url {
+        return ask(url, &who.by, positions, verdict).await;
+    }
+    let config = existing(&who.data)?;
+    match lock_directory(&config.data_dir) {
+        Ok(_lock) => alone(&config, &who.by, positions, verdict).await,
+        Err(in_use) => match holder(&config.data_dir) {
+            Some(url) => ask(&url, &who.by, positions, verdict).await,
+            None => Err(in_use),
+        },
+    }
+}
+
+/// Has the running server at `url` decide.
+async fn ask(url: &str, by: &str, positions: &[u64], verdict: &Verdict) -> anyhow::Result<()> {
+    let client = reqwest::Client::new();
+    let (action, body) = match verdict {
+        Verdict::Replay => ("replay", serde_json::json!({ "by": by })),
+        Verdict::Discard(reason) => ("discard", serde_json::json!({ "by": by, "reason": reason })),
+    };
+    for position in positions {
+        let address = format!("{}/api/v1/dead-letters/{position}/{action}", url.trim_end_matches('/'));
+        let response = client.post(&address).json(&body).send().await.with_context(|| format!("ask the server at {url}"))?;
+        let status = response.status();
+        let answer: serde_json::Value = response.json().await.context("read the server's answer")?;
+        ensure!(status.is_success(), "{position}: {}", answer["detail"].as_str().unwrap_or("the server refused"));
+        let new = answer["replayed_as"].as_u64().map_or_else(String::new, |new| format!(" as {new}"));
+        let end = answer["disposition"].as_str().map_or_else(String::new, |end| format!(", {end}"));
+        println!("{position}: {}{new}{end}", answer["state"].as_str().unwrap_or("?"));
+    }
+    Ok(())
+}
+
+/// Decides without a server; the directory is ours.
+async fn alone(config: &Config, by: &str, positions: &[u64], verdict: &Verdict) -> anyhow::Result<()> {
+    ensure!(config.log == LogKind::Embedded, "with `log = kafka` a server decides: name one with --url");
+    let store = open(config).await?;
+    let master = Arc::new(server::data::master().context("load master data")?);
+    let engine = EngineConfig { windows: config.window_config()?, ..EngineConfig::default() };
+    let sizes = engine.windows.definitions().iter().map(|d| d.size_ms).collect();
+    let every = Duration::from_millis(config.checkpoint_ms);
+    let (pipeline, threads) = Pipeline::start(&config.data_dir, store.clone(), &master, engine, every).await?;
+    let backend = EngineBackend::new(pipeline.clone(), store.clone(), master, sizes);
+    let done = all(&backend, by, positions, verdict).await;
+    drop((backend, pipeline));
+    tokio::task::spawn_blocking(move || threads.join()).await.context("wait for the pipeline")??;
+    store.close().await;
+    done
+}
+
+async fn all(backend: &EngineBackend, by: &str, positions: &[u64], verdict: &Verdict) -> anyhow::Result<()> {
+    for position in positions {
+        match backend.decide(*position, by, verdict.clone()).await {
+            Ok(Some(Decided { outcome: Outcome::Replayed { position: new, end }, .. })) => {
+                println!("{position}: replayed as {new}, {}", end.name());
+            }
+            Ok(Some(_)) => println!("{position}: discarded"),
+            Ok(None) => println!("{position}: queued"),
+            Err(Undecided::Decided(decided)) => {
+                bail!("{position}: it was {} before", State::of(Some(&decided)).name());
+            }
+            Err(error) => bail!("{position}: {error}"),
+        }
+    }
+    Ok(())
+}

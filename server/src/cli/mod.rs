@@ -1,0 +1,25 @@
+//! The commands of `rantai` besides the server: administration of a data directory and its database.
+
+mod dead_letter;
+mod key;
+mod state;
+
+pub use dead_letter::DeadLetterCommand;
+pub use key::KeyCommand;
+pub use state::{rebuild, verify};
+
+use anyhow::{Context, ensure};
+use server::config::{Config, StoreArgs};
+use server::store::Store;
+
+/// The store of a server that may be running, or may have yet to run for the first time.
+async fn open(config: &Config) -> anyhow::Result<Store> {
+    Store::open(&config.store, &config.data_dir).await.with_context(|| format!("open the database {}", config.store))
+}
+
+/// The configuration of a data directory that is there.
+fn existing(data: &StoreArgs) -> anyhow::Result<Config> {
+    let config = data.resolve()?;
+    ensure!(config.data_dir.is_dir(), "there is no data directory {}", config.data_dir.display());
+    Ok(config)
+}

@@ -1,0 +1,80 @@
+//! Reading the embedded log again: at a start, to verify, and to make the state anew.
+
+use super::PARTITION;
+use super::room::{Due, Shard};
+use crate::admission::Batch;
+use crate::letters::Decision;
+use crate::log::{Block, BlockKind, Place};
+use crate::store::Snapshot;
+use anyhow::{Context, ensure};
+use domain::engine::EngineConfig;
+use domain::master::Master;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A checkpoint of a rebuild is due after so many records: it lies in memory meanwhile.
+const REBUILD: Due = Due { records: 500_000, bytes: 256 * 1024 * 1024, every: Duration::MAX };
+
+/// How many records a block holds.
+pub fn records_of(block: &Block, key: &crate::admission::IdentityKey) -> u64 {
+    match block.kind {
+        BlockKind::Records(format) => {
+            Batch::parse(block.body.clone(), format, &block.source, key).map_or(0, |batch| batch.len() as u64)
+        }
+        BlockKind::Decision => Decision::decode(&block.body).map_or(0, |(decision, _)| decision.records()),
+        BlockKind::Timer => 0,
+    }
+}
+
+impl Shard {
+    /// The state of `snapshot`, of an embedded log that nobody writes.
+    pub fn embedded(
+        snapshot: Snapshot,
+        identities_dir: &Path,
+        master: &Arc<Master>,
+        config: &EngineConfig,
+    ) -> anyhow::Result<Self> {
+        Shard::restore(snapshot, (PARTITION, 1), identities_dir, master, config, REBUILD)
+    }
+
+    /// Takes in a block of the log as it was taken in when it was new; of one that the state covers, only the identities.
+    pub fn feed(&mut self, block: Block) -> anyhow::Result<()> {
+        let place = Place { number: block.number, first_record: block.first_record, received_at: block.received_at };
+        let is_covered = self.covers(block.number);
+        match block.kind {
+            BlockKind::Records(format) => {
+                let batch = Batch::parse(block.body, format, &block.source, &self.key())
+                    .with_context(|| format!("read block {} of the log again", block.number))?;
+                if is_covered {
+                    self.remember(&batch, block.received_at);
+                } else {
+                    self.take(&batch, place);
+                }
+            }
+            BlockKind::Decision if is_covered => {
+                self.remember_replay(block.body, &block.source, block.number, block.received_at)?;
+            }
+            BlockKind::Decision => self.decide(&block.body, &block.source, place)?,
+            BlockKind::Timer if is_covered => {}
+            BlockKind::Timer => self.pass_time(place),
+        }
+        Ok(())
+    }
+
+    /// Reads the log in `dir` from block `from` on.
+    pub fn read_log(&mut self, dir: &Path, from: u64) -> anyhow::Result<()> {
+        let begun = std::time::Instant::now();
+        let covered = self.next_block;
+        let mut expected = from;
+        for block in crate::log::read(dir, from)? {
+            let block = block?;
+            ensure!(block.number == expected, "the log misses block {expected}: the next is {}", block.number);
+            expected += 1;
+            self.feed(block)?;
+        }
+        ensure!(expected >= covered, "the log ends at block {} before the state does", expected - 1);
+        self.restored(begun);
+        Ok(())
+    }
+}

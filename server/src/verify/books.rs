@@ -1,0 +1,646 @@
+//! What is stored, held against what the log leads to, share by share of the devices.
+
+use super::history::{Seen, Sums};
+use super::recompute::{Counted, Device, Recomputed, share_of};
+use super::report::{Law, Report};
+use super::scan::{Held, Outline, scan};
+use super::{Subject, forgotten_before, is_about_content};
+use crate::admission::IdentityKey;
+use crate::letters::{Decided, Outcome};
+use crate::pipeline::Shard;
+use crate::side::{DEAD, LATE, SideRow};
+use crate::store::StoreError;
+use domain::engine::{ClosedWindow, DeviceState, Engine, Identities, Seen as Known, Tally};
+use domain::event::{BodyHash, Identity, Topic};
+use domain::master::{FacilityIx, Master, RegionIx};
+use domain::rollup::{DEEPEST_LEVEL, HourCell};
+use domain::time::{EventTime, HOUR_MS, MINUTE_MS, ProcessingTime};
+use std::collections::{BTreeMap, HashMap};
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+/// Rows of a side output read at once.
+const ROWS: usize = 1_000;
+
+/// Start of an hour to one cell per region, the unassigned last.
+type Hours = BTreeMap<i64, Vec<HourCell>>;
+/// A window by definition, index of its device, and start.
+type Key = (usize, u32, i64);
+
+/// What is stored, and what is found wrong with it.
+pub struct Books<'a> {
+    subject: &'a Subject<'a>,
+    shard: Shard,
+    pub report: &'a mut Report,
+    /// Windows that retention may have deleted.
+    forgotten: u64,
+    /// Windows that were put away.
+    closed: u64,
+    hours: Hours,
+    readings: u64,
+    windows: Vec<u64>,
+}
+
+fn at(ms: i64) -> EventTime {
+    EventTime::from_ms(ms)
+}
+
+fn told(window: &Seen) -> String {
+    let Seen { version, state, sums } = window;
+    let Sums { count, temperature, squares, extremes, humidity, battery } = sums;
+    format!(
+        "{} version {version} of {count} readings, sum {temperature}, squares {squares}, extremes {extremes:?}, humidity {humidity:?}, \
+         battery {battery:?}",
+        state.name()
+    )
+}
+
+/// Which regions a device of `facility` counts in, by index; `regions` is that of the unassigned.
+fn cells_of(master: &Master, facility: Option<FacilityIx>, regions: usize) -> Vec<usize> {
+    match facility {
+        Some(facility) => {
+            let above = master.ancestors(master.facility(facility).region);
+            above.filter(|ix| master.region(*ix).level <= DEEPEST_LEVEL).map(|ix| ix.0 as usize).collect()
+        }
+        None => vec![0, regions],
+    }
+}
+
+impl<'a> Books<'a> {
+    pub fn new(subject: &'a Subject<'a>, shard: Shard, report: &'a mut Report) -> Self {
+        let windows = vec![0; subject.config.windows.definitions().len()];
+        let (hours, forgotten, closed, readings) = (Hours::new(), 0, 0, 0);
+        Self { subject, shard, report, forgotten, closed, hours, readings, windows }
+    }
+
+    /// Secret of the identities.
+    pub fn key(&self) -> IdentityKey {
+        self.shard.key()
+    }
+
+    /// The log's time.
+    fn now(&self) -> ProcessingTime {
+        self.shard.room.engine.now()
+    }
+
+    fn size(&self, definition: usize) -> i64 {
+        self.subject.config.windows.definitions()[definition].size_ms
+    }
+
+    fn window_name(&self, (definition, device, start): Key) -> String {
+        let id = &self.shard.room.engine.device_state(device).id;
+        format!("window of {} s of device {id} from {}", self.size(definition) / 1_000, at(start))
+    }
+
+    /// Adds a window to its hour in every region that its device belongs to.
+    fn roll(&mut self, device: u32, start: i64, sums: &Sums) {
+        let engine = &self.shard.room.engine;
+        let master = engine.master();
+        let sensor = engine.sensor_of(device).map(|ix| master.sensor(ix));
+        let range = sensor.map_or(domain::coldchain::Range::FRIDGE, |s| s.range);
+        let (low, high) = sums.extremes.unwrap_or((i32::MAX, i32::MIN));
+        let regions = master.regions_to_level(DEEPEST_LEVEL) as usize;
+        let cells =
+            self.hours.entry(start.div_euclid(HOUR_MS) * HOUR_MS).or_insert_with(|| vec![HourCell::default(); regions + 1]);
+        for index in cells_of(master, sensor.map(|s| s.facility), regions) {
+            let cell = &mut cells[index];
+            cell.windows += 1;
+            cell.low += u32::from(low < range.min.0);
+            cell.high += u32::from(high > range.max.0);
+            cell.readings += sums.count as u32;
+        }
+    }
+
+    /// The definition that roll-ups follow.
+    fn rolled(&self) -> usize {
+        let windows = &self.subject.config.windows;
+        windows.of_size(5 * MINUTE_MS).unwrap_or(windows.definitions().len() - 1)
+    }
+
+    /// All windows of the devices of a share, as stored and in memory.
+    async fn found(&mut self, share: u64, shares: u64) -> anyhow::Result<HashMap<Key, Seen>> {
+        let engine = &self.shard.room.engine;
+        let is_ours: Vec<bool> =
+            (0..engine.device_count()).map(|ix| share_of(&engine.device_state(ix).id, shares) == share).collect();
+        let ours = |device: u32| is_ours.get(device as usize).copied();
+        let mut found: HashMap<Key, Seen> = HashMap::new();
+        let mut twice = Vec::new();
+        let (mut strangers, mut closed) = (Vec::new(), 0);
+        let mut take = |ClosedWindow { device, definition, window }: ClosedWindow, is_closed: bool| {
+            if ours(device) == Some(true) {
+                closed += u64::from(is_closed);
+                let key = (usize::from(definition), device, window.start);
+                let (version, state, sums) = (u64::from(window.version), window.state, Sums::of(&window.aggregate));
+                if found.insert(key, Seen { version, state, sums }).is_some() {
+                    twice.push(key);
+                }
+            } else if ours(device).is_none() && share == 0 {
+                strangers.push((device, window.start));
+            }
+        };
+        let mut broken = None;
+        for (definition, of) in self.subject.config.windows.definitions().iter().enumerate() {
+            let definition_of = (definition as u8, of.size_ms);
+            let all = (0, i32::MAX as u32);
+            match self.subject.store.windows(definition_of, all, i64::MIN, i64::MAX, |w| take(w, true)).await {
+                Ok(()) => {}
+                Err(error) if is_about_content(&error) => broken = Some(error),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        for window in self.shard.room.closed_windows() {
+            take(*window, true);
+        }
+        for device in (0..engine.device_count()).filter(|ix| ours(*ix) == Some(true)) {
+            for definition in 0..self.subject.config.windows.definitions().len() {
+                for window in engine.device_state(device).windows.windows(&self.subject.config.windows, definition) {
+                    take(ClosedWindow { device, definition: definition as u8, window }, false);
+                }
+            }
+        }
+        self.closed += closed;
+        for key in twice {
+            let name = self.window_name(key);
+            self.report.breaks(Law::C2, || format!("{name}: it is there twice"));
+        }
+        for (device, start) in strangers {
+            self.report
+                .breaks(Law::C2, || format!("window from {} of device number {device}: there is no such device", at(start)));
+        }
+        if let Some(error) = broken {
+            self.report.breaks(Law::C2, || error.to_string());
+        }
+        Ok(found)
+    }
+
+    /// Holds everything against the recomputation.
+    pub async fn compare(&mut self, mut recomputed: Recomputed) -> anyhow::Result<()> {
+        for share in 0..recomputed.shares {
+            let devices = recomputed.devices(self.subject.master, share)?;
+            let mut found = self.found(share, recomputed.shares).await?;
+            let mut names: Vec<&String> = devices.keys().collect();
+            names.sort_unstable();
+            for id in names {
+                self.device(id, &devices[id], &recomputed, &mut found);
+            }
+            let mut extra: Vec<Key> = found.into_keys().collect();
+            extra.sort_unstable();
+            for key in extra {
+                let name = self.window_name(key);
+                self.report.breaks(Law::C2, || format!("{name}: it is stored, and nothing in the log belongs to it"));
+            }
+            self.silent_devices(&devices, share, recomputed.shares);
+        }
+        self.rollups();
+        let letters = self.records(&recomputed).await?;
+        self.window_counts();
+        self.letters(letters).await?;
+        let now = self.shard.room.engine.now();
+        if now.ms() != recomputed.now {
+            self.report.breaks(Law::State, || format!("the state is as of {now}, the log ends at {}", at(recomputed.now)));
+        }
+        Ok(())
+    }
+
+    /// One device and its windows.
+    fn device(&mut self, id: &str, device: &Device, recomputed: &Recomputed, found: &mut HashMap<Key, Seen>) {
+        let Some(index) = self.shard.room.engine.device_by_id(id) else {
+            self.report
+                .breaks(Law::Devices, || format!("device {id}: the log has records of it, and the state does not know it"));
+            return;
+        };
+        let (kept_from, rolled) = (forgotten_before(self.now(), self.subject.keep.windows_days).ms(), self.rolled());
+        self.readings += device.readings;
+        for (definition, start, expected) in device.history.windows(recomputed.definitions()) {
+            let key = (definition, index, start);
+            self.windows[definition] += 1;
+            match found.remove(&key) {
+                Some(seen) if seen == expected => {}
+                Some(seen) => {
+                    let name = self.window_name(key);
+                    self.report.breaks(Law::C2, || format!("{name}: expected {}; found {}", told(&expected), told(&seen)));
+                }
+                None if start < kept_from => self.forgotten += 1,
+                None => {
+                    let name = self.window_name(key);
+                    self.report.breaks(Law::C2, || format!("{name}: expected {}; found nothing", told(&expected)));
+                }
+            }
+            if definition == rolled {
+                self.roll(index, start, &expected.sums);
+            }
+        }
+        let state = self.shard.room.engine.device_state(index);
+        let found = format!(
+            "newest {:?}, {:?}, {:?}, watermark {:?}, heard {:?}",
+            state.latest,
+            state.excursion,
+            state.fault,
+            state.windows.newest(),
+            state.received_at.map(ProcessingTime::ms)
+        );
+        let expected = format!(
+            "newest {:?}, {:?}, {:?}, watermark {:?}, heard {:?}",
+            device.latest,
+            device.excursion,
+            device.fault,
+            device.history.watermark(),
+            Some(device.received_at)
+        );
+        if found != expected {
+            self.report.breaks(Law::Devices, || format!("device {id}: expected {expected}; found {found}"));
+        }
+    }
+
+    /// Devices of a share of which the log knows nothing.
+    fn silent_devices(&mut self, devices: &HashMap<String, Device>, share: u64, shares: u64) {
+        let engine = &self.shard.room.engine;
+        for state in (0..engine.device_count()).map(|ix| engine.device_state(ix)) {
+            let is_silent = share_of(&state.id, shares) == share && !devices.contains_key(&state.id);
+            if is_silent && *state != (DeviceState { id: state.id.clone(), ..DeviceState::default() }) {
+                let id = state.id.clone();
+                self.report.breaks(Law::Devices, || format!("device {id}: it has a state, and the log has no record of it"));
+            }
+        }
+        self.report.summarise(Law::Devices, format!("{} devices", engine.device_count()));
+    }
+
+    /// C3, once the windows of all devices are rolled up.
+    fn rollups(&mut self) {
+        let rollup = self.shard.room.engine.rollup();
+        let master = self.subject.master;
+        let regions = master.regions_to_level(DEEPEST_LEVEL) as usize;
+        let mut cells = 0u64;
+        for index in 0..=regions {
+            let (node, name) = if index == regions {
+                (rollup.unassigned(), domain::rollup::UNASSIGNED)
+            } else {
+                let ix = RegionIx(index as u32);
+                (rollup.of_region(ix).expect("it lies above the deepest level"), master.region(ix).code.as_str())
+            };
+            let found: BTreeMap<i64, HourCell> = rollup
+                .hours(node, i64::MIN)
+                .map(|h| (h.hour, HourCell { windows: h.windows, low: h.low, high: h.high, readings: h.readings }))
+                .collect();
+            let expected: BTreeMap<i64, HourCell> =
+                self.hours.iter().map(|(hour, cells)| (*hour, cells[index])).filter(|(_, cell)| cell.windows > 0).collect();
+            cells += expected.len() as u64;
+            if found == expected {
+                continue;
+            }
+            let mut hours: Vec<i64> = found.keys().chain(expected.keys()).copied().collect();
+            hours.sort_unstable();
+            hours.dedup();
+            for hour in hours.into_iter().filter(|hour| found.get(hour) != expected.get(hour)) {
+                let (expected, found) = (expected.get(&hour), found.get(&hour));
+                self.report
+                    .breaks(Law::C3, || format!("region {name}, hour from {}: expected {expected:?}; found {found:?}", at(hour)));
+            }
+        }
+        self.report.summarise(Law::C3, format!("{cells} figures of {} regions in {} hours", regions + 1, self.hours.len()));
+    }
+
+    /// Counters, identities, and what the side outputs should be, in one more reading of the log.
+    async fn records(&mut self, recomputed: &Recomputed) -> anyhow::Result<Letters> {
+        let known = self.shard.room.identities() as u64;
+        let mut counted = Counted::default();
+        let mut expected = Letters::default();
+        let (log_dir, key) = recomputed.log();
+        let Self { report, shard, subject, .. } = self;
+        scan(log_dir, key, |place, held| {
+            let batch = match &held {
+                Held::Records(batch) | Held::Replay(_, batch) => batch,
+                Held::Discard(decision, reason) => {
+                    let outcome = Outcome::Discarded { reason: reason.clone() };
+                    expected.decide(decision.letter, &decision.by, place.number, place.received_at, outcome);
+                    return Ok(());
+                }
+                Held::Void(_) | Held::Timer => return Ok(()),
+            };
+            for ((index, record), position) in batch.records().enumerate().zip(place.first_record..) {
+                let disposition = recomputed.fate(position).expect("only decisions without effect have no fate");
+                counted.count(&record, disposition);
+                let mut probe = Probe { known: shard.identities(), is_new: false };
+                Engine::remember(subject.config, std::iter::once(record), place.received_at, &mut probe);
+                if probe.is_new {
+                    let name = batch.event_id(index).or(batch.device_id(index)).unwrap_or_default();
+                    report
+                        .breaks(Law::Identities, || format!("the record at position {position} ({name}) is not known any more"));
+                }
+                if let Some((kind, row)) = SideRow::of(batch, index, disposition, position, place.received_at) {
+                    expected.rows[kind].push((position, hash(&row)));
+                }
+                if let Held::Replay(decision, _) = &held {
+                    let outcome = Outcome::Replayed { position, end: disposition.into() };
+                    expected.decide(decision.letter, &decision.by, place.number, place.received_at, outcome);
+                }
+            }
+            Ok(())
+        })?;
+        if known != recomputed.identities {
+            let expected = recomputed.identities;
+            report.breaks(Law::Identities, || format!("{known} identities are known, and {expected} should be"));
+        }
+        report.summarise(Law::Identities, format!("{known} known"));
+        self.counters(&counted);
+        self.side_rows(LATE, &expected.rows[LATE], recomputed).await?;
+        self.side_rows(DEAD, &expected.rows[DEAD], recomputed).await?;
+        Ok(expected)
+    }
+
+    /// C1: all counters.
+    fn counters(&mut self, counted: &Counted) {
+        let (found, expected) = (self.shard.room.engine.totals(), &counted.totals);
+        let mut differ = |name: &str, expected: &dyn std::fmt::Debug, found: &dyn std::fmt::Debug| {
+            let (expected, found) = (format!("{expected:?}"), format!("{found:?}"));
+            if expected != found {
+                self.report.breaks(Law::C1, || format!("{name}: expected {expected}; found {found}"));
+            }
+        };
+        differ("all records", &expected.all, &found.all);
+        let topics = Topic::ALL.iter().map(|topic| topic.name()).chain(["unknown"]);
+        for (name, (expected, found)) in topics.zip(expected.by_topic.iter().zip(&found.by_topic)) {
+            differ(&format!("topic {name}"), expected, found);
+        }
+        differ("number of sources", &expected.by_source.len(), &found.by_source.len());
+        for (expected, found) in expected.by_source.iter().zip(&found.by_source) {
+            differ(&format!("source {}", expected.0), expected, found);
+        }
+        for (reason, (expected, found)) in domain::event::Reason::ALL.iter().zip(expected.by_reason.iter().zip(&found.by_reason))
+        {
+            differ(&format!("reason {}", reason.name()), expected, found);
+        }
+        let Tally { received, accepted, duplicate, late, rejected } = expected.all;
+        self.report.summarise(
+            Law::C1,
+            format!(
+                "{received} received = {accepted} accepted + {duplicate} duplicate + {late} late + {rejected} rejected, from {} sources",
+                expected.by_source.len()
+            ),
+        );
+    }
+
+    /// C2 in sums, and the count of windows put away.
+    fn window_counts(&mut self) {
+        let totals = self.shard.room.engine.totals();
+        let (counted, closed) = (totals.closed_windows, self.closed + self.forgotten);
+        let (accepted, readings) = (totals.by_topic[Topic::Temperature as usize].accepted, self.readings);
+        if counted != closed {
+            self.report.breaks(Law::C2, || format!("{counted} windows are said to be closed, and {closed} are"));
+        }
+        if accepted != readings {
+            self.report.breaks(Law::C2, || format!("{accepted} readings are said to be accepted, and windows hold {readings}"));
+        }
+        let of: Vec<String> = (0..self.windows.len())
+            .map(|definition| format!("{} windows of {} s", self.windows[definition], self.size(definition) / 1_000))
+            .collect();
+        let forgotten = if self.forgotten > 0 { format!(", {} deleted for their age", self.forgotten) } else { String::new() };
+        self.report.summarise(Law::C2, format!("{readings} readings = what {} hold{forgotten}", of.join(" and ")));
+    }
+
+    /// The rows of a side output against what they should be, by position and a hash of all they hold.
+    async fn side_rows(&mut self, kind: usize, expected: &[(u64, u64)], recomputed: &Recomputed) -> anyhow::Result<()> {
+        let (law, what) = if kind == LATE { (Law::Late, "late record") } else { (Law::C4, "dead letter") };
+        let kept_from = forgotten_before(self.now(), self.subject.keep.side_days);
+        let mut found: HashMap<u64, u64> = HashMap::new();
+        let mut position = 0;
+        loop {
+            let rows = match self.subject.store.side_after(kind, position, ROWS).await {
+                Ok(rows) => rows,
+                Err(error) if is_about_content(&error) => {
+                    self.report.breaks(law, || error.to_string());
+                    return Ok(());
+                }
+                Err(error) => return Err(error.into()),
+            };
+            let Some(last) = rows.last() else { break };
+            position = last.position;
+            for row in &rows {
+                if found.insert(row.position, hash(row)).is_some() {
+                    self.report.breaks(law, || format!("{what} at position {}: it is there twice", row.position));
+                }
+            }
+        }
+        for row in self.shard.room.side_rows(kind) {
+            if found.insert(row.position, hash(row)).is_some() {
+                self.report.breaks(law, || format!("{what} at position {}: it is there twice", row.position));
+            }
+        }
+        let (stored, mut wrong) = (found.len(), Vec::new());
+        for (position, hash) in expected {
+            if found.remove(position) != Some(*hash) {
+                wrong.push(*position);
+            }
+        }
+        let mut extra: Vec<u64> = found.into_keys().collect();
+        extra.sort_unstable();
+        for position in extra {
+            self.report.breaks(law, || format!("{what} at position {position}: the record there is none"));
+        }
+        let forgotten = self.explain(kind, law, what, &wrong, kept_from, recomputed).await?;
+        let forgotten = if forgotten > 0 { format!(", {forgotten} deleted for their age") } else { String::new() };
+        self.report.summarise(law, format!("{} rows{forgotten}", stored));
+        Ok(())
+    }
+
+    /// Tells what should stand at the positions `wrong`; how many of them retention may have deleted.
+    async fn explain(
+        &mut self,
+        kind: usize,
+        law: Law,
+        what: &str,
+        wrong: &[u64],
+        kept_from: ProcessingTime,
+        recomputed: &Recomputed,
+    ) -> anyhow::Result<u64> {
+        let (Some(first), Some(last)) = (wrong.first(), wrong.last()) else { return Ok(0) };
+        let mut rows: Vec<SideRow> = Vec::new();
+        let mut forgotten = 0;
+        let (log_dir, key) = recomputed.log();
+        scan(log_dir, key, |place, held| {
+            let (Held::Records(batch) | Held::Replay(_, batch)) = &held else { return Ok(()) };
+            if place.first_record > *last || place.first_record + (batch.len() as u64) <= *first {
+                return Ok(());
+            }
+            for (index, position) in (0..batch.len()).zip(place.first_record..) {
+                if wrong.binary_search(&position).is_err() {
+                    continue;
+                }
+                if place.received_at < kept_from {
+                    forgotten += 1;
+                } else {
+                    let disposition = recomputed.fate(position).expect("it has a row");
+                    rows.extend(SideRow::of(batch, index, disposition, position, place.received_at).map(|(_, row)| row));
+                }
+            }
+            Ok(())
+        })?;
+        for row in rows {
+            let stored = self.subject.store.side_at(kind, row.position).await?;
+            let in_memory = self.shard.room.side_rows(kind).find(|r| r.position == row.position);
+            let found = stored.as_ref().or(in_memory).map_or_else(|| "nothing".to_owned(), short);
+            self.report.breaks(law, || format!("{what} at position {}: expected {}; found {found}", row.position, short(&row)));
+        }
+        Ok(forgotten)
+    }
+
+    /// C4: every decision, and that rejected = open + replayed + discarded.
+    async fn letters(&mut self, expected: Letters) -> anyhow::Result<()> {
+        let mut found: BTreeMap<u64, Decided> = BTreeMap::new();
+        let stored = match self.subject.store.decisions(0, u64::MAX >> 1).await {
+            Ok(stored) => stored,
+            Err(error @ StoreError::Broken { .. }) => {
+                self.report.breaks(Law::C4, || error.to_string());
+                return Ok(());
+            }
+            Err(error) => return Err(error.into()),
+        };
+        for decided in stored.into_iter().chain(self.shard.room.decisions().cloned()) {
+            found.insert(decided.letter, decided);
+        }
+        let (mut replayed, mut discarded) = (0u64, 0u64);
+        for (letter, decided) in &expected.decided {
+            match decided.outcome {
+                Outcome::Replayed { .. } => replayed += 1,
+                Outcome::Discarded { .. } => discarded += 1,
+            }
+            let found = found.remove(letter);
+            if found.as_ref() != Some(decided) {
+                self.report.breaks(Law::C4, || {
+                    format!("the decision of the dead letter at position {letter}: expected {decided:?}; found {found:?}")
+                });
+            }
+            if expected.rows[DEAD].binary_search_by_key(letter, |(position, _)| *position).is_err() {
+                self.report.breaks(Law::C4, || {
+                    format!("block {} decides of a dead letter at position {letter}: there is none", decided.block)
+                });
+            }
+        }
+        for decided in found.into_values() {
+            self.report.breaks(Law::C4, || format!("a decision that is not in the log: {decided:?}"));
+        }
+        let rejected = self.shard.room.engine.totals().all.rejected;
+        let letters = expected.rows[DEAD].len() as u64;
+        if rejected != letters {
+            self.report.breaks(Law::C4, || format!("{rejected} records are said to be rejected, and {letters} were"));
+        }
+        let open = letters.saturating_sub(replayed + discarded);
+        let summary = format!("{rejected} rejected = {open} open + {replayed} replayed + {discarded} discarded");
+        self.report.summarise(Law::C4, summary);
+        self.raw_readings().await
+    }
+
+    /// The table of raw readings, where there is one.
+    async fn raw_readings(&mut self) -> anyhow::Result<()> {
+        let Some((rows, _)) = self.subject.store.row_counts().await? else { return Ok(()) };
+        let readings = self.readings;
+        let is_old = forgotten_before(self.now(), self.subject.keep.readings_days) > ProcessingTime::from_ms(0)
+            && self.hours.keys().next().is_some_and(|oldest| *oldest < forgotten_before(self.now(), self.subject.keep.readings_days).ms());
+        if rows as u64 != readings && !(is_old && (rows as u64) < readings) {
+            self.report.breaks(Law::Readings, || format!("{readings} readings were accepted, and the table holds {rows}"));
+        }
+        self.report.summarise(Law::Readings, format!("{rows} rows"));
+        Ok(())
+    }
+
+    /// What can be said where the log does not go back to the beginning: results agree with each other.
+    pub async fn agree(&mut self, outline: &Outline) -> anyhow::Result<()> {
+        let found = self.found(0, 1).await?;
+        let rolled = self.rolled();
+        let mut sums = vec![0u64; self.windows.len()];
+        for ((definition, device, start), seen) in &found {
+            self.windows[*definition] += 1;
+            sums[*definition] += seen.sums.count;
+            if *definition == rolled {
+                self.roll(*device, *start, &seen.sums);
+            }
+        }
+        let totals = self.shard.room.engine.totals().clone();
+        let sum = |tallies: &mut dyn Iterator<Item = &Tally>| tallies.map(|tally| tally.received).sum::<u64>();
+        let Tally { received, accepted, duplicate, late, rejected } = totals.all;
+        for (name, sum) in [
+            ("dispositions", accepted + duplicate + late + rejected),
+            ("topics", sum(&mut totals.by_topic.iter())),
+            ("sources", sum(&mut totals.by_source.iter().map(|(_, tally)| tally))),
+        ] {
+            if sum != received {
+                self.report.breaks(Law::C1, || format!("{name}: {sum} records, and {received} were received"));
+            }
+        }
+        let reasons: u64 = totals.by_reason.iter().sum();
+        if reasons != rejected {
+            self.report.breaks(Law::C1, || format!("reasons: {reasons} records, and {rejected} were rejected"));
+        }
+        self.report.summarise(
+            Law::C1,
+            format!("{received} received = {accepted} accepted + {duplicate} duplicate + {late} late + {rejected} rejected"),
+        );
+        let readings = totals.by_topic[Topic::Temperature as usize].accepted;
+        let may_lack = forgotten_before(self.now(), self.subject.keep.windows_days).ms() > outline.received.0.ms();
+        for (definition, sum) in sums.into_iter().enumerate() {
+            if sum != readings && !(may_lack && sum < readings) {
+                let size = self.size(definition) / 1_000;
+                self.report.breaks(Law::C2, || format!("windows of {size} s hold {sum} readings, and {readings} were accepted"));
+            }
+        }
+        self.report.summarise(Law::C2, format!("{readings} readings in the windows of every definition"));
+        if !may_lack {
+            self.rollups();
+        }
+        let (mut rows, mut position) = (0u64, 0);
+        while let Some(last) = self.subject.store.side_after(DEAD, position, ROWS).await?.last().map(|row| row.position) {
+            rows +=
+                self.subject.store.side_after(DEAD, position, ROWS).await?.iter().filter(|r| r.position <= last).count() as u64;
+            position = last;
+        }
+        rows += self.shard.room.side_rows(DEAD).count() as u64;
+        if rows > rejected {
+            self.report.breaks(Law::C4, || format!("{rows} dead letters are stored, and {rejected} records were rejected"));
+        }
+        self.report.summarise(Law::C4, format!("{rows} dead letters of {rejected} rejected records are still kept"));
+        Ok(())
+    }
+}
+
+/// What the side outputs should be.
+#[derive(Default)]
+struct Letters {
+    /// Position and hash of every row, by output.
+    rows: [Vec<(u64, u64)>; 2],
+    decided: BTreeMap<u64, Decided>,
+}
+
+impl Letters {
+    fn decide(&mut self, letter: u64, by: &str, block: u64, at: ProcessingTime, outcome: Outcome) {
+        self.decided.insert(letter, Decided { letter, block, at, by: by.to_owned(), outcome });
+    }
+}
+
+/// Asks the memory of identities without teaching it unnoticed.
+struct Probe<'a, I> {
+    known: &'a mut I,
+    is_new: bool,
+}
+
+impl<I: Identities> Identities for Probe<'_, I> {
+    fn check_in(&mut self, identity: Identity, body: BodyHash) -> Known {
+        let seen = self.known.check_in(identity, body);
+        self.is_new |= seen == Known::New;
+        seen
+    }
+}
+
+fn hash(row: &SideRow) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    postcard::to_stdvec(row).expect("a row has no type that postcard cannot write").hash(&mut hasher);
+    hasher.finish()
+}
+
+/// A row without its bytes.
+fn short(row: &SideRow) -> String {
+    let SideRow { received_at, event_id, device_id, ts, source, cause, raw, .. } = row;
+    let ts = ts.map(|ts| ts.to_string());
+    format!(
+        "{cause:?} of {source}, received {received_at}, event {event_id:?}, device {device_id:?}, ts {ts:?}, {} bytes",
+        raw.len()
+    )
+}

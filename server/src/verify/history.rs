@@ -1,0 +1,239 @@
+//! One device by the letter of semantics 3.3, written as plainly as it can be: nothing is ever let go, everything is looked up.
+//!
+//! It shares no code with the engine's windows, which keep only what can still change. `rantai verify` and the tests compare the two.
+
+use domain::aggregate::Aggregate;
+use domain::engine::UNREAD_AFTER_MS;
+use domain::event::Reading;
+use domain::window::{WindowConfig, WindowState};
+use std::collections::BTreeMap;
+
+/// The windows of a topic, in milliseconds.
+#[derive(Clone, Debug)]
+pub struct Definitions {
+    /// (size, delay) of each, shortest first.
+    pub windows: Vec<(i64, i64)>,
+    /// L.
+    pub lateness: i64,
+    /// For how long of server time a slot that is not complete stays open.
+    pub gap_open: i64,
+    /// After how long of listened time without data open windows fire as incomplete.
+    pub idle_after: i64,
+}
+
+impl From<&WindowConfig> for Definitions {
+    fn from(config: &WindowConfig) -> Self {
+        Self {
+            windows: config.definitions().iter().map(|d| (d.size_ms, d.delay_ms)).collect(),
+            lateness: config.allowed_lateness_ms(),
+            gap_open: config.gap_open_ms,
+            idle_after: config.idle_after_ms,
+        }
+    }
+}
+
+impl Definitions {
+    /// Size of the slot of a device that reports every `interval`, and how many readings complete it.
+    fn slot(&self, interval: i64) -> (usize, u64) {
+        let index = self.windows.iter().position(|(size, _)| *size >= interval).unwrap_or(self.windows.len() - 1);
+        (index, (self.windows[index].0 / interval).max(1) as u64)
+    }
+}
+
+/// What the readings of a window sum up to, in whole thousandths.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sums {
+    /// Readings.
+    pub count: u64,
+    /// Sum of temperatures.
+    pub temperature: i128,
+    /// Sum of squared temperatures.
+    pub squares: i128,
+    /// Lowest and highest temperature.
+    pub extremes: Option<(i32, i32)>,
+    /// Readings with a humidity, and the sum of those.
+    pub humidity: (u64, i128),
+    /// Lowest and highest battery charge.
+    pub battery: Option<(i32, i32)>,
+}
+
+fn widen(extremes: Option<(i32, i32)>, value: i32) -> Option<(i32, i32)> {
+    Some(extremes.map_or((value, value), |(low, high)| (low.min(value), high.max(value))))
+}
+
+impl Sums {
+    fn add(&mut self, reading: &Reading) {
+        let t = reading.temperature.0;
+        self.count += 1;
+        self.temperature += i128::from(t);
+        self.squares += i128::from(t) * i128::from(t);
+        self.extremes = widen(self.extremes, t);
+        if let Some(humidity) = reading.humidity {
+            self.humidity = (self.humidity.0 + 1, self.humidity.1 + i128::from(humidity.0));
+        }
+        if let Some(battery) = reading.battery {
+            self.battery = widen(self.battery, battery.0);
+        }
+    }
+
+    /// Of an aggregate of the engine.
+    pub fn of(aggregate: &Aggregate) -> Self {
+        Self {
+            count: u64::from(aggregate.count),
+            temperature: i128::from(aggregate.temperature_sum),
+            squares: i128::from(aggregate.temperature_square_sum),
+            extremes: (aggregate.count > 0).then_some((aggregate.temperature_min.0, aggregate.temperature_max.0)),
+            humidity: (u64::from(aggregate.humidity_count), i128::from(aggregate.humidity_sum)),
+            battery: aggregate.battery_extremes().map(|(low, high)| (low.0, high.0)),
+        }
+    }
+}
+
+/// A window as it stands at the end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seen {
+    /// 0 before firing, then 1 + the records accepted after it.
+    pub version: u64,
+    /// Whether and how it fired.
+    pub state: WindowState,
+    /// What it holds.
+    pub sums: Sums,
+}
+
+/// A window.
+#[derive(Clone, Copy, Debug, Default)]
+struct Pane {
+    sums: Sums,
+    /// Readings that came after it had fired.
+    joined: u64,
+    went_silent: bool,
+}
+
+/// Where a reading went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Placed {
+    /// Into its window of every definition.
+    Accepted,
+    /// Into none.
+    Late {
+        /// Start of its shortest window.
+        window_start: i64,
+        /// How far the watermark was past that window's end.
+        lateness: i64,
+    },
+}
+
+/// All that was accepted from one device, as windows, and when what came.
+#[derive(Clone, Debug, Default)]
+pub struct History {
+    /// Every M(d) there was, and the server's time at which it became that.
+    newest: Vec<(i64, i64)>,
+    panes: BTreeMap<(usize, i64), Pane>,
+    /// When something came last, in listened time.
+    heard: Option<i64>,
+}
+
+/// The server's time, and how much of it somebody listened: time in which the log has no entry for long is no silence of devices.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Clock {
+    /// The server's time.
+    pub now: i64,
+    /// Of which so much was listened.
+    pub listened: i64,
+}
+
+impl Clock {
+    /// The log's next entry came in at `now`.
+    pub fn pass(&mut self, now: i64) {
+        let passed = now - self.now;
+        self.now = now;
+        if passed <= UNREAD_AFTER_MS {
+            self.listened += passed;
+        }
+    }
+}
+
+fn start_of(at: i64, size: i64) -> i64 {
+    at.div_euclid(size) * size
+}
+
+impl History {
+    fn newest(&self) -> Option<i64> {
+        self.newest.last().map(|(_, at)| *at)
+    }
+
+    /// Time has come to `clock`: after long silence what has not fired fires as incomplete.
+    pub fn wait(&mut self, definitions: &Definitions, clock: Clock) {
+        let (Some(heard), Some(newest)) = (self.heard, self.newest()) else { return };
+        if clock.listened < heard + definitions.idle_after {
+            return;
+        }
+        for (index, (size, delay)) in definitions.windows.iter().enumerate() {
+            // Those whose end the watermark has not reached.
+            for (_, pane) in self.panes.range_mut((index, newest - delay - size + 1)..(index + 1, i64::MIN)) {
+                pane.went_silent = true;
+            }
+        }
+    }
+
+    /// Something came from the device, a reading or not.
+    pub fn hear(&mut self, definitions: &Definitions, clock: Clock) {
+        self.wait(definitions, clock);
+        self.heard = Some(clock.listened);
+    }
+
+    /// Takes in a reading of a device that reports every `interval`.
+    pub fn place(&mut self, definitions: &Definitions, interval: i64, reading: &Reading, clock: Clock) -> Placed {
+        self.hear(definitions, clock);
+        let (at, now) = (reading.at.ms(), clock.now);
+        let (size, delay) = definitions.windows[0];
+        let start = start_of(at, size);
+        let before = self.newest();
+        if let Some(newest) = before {
+            let lateness = newest - delay - (start + size);
+            if lateness >= definitions.lateness {
+                let (slot, needed) = definitions.slot(interval);
+                let slot_start = start_of(at, definitions.windows[slot].0);
+                let is_complete = self.panes.get(&(slot, slot_start)).is_some_and(|pane| pane.sums.count >= needed);
+                // When M(d) − B0 first passed the window's end by L.
+                let first = self.newest.partition_point(|(_, m)| m - delay < start + size + definitions.lateness);
+                let is_given_up = self.newest.get(first).is_some_and(|(since, _)| now - since >= definitions.gap_open);
+                if is_complete || is_given_up {
+                    return Placed::Late { window_start: start, lateness };
+                }
+            }
+        }
+        for (index, (size, delay)) in definitions.windows.iter().enumerate() {
+            let start = start_of(at, *size);
+            let is_passed = before.is_some_and(|newest| newest - delay >= start + size);
+            let pane = self.panes.entry((index, start)).or_default();
+            // One that is made behind the watermark fires with its first reading.
+            pane.joined += u64::from(pane.sums.count > 0 && (is_passed || pane.went_silent));
+            pane.sums.add(reading);
+        }
+        if before.is_none_or(|newest| at > newest) {
+            self.newest.push((now, at));
+        }
+        Placed::Accepted
+    }
+
+    /// M(d).
+    pub fn watermark(&self) -> Option<i64> {
+        self.newest()
+    }
+
+    /// The windows of every definition: its index, their start and what they are, in that order.
+    pub fn windows<'a>(&'a self, definitions: &'a Definitions) -> impl Iterator<Item = (usize, i64, Seen)> + 'a {
+        let newest = self.newest().unwrap_or(i64::MIN / 2);
+        self.panes.iter().map(move |((index, start), pane)| {
+            let (size, delay) = definitions.windows[*index];
+            let state = match (newest - delay >= start + size, pane.went_silent) {
+                (true, _) => WindowState::Final,
+                (false, true) => WindowState::Incomplete,
+                (false, false) => WindowState::Provisional,
+            };
+            let version = if state == WindowState::Provisional { 0 } else { 1 + pane.joined };
+            (*index, *start, Seen { version, state, sums: pane.sums })
+        })
+    }
+}

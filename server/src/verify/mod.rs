@@ -1,0 +1,118 @@
+//! Whether what is stored is what the log leads to: the conservation laws (semantics 3.5), and every result against a recomputation in
+//! batches that shares no code with the engine's windows and roll-ups.
+//!
+//! The stored side is what a restart would have: the last checkpoint, and the engine over the rest of the log.
+
+mod books;
+pub mod history;
+mod recompute;
+mod report;
+mod scan;
+
+pub use report::{Law, Report};
+
+use crate::log::{Log, LogError};
+use crate::pipeline::{Shard, needed_from};
+use crate::store::{Retention, Store, StoreError};
+use anyhow::Context;
+use books::Books;
+use domain::engine::EngineConfig;
+use domain::master::Master;
+use domain::time::ProcessingTime;
+use recompute::Recomputed;
+use scan::Outline;
+pub(crate) use scan::outline;
+use std::path::Path;
+use std::sync::Arc;
+
+/// What is verified, and by which settings it was made. Nobody else may use the directory meanwhile.
+pub struct Subject<'a> {
+    /// The data directory.
+    pub dir: &'a Path,
+    /// The database.
+    pub store: &'a Store,
+    /// Master data.
+    pub master: &'a Arc<Master>,
+    /// Limits and windows.
+    pub config: &'a EngineConfig,
+    /// What may have been deleted for its age.
+    pub keep: Retention,
+}
+
+/// Verifies everything; an error only where nothing can be said. Like a start it cuts off what a crash left unfinished at the log's end.
+pub async fn verify(subject: &Subject<'_>) -> anyhow::Result<Report> {
+    let mut report = Report::default();
+    let log_dir = subject.dir.join("log");
+    let outline = match open(&log_dir) {
+        Ok(outline) => outline,
+        Err(reason) => {
+            report.breaks(Law::Log, || reason);
+            return Ok(report);
+        }
+    };
+    let Outline { first_block, last_block, received, bytes, .. } = outline;
+    report.summarise(
+        Law::Log,
+        format!("blocks {first_block} to {last_block} with {bytes} bytes, received {} to {}", received.0, received.1),
+    );
+    let shard = match restore(subject, &log_dir, &outline).await {
+        Ok(Some(shard)) => shard,
+        Ok(None) => {
+            report.summarise(Law::State, "nothing was ever stored here".to_owned());
+            return Ok(report);
+        }
+        Err(error) => {
+            report.breaks(Law::State, || format!("{error:#}"));
+            return Ok(report);
+        }
+    };
+    report.summarise(Law::State, format!("loaded up to block {}, one run of the program after another", shard.next_block - 1));
+    let mut books = Books::new(subject, shard, &mut report);
+    if first_block > 1 {
+        books.report.range = Some(format!(
+            "the log begins with block {first_block}, received {}; what came before was deleted for its age, so results are compared \
+             with each other and not recomputed",
+            received.0
+        ));
+        books.agree(&outline).await?;
+    } else {
+        let key = books.key();
+        let recomputed = Recomputed::of(&log_dir, key, &outline, subject.config, subject.master)?;
+        books.compare(recomputed).await?;
+    }
+    Ok(report)
+}
+
+/// What the log says of itself, after what a start does to its end.
+fn open(log_dir: &Path) -> Result<Outline, String> {
+    Log::open(log_dir, |_| 0).map_err(|e: LogError| e.to_string())?;
+    outline(log_dir)
+}
+
+/// The state of the last checkpoint, and the engine over the rest of the log; `None` where nothing was ever stored or logged.
+async fn restore(subject: &Subject<'_>, log_dir: &Path, outline: &Outline) -> anyhow::Result<Option<Shard>> {
+    let log_id = crate::log::id(log_dir)?;
+    let Some(snapshot) = subject.store.peek(crate::pipeline::PARTITION, &log_id).await? else {
+        anyhow::ensure!(
+            outline.last_block == 0,
+            "the database is empty, and the log is not: `rantai rebuild` makes the state from it"
+        );
+        return Ok(None);
+    };
+    let identities_dir = subject.dir.join("identities");
+    subject.store.fetch_runs(crate::pipeline::PARTITION, &identities_dir).await.context("fetch the memory of identities")?;
+    let from = needed_from(&snapshot);
+    let mut shard = Shard::embedded(snapshot, &identities_dir, subject.master, subject.config)?;
+    shard.read_log(log_dir, from)?;
+    Ok(Some(shard))
+}
+
+/// Whether an error of the store is about what it holds rather than about reaching it.
+fn is_about_content(error: &StoreError) -> bool {
+    matches!(error, StoreError::Broken { .. })
+}
+
+/// Before this instant retention may have taken things away that are kept for `days`; it goes by the log's time.
+fn forgotten_before(now: ProcessingTime, days: u32) -> ProcessingTime {
+    ProcessingTime::from_ms(crate::store::cutoff(now, days))
+}

@@ -1,0 +1,320 @@
+//! What the log leads to, recomputed in batches: everything of a share of the identities or devices is remembered at once, and the log
+//! is read as often as there are shares, so that memory stays bounded however long it is.
+
+use super::history::{Clock, Definitions, History, Placed};
+use super::scan::{Held, Outline, scan};
+use crate::admission::IdentityKey;
+use anyhow::ensure;
+use domain::coldchain::{Excursion, Range};
+use domain::engine::{CLOCK_RESET_BEFORE, Content, Disposition, EngineConfig, MAX_SOURCES, Record, Tally, Totals};
+use domain::event::{Reading, Reason};
+use domain::feed::SensorFault;
+use domain::master::Master;
+use domain::sequence::{Sequence, Sequences};
+use domain::time::{EventTime, MINUTE_MS};
+use std::collections::{HashMap, HashSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::{Path, PathBuf};
+
+/// Records of which everything is remembered at once, at most.
+const AT_ONCE: u64 = 6_000_000;
+
+/// What became of a record, in a byte: see [`Recomputed::fate`].
+const ACCEPTED: u8 = 0;
+const DUPLICATE: u8 = 1;
+const LATE: u8 = 2;
+const VOID: u8 = 3;
+const REJECTED: u8 = 16;
+
+/// What everything that follows needs to know of the log: one byte a record.
+pub struct Recomputed {
+    dir: PathBuf,
+    key: IdentityKey,
+    config: EngineConfig,
+    definitions: Definitions,
+    first_record: u64,
+    fates: Vec<u8>,
+    /// Where and how late, of late records, by place.
+    late: HashMap<u64, (i64, i64)>,
+    /// Different identities that must be known: of records taken in, and of refused ones with what they said and why.
+    pub identities: u64,
+    /// The server's time at the end of the log.
+    pub now: i64,
+    /// Into how many shares devices are divided.
+    pub shares: u64,
+}
+
+/// A device as its readings leave it.
+#[derive(Clone, Debug, Default)]
+pub struct Device {
+    /// Its windows.
+    pub history: History,
+    /// The newest accepted reading by event time.
+    pub latest: Option<Reading>,
+    /// The excursion that reading is part of.
+    pub excursion: Option<Excursion>,
+    /// The newest sensor fault after it.
+    pub fault: Option<SensorFault>,
+    /// Accepted readings.
+    pub readings: u64,
+    /// When its newest record came in.
+    pub received_at: i64,
+}
+
+/// Which share of `shares` the device belongs to.
+pub fn share_of(id: &str, shares: u64) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    id.hash(&mut hasher);
+    hasher.finish() % shares
+}
+
+fn wrong_time(config: &EngineConfig, at: EventTime, now: i64) -> Option<Reason> {
+    match at.ms() {
+        at if at - now > config.future_ms => Some(Reason::Future),
+        at if at < CLOCK_RESET_BEFORE.ms() => Some(Reason::ClockReset),
+        at if now - at > config.retention_ms => Some(Reason::TooOld),
+        _ => None,
+    }
+}
+
+/// Why a record cannot be used, whatever came before it.
+fn wrong(config: &EngineConfig, content: &Content<'_>, now: i64) -> Option<Reason> {
+    match content {
+        Content::Rejected(reason) => Some(*reason),
+        Content::Reading { reading, .. } => wrong_time(config, reading.at, now),
+        Content::Fault { fault, .. } => Some(wrong_time(config, fault.at, now).unwrap_or(Reason::SensorFault)),
+        Content::Fix { fix, .. } => wrong_time(config, fix.at, now),
+        Content::Other { at } => at.and_then(|at| wrong_time(config, at, now)),
+    }
+}
+
+/// Identities of one share.
+#[derive(Default)]
+struct Known {
+    /// What was taken in first under which identity.
+    taken: HashMap<u128, u64>,
+    /// Refused: identity, body and reason.
+    refused: HashSet<(u128, u64, u8)>,
+    /// Running numbers by device. They tell of a duplicate only where a record came once with an id and once without.
+    numbers: HashMap<String, Sequences>,
+}
+
+/// The device that counts its records.
+fn counting<'r>(record: &'r Record<'_>) -> Option<(&'r str, Sequence)> {
+    match &record.content {
+        Content::Reading { device, .. } | Content::Fix { device, .. } => Some((device, record.sequence?)),
+        _ => None,
+    }
+}
+
+impl Known {
+    fn judge(&mut self, config: &EngineConfig, record: &Record<'_>, now: i64, is_replay: bool) -> u8 {
+        let fate = self.judge_uncounted(config, record, now, is_replay);
+        if let (ACCEPTED, Some((device, sequence))) = (fate, counting(record)) {
+            self.numbers.entry(device.to_owned()).or_default().note(sequence);
+        }
+        fate
+    }
+
+    fn judge_uncounted(&mut self, config: &EngineConfig, record: &Record<'_>, now: i64, is_replay: bool) -> u8 {
+        let identity = record.identity.map(|identity| (identity.0, record.body.0));
+        let reason = match (wrong(config, &record.content, now), identity) {
+            (Some(reason), _) => reason,
+            (None, None) => return ACCEPTED,
+            (None, Some((identity, body))) => match self.taken.get(&identity) {
+                None => {
+                    self.taken.insert(identity, body);
+                    let numbered = counting(record).filter(|(_, sequence)| sequence.is_identity);
+                    let has_seen =
+                        numbered.is_some_and(|(id, number)| self.numbers.get(id).is_some_and(|of| of.has_seen(number)));
+                    return if has_seen { DUPLICATE } else { ACCEPTED };
+                }
+                Some(known) if *known == body => return DUPLICATE,
+                Some(_) if record.is_natural => Reason::ConflictingReading,
+                Some(_) => Reason::IdConflict,
+            },
+        };
+        let is_new = identity.is_none_or(|(identity, body)| self.refused.insert((identity, body, reason as u8)));
+        // A letter that is taken in again and refused again has to stay a letter.
+        if is_new || is_replay { REJECTED + reason as u8 } else { DUPLICATE }
+    }
+}
+
+impl Recomputed {
+    /// Judges every record of the log in `dir`, whose outline is known.
+    pub fn of(dir: &Path, key: IdentityKey, outline: &Outline, config: &EngineConfig, master: &Master) -> anyhow::Result<Self> {
+        let records = outline.last_first_record.saturating_sub(outline.first_record) + 1;
+        let mut all = Self {
+            dir: dir.to_owned(),
+            key,
+            config: config.clone(),
+            definitions: Definitions::from(&config.windows),
+            first_record: outline.first_record,
+            fates: Vec::with_capacity(records as usize),
+            late: HashMap::new(),
+            identities: 0,
+            now: outline.received.1.ms(),
+            shares: records.div_ceil(AT_ONCE),
+        };
+        for share in 0..all.shares {
+            all.judge(share)?;
+        }
+        for share in 0..all.shares {
+            all.devices(master, share)?;
+        }
+        Ok(all)
+    }
+
+    /// Judges the records of a share of the identities, all but whether they are late.
+    fn judge(&mut self, share: u64) -> anyhow::Result<()> {
+        let mut known = Known::default();
+        let Self { dir, key, config, fates, first_record, shares, .. } = self;
+        let mut next = *first_record;
+        let is_first = share == 0;
+        scan(dir, key, |place, held| {
+            ensure!(
+                place.first_record == next,
+                "block {} begins with record {}, and the one before it ends before record {next}",
+                place.number,
+                place.first_record
+            );
+            next += held.positions();
+            let now = place.received_at.ms();
+            let at = (place.first_record - *first_record) as usize;
+            if is_first {
+                fates.resize(at + held.positions() as usize, VOID);
+            }
+            let (batch, is_replay) = match &held {
+                Held::Records(batch) => (batch, false),
+                Held::Replay(_, batch) => (batch, true),
+                _ => return Ok(()),
+            };
+            for (fate, record) in fates[at..].iter_mut().zip(batch.records()) {
+                // Identities are uniform already.
+                if record.identity.map_or(0, |identity| (identity.0 >> 64) as u64 % *shares) == share {
+                    *fate = known.judge(config, &record, now, is_replay);
+                }
+            }
+            Ok(())
+        })?;
+        self.identities += (known.taken.len() + known.refused.len()) as u64;
+        Ok(())
+    }
+
+    /// The devices of a share, as the whole log leaves them; which of their records are late is noted.
+    pub fn devices(&mut self, master: &Master, share: u64) -> anyhow::Result<HashMap<String, Device>> {
+        let mut devices: HashMap<String, Device> = HashMap::new();
+        let Self { dir, key, definitions, fates, late, first_record, shares, .. } = self;
+        let mut clock = Clock::default();
+        scan(dir, key, |place, held| {
+            clock.pass(place.received_at.ms());
+            let (Held::Records(batch) | Held::Replay(_, batch)) = &held else { return Ok(()) };
+            for (record, position) in batch.records().zip(place.first_record..) {
+                let fate = &mut fates[(position - *first_record) as usize];
+                match &record.content {
+                    // It may have been found late before.
+                    Content::Reading { device: id, reading }
+                        if matches!(*fate, ACCEPTED | LATE) && share_of(id, *shares) == share =>
+                    {
+                        let sensor = master.sensor_by_id(id).map(|ix| master.sensor(ix));
+                        let (interval, range) = sensor.map_or((5 * MINUTE_MS, Range::FRIDGE), |s| (s.interval_ms, s.range));
+                        let device = devices.entry(id.to_string()).or_default();
+                        device.received_at = clock.now;
+                        match device.history.place(definitions, interval, reading, clock) {
+                            Placed::Accepted => device.take(reading, range),
+                            Placed::Late { window_start, lateness } => {
+                                *fate = LATE;
+                                late.insert(position, (window_start, lateness));
+                            }
+                        }
+                    }
+                    Content::Fault { device: id, fault }
+                        if *fate == REJECTED + Reason::SensorFault as u8 && share_of(id, *shares) == share =>
+                    {
+                        let device = devices.entry(id.to_string()).or_default();
+                        device.hear(definitions, clock);
+                        if device.latest.is_none_or(|latest| fault.at > latest.at) {
+                            device.fault = Some(*fault);
+                        }
+                    }
+                    Content::Fix { device: id, .. } if *fate == ACCEPTED && share_of(id, *shares) == share => {
+                        devices.entry(id.to_string()).or_default().hear(definitions, clock);
+                    }
+                    _ => {}
+                }
+            }
+            Ok(())
+        })?;
+        for device in devices.values_mut() {
+            device.history.wait(definitions, clock);
+        }
+        Ok(devices)
+    }
+
+    /// The windows.
+    pub fn definitions(&self) -> &Definitions {
+        &self.definitions
+    }
+
+    /// Where the log is and how its identities are made.
+    pub fn log(&self) -> (&Path, &IdentityKey) {
+        (&self.dir, &self.key)
+    }
+
+    /// What became of the record at `position`; `None` where a decision without effect holds the place.
+    pub fn fate(&self, position: u64) -> Option<Disposition> {
+        Some(match self.fates[(position - self.first_record) as usize] {
+            ACCEPTED => Disposition::Accepted,
+            DUPLICATE => Disposition::Duplicate,
+            LATE => {
+                let (window_start, lateness_ms) = self.late[&position];
+                Disposition::Late { window_start, lateness_ms }
+            }
+            VOID => return None,
+            rejected => Disposition::Rejected(Reason::ALL[usize::from(rejected - REJECTED)]),
+        })
+    }
+}
+
+impl Device {
+    fn hear(&mut self, definitions: &Definitions, clock: Clock) {
+        self.history.hear(definitions, clock);
+        self.received_at = clock.now;
+    }
+
+    fn take(&mut self, reading: &Reading, range: Range) {
+        self.readings += 1;
+        if self.latest.is_none_or(|latest| reading.at > latest.at) {
+            self.excursion = Excursion::after(self.excursion, reading, range);
+            self.latest = Some(*reading);
+            self.fault = self.fault.filter(|fault| fault.at >= reading.at);
+        }
+    }
+}
+
+/// The counters of all records, as they are told one after the other.
+#[derive(Clone, Debug, Default)]
+pub struct Counted {
+    /// The counters; closed windows are not counted here.
+    pub totals: Totals,
+    sources: HashMap<String, usize>,
+}
+
+impl Counted {
+    /// Counts a record that met this end.
+    pub fn count(&mut self, record: &Record<'_>, disposition: Disposition) {
+        let Totals { all, by_topic, by_source, by_reason, .. } = &mut self.totals;
+        all.count(disposition);
+        by_topic[record.topic.map_or(4, |topic| topic as usize)].count(disposition);
+        let is_known = self.sources.contains_key(&*record.source);
+        let name = if is_known || self.sources.len() < MAX_SOURCES { &*record.source } else { "(other)" };
+        let at = *self.sources.entry(name.to_owned()).or_insert_with(|| {
+            by_source.push((name.to_owned(), Tally::default()));
+            by_source.len() - 1
+        });
+        by_source[at].1.count(disposition);
+        if let Disposition::Rejected(reason) = disposition {
+            by_reason[reason as usize] += 1;
+        }
+    }
+}
