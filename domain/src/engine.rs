@@ -3,6 +3,7 @@
 //! [`Engine::step`] takes events and time and returns dispositions; it knows neither clock nor IO. Which identities were seen
 //! before it asks an [`Identities`], because those outgrow memory and live on disk.
 
+mod adopt;
 mod config;
 mod device;
 mod judge;

@@ -32,6 +32,17 @@ impl Tally {
     }
 }
 
+impl Tally {
+    /// Adds the counts of other records.
+    pub fn add(&mut self, other: &Tally) {
+        self.received += other.received;
+        self.accepted += other.accepted;
+        self.duplicate += other.duplicate;
+        self.late += other.late;
+        self.rejected += other.rejected;
+    }
+}
+
 /// All counters.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Totals {

@@ -32,6 +32,9 @@ pub enum Kind {
     Session(usize, SessionDefinition),
 }
 
+/// Places in a list of devices, by how the store names them.
+type Stored = HashMap<(Option<u32>, u32), u32>;
+
 impl EngineBackend {
     /// The windows of `devices` (indices) that start in [from, to); a window's place is that of its device in `devices`.
     pub(super) async fn read_windows(
@@ -41,9 +44,9 @@ impl EngineBackend {
         from: i64,
         to: i64,
     ) -> Result<Placed, ReadError> {
-        let (Some(first), Some(last)) = (devices.iter().min().copied(), devices.iter().max().copied()) else {
+        if devices.is_empty() {
             return Ok(Placed::new());
-        };
+        }
         let places: Arc<HashMap<u32, u32>> = Arc::new(devices.iter().copied().zip(0..).collect());
         // What is in memory first, what is stored second: a checkpoint in between shows a window twice, never not at all.
         let wanted = Arc::clone(&places);
@@ -60,15 +63,19 @@ impl EngineBackend {
                 }
             }
             let config = &room.engine.config().windows;
-            for (device, place) in devices.into_iter().zip(0..) {
-                let open = &room.engine.device_state(device).windows;
+            for (device, place) in devices.iter().zip(0..) {
+                let open = &room.engine.device_state(*device).windows;
                 open.windows(config, usize::from(definition.0)).for_each(|window| put(place, &window));
             }
-            found
+            let stored: Stored = devices.iter().map(|device| room.stored_as(*device)).zip(0..).collect();
+            (found, stored)
         });
-        let mut found = in_memory.await?;
-        let store = self.store.windows(definition, (first, last), from, to, |closed| {
-            if let Some(place) = places.get(&closed.device) {
+        let (mut found, stored) = in_memory.await?;
+        let indices = || stored.keys().map(|(_, index)| *index);
+        let span = (indices().min().unwrap_or_default(), indices().max().unwrap_or_default());
+        let store = self.store.windows_by_partition(definition, span, from, to, |partition, closed| {
+            let place = stored.get(&(None, closed.device)).or_else(|| stored.get(&(Some(partition), closed.device)));
+            if let Some(place) = place {
                 found.push((*place, closed.window));
             }
         });

@@ -122,6 +122,7 @@ struct Member {
     consumer: Arc<BaseConsumer<Group>>,
     producer: Arc<Producer>,
     cluster: String,
+    feed_partitions: i32,
     workers: HashMap<Key, Running>,
     runtime: tokio::runtime::Handle,
 }
@@ -152,12 +153,13 @@ impl Engine {
         let member = tokio::task::spawn_blocking(move || -> anyhow::Result<Member> {
             let consumer: BaseConsumer<Group> = config.create_with_context(context).context("make a consumer for Kafka")?;
             let inputs = self.kafka.inputs();
-            super::setup::check_inputs(&self.kafka, consumer.client(), &runtime)?;
+            let feed_partitions = super::setup::check_inputs(&self.kafka, consumer.client(), &runtime)?;
             let cluster = consumer.client().fetch_cluster_id(Duration::from_secs(10)).context("ask Kafka for its name")?;
             let names: Vec<&str> = inputs.iter().map(String::as_str).collect();
             consumer.subscribe(&names).context("join the group")?;
             let producer = Arc::new(Producer::new(&self.kafka)?);
-            Ok(Member { consumer: Arc::new(consumer), producer, cluster, workers: HashMap::new(), runtime, engine: self })
+            let consumer = Arc::new(consumer);
+            Ok(Member { consumer, producer, cluster, feed_partitions, workers: HashMap::new(), runtime, engine: self })
         });
         let member = member.await.context("reach Kafka")??;
         let thread = std::thread::Builder::new().name("kafka".into()).spawn(move || member.run(&to_do))?;
@@ -217,7 +219,7 @@ impl Member {
                 config: self.engine.config.clone(),
                 due: Due { records: 200_000, bytes: 32 << 20, every: self.engine.checkpoint_every },
                 status: self.engine.status.clone(),
-                feed_topic: self.engine.kafka.feed(),
+                feed: (self.engine.kafka.feed(), self.feed_partitions),
                 runtime: self.runtime.clone(),
                 orders: to_do,
                 topic: topic.clone(),

@@ -5,11 +5,13 @@
 //! letter. Partitions have numbers of their own in the store; what counts is the store's position, never Kafka's group offsets.
 
 mod engine;
+mod feed;
 mod inbox;
 mod produce;
 pub mod setup;
 mod start;
 mod status;
+mod view;
 mod worker;
 
 pub use engine::Engine;

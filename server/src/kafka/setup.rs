@@ -170,12 +170,12 @@ async fn adjust(admin: &AdminClient<DefaultClientContext>, topic: &Wanted, parti
     Ok(true)
 }
 
-/// Refuses inputs that are missing, or whose messages carry their senders' time.
+/// Refuses inputs that are missing, or whose messages carry their senders' time; how many partitions the feed has.
 pub(super) fn check_inputs<C: ClientContext>(
     kafka: &KafkaConfig,
     client: &Client<C>,
     runtime: &tokio::runtime::Handle,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<i32> {
     let existing = existing(kafka, client)?;
     let admin = admin(kafka)?;
     for name in kafka.inputs() {
@@ -193,8 +193,10 @@ pub(super) fn check_inputs<C: ClientContext>(
             "the topic `{name}` keeps its messages for less than three days: run `rantai kafka setup`"
         );
     }
-    ensure!(existing.contains_key(&kafka.feed()), "Kafka has no topic `{}`: run `rantai kafka setup`", kafka.feed());
-    Ok(())
+    existing
+        .get(&kafka.feed())
+        .copied()
+        .with_context(|| format!("Kafka has no topic `{}`: run `rantai kafka setup`", kafka.feed()))
 }
 
 /// Which partition may go on without what is gone.

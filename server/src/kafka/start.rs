@@ -1,6 +1,6 @@
 //! What a process on Kafka does, by its roles.
 
-use super::{Engine, Intake};
+use super::{Engine, Intake, view};
 use crate::admission::IdentityKey;
 use crate::config::Roles;
 use crate::feed::Feed;
@@ -15,7 +15,15 @@ pub async fn start(engine: Engine, roles: Roles) -> anyhow::Result<(Pipeline, Th
     let feed = Arc::new(Feed::starting_at(wall_clock().ms() as u64));
     let intake = if roles.ingest { Way::Kafka(Arc::new(Intake::new(&engine.kafka, engine.store.clone())?)) } else { Way::None };
     let mut threads = Vec::new();
-    let ask: Ask = Arc::new(|_| false);
+    let mut ask: Ask = Arc::new(|_| false);
+    if roles.web {
+        let Engine { kafka, store, master, config, stop, .. } = &engine;
+        let (kafka, store, master, config, stop) =
+            (kafka.clone(), store.clone(), Arc::clone(master), config.clone(), stop.clone());
+        let (answers, thread) = view::start(kafka, store, master, config, Arc::clone(&feed), stop).await?;
+        ask = answers;
+        threads.push(thread);
+    }
     if roles.engine {
         threads.push(engine.start().await?);
     }

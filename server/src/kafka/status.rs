@@ -62,6 +62,10 @@ impl Status {
         self.lock().iter().filter_map(sentence).collect()
     }
 
+    pub(super) fn lag(&self, topic: &str, partition: i32) -> u64 {
+        self.lock().get(&(topic.to_owned(), partition)).map_or(0, |of| of.lag)
+    }
+
     pub(super) fn begin(&self, topic: &str, partition: i32) {
         let fresh = Partition { state: State::Restoring, next_offset: 0, processed: 0, lag: 0 };
         self.lock().insert((topic.to_owned(), partition), fresh);

@@ -1,6 +1,7 @@
 //! One partition: fetches its messages, runs the engine over them, writes checkpoints, and ends as it is told.
 
 use super::engine::Group;
+use super::feed::Teller;
 use super::inbox::{Inbox, Kind};
 use super::produce::Producer;
 use super::status::{State, Status};
@@ -38,6 +39,11 @@ const TIMER_PATIENCE: Duration = Duration::from_secs(5);
 /// Between two looks at what is not about messages.
 const TICK: Duration = Duration::from_millis(200);
 
+/// Between two updates of pages at least,
+const TELL: Duration = Duration::from_millis(100);
+/// and so many times as long as the last one took.
+const TELL_SHARE: u32 = 10;
+
 /// What a worker may be told.
 pub(super) enum Order {
     /// Write a last checkpoint, within this time for each step, and end.
@@ -64,7 +70,8 @@ pub(super) struct WorkerParts {
     pub config: EngineConfig,
     pub due: Due,
     pub status: Status,
-    pub feed_topic: String,
+    /// The topic of the feed, and how many partitions it has.
+    pub feed: (String, i32),
     pub runtime: tokio::runtime::Handle,
     pub orders: mpsc::Receiver<Order>,
 }
@@ -91,6 +98,12 @@ pub(super) struct Worker {
     has_gap: bool,
     timer_sent: Option<Instant>,
     processed: u64,
+    teller: Teller,
+    /// Everything before this block is stored.
+    stored: u64,
+    told_at: Instant,
+    /// Telling takes a bounded share of the time.
+    tell_after: Duration,
 }
 
 impl Worker {
@@ -99,8 +112,23 @@ impl Worker {
         let begun = Instant::now();
         let Some(snapshot) = load(&parts)? else { return Ok(()) };
         let (epoch, key, expected) = (snapshot.epoch, IdentityKey(snapshot.identity_key), needed_from(&snapshot));
-        let shard = Shard::restore(snapshot, (parts.number, STEP), &parts.dir, &parts.master, &parts.config, parts.due)?;
+        let (stored, received) = (snapshot.next_block, snapshot.totals.all.received);
+        let mut shard = Shard::restore(snapshot, (parts.number, STEP), &parts.dir, &parts.master, &parts.config, parts.due)?;
+        shard.watch();
+        let teller = Teller {
+            topic: parts.feed.0.clone(),
+            to: parts.number as i32 % parts.feed.1.max(1),
+            partition: parts.number,
+            epoch,
+            told: stored,
+            stored,
+            received,
+        };
         let worker = Self {
+            teller,
+            stored,
+            told_at: begun,
+            tell_after: TELL,
             parts,
             shard,
             epoch,
@@ -145,7 +173,21 @@ impl Worker {
                 self.tick();
                 next_tick = Instant::now() + TICK;
             }
+            if self.begun.is_none() && self.told_at.elapsed() >= self.tell_after {
+                self.tell();
+            }
         }
+    }
+
+    /// Tells pages what changed.
+    fn tell(&mut self) {
+        let begun = Instant::now();
+        let news = self.shard.take_news();
+        let lag = self.parts.status.lag(&self.parts.topic, self.parts.partition);
+        self.shard.room.admitted.store(self.shard.room.processed + lag, Ordering::Relaxed);
+        self.teller.tell(&self.parts.producer, &self.shard.room, news, self.shard.next_block, self.stored);
+        self.told_at = Instant::now();
+        self.tell_after = TELL.max(begun.elapsed() * TELL_SHARE);
     }
 
     /// Takes in what waits, at most so much that other things need not wait long.
@@ -260,6 +302,7 @@ impl Worker {
             fail(&format!("partition {} of {}: {error}", self.parts.partition, self.parts.topic));
         }
         self.shard.checkpoint_done()?;
+        self.stored = next_block;
         // For tools that look at the group's lag; where to begin is what the store says.
         let mut hint = TopicPartitionList::new();
         let offset = Offset::Offset(next_block as i64 - 1);
@@ -288,6 +331,9 @@ impl Worker {
 
     /// Everything processed is put into a checkpoint before somebody else goes on. Where that takes too long, the other repeats work.
     fn drain(mut self, limit: Duration) -> anyhow::Result<()> {
+        if self.begun.is_none() {
+            self.tell();
+        }
         let end = Instant::now() + limit;
         for _ in 0..2 {
             while self.writing.as_ref().is_some_and(|writing| !writing.task.is_finished()) {

@@ -13,7 +13,7 @@ pub use rates::Rates;
 pub use room::Room;
 
 pub(crate) use checkpoint::write_checkpoint;
-pub(crate) use room::{Due, Shard, needed_from};
+pub(crate) use room::{Due, News, Shard, needed_from};
 
 use crate::admission::{Batch, Format, IdentityKey};
 use crate::feed::Feed;

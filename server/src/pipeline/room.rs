@@ -58,6 +58,8 @@ pub struct Room {
     pub rates: Rates,
     /// Number of identities known.
     pub(crate) identities: usize,
+    /// Where the store has devices that have another index here: partition and index there.
+    pub(crate) places: HashMap<u32, (u32, u32)>,
     /// Records in the log, and of those the processed ones, both counted from the same beginning.
     pub(crate) admitted: Arc<AtomicU64>,
     pub(crate) processed: u64,
@@ -88,6 +90,7 @@ impl Room {
             log_bytes: 0,
             rates: Rates::default(),
             identities: 0,
+            places: HashMap::new(),
             admitted: Arc::default(),
         }
     }
@@ -122,6 +125,11 @@ impl Room {
         self.in_flight.iter().flat_map(|flight| flight.decisions.iter()).chain(&self.decisions)
     }
 
+    /// The index under which the store has a device, and the partition where it is not the same in all.
+    pub fn stored_as(&self, device: u32) -> (Option<u32>, u32) {
+        self.places.get(&device).map_or((None, device), |(partition, index)| (Some(*partition), *index))
+    }
+
     /// Number of identities known.
     pub fn identities(&self) -> usize {
         self.identities
@@ -151,8 +159,19 @@ pub(crate) struct Shard {
     dispositions: Vec<Disposition>,
     /// Records since the last run of identities, and when the first of them came in.
     since_run: (u64, Option<ProcessingTime>),
-    /// Devices that changed since [`Shard::take_changed`] was last called, where somebody calls it.
-    changed: Option<Vec<u32>>,
+    /// What changed since [`Shard::take_news`] was last called, where somebody calls it.
+    news: Option<News>,
+}
+
+/// What changed in a shard.
+#[derive(Debug, Default)]
+pub(crate) struct News {
+    /// Devices; some may be named twice.
+    pub devices: Vec<u32>,
+    /// Windows that left memory, and the block by which they had.
+    pub closed: Vec<(ClosedWindow, u64)>,
+    /// Dead letters that were decided, and the block that did.
+    pub decided: Vec<(u64, u64)>,
 }
 
 impl Shard {
@@ -197,7 +216,7 @@ impl Shard {
             due,
             dispositions: Vec::new(),
             since_run: (0, None),
-            changed: None,
+            news: None,
         })
     }
 
@@ -211,21 +230,21 @@ impl Shard {
         &mut self.identities
     }
 
-    /// Keeps count of changed devices from now on, for [`Shard::take_changed`].
-    pub fn watch_changes(&mut self) {
-        self.changed = Some(Vec::new());
+    /// Takes note of what changes from now on, for [`Shard::take_news`].
+    pub fn watch(&mut self) {
+        self.news = Some(News::default());
     }
 
-    /// The devices that changed since the last call; some may be named twice.
-    pub fn take_changed(&mut self) -> Vec<u32> {
+    /// What changed since the last call.
+    pub fn take_news(&mut self) -> News {
         self.flush();
-        self.changed.as_mut().map(std::mem::take).unwrap_or_default()
+        self.news.as_mut().map(std::mem::take).unwrap_or_default()
     }
 
     fn flush(&mut self) {
         let dirty = self.room.engine.flush();
-        if let Some(changed) = &mut self.changed {
-            changed.extend(dirty);
+        if let Some(news) = &mut self.news {
+            news.devices.extend(dirty);
         }
     }
 
@@ -284,6 +303,9 @@ impl Shard {
         let (decision, raw) = Decision::decode(body).with_context(|| format!("read block {} of the log", place.number))?;
         if let Entry::Vacant(entry) = self.room.decided.entry(decision.letter) {
             entry.insert(place.number);
+            if let Some(news) = &mut self.news {
+                news.decided.push((decision.letter, place.number));
+            }
             let outcome = match decision.verdict {
                 Verdict::Replay => {
                     let batch = Batch::parse(raw, Format::Record, source, &self.key)?;
@@ -326,7 +348,11 @@ impl Shard {
     /// After some blocks: what follows from them is at hand for questions.
     pub fn settle(&mut self) {
         if self.room.engine.closed_len() > 0 {
-            self.room.closed.append(&mut self.room.engine.take_closed());
+            let mut closed = self.room.engine.take_closed();
+            if let Some(news) = &mut self.news {
+                news.closed.extend(closed.iter().map(|window| (*window, self.next_block)));
+            }
+            self.room.closed.append(&mut closed);
         }
         self.room.identities = self.identities.len();
     }

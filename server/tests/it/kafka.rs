@@ -3,6 +3,7 @@
 
 use crate::equivalence::{stream, written};
 use crate::kill::Program;
+use crate::live::Stream;
 use crate::support::{Random, Server, bare, envelope, now_ms, slot_now, stores, until};
 use domain::engine::{Tally, Totals};
 use domain::window::{Window, WindowConfig};
@@ -298,6 +299,59 @@ async fn engines_are_killed_added_and_paused() {
     store.close().await;
     drop((second, third));
     intake.stop().await;
+}
+
+/// A process that only shows pages shows what engines process elsewhere, at once and after it was started again.
+#[tokio::test(flavor = "multi_thread")]
+async fn pages_in_a_process_of_their_own() {
+    let Some(place) = Place::new().await else { return };
+    let web = place.server("web").await;
+    assert_eq!(web.stats().await, [0; 5]);
+    let engines = [place.server("engine").await, place.server("engine").await];
+    let intake = place.server("ingest").await;
+    let both = place.server("web,ingest").await;
+    let start = slot_now() - 3_600_000;
+    // Registered and not, in several partitions; the country has figures of all of them.
+    let devices = ["P110101-1-F1", "P110101-1-F2", "other-1", "other-2", "other-3", "other-4", "other-5", "other-6"];
+    let lines: Vec<String> = (0..800u64)
+        .map(|n| envelope(&format!("e{n}"), devices[n as usize % 8], start + n as i64 * 3_000, &format!("{}.5", n % 9)))
+        .collect();
+    let (first, second) = lines.split_at(500);
+    let expected = async |server: &Server, records: u64| {
+        until("its pages know of all records", async || (server.stats().await[1] == records).then_some(())).await;
+        let region = server.json("/api/v1/regions/ID").await;
+        let readings: u64 =
+            region["hours"].as_array().expect("a list").iter().map(|h| h["readings"].as_u64().expect("a number")).sum();
+        assert_eq!(readings, records, "{region}");
+        let rows = server.rows("/api/v1/windows?size=5m").await;
+        let mut by_device = BTreeMap::new();
+        for row in &rows {
+            *by_device.entry(row["device_id"].as_str().expect("a text").to_owned()).or_insert(0) +=
+                row["count"].as_u64().expect("a number");
+        }
+        assert_eq!((by_device.len(), by_device.values().sum::<u64>()), (devices.len(), records));
+        rows
+    };
+    let mut stream = Stream::open(&web, "topics=pipeline", None).await;
+    assert_eq!(intake.post_lines(first.join("\n")).await.status, 202);
+    expected(&web, 500).await;
+    stream.find("pipeline", |update| update["now"]["received"] == 500).await;
+    assert_eq!(both.post_lines(second.join("\n")).await.status, 202);
+    let rows = expected(&web, 800).await;
+    assert_eq!(expected(&both, 800).await, rows);
+    // Nothing new came in: what is stored and what the feed still holds make the same picture.
+    let fresh = place.server("web").await;
+    assert_eq!(expected(&fresh, 800).await, rows);
+    assert_eq!(web.json("/api/v1/latest").await["records"], fresh.json("/api/v1/latest").await["records"]);
+    let device = fresh.get("/devices/other-3").await;
+    assert_eq!(device.status, 200);
+    assert!(web.post(lines[0].clone()).await.status == 503, "it takes nothing in");
+    assert_eq!(intake.get("/").await.status, 404);
+    let metrics = engines[0].get("/metrics").await;
+    assert!(metrics.text.contains("rantai_partition_lag{topic="), "{}", metrics.text);
+    for server in [web, fresh, both, intake].into_iter().chain(engines) {
+        server.stop().await;
+    }
 }
 
 /// A part of the log that is gone is not passed over in silence.

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 const SOON: Duration = Duration::from_secs(2);
 
 #[derive(Debug)]
-struct Event {
+pub struct Event {
     id: Option<u64>,
     kind: String,
     data: String,
@@ -21,13 +21,13 @@ impl Event {
 }
 
 /// An open stream.
-struct Stream {
+pub struct Stream {
     response: reqwest::Response,
     buffer: String,
 }
 
 impl Stream {
-    async fn open(server: &Server, query: &str, last_event_id: Option<u64>) -> Self {
+    pub async fn open(server: &Server, query: &str, last_event_id: Option<u64>) -> Self {
         let mut request = server.client.get(format!("{}/live?{query}", server.url));
         if let Some(id) = last_event_id {
             request = request.header("last-event-id", id);
@@ -59,7 +59,7 @@ impl Stream {
     }
 
     /// The next event of that kind for which `wanted` holds, and how long it took.
-    async fn find(&mut self, kind: &str, wanted: impl Fn(&Value) -> bool) -> (Event, Duration) {
+    pub async fn find(&mut self, kind: &str, wanted: impl Fn(&Value) -> bool) -> (Event, Duration) {
         let started = Instant::now();
         loop {
             let event = self.next().await.expect("the stream goes on");

@@ -1,0 +1,127 @@
+//! Taking over what another engine made of its part of the log: several engines seen as one.
+
+use super::device::DeviceState;
+use super::{ClosedWindow, Engine, Totals};
+use crate::rollup::{Contribution, StaleHours};
+use crate::time::ProcessingTime;
+
+impl Engine {
+    /// Takes over the state of a device, newer than what is known of it here, with the windows that left its memory since. Roll-ups follow
+    /// by the difference. Its index here.
+    pub fn adopt(&mut self, state: DeviceState, closed: &[ClosedWindow]) -> u32 {
+        let index = self.device_index(&state.id);
+        let Self { devices, rollup, config, roll_definition, .. } = self;
+        let device = &mut devices[index as usize];
+        let of_rolled = |closed: &&ClosedWindow| usize::from(closed.definition) == *roll_definition;
+        let left = closed.iter().filter(of_rolled).map(|closed| closed.window);
+        for window in state.windows.windows(&config.windows, *roll_definition).chain(left) {
+            let known = device.contribution(*roll_definition, window.start);
+            // Versions of hours are a matter of whoever has the log.
+            let stale = &mut StaleHours::default();
+            rollup.roll(device.facility, window.start, known, Contribution::of(&window.aggregate, device.range), stale);
+        }
+        device.state = state;
+        device.unrolled.clear();
+        self.mark(index);
+        self.queue(index);
+        index
+    }
+
+    /// Takes over counters.
+    pub fn adopt_totals(&mut self, totals: Totals) {
+        self.totals = totals;
+    }
+
+    /// Lets it be `now`, if it was not later: devices of which nothing came count as silent. What follows from that for their windows
+    /// whoever has the log will tell.
+    pub fn adopt_time(&mut self, now: ProcessingTime) {
+        self.now = self.now.max(now);
+        while let Some((at, index)) = self.deadlines.first().copied()
+            && at <= self.now.ms()
+        {
+            self.deadlines.pop_first();
+            self.devices[index as usize].queued_at = None;
+            self.queue(index);
+            self.mark(index);
+        }
+    }
+}
+
+impl Totals {
+    /// Adds the counters of another part of the input.
+    pub fn add(&mut self, other: &Totals) {
+        let pairs = std::iter::once((&mut self.all, &other.all)).chain(self.by_topic.iter_mut().zip(&other.by_topic));
+        pairs.for_each(|(to, from)| to.add(from));
+        for (name, tally) in &other.by_source {
+            match self.by_source.iter_mut().find(|(known, _)| known == name) {
+                Some((_, known)) => known.add(tally),
+                None => self.by_source.push((name.clone(), *tally)),
+            }
+        }
+        self.by_reason.iter_mut().zip(&other.by_reason).for_each(|(to, from)| *to += from);
+        self.closed_windows += other.closed_windows;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Content, EngineConfig, MemoryIdentities, Record, plain_reading};
+    use super::*;
+    use crate::event::{BodyHash, Identity, Topic};
+    use crate::master::{Master, RegionIx};
+    use crate::milli::Milli;
+    use crate::time::EventTime;
+    use std::borrow::Cow;
+    use std::sync::Arc;
+
+    const NOW: i64 = 1_790_000_000_000;
+
+    fn step(engine: &mut Engine, identities: &mut MemoryIdentities, n: i64) {
+        let at = NOW + n * 40_000;
+        let record = Record {
+            identity: Some(Identity(n as u128)),
+            is_natural: false,
+            body: BodyHash(n as u64),
+            topic: Some(Topic::Temperature),
+            source: Cow::Borrowed("s"),
+            sequence: None,
+            content: Content::Reading {
+                device: Cow::Borrowed(if n % 3 == 0 { "a" } else { "b" }),
+                reading: plain_reading(EventTime::from_ms(at), Milli(4_000 + n as i32)),
+            },
+        };
+        engine.step([record], ProcessingTime::from_ms(at), identities, &mut Vec::new());
+    }
+
+    /// Whoever takes over states and closed windows now and then has the roll-ups of the engine that made them.
+    #[test]
+    fn roll_ups_follow_what_is_adopted() {
+        let levels = "depth,key,name_id,name_en\n0,country,Negara,Country\n";
+        let regions = "level,code,parent,name\n0,ID,,Indonesia\n";
+        let facilities = "code,name,kind,region,latitude,longitude,zone,equipment\n";
+        let master = Arc::new(Master::parse(levels, regions, facilities).expect("parses"));
+        let mut engine = Engine::new(EngineConfig::default(), &master);
+        let mut view = Engine::new(EngineConfig::default(), &master);
+        let mut identities = MemoryIdentities::default();
+        let country = engine.rollup().of_region(RegionIx(0)).expect("the country");
+        for n in 0..600 {
+            step(&mut engine, &mut identities, n);
+            if n % 7 == 0 || n == 599 {
+                let closed = engine.take_closed();
+                for index in engine.flush() {
+                    let state = engine.device_state(index).clone();
+                    let own: Vec<ClosedWindow> = closed.iter().filter(|c| c.device == index).copied().collect();
+                    view.adopt(state, &own);
+                }
+                view.adopt_time(engine.now());
+                view.flush();
+                let hours = |e: &Engine| e.rollup().hours(country, i64::MIN).collect::<Vec<_>>();
+                assert_eq!(hours(&view), hours(&engine), "after {n}");
+            }
+        }
+        assert_eq!(view.rollup().readings(country), 600);
+        let mut sum = engine.totals().clone();
+        sum.add(engine.totals());
+        assert_eq!((sum.all.received, sum.by_source.len()), (1_200, 1));
+    }
+}
