@@ -4,7 +4,7 @@ mod cli;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
-use cli::{DeadLetterCommand, KeyCommand};
+use cli::{DeadLetterCommand, KafkaCommand, KeyCommand};
 use server::config::{ServeArgs, StoreArgs};
 use server::lifecycle;
 use std::process::ExitCode;
@@ -27,6 +27,9 @@ enum Command {
     /// Manage the keys of machines
     #[command(subcommand)]
     Key(KeyCommand),
+    /// Kafka: make or check topics, go on after a gap
+    #[command(subcommand)]
+    Kafka(KafkaCommand),
     /// Records that were rejected: list them, take them in again, discard them
     #[command(subcommand)]
     DeadLetter(DeadLetterCommand),
@@ -69,6 +72,7 @@ async fn run(command: Command) -> anyhow::Result<()> {
         }
         Command::Simulate(args) => simulator::run(args).await,
         Command::Key(command) => command.run().await,
+        Command::Kafka(command) => command.run().await,
         Command::DeadLetter(command) => command.run().await,
         Command::Verify(data) => cli::verify(&data).await,
         Command::Rebuild(data) => cli::rebuild(&data).await,

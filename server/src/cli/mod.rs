@@ -1,10 +1,12 @@
 //! The commands of `rantai` besides the server: administration of a data directory and its database.
 
 mod dead_letter;
+mod kafka;
 mod key;
 mod state;
 
 pub use dead_letter::DeadLetterCommand;
+pub use kafka::KafkaCommand;
 pub use key::KeyCommand;
 pub use state::{rebuild, verify};
 
