@@ -1,6 +1,8 @@
 //! Results made anew from the raw log alone. The old state stays until the new one is complete, and goes in the transaction that puts
 //! the new one in its place.
 
+use crate::files;
+use crate::identities;
 use crate::log::Log;
 use crate::pipeline::{PARTITION, Shard, wall_clock};
 use crate::store::{Rebuilding, Store};
@@ -36,12 +38,13 @@ pub async fn rebuild(dir: &Path, store: &Store, master: &Arc<Master>, config: &E
         outline.first_block,
         outline.received.0
     );
-    let (identities_dir, aside) = (dir.join("identities"), dir.join("identities.rebuild"));
+    let aside = dir.join("identities.rebuild");
     if aside.exists() {
         fs::remove_dir_all(&aside).context("remove what an earlier attempt has left")?;
     }
-    fs::create_dir_all(&identities_dir).context("create the folder of identities")?;
     let (mut rebuilding, fresh) = store.begin_rebuild(PARTITION, &log_id, wall_clock()).await?;
+    let identities_dir = identities::folder(&dir.join("identities"), &fresh.identity_key);
+    files::create_dir(&identities_dir).context("create the folder of identities")?;
     let mut shard = Shard::embedded(fresh, &aside, master, config)?;
     let mut blocks = 0;
     for block in crate::log::read(&log_dir, 1)? {
@@ -64,7 +67,7 @@ pub async fn rebuild(dir: &Path, store: &Store, master: &Arc<Master>, config: &E
 /// Adds what followed since the last call.
 async fn add(rebuilding: &mut Rebuilding, shard: &mut Shard, identities_dir: &Path, config: &EngineConfig) -> anyhow::Result<()> {
     shard.settle();
-    let (mut checkpoint, frozen) = shard.cut(false);
+    let (mut checkpoint, frozen) = shard.cut(identities::Freeze::Full);
     if let Some(frozen) = &frozen {
         frozen.write().context("write a run of identities")?;
         // Under a name that the old state does not use, and which counts with the transaction; left-overs go at the next start.

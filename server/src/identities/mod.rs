@@ -5,13 +5,25 @@
 //! that a restart never knows an identity whose record it has yet to process. After 16 million keys the filter is sealed and written
 //! beside the run, and the next generation begins.
 //!
-//! What a restart lacks, the identities since the last run, it takes from the log.
+//! What a restart lacks, the identities since the last run, it takes from the log; so that it need not read much, a run is also written
+//! after much log, be it of few identities or none.
+//!
+//! A generation is forgotten once whatever it could tell of is too old to be taken in: all of it came in more than the time of retention
+//! ago. What has no time of its own is known again as a duplicate for as long, and no longer; a rebuild, which remembers everything,
+//! tells such a repetition after months from a new record where the one who lived through it could not.
 
+mod filter;
+mod run;
+
+use crate::files;
 use domain::engine::{Identities, Seen};
 use domain::event::{BodyHash, Identity};
-use std::fs::{self, File};
-use std::io::{self, BufWriter, Read, Write};
-use std::os::unix::fs::FileExt;
+use domain::time::ProcessingTime;
+use filter::Filter;
+use run::{Run, RunWriter};
+use std::fs;
+use std::hash::Hasher;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -19,10 +31,44 @@ use std::sync::Arc;
 pub const FREEZE_AT: usize = 1_000_000;
 /// Keys per filter.
 const GENERATION_KEYS: usize = 16_000_000;
-/// Bytes of an entry in a run: key and body, little-endian.
-const ENTRY: usize = 24;
-/// Entries of a run that one read brings.
-const AT_ONCE: usize = 128;
+
+/// A run that counts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NamedRun {
+    /// Name of its file.
+    pub name: String,
+    /// The last block that it covers, with those before it.
+    pub last_block: u64,
+    /// How many identities it holds.
+    pub identities: u64,
+}
+
+/// What becomes of the newest identities at a checkpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Freeze {
+    /// They become a run once they are many.
+    Full,
+    /// They become a run, be they few or none: a restart need not read what lies before.
+    All,
+}
+
+/// Where runs under the secret `key` lie within `dir`: a folder for each secret, so that a start on another store takes none of its files
+/// for left-overs. The name does not tell the secret.
+pub fn folder(dir: &Path, key: &[u8; 16]) -> PathBuf {
+    let mut hasher = siphasher::sip::SipHasher13::new_with_key(key);
+    hasher.write(b"the folder of identities");
+    dir.join(format!("{:016x}", hasher.finish()))
+}
+
+/// Reads all of the run at `path`: whether it is what was written, so many `identities`.
+pub fn check_run(path: &Path, identities: u64) -> io::Result<()> {
+    Run::open(path, identities)?.keys(|_| {})
+}
+
+/// Whether there is a run at `path` that holds so many `identities`. Its pages are checked when they are read.
+pub fn is_run(path: &Path, identities: u64) -> bool {
+    Run::open(path, identities).is_ok()
+}
 
 /// The newest identities, by the first bits of their key: what is new goes to the end of one of few places, all of which stay within a
 /// cache. Known keys are rare: they may be searched for.
@@ -70,145 +116,37 @@ impl Table {
     }
 }
 
-/// A file of identities in order.
-#[derive(Debug)]
-struct Run {
-    file: File,
-    path: PathBuf,
-    entries: usize,
-}
-
-impl Run {
-    fn open(path: &Path) -> io::Result<Self> {
-        let file = File::open(path)?;
-        let len = file.metadata()?.len() as usize;
-        if !len.is_multiple_of(ENTRY) {
-            return Err(io::Error::other(format!("run {} has a broken length", path.display())));
-        }
-        Ok(Self { file, path: path.to_owned(), entries: len / ENTRY })
-    }
-
-    /// Tells every key to `each`.
-    fn keys(&self, mut each: impl FnMut(u128)) -> io::Result<()> {
-        let mut reader = io::BufReader::with_capacity(1 << 20, &self.file);
-        let mut entry = [0; ENTRY];
-        for _ in 0..self.entries {
-            reader.read_exact(&mut entry)?;
-            each(key_of(&entry));
-        }
-        Ok(())
-    }
-
-    /// The body known for `key`, by interpolation: keys are uniform, so two or three reads find it.
-    fn find(&self, key: u128) -> io::Result<Option<u64>> {
-        let high = |key: u128| key >> 64;
-        let mut bytes = [0; ENTRY * AT_ONCE];
-        // The key lies in [from, to), between these two keys.
-        let (mut from, mut to) = (0, self.entries);
-        let (mut below, mut above) = (0, u128::from(u64::MAX) + 1);
-        while from < to {
-            let share = (high(key) - below) * (to - from) as u128 / (above - below).max(1);
-            let middle = (from + share as usize).saturating_sub(AT_ONCE / 2);
-            let start = middle.clamp(from, to.saturating_sub(AT_ONCE).max(from));
-            let end = (start + AT_ONCE).min(to);
-            let part = &mut bytes[..(end - start) * ENTRY];
-            self.file.read_exact_at(part, (start * ENTRY) as u64)?;
-            let (entries, _) = part.as_chunks::<ENTRY>();
-            let (first, last) = (key_of(&entries[0]), key_of(&entries[entries.len() - 1]));
-            if key < first {
-                (to, above) = (start, high(first) + 1);
-            } else if key > last {
-                (from, below) = (end, high(last));
-            } else {
-                let found = entries.binary_search_by_key(&key, key_of).ok();
-                return Ok(found.map(|at| u64::from_le_bytes(entries[at][16..].try_into().expect("eight bytes"))));
-            }
-        }
-        Ok(None)
-    }
-}
-
-fn key_of(entry: &[u8; ENTRY]) -> u128 {
-    u128::from_le_bytes(entry[..16].try_into().expect("sixteen bytes"))
-}
-
-/// A blocked Bloom filter: one cache line a key, one bit in each of its eight words (after Putze, Sanders and Singler, "Cache-,
-/// hash- and space-efficient Bloom filters", 2007). At 16 bits a key about 6 in 10 000 unknown keys pass.
-#[derive(Debug)]
-struct Filter {
-    blocks: Vec<FilterBlock>,
-}
-
-/// One cache line: the alignment matters.
-#[derive(Clone, Copy, Debug, Default)]
-#[repr(align(64))]
-struct FilterBlock([u64; 8]);
-
-impl Filter {
-    fn new(keys: usize) -> Self {
-        Self { blocks: vec![FilterBlock::default(); keys * 16 / 512 + 1] }
-    }
-
-    /// Writes it with its checksum, durable on return.
-    fn write(&self, path: &Path) -> io::Result<()> {
-        let mut writer = BufWriter::with_capacity(1 << 20, File::create(path)?);
-        let mut crc = 0;
-        for word in self.blocks.iter().flat_map(|block| block.0) {
-            let bytes = word.to_le_bytes();
-            crc = crc32c::crc32c_append(crc, &bytes);
-            writer.write_all(&bytes)?;
-        }
-        writer.write_all(&crc.to_le_bytes())?;
-        writer.into_inner()?.sync_all()
-    }
-
-    /// Reads the filter at `path`; `None` where it is not there or not whole.
-    fn read(path: &Path, keys: usize) -> io::Result<Option<Self>> {
-        let mut filter = Self::new(keys);
-        let bytes = match fs::read(path) {
-            Ok(bytes) if bytes.len() == filter.blocks.len() * 64 + 4 => bytes,
-            Ok(_) => return Ok(None),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(error),
-        };
-        let (words, crc) = bytes.split_at(bytes.len() - 4);
-        if crc32c::crc32c(words).to_le_bytes() != crc {
-            return Ok(None);
-        }
-        for (word, bytes) in filter.blocks.iter_mut().flat_map(|block| &mut block.0).zip(words.chunks_exact(8)) {
-            *word = u64::from_le_bytes(bytes.try_into().expect("eight bytes"));
-        }
-        Ok(Some(filter))
-    }
-
-    fn block(&self, key: u128) -> usize {
-        (((key >> 64) * self.blocks.len() as u128) >> 64) as usize
-    }
-
-    fn insert(&mut self, key: u128) {
-        let at = self.block(key);
-        for (i, word) in self.blocks[at].0.iter_mut().enumerate() {
-            *word |= 1 << ((key as u64 >> (i * 6)) & 63);
-        }
-    }
-
-    /// Without a branch: which bits are set is chance, and a processor that guesses wrong throws away what it had begun.
-    fn may_hold(&self, key: u128) -> bool {
-        let block = &self.blocks[self.block(key)].0;
-        block.iter().enumerate().fold(1, |all, (i, word)| all & (word >> ((key as u64 >> (i * 6)) & 63))) == 1
-    }
-
-    /// Reads of what [`Filter::may_hold`] will look at.
-    fn touch(&self, key: u128) -> u64 {
-        self.blocks[self.block(key)].0[0]
-    }
-}
-
 /// Runs whose filter takes no more keys.
 #[derive(Debug)]
 struct Sealed {
     filter: Arc<Filter>,
     runs: Vec<Run>,
+}
+
+impl Sealed {
+    /// The filter is written where it is missing or damaged: making it takes reading all of `runs`.
+    fn open(runs: Vec<Run>, generation_keys: usize) -> io::Result<Self> {
+        let path = filter_path(&runs.last().expect("it is full").path);
+        let filter = match Filter::read(&path, generation_keys)? {
+            Some(filter) => filter,
+            None => {
+                let filter = filter_of(&runs, generation_keys)?;
+                filter.write(&path)?;
+                filter
+            }
+        };
+        Ok(Self { filter: Arc::new(filter), runs })
+    }
+
+    fn received_at(&self) -> Option<ProcessingTime> {
+        self.runs.iter().map(|run| run.received_at).max()
+    }
+}
+
+fn filter_of(runs: &[Run], generation_keys: usize) -> io::Result<Filter> {
+    let mut filter = Filter::new(generation_keys);
+    runs.iter().try_for_each(|run| run.keys(|key| filter.insert(key)))?;
+    Ok(filter)
 }
 
 /// The identities of one log.
@@ -226,6 +164,8 @@ pub struct DiskIdentities {
     runs: Vec<Run>,
     sealed: Vec<Sealed>,
     in_runs: usize,
+    /// Files of forgotten generations, while a committed checkpoint may name them.
+    forgotten: Vec<PathBuf>,
 }
 
 /// A frozen table on its way to disk.
@@ -235,6 +175,8 @@ pub struct FrozenTable {
     path: PathBuf,
     /// Name of its file.
     pub name: String,
+    /// When the newest of it came in.
+    received_at: ProcessingTime,
     /// The filter of its generation, where it is the last run of it.
     seal: Option<Arc<Filter>>,
 }
@@ -257,22 +199,18 @@ impl FrozenTable {
 
     /// Sorts and writes it, durable on return, the name of the file too.
     pub fn write(&self) -> io::Result<()> {
-        let mut writer = BufWriter::with_capacity(1 << 20, File::create(&self.path)?);
+        let mut writer = RunWriter::create(&self.path, self.received_at)?;
         let mut sorted = Vec::new();
         for bucket in &self.table.buckets {
             sorted.clone_from(bucket);
             sorted.sort_unstable();
-            for Entry { high, low, body } in &sorted {
-                for half in [low, high, body] {
-                    writer.write_all(&half.to_le_bytes())?;
-                }
-            }
+            sorted.iter().try_for_each(|entry| writer.push(entry))?;
         }
-        writer.into_inner()?.sync_all()?;
+        writer.finish()?;
         if let Some(filter) = &self.seal {
             filter.write(&filter_path(&self.path))?;
         }
-        File::open(self.path.parent().expect("it was made inside a directory"))?.sync_all()
+        files::sync_dir(self.path.parent().expect("it was made inside a directory"))
     }
 }
 
@@ -283,15 +221,15 @@ fn filter_path(run: &Path) -> PathBuf {
 
 impl DiskIdentities {
     /// Opens the memory in `dir` with the named `runs`, oldest first; other files there are left-overs of a crash and removed.
-    pub fn open(dir: &Path, runs: &[String]) -> io::Result<Self> {
+    pub fn open(dir: &Path, runs: &[NamedRun]) -> io::Result<Self> {
         Self::with_generations(dir, runs, GENERATION_KEYS)
     }
 
-    fn with_generations(dir: &Path, runs: &[String], generation_keys: usize) -> io::Result<Self> {
-        fs::create_dir_all(dir)?;
+    fn with_generations(dir: &Path, runs: &[NamedRun], generation_keys: usize) -> io::Result<Self> {
+        files::create_dir(dir)?;
         for entry in fs::read_dir(dir)? {
             let path = entry?.path();
-            if !runs.iter().any(|run| path.file_stem() == Path::new(run).file_stem()) {
+            if !runs.iter().any(|run| path.file_stem() == Path::new(&run.name).file_stem()) {
                 fs::remove_file(path)?;
             }
         }
@@ -305,46 +243,30 @@ impl DiskIdentities {
             runs: Vec::new(),
             sealed: Vec::new(),
             in_runs: 0,
+            forgotten: Vec::new(),
         };
-        let paths: Vec<PathBuf> = runs.iter().map(|name| dir.join(name)).collect();
-        let mut rest = paths.as_slice();
-        while !rest.is_empty() {
+        let mut generation = Vec::new();
+        let mut keys = 0;
+        for run in runs {
+            let run = Run::open(&dir.join(&run.name), run.identities)?;
+            identities.in_runs += run.entries;
+            keys += run.entries;
+            generation.push(run);
             // A generation ends with the run that fills its filter.
-            let (mut keys, mut ends) = (0, 0);
-            while ends < rest.len() && keys < generation_keys {
-                keys += fs::metadata(&rest[ends])?.len() as usize / ENTRY;
-                ends += 1;
+            if keys >= generation_keys {
+                identities.sealed.push(Sealed::open(std::mem::take(&mut generation), generation_keys)?);
+                keys = 0;
             }
-            let (generation, others) = rest.split_at(ends);
-            let is_full = keys >= generation_keys;
-            let stored = if is_full { Filter::read(&filter_path(&generation[ends - 1]), generation_keys)? } else { None };
-            let mut made = Filter::new(generation_keys);
-            let runs = generation
-                .iter()
-                .map(|path| {
-                    let run = Run::open(path)?;
-                    if stored.is_none() {
-                        run.keys(|key| made.insert(key))?;
-                    }
-                    Ok(run)
-                })
-                .collect::<io::Result<Vec<_>>>()?;
-            let filter = stored.unwrap_or(made);
-            if is_full {
-                identities.sealed.push(Sealed { filter: Arc::new(filter), runs });
-            } else {
-                (identities.filter, identities.runs) = (filter, runs);
-            }
-            identities.in_runs += keys;
-            rest = others;
         }
+        identities.filter = filter_of(&generation, generation_keys)?;
+        identities.runs = generation;
         Ok(identities)
     }
 
-    /// Freezes the table where it is full (or `always`), to be written and named by the checkpoint that ends with `last_block`.
-    pub fn freeze(&mut self, last_block: u64, always: bool) -> Option<FrozenTable> {
+    /// Freezes the table, to be written and named by the checkpoint that ends with `last_block`, received at `now`.
+    pub fn freeze(&mut self, last_block: u64, now: ProcessingTime, freeze: Freeze) -> Option<FrozenTable> {
         let len = self.table.len;
-        if self.frozen.is_some() || len == 0 || (len < FREEZE_AT && !always) {
+        if self.frozen.is_some() || (freeze == Freeze::Full && len < FREEZE_AT) {
             return None;
         }
         let next = self.retired.take().and_then(Arc::into_inner).map_or_else(Table::new, Table::cleared);
@@ -357,12 +279,12 @@ impl DiskIdentities {
             filter
         });
         let name = format!("{last_block:020}.run");
-        Some(FrozenTable { table, path: self.dir.join(&name), name, seal })
+        Some(FrozenTable { table, path: self.dir.join(&name), name, received_at: now, seal })
     }
 
     /// The frozen table is durable and named by a committed checkpoint: its run takes over.
     pub fn thaw(&mut self, frozen: &FrozenTable) -> io::Result<()> {
-        let run = Run::open(&frozen.path)?;
+        let run = Run::open(&frozen.path, frozen.len() as u64)?;
         self.in_runs += run.entries;
         match (&frozen.seal, self.sealed.last_mut()) {
             (Some(_), Some(generation)) => generation.runs.push(run),
@@ -370,6 +292,29 @@ impl DiskIdentities {
         }
         self.retired = self.frozen.take();
         Ok(())
+    }
+
+    /// Forgets the generations all of which came in before `before`; the names of their runs, for the next checkpoint. The newest run
+    /// stays in any case: it tells what a restart has to read.
+    pub fn forget(&mut self, before: ProcessingTime) -> Vec<String> {
+        // A frozen table may be the last run of the newest one.
+        let stays = usize::from(self.runs.is_empty() || self.frozen.is_some());
+        let may_go = self.sealed.len().saturating_sub(stays);
+        let is_old = |generation: &&Sealed| generation.received_at().is_some_and(|at| at < before);
+        let old = self.sealed[..may_go].iter().take_while(is_old).count();
+        let runs: Vec<Run> = self.sealed.drain(..old).flat_map(|generation| generation.runs).collect();
+        self.in_runs -= runs.iter().map(|run| run.entries).sum::<usize>();
+        self.forgotten.extend(runs.iter().map(|run| run.path.clone()));
+        runs.iter().filter_map(|run| Some(run.path.file_name()?.to_str()?.to_owned())).collect()
+    }
+
+    /// The checkpoint is committed that no longer names what was forgotten.
+    pub fn remove_forgotten(&mut self) {
+        for path in std::mem::take(&mut self.forgotten) {
+            // What stays is removed by the next start.
+            let _ = fs::remove_file(filter_path(&path));
+            let _ = fs::remove_file(path);
+        }
     }
 
     /// Looks for a key that a filter may hold.
@@ -425,72 +370,4 @@ impl Identities for DiskIdentities {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn key(i: u64) -> Identity {
-        let mixed = u128::from(i.wrapping_mul(0x9e37_79b9_7f4a_7c15));
-        Identity(mixed << 64 | u128::from(i.wrapping_mul(0xbf58_476d_1ce4_e5b9)))
-    }
-
-    /// Five runs of 1 000, two a generation.
-    #[test]
-    fn an_identity_is_known_in_the_table_while_frozen_and_from_disk() {
-        let dir = tempfile::tempdir().expect("a directory");
-        let mut ids = DiskIdentities::with_generations(dir.path(), &[], 2_000).expect("opens");
-        let mut runs = Vec::new();
-        for round in 0..5u64 {
-            for i in 0..1_000 {
-                assert_eq!(ids.check_in(key(round * 1_000 + i), BodyHash(i)), Seen::New);
-            }
-            let frozen = ids.freeze(round, true).expect("not empty");
-            assert_eq!(ids.check_in(key(round * 1_000), BodyHash(0)), Seen::Same, "while frozen");
-            frozen.write().expect("writes");
-            ids.thaw(&frozen).expect("opens");
-            runs.push(frozen.name);
-        }
-        fs::write(dir.path().join("left-over.run"), b"x").expect("writes");
-        let reopen = || DiskIdentities::with_generations(dir.path(), &runs, 2_000).expect("opens");
-        let from_filter = reopen();
-        assert!(!dir.path().join("left-over.run").exists());
-        let filter = dir.path().join(&runs[1]).with_extension("filter");
-        let mut damaged = fs::read(&filter).expect("the first generation is sealed");
-        damaged[100] ^= 1;
-        fs::write(&filter, damaged).expect("writes");
-        let from_runs = reopen();
-        for mut ids in [ids, from_filter, from_runs] {
-            assert_eq!(ids.sealed.len(), 2);
-            for i in 0..5_000 {
-                assert_eq!(ids.check_in(key(i), BodyHash(i % 1_000)), Seen::Same);
-                assert_eq!(ids.check_in(key(i), BodyHash(i % 1_000 + 1)), Seen::Other);
-            }
-            assert_eq!(ids.check_in(key(5_000), BodyHash(0)), Seen::New);
-            assert_eq!(ids.len(), 5_001);
-        }
-    }
-
-    /// The worst for interpolation: nearly all keys at one end.
-    #[test]
-    fn a_run_is_searched_whatever_its_keys() {
-        let dir = tempfile::tempdir().expect("a directory");
-        let mut ids = DiskIdentities::open(dir.path(), &[]).expect("opens");
-        let skewed = |i: u64| Identity(if i == 999 { u128::MAX } else { u128::from(i) << 64 });
-        (0..1_000).for_each(|i| assert_eq!(ids.check_in(skewed(i), BodyHash(i)), Seen::New));
-        let frozen = ids.freeze(1, true).expect("not empty");
-        frozen.write().expect("writes");
-        ids.thaw(&frozen).expect("opens");
-        for i in 0..1_000 {
-            assert_eq!(ids.find(skewed(i).0), Some(i));
-            assert_eq!(ids.runs[0].find(skewed(i).0 + u128::from(i < 999)).expect("reads"), (i == 999).then_some(i));
-        }
-    }
-
-    #[test]
-    fn few_unknown_keys_pass_a_full_filter() {
-        let mut filter = Filter::new(100_000);
-        (0..100_000).for_each(|i| filter.insert(key(i).0));
-        assert!((0..100_000).all(|i| filter.may_hold(key(i).0)));
-        let passed = (100_000..200_000).filter(|i| filter.may_hold(key(*i).0)).count();
-        assert!(passed < 200, "{passed} of 100 000");
-    }
-}
+mod tests;

@@ -7,6 +7,7 @@ use super::produce::Producer;
 use super::status::{State, Status};
 use super::{STEP, position};
 use crate::admission::{Batch, IdentityKey};
+use crate::identities::{self, Freeze};
 use crate::log::Place;
 use crate::pipeline::{Due, Shard, fail, needed_from, wall_clock, write_checkpoint};
 use crate::store::{Snapshot, Store, StoreError};
@@ -111,9 +112,10 @@ impl Worker {
     pub fn run(parts: WorkerParts) -> anyhow::Result<()> {
         let begun = Instant::now();
         let Some(snapshot) = load(&parts)? else { return Ok(()) };
+        let dir = identities::folder(&parts.dir, &snapshot.identity_key);
         let (epoch, key, expected) = (snapshot.epoch, IdentityKey(snapshot.identity_key), needed_from(&snapshot));
         let (stored, received) = (snapshot.next_block, snapshot.totals.all.received);
-        let mut shard = Shard::restore(snapshot, (parts.number, STEP), &parts.dir, &parts.master, &parts.config, parts.due)?;
+        let mut shard = Shard::restore(snapshot, (parts.number, STEP), &dir, &parts.master, &parts.config, parts.due)?;
         shard.watch();
         let teller = Teller {
             topic: parts.feed.0.clone(),
@@ -287,8 +289,9 @@ impl Worker {
         self.begin_checkpoint(all);
     }
 
+    /// `freeze_all`: also few identities become a run, so that nobody has to read them from the log again.
     fn begin_checkpoint(&mut self, freeze_all: bool) {
-        let (checkpoint, frozen) = self.shard.cut(freeze_all);
+        let (checkpoint, frozen) = self.shard.cut(if freeze_all { Freeze::All } else { Freeze::Full });
         let next_block = checkpoint.next_block;
         let write = write_checkpoint(self.parts.store.clone(), checkpoint, frozen, self.epoch, self.parts.config.clone());
         self.writing = Some(Writing { task: self.parts.runtime.spawn(write), next_block });
@@ -370,7 +373,7 @@ fn load(parts: &WorkerParts) -> anyhow::Result<Option<Snapshot>> {
     loop {
         let attempt = async {
             let snapshot = parts.store.load(parts.number, &parts.log, wall_clock()).await?;
-            parts.store.fetch_runs(parts.number, &parts.dir).await?;
+            parts.store.fetch_runs(parts.number, &identities::folder(&parts.dir, &snapshot.identity_key)).await?;
             Ok::<_, StoreError>(snapshot)
         };
         match parts.runtime.block_on(attempt) {

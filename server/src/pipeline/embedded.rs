@@ -11,6 +11,7 @@ use super::{Answer, BODIES_KIB, Intake, PARTITION, Pipeline, Question, Refused, 
 use crate::admission::{Batch, Format, IdentityKey};
 use crate::clock::{Clock, Clocks, Doubt};
 use crate::feed::Feed;
+use crate::identities::{self, Freeze};
 use crate::letters::Decision;
 use crate::log::{AppendError, BlockKind, Draft, Log, Place};
 use crate::publish::Publisher;
@@ -129,11 +130,12 @@ impl Pipeline {
         checkpoint_every: Duration,
         doubt: Doubt,
     ) -> anyhow::Result<(Self, Threads)> {
-        let (log_dir, identities_dir) = (dir.join("log"), dir.join("identities"));
+        let log_dir = dir.join("log");
         let log_id = crate::log::id(&log_dir).context("read the log's name")?;
         let snapshot = store.load(PARTITION, &log_id, wall_clock()).await.context("load the last checkpoint")?;
-        store.fetch_runs(PARTITION, &identities_dir).await.context("fetch the memory of identities")?;
         let key = IdentityKey(snapshot.identity_key);
+        let identities_dir = identities::folder(&dir.join("identities"), &key.0);
+        store.fetch_runs(PARTITION, &identities_dir).await.context("fetch the memory of identities")?;
         let epoch = snapshot.epoch;
         let log = Log::open(&log_dir, move |block| records_of(block, &key)).context("open the log")?;
         let clock = Clock::start(Clocks::now(), log.last_received_at(), doubt)?;
@@ -314,7 +316,7 @@ impl Driver {
         }
         // Everything durable is processed; one last checkpoint makes the next start short.
         if self.shard.has_news() {
-            let (checkpoint, frozen) = self.shard.cut(false);
+            let (checkpoint, frozen) = self.shard.cut(Freeze::Full);
             self.runtime.block_on(write_checkpoint(self.store.clone(), checkpoint, frozen, self.epoch, self.config))?;
         }
         Ok(())
@@ -358,7 +360,7 @@ impl Driver {
     }
 
     fn checkpoint(&mut self) {
-        let (checkpoint, frozen) = self.shard.cut(false);
+        let (checkpoint, frozen) = self.shard.cut(Freeze::Full);
         let (store, config, done, epoch) = (self.store.clone(), self.config.clone(), self.done.clone(), self.epoch);
         self.runtime.spawn(async move {
             let result = write_checkpoint(store, checkpoint, frozen, epoch, config).await;

@@ -6,7 +6,7 @@
 use super::rates::Rates;
 use super::wall_clock;
 use crate::admission::{Batch, Format, IdentityKey};
-use crate::identities::{DiskIdentities, FrozenTable};
+use crate::identities::{DiskIdentities, Freeze, FrozenTable};
 use crate::letters::{Again, Decided, Decision, Outcome, Verdict};
 use crate::log::Place;
 use crate::side::SideRow;
@@ -136,6 +136,19 @@ impl Room {
     }
 }
 
+/// A run of identities is written at the latest after so much log, be it of few: as much a restart reads at most for what it has
+/// processed already.
+const RUN_BYTES: u64 = 512 * 1024 * 1024;
+
+/// What came in since the last run of identities.
+#[derive(Default)]
+struct SinceRun {
+    records: u64,
+    bytes: u64,
+    /// When the first of it did.
+    since: Option<ProcessingTime>,
+}
+
 /// A room with what processes its part of the log.
 pub(crate) struct Shard {
     pub room: Room,
@@ -157,8 +170,7 @@ pub(crate) struct Shard {
     last_checkpoint: Instant,
     due: Due,
     dispositions: Vec<Disposition>,
-    /// Records since the last run of identities, and when the first of them came in.
-    since_run: (u64, Option<ProcessingTime>),
+    since_run: SinceRun,
     /// What changed since [`Shard::take_news`] was last called, where somebody calls it.
     news: Option<News>,
 }
@@ -184,8 +196,7 @@ impl Shard {
         config: &EngineConfig,
         due: Due,
     ) -> anyhow::Result<Self> {
-        let names: Vec<String> = snapshot.runs.iter().map(|(name, _)| name.clone()).collect();
-        let identities = DiskIdentities::open(identities_dir, &names).context("open the memory of identities")?;
+        let identities = DiskIdentities::open(identities_dir, &snapshot.runs).context("open the memory of identities")?;
         let places: Vec<(u32, String)> = snapshot.devices.iter().map(|(index, state)| (*index, state.id.clone())).collect();
         let states = snapshot.devices.into_iter().map(|(_, state)| state);
         let engine = Engine::restore(config.clone(), master, snapshot.now, snapshot.totals, states, snapshot.hours);
@@ -215,7 +226,7 @@ impl Shard {
             last_checkpoint: Instant::now(),
             due,
             dispositions: Vec::new(),
-            since_run: (0, None),
+            since_run: SinceRun::default(),
             news: None,
         })
     }
@@ -256,17 +267,18 @@ impl Shard {
     /// Remembers the identities of a block that the state covers already.
     pub fn remember(&mut self, batch: &Batch, received_at: ProcessingTime) {
         Engine::remember(&self.config, batch.records(), received_at, &mut self.identities);
-        self.count_for_run(batch.len(), received_at);
+        self.count_for_run(batch, received_at);
     }
 
-    fn count_for_run(&mut self, records: usize, received_at: ProcessingTime) {
-        self.since_run.0 += records as u64;
-        self.since_run.1.get_or_insert(received_at);
+    fn count_for_run(&mut self, batch: &Batch, received_at: ProcessingTime) {
+        self.since_run.records += batch.len() as u64;
+        self.since_run.bytes += batch.raw().len() as u64;
+        self.since_run.since.get_or_insert(received_at);
     }
 
     /// Whether identities of at least `records` records, or some that are older than `age_ms` by the log's time, lie in no run yet.
     pub fn run_is_due(&self, records: u64, age_ms: i64) -> bool {
-        let (count, since) = self.since_run;
+        let SinceRun { records: count, since, .. } = self.since_run;
         count >= records || since.is_some_and(|since| self.room.engine.now().ms() - since.ms() >= age_ms)
     }
 
@@ -289,7 +301,7 @@ impl Shard {
             let positions = (place.first_record..).step_by(self.step as usize);
             readings.add(self.partition, batch, &self.dispositions, positions, place.received_at);
         }
-        self.count_for_run(batch.len(), place.received_at);
+        self.count_for_run(batch, place.received_at);
         self.next_block = place.number + 1;
         self.records_since += batch.len() as u64;
         self.uncommitted.fetch_add(batch.len() as u64, Ordering::Relaxed);
@@ -389,18 +401,21 @@ impl Shard {
                 || self.last_checkpoint.elapsed() >= self.due.every)
     }
 
-    /// Cuts a checkpoint: all that changed since the last, as of the last block. `freeze_all`: also a small table of identities becomes a
-    /// run, so that nobody has to read them from the log again.
-    pub fn cut(&mut self, freeze_all: bool) -> (Checkpoint, Option<FrozenTable>) {
+    /// Cuts a checkpoint: all that changed since the last, as of the last block.
+    pub fn cut(&mut self, freeze: Freeze) -> (Checkpoint, Option<FrozenTable>) {
         self.flush();
         let room = &mut self.room;
         let windows = Arc::new(std::mem::take(&mut room.closed));
         let side = Arc::new(std::mem::take(&mut room.side));
         let decisions = Arc::new(std::mem::take(&mut room.decisions));
-        let frozen = self.identities.freeze(self.next_block - 1, freeze_all);
+        let freeze = if self.since_run.bytes >= RUN_BYTES { Freeze::All } else { freeze };
+        let now = room.engine.now();
+        let frozen = self.identities.freeze(self.next_block - 1, now, freeze);
         if frozen.is_some() {
-            self.since_run = (0, None);
+            self.since_run = SinceRun::default();
         }
+        // What came in before this is too old by now, even where its clock was ahead.
+        let remembered_from = now.plus_ms(-self.config.retention_ms - self.config.future_ms);
         let encode = "the state has no type that postcard cannot write";
         let checkpoint = Checkpoint {
             partition: self.partition,
@@ -416,6 +431,7 @@ impl Shard {
             side: Arc::clone(&side),
             decisions: Arc::clone(&decisions),
             run: frozen.as_ref().map(|f| (f.name.clone(), f.len() as u64)),
+            forgotten_runs: self.identities.forget(remembered_from),
             derived: room.engine.take_derived(),
             known_hours: room.engine.take_known_hours(),
         };
@@ -433,6 +449,7 @@ impl Shard {
             if let Some(frozen) = flight.frozen {
                 self.identities.thaw(&frozen).context("open a run of identities")?;
             }
+            self.identities.remove_forgotten();
         }
         self.room.checkpoint_at = Some(wall_clock());
         Ok(())
@@ -441,5 +458,5 @@ impl Shard {
 
 /// The first block that a restart with `snapshot` has to read: what the newest run of identities does not cover.
 pub(crate) fn needed_from(snapshot: &Snapshot) -> u64 {
-    snapshot.runs.last().map_or(0, |(_, last_block)| *last_block) + 1
+    snapshot.runs.last().map_or(0, |run| run.last_block) + 1
 }

@@ -4,6 +4,7 @@ use super::derived::put_derived;
 use super::postgres::{self, Readings, window_rows};
 use super::{Database, Pools, Store, StoreError, broken, either, letters};
 use crate::blocks::{self, WindowBlock};
+use crate::identities::NamedRun;
 use crate::letters::Decided;
 use crate::side::SideRow;
 use domain::engine::{ClosedDerived, ClosedWindow, DeviceState, Totals};
@@ -34,8 +35,8 @@ pub struct Snapshot {
     pub devices: Vec<(u32, DeviceState)>,
     /// Hours.
     pub hours: Vec<(i64, Vec<HourCell>)>,
-    /// Runs of identities: name and the last block they cover, oldest first.
-    pub runs: Vec<(String, u64)>,
+    /// Runs of identities, oldest first.
+    pub runs: Vec<NamedRun>,
     /// Dead letters that were decided: position, and the block that did.
     pub decided: Vec<(u64, u64)>,
     /// Where to put accepted readings for the next checkpoint; `None` where the store does not keep them: SQLite's lie in the log.
@@ -69,6 +70,8 @@ pub struct Checkpoint {
     pub decisions: Arc<Vec<Decided>>,
     /// A run of identities that counts from now on: name, number of identities.
     pub run: Option<(String, u64)>,
+    /// Runs that do not count any more.
+    pub forgotten_runs: Vec<String>,
     /// Readings accepted since, where the store keeps them.
     pub readings: Option<Readings>,
     /// What of sliding windows and sessions closed since, and where readings were taken.
@@ -152,6 +155,13 @@ macro_rules! either_checkpoint {
             .await?;
         }
         put_derived!($tx, $checkpoint);
+        for name in &$checkpoint.forgotten_runs {
+            sqlx::query("delete from identity_runs where partition = $1 and name = $2")
+                .bind(partition)
+                .bind(name)
+                .execute(&mut *$tx)
+                .await?;
+        }
         if let Some((name, identities)) = &$checkpoint.run {
             sqlx::query("insert into identity_runs (partition, name, last, identities) values ($1, $2, $3, $4)")
                 .bind(partition)
@@ -270,8 +280,8 @@ impl Store {
             .iter()
             .map(|(start, cells)| Ok((*start, postcard::from_bytes(cells).map_err(|e| broken("hours", start, e))?)))
             .collect::<Result<_, StoreError>>()?;
-        let runs: Vec<(String, i64)> = either!(self, pools => {
-            sqlx::query_as("select name, last from identity_runs where partition = $1 order by last")
+        let runs: Vec<(String, i64, i64)> = either!(self, pools => {
+            sqlx::query_as("select name, last, identities from identity_runs where partition = $1 order by last")
                 .bind(partition)
                 .fetch_all(&pools.writer)
                 .await?
@@ -292,7 +302,10 @@ impl Store {
             totals,
             devices,
             hours,
-            runs: runs.into_iter().map(|(name, last)| (name, last as u64)).collect(),
+            runs: runs
+                .into_iter()
+                .map(|(name, last, identities)| NamedRun { name, last_block: last as u64, identities: identities as u64 })
+                .collect(),
             decided: decided.into_iter().map(|(letter, block)| (letter as u64, block as u64)).collect(),
             readings: matches!(self.database, Database::Postgres(..)).then(Readings::default),
         })

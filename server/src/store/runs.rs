@@ -2,6 +2,7 @@
 //! each, so that whoever takes a partition over can read it.
 
 use super::{Database, Store, StoreError, broken};
+use crate::identities;
 use futures::TryStreamExt;
 use sqlx::PgConnection;
 use std::fs::{self, File};
@@ -31,23 +32,26 @@ impl Store {
         Ok(())
     }
 
-    /// Puts the runs of `partition` that count and are not in `dir` there.
+    /// Puts the runs of `partition` that count and are not in `dir` there. What was fetched is checked before it takes the place of anything;
+    /// pieces of runs that no checkpoint has named, or names any longer, are removed.
     pub async fn fetch_runs(&self, partition: u32, dir: &Path) -> Result<(), StoreError> {
         let Database::Postgres(pools, _) = &self.database else { return Ok(()) };
-        fs::create_dir_all(dir).map_err(sqlx::Error::Io)?;
-        let wanted: Vec<(String, i64)> = sqlx::query_as(
-            "select r.name, coalesce(sum(length(p.data)), 0)::bigint
-             from identity_runs r
-             left join identity_run_pieces p on p.partition = r.partition and p.name = r.name
-             where r.partition = $1
-             group by r.name",
+        crate::files::create_dir(dir).map_err(sqlx::Error::Io)?;
+        sqlx::query(
+            "delete from identity_run_pieces p
+             where p.partition = $1
+                 and not exists (select 1 from identity_runs r where r.partition = p.partition and r.name = p.name)",
         )
         .bind(i64::from(partition))
-        .fetch_all(&pools.writer)
+        .execute(&pools.writer)
         .await?;
-        for (name, bytes) in wanted {
-            let path = dir.join(&name);
-            if fs::metadata(&path).is_ok_and(|file| file.len() == bytes as u64) {
+        let wanted: Vec<(String, i64)> = sqlx::query_as("select name, identities from identity_runs where partition = $1")
+            .bind(i64::from(partition))
+            .fetch_all(&pools.writer)
+            .await?;
+        for (name, identities) in wanted {
+            let (path, identities) = (dir.join(&name), identities as u64);
+            if identities::is_run(&path, identities) {
                 continue;
             }
             let mut pieces = sqlx::query_scalar::<_, Vec<u8>>(
@@ -62,7 +66,9 @@ impl Store {
             while let Some(piece) = pieces.try_next().await? {
                 file.write_all(&piece).map_err(sqlx::Error::Io)?;
             }
-            file.sync_all().and_then(|()| fs::rename(&aside, &path)).map_err(sqlx::Error::Io)?;
+            identities::check_run(&aside, identities).map_err(|e| broken("identity_run_pieces", &name, e))?;
+            let named = file.sync_all().and_then(|()| fs::rename(&aside, &path)).and_then(|()| crate::files::sync_dir(dir));
+            named.map_err(sqlx::Error::Io)?;
         }
         Ok(())
     }

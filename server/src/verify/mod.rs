@@ -99,7 +99,7 @@ async fn restore(subject: &Subject<'_>, log_dir: &Path, outline: &Outline) -> an
         );
         return Ok(None);
     };
-    let identities_dir = subject.dir.join("identities");
+    let identities_dir = crate::identities::folder(&subject.dir.join("identities"), &snapshot.identity_key);
     subject.store.fetch_runs(crate::pipeline::PARTITION, &identities_dir).await.context("fetch the memory of identities")?;
     let from = needed_from(&snapshot);
     let mut shard = Shard::embedded(snapshot, &identities_dir, subject.master, subject.config)?;

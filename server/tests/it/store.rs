@@ -3,12 +3,13 @@
 use crate::equivalence::{stream, written};
 use crate::support::{Random, Server, now_ms, stores, until};
 use domain::aggregate::Aggregate;
-use domain::engine::{ClosedWindow, DeviceState, Tally, Totals};
-use domain::event::{DeviceStatus, Reading, Reason};
+use domain::engine::{ClosedWindow, DeviceState, Identities, Tally, Totals};
+use domain::event::{BodyHash, DeviceStatus, Identity, Reading, Reason};
 use domain::milli::Milli;
 use domain::rollup::HourCell;
 use domain::time::{EventTime, ProcessingTime};
 use domain::window::{Window, WindowConfig, WindowState};
+use server::identities::{DiskIdentities, Freeze, NamedRun};
 use server::side::{Cause, DEAD, LATE, SideRow};
 use server::store::{Checkpoint, KeyError, Retention, Snapshot, Store, StoreAddress, StoreError};
 use sqlx::Connection;
@@ -162,7 +163,7 @@ async fn what_a_checkpoint_wrote_a_restart_loads() {
         assert_eq!(loaded.totals, totals(9));
         assert_eq!(loaded.committed_at, Some(ProcessingTime::from_ms(NOW.ms() + 1)));
         assert_eq!(loaded.hours, vec![(0, cells(1)), (3_600_000, cells(3))]);
-        assert_eq!(loaded.runs, vec![("a.run".to_owned(), 4), ("b.run".to_owned(), 8)]);
+        assert_eq!(loaded.runs, [named("a.run", 4, 3), named("b.run", 8, 4)]);
         let expected: Vec<(u32, DeviceState)> = (0..1_200)
             .map(|i| (i, device(&format!("Gerät {i}"), if i == 7 { 2 } else { 1 })))
             .chain([(1_200, device("new", 2))])
@@ -439,11 +440,30 @@ async fn the_first_schema_is_brought_up() {
     let loaded = store.load(0, "log", NOW).await.expect("loads");
     assert_eq!((loaded.next_block, loaded.epoch, loaded.now.ms()), (17, 5, 5));
     assert_eq!((loaded.totals, loaded.devices), (totals(16), vec![(3, device("d", 5))]));
-    assert_eq!(loaded.runs, vec![("a.run".to_owned(), 12)]);
+    assert_eq!(loaded.runs, [named("a.run", 12, 99)]);
     store.windows((0, 10_000), (0, 9), i64::MIN, i64::MAX, |_| ()).await.expect("reads");
     // From now on the log is known.
     assert!(matches!(store.load(0, "another", NOW).await, Err(StoreError::OtherLog)));
     store.close().await;
+}
+
+/// Identities of a run that does not fit one piece.
+const RUN: u64 = 200_000;
+
+fn named(name: &str, last_block: u64, identities: u64) -> NamedRun {
+    NamedRun { name: name.to_owned(), last_block, identities }
+}
+
+/// Writes a run of that name in `dir`; its bytes.
+fn write_run(dir: &Path, name: &str) -> Vec<u8> {
+    let mut identities = DiskIdentities::open(dir, &[]).expect("opens");
+    for i in 0..u128::from(RUN) {
+        identities.check_in(Identity(i << 100), BodyHash(i as u64));
+    }
+    let frozen = identities.freeze(1, NOW, Freeze::All).expect("freezes");
+    frozen.write().expect("writes");
+    std::fs::rename(frozen.path(), dir.join(name)).expect("renames");
+    std::fs::read(dir.join(name)).expect("reads")
 }
 
 /// What one process wrote of its identities, another on another machine can read.
@@ -454,15 +474,13 @@ async fn runs_move_with_their_partition() {
         let store = place.open().await;
         let epoch = store.load(0, "log", NOW).await.expect("loads").epoch;
         let here = place.dir.path().join("here");
-        std::fs::create_dir(&here).expect("makes");
-        let bytes: Vec<u8> = (0..9_000_003u32).map(|i| (i * 7) as u8).collect();
-        std::fs::write(here.join("a.run"), &bytes).expect("writes");
+        let bytes = write_run(&here, "a.run");
         std::fs::write(here.join("unnamed.run"), b"x").expect("writes");
         for _ in 0..2 {
             store.keep_run(0, epoch, &here.join("a.run")).await.expect("keeps"); // twice: the first checkpoint failed
         }
         store.keep_run(0, epoch, &here.join("unnamed.run")).await.expect("keeps");
-        let run = Some(("a.run".to_owned(), 5));
+        let run = Some(("a.run".to_owned(), RUN));
         store.checkpoint(&Checkpoint { run, ..empty(1, 2) }, epoch, &config).await.expect("writes");
         let names = |dir: &Path| -> Vec<String> {
             let name = |entry: std::io::Result<std::fs::DirEntry>| entry.expect("lists").file_name().into_string().expect("text");
@@ -481,7 +499,15 @@ async fn runs_move_with_their_partition() {
                 assert_eq!(names(&there), ["a.run"]);
                 assert!(std::fs::read(there.join("a.run")).expect("reads") == bytes);
             }
+            std::fs::write(there.join("a.run"), &bytes[..4_096]).expect("writes");
+            place.run("", "delete from identity_run_pieces where piece = 1").await;
+            let error = store.fetch_runs(0, &there).await.expect_err("a part is missing").to_string();
+            assert!(error.contains("a.run"), "{error}");
+            assert_eq!(std::fs::read(there.join("a.run")).expect("reads").len(), 4_096, "nothing takes its place");
         }
+        let forgotten_runs = vec!["a.run".to_owned()];
+        store.checkpoint(&Checkpoint { forgotten_runs, ..empty(2, 3) }, epoch, &config).await.expect("writes");
+        assert_eq!(store.load(0, "log", NOW).await.expect("loads").runs, []);
         store.close().await;
     }
 }
