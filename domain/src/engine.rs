@@ -160,22 +160,23 @@ impl Engine {
         self.pass_time(now);
         let now = self.now;
         let mut records = records.into_iter();
-        // A few hundred records at a time: first their memory is asked for, all at once, then they are taken in.
+        // A few records at a time: first their memory is asked for, all at once, then they are taken in.
         let mut ahead = Vec::with_capacity(AHEAD);
+        let mut expected = Vec::with_capacity(AHEAD);
         loop {
             ahead.extend(records.by_ref().take(AHEAD).map(|record| {
                 let index = match &record.content {
                     Content::Reading { device, .. } => self.by_id.get(&**device).copied(),
                     _ => None,
                 };
-                if let Some(identity) = record.identity {
-                    identities.expect(identity);
-                }
                 (record, index)
             }));
             if ahead.is_empty() {
                 return;
             }
+            expected.clear();
+            expected.extend(ahead.iter().filter_map(|(record, _)| record.identity));
+            identities.expect(&expected);
             let indices = ahead.iter().filter_map(|(_, index)| *index);
             std::hint::black_box(indices.map(|index| self.devices[index as usize].state.windows.warm()).fold(0, |a, b| a ^ b));
             let mut last_source: (Cow<'_, str>, usize) = (Cow::Borrowed("\0"), 0);

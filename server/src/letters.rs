@@ -155,10 +155,6 @@ impl<I: Identities> Identities for Again<'_, I> {
         let seen = self.known.check_in(identity, body);
         if self.own == Some(identity) { seen } else { Seen::New }
     }
-
-    fn expect(&self, identity: Identity) {
-        self.known.expect(identity);
-    }
 }
 
 #[cfg(test)]

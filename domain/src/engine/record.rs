@@ -94,8 +94,8 @@ pub trait Identities {
     /// Whether `identity` was seen before, and remembers it with `body` where it was not.
     fn check_in(&mut self, identity: Identity, body: BodyHash) -> Seen;
 
-    /// Says that `identity` will be checked in soon: memory may be fetched already. Changes nothing.
-    fn expect(&self, _identity: Identity) {}
+    /// Says that these will be checked in soon: memory may be fetched already. Changes nothing.
+    fn expect(&self, _identities: &[Identity]) {}
 }
 
 /// Identities in memory, for tests, simulations and small tools.

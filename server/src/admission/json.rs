@@ -617,7 +617,7 @@ impl Parser<'_> {
             Value::Number(start, end) => {
                 let digits = &self.raw[start as usize..end as usize];
                 let is_whole = digits.iter().all(|b| b.is_ascii_digit() || *b == b'-');
-                let number = std::str::from_utf8(digits).ok().and_then(|d| d.parse::<i64>().ok()).filter(|n| *n >= 0);
+                let number = whole_number(digits).filter(|number| *number >= 0);
                 if number.is_none() {
                     self.reject(if is_whole { Reason::OutOfRange } else { Reason::WrongType }, &format!("{prefix}seq"));
                 }
@@ -638,6 +638,7 @@ impl Parser<'_> {
                 }
                 is_whole.then(|| self.boot(topic, digits))
             }
+            Value::Absent | Value::Null => None,
             value => self.text(value, &format!("{prefix}boot_id")).map(|text| self.boot(topic, self.get(text).as_bytes())),
         };
         Some(Sequence { boot: boot?, number: number? as u64, is_identity: true })
