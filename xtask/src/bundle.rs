@@ -63,7 +63,7 @@ pub fn bind(module: &Path, into: &Path, keep_names: bool) -> anyhow::Result<()> 
         .context("bind the bundle with wasm-bindgen")
 }
 
-/// Makes `module` smaller with Binaryen's `wasm-opt` where a good one is found; without, the bundle works and is 3 % larger.
+/// Makes `module` smaller with Binaryen's `wasm-opt` where a good one is found; without, the bundle works and is a little larger.
 pub fn optimise(module: &Path) -> anyhow::Result<()> {
     let Some(version) = wasm_opt_version().filter(|version| *version >= OLDEST_WASM_OPT) else {
         return Ok(());

@@ -72,7 +72,7 @@ impl Running {
         Ok(Running { address, data_dir, server, simulator, noted_at: Instant::now() })
     }
 
-    /// Shows what the programs said; an error if the server ended. The simulator may end by itself (`-- --for 1h`).
+    /// Shows what the programs said; an error if the server ended. The simulator may end by itself (`-- --duration 1h`).
     pub fn check(&mut self) -> anyhow::Result<()> {
         self.server.new_lines().for_each(|line| println!("  server: {line}"));
         if let Some(status) = self.server.ended()? {

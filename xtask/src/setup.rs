@@ -45,7 +45,7 @@ pub fn status() {
             None => println!("{:<10} missing: apt-get install {} ({})", tool.program, tool.package, tool.purpose),
         }
     }
-    println!("{:<10} {} (a browser bundle 3 % smaller; optional, Debian: binaryen)", "wasm-opt", bundle::optimiser());
+    println!("{:<10} {} (a slightly smaller browser bundle; optional, Debian: binaryen)", "wasm-opt", bundle::optimiser());
 }
 
 /// Sets up what the browser journeys need; says what to install where we may not.
