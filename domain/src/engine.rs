@@ -179,15 +179,16 @@ impl Engine {
             identities.expect(&expected);
             let indices = ahead.iter().filter_map(|(_, index)| *index);
             std::hint::black_box(indices.map(|index| self.devices[index as usize].state.windows.warm()).fold(0, |a, b| a ^ b));
-            let mut last_source: (Cow<'_, str>, usize) = (Cow::Borrowed("\0"), 0);
+            let mut last_source: Option<(Cow<'_, str>, usize)> = None;
             for (record, index) in ahead.drain(..) {
                 let disposition = self.take(&record, index, now, identities);
-                if last_source.0 != record.source {
-                    last_source = (record.source.clone(), self.source_index(&record.source));
-                }
+                let source = match &last_source {
+                    Some((name, index)) if *name == record.source => *index,
+                    _ => last_source.insert((record.source.clone(), self.source_index(&record.source))).1,
+                };
                 self.totals.all.count(disposition);
                 self.totals.by_topic[record.topic.map_or(4, |t| t as usize)].count(disposition);
-                self.totals.by_source[last_source.1].1.count(disposition);
+                self.totals.by_source[source].1.count(disposition);
                 if let Disposition::Rejected(reason) = disposition {
                     self.totals.by_reason[reason as usize] += 1;
                 }
@@ -219,7 +220,7 @@ impl Engine {
     ) -> Disposition {
         let has_seen = record.sequence.is_some_and(|sequence| {
             let index = known.or_else(|| self.known_index(record));
-            sequence.is_identity && index.is_some_and(|index| self.devices[index as usize].state.has_seen(sequence))
+            record.is_numbered && index.is_some_and(|index| self.devices[index as usize].state.has_seen(sequence))
         });
         let judged = judge(&self.config, record, now, identities, has_seen);
         let (index, disposition) = match (&record.content, judged) {
@@ -227,7 +228,8 @@ impl Engine {
                 let index = self.device_index(device);
                 self.heard(index, now);
                 let device = &mut self.devices[index as usize];
-                if device.state.latest.is_none_or(|r| fault.at > r.at) {
+                let is_newest = device.state.fault.is_none_or(|known| fault.at > known.at);
+                if is_newest && device.state.latest.is_none_or(|r| fault.at > r.at) {
                     device.state.fault = Some(*fault);
                 }
                 self.mark(index);
@@ -247,7 +249,7 @@ impl Engine {
             _ => return judged,
         };
         if let Some(sequence) = record.sequence {
-            self.devices[index as usize].state.sequences.get_or_insert_default().note(sequence);
+            self.devices[index as usize].state.extra.get_or_insert_default().sequences.note(sequence);
         }
         disposition
     }
@@ -263,7 +265,6 @@ impl Engine {
     fn heard(&mut self, index: u32, now: ProcessingTime) {
         let state = &mut self.devices[index as usize].state;
         state.received_at = Some(now);
-        state.heard_ms = now.ms() - self.totals.unread_ms;
     }
 
     /// Hands a fix of the tracker `tracker` to the devices that travel with it: those it is paired with, else itself.
@@ -277,13 +278,14 @@ impl Engine {
         for &index in &paired {
             let state = &mut self.devices[index as usize].state;
             let settled = &mut settle_to(&mut self.derived.new, index);
-            if state.join.is_none()
+            let join = &mut state.extra.get_or_insert_default().join;
+            if join.is_none()
                 && let Some(latest) = state.latest
             {
                 // Nobody knew before that it travels: the newest reading is the one that can still be placed.
-                state.join.get_or_insert_default().reading(self.config.join, latest.at, settled);
+                join.get_or_insert_default().reading(self.config.join, latest.at, settled);
             }
-            state.join.get_or_insert_default().fix(self.config.join, fix, settled);
+            join.get_or_insert_default().fix(self.config.join, fix, settled);
         }
         paired.iter().for_each(|index| self.mark(*index));
     }
@@ -292,34 +294,36 @@ impl Engine {
         let Self { devices, rollup, closed, derived, totals, config, roll_definition, .. } = self;
         let device = &mut devices[index as usize];
         device.state.received_at = Some(now);
-        device.state.heard_ms = now.ms() - totals.unread_ms;
-        let roll_size = config.windows.definitions()[*roll_definition].size_ms;
-        let start = reading.at.ms() - reading.at.ms().rem_euclid(roll_size);
-        if device.unrolled.iter().all(|(s, _)| *s != start) {
-            device.unrolled.push((start, device.contribution(*roll_definition, start)));
-        }
         let first_closed = closed.len();
         let mut leaving = Leaving { device: index, config: &config.windows, closed, derived: &mut derived.new };
-        let placement = device.state.windows.add(&config.windows, device.slot, reading, now, &mut leaving);
+        let late = device.state.windows.lateness(&config.windows, reading.at, now, &mut leaving);
+        if late.is_none() {
+            let roll_size = config.windows.definitions()[*roll_definition].size_ms;
+            let start = reading.at.ms() - reading.at.ms().rem_euclid(roll_size);
+            if device.unrolled.iter().all(|(s, _)| *s != start) {
+                device.unrolled.push((start, device.contribution(&config.windows, *roll_definition, start)));
+            }
+            device.state.windows.accept(&config.windows, device.slot, reading, now, &mut leaving);
+        }
         if closed.len() > first_closed {
             device.note_closed(&config.windows, *roll_definition, &closed[first_closed..], rollup, &mut totals.stale);
         }
         totals.closed_windows += (closed.len() - first_closed) as u64;
-        let disposition = match placement {
-            Placement::Late { window_start, lateness_ms } => Disposition::Late { window_start, lateness_ms },
-            Placement::Accepted => {
-                if device.state.latest.is_none_or(|latest| reading.at > latest.at) {
-                    device.state.excursion = Excursion::after(device.state.excursion, reading, device.range);
-                    device.state.latest = Some(*reading);
-                    if device.state.fault.is_some_and(|fault| fault.at < reading.at) {
-                        device.state.fault = None;
-                    }
+        let disposition = if let Some(Placement::Late { window_start, lateness_ms }) = late {
+            Disposition::Late { window_start, lateness_ms }
+        } else {
+            let is_newest = device.state.latest.is_none_or(|latest| reading.at > latest.at);
+            device.state.note_condition(reading, device.range, is_newest);
+            if is_newest {
+                device.state.latest = Some(*reading);
+                if device.state.fault.is_some_and(|fault| fault.at < reading.at) {
+                    device.state.fault = None;
                 }
-                if let Some(join) = &mut device.state.join {
-                    join.reading(config.join, reading.at, &mut settle_to(&mut derived.new, index));
-                }
-                Disposition::Accepted
             }
+            if let Some(join) = device.state.extra.as_mut().and_then(|extra| extra.join.as_mut()) {
+                join.reading(config.join, reading.at, &mut settle_to(&mut derived.new, index));
+            }
+            Disposition::Accepted
         };
         self.mark(index);
         disposition
@@ -364,9 +368,11 @@ impl Engine {
         if !std::mem::replace(&mut device.is_changed, true) {
             self.changed.push(index);
         }
-        // What is queued may be a later silence than that after this record.
+        // What is queued may be a later silence than those after this record.
         let idle_at = self.now.ms() + self.config.windows.idle_after_ms;
-        if device.queued_at.is_none_or(|at| at > idle_at) {
+        let silent_at = device.state.latest.map_or(i64::MAX, |reading| reading.at.ms() + self.config.silent_after_ms);
+        let next = if silent_at > self.now.ms() { idle_at.min(silent_at) } else { idle_at };
+        if device.queued_at.is_none_or(|at| at > next) {
             self.queue(index);
         }
     }
@@ -386,8 +392,9 @@ impl Engine {
     /// When the device counts as idle (by server time in which somebody read), and when nothing is known of it any more (by event time).
     fn silences(&self, index: u32) -> (Option<i64>, Option<i64>) {
         let state = &self.devices[index as usize].state;
-        let idle_at = state.heard_ms + self.config.windows.idle_after_ms + self.totals.unread_ms;
-        (state.received_at.map(|_| idle_at), state.latest.map(|reading| reading.at.ms() + self.config.silent_after_ms))
+        let idle_after_ms = self.config.windows.idle_after_ms;
+        let idle_at = |at: ProcessingTime| at.ms() + idle_after_ms + self.totals.unread.since(at);
+        (state.received_at.map(idle_at), state.latest.map(|reading| reading.at.ms() + self.config.silent_after_ms))
     }
 
     /// When to call [`Engine::pass_time`] next even if nothing arrives. While a silence is waited for, that is soon: time that passes
@@ -409,7 +416,7 @@ impl Engine {
         }
         self.now = now;
         if passed_ms > UNREAD_AFTER_MS {
-            self.totals.unread_ms += passed_ms;
+            self.totals.unread.note(now, passed_ms, self.config.windows.idle_after_ms);
         }
         while let Some((at, index)) = self.deadlines.first().copied()
             && at <= self.now.ms()
@@ -420,7 +427,7 @@ impl Engine {
             if idle.is_some_and(|at| at <= self.now.ms()) {
                 let state = &mut self.devices[index as usize].state;
                 state.windows.fire_incomplete(&self.config.windows);
-                if let Some(join) = &mut state.join {
+                if let Some(join) = state.extra.as_mut().and_then(|extra| extra.join.as_mut()) {
                     join.give_up_waiting(self.config.join, &mut settle_to(&mut self.derived.new, index));
                 }
             }
@@ -432,7 +439,13 @@ impl Engine {
     /// Makes a version of all figures of hours that changed since the last one: they follow from the records received before `known_at`.
     fn make_known(&mut self, known_at: i64) {
         for index in &self.dirty {
-            roll_up(&mut self.devices[*index as usize], &mut self.rollup, self.roll_definition, &mut self.totals.stale);
+            roll_up(
+                &mut self.devices[*index as usize],
+                &self.config.windows,
+                &mut self.rollup,
+                self.roll_definition,
+                &mut self.totals.stale,
+            );
         }
         self.known.new.append(&mut self.rollup.take_known(&mut self.totals.stale, known_at));
     }
@@ -464,10 +477,10 @@ impl Engine {
 
     fn settle(&mut self, index: u32) {
         let condition = self.condition(index);
-        let Self { devices, rollup, out_of_range, roll_definition, totals, .. } = self;
+        let Self { devices, rollup, out_of_range, roll_definition, totals, config, .. } = self;
         let device = &mut devices[index as usize];
         device.is_dirty = false;
-        roll_up(device, rollup, *roll_definition, &mut totals.stale);
+        roll_up(device, &config.windows, rollup, *roll_definition, &mut totals.stale);
         if let Some(received_at) = device.state.received_at {
             rollup.heard(device.facility, received_at);
         }
@@ -515,12 +528,17 @@ impl Engine {
     /// Where the newest reading of a device was taken, where it travels with a tracker.
     pub fn position(&self, index: u32) -> Option<Fix> {
         let state = &self.devices[index as usize].state;
-        state.join.as_ref().zip(state.latest).and_then(|(join, reading)| join.nearest(self.config.join, reading.at))
+        state
+            .extra
+            .as_ref()
+            .and_then(|extra| extra.join.as_ref())
+            .zip(state.latest)
+            .and_then(|(join, reading)| join.nearest(self.config.join, reading.at))
     }
 
     /// How many records of a device are missing by its running numbers; 0 also where it does not count them.
     pub fn missing(&self, index: u32) -> u64 {
-        self.devices[index as usize].state.sequences.as_ref().map_or(0, |sequences| sequences.missing())
+        self.devices[index as usize].state.extra.as_ref().map_or(0, |extra| extra.sequences.missing())
     }
 
     /// Index of the device with that id, registered or heard of.

@@ -37,6 +37,7 @@ fn record(device: &'static str, minute: i64, milli: i32, id: Option<u128>) -> Re
         is_natural: id.is_none(),
         body: BodyHash(milli as u64),
         sequence: None,
+        is_numbered: false,
         topic: Some(Topic::Temperature),
         source: "test".into(),
         content: Content::Reading { device: device.into(), reading: plain_reading(at, Milli(milli)) },
@@ -185,9 +186,33 @@ fn time_in_which_nobody_read_is_no_silence() {
     assert_eq!(e.now(), ProcessingTime::from_ms(NOW + 200 * MINUTE_MS));
 }
 
+/// F34 and F35: neither a clock that is ahead nor one that was reset moves a watermark; neighbours do not notice.
+#[test]
+fn bad_clocks_move_no_watermark() {
+    let (mut e, mut ids) = (engine(), MemoryIdentities::default());
+    step(&mut e, &mut ids, 0, vec![record("d", 0, 5_000, None), record("n", 0, 5_000, None)]);
+    let newest = |e: &Engine, id: &str| e.device_state(e.device_by_id(id).expect("heard of")).windows.newest();
+    let (of_d, of_n) = (newest(&e, "d"), newest(&e, "n"));
+    for (at, expected) in [
+        (NOW + 5 * MINUTE_MS + 1, Reason::Future),
+        (NOW + 20_000 * DAY_MS, Reason::Future),
+        (0, Reason::ClockReset),                             // 1970
+        (946_684_800_000, Reason::ClockReset),               // 2000
+        (1_704_067_199_999, Reason::ClockReset),             // the last instant of 2023
+        (NOW - 1_024 * 7 * DAY_MS, Reason::ClockReset),      // a GPS week rolled over
+        (NOW - 90 * DAY_MS - 1, Reason::TooOld),
+    ] {
+        let mut bad = record("d", 0, 5_000, Some(at as u128));
+        bad.content = Content::Reading { device: "d".into(), reading: plain_reading(EventTime::from_ms(at), Milli(5_000)) };
+        assert_eq!(step(&mut e, &mut ids, 0, vec![bad]), [Disposition::Rejected(expected)], "{at}");
+        assert_eq!((newest(&e, "d"), newest(&e, "n")), (of_d, of_n), "{at}");
+    }
+}
+
 fn numbered(number: u64, milli: i32) -> Record<'static> {
     let mut record = record("d", number as i64 - 30, milli, Some(1_000 + u128::from(number)));
-    record.sequence = Some(Sequence { boot: 7, number, is_identity: true });
+    record.sequence = Some(Sequence { boot: std::num::NonZeroU64::MIN, number });
+    record.is_numbered = true;
     record
 }
 
@@ -330,6 +355,11 @@ proptest! {
 
 type Hours = Vec<(i64, Vec<crate::rollup::HourCell>)>;
 
+fn with_all_windows() -> EngineConfig {
+    let windows = WindowConfig::parse("10:60,300:120,300/10:120,session 900:60", 600_000).expect("valid");
+    EngineConfig { windows, ..EngineConfig::default() }
+}
+
 /// Everything a checkpoint would hold, in a comparable form.
 fn dump(e: &mut Engine) -> (Totals, Vec<DeviceState>, Hours) {
     e.flush();
@@ -349,13 +379,13 @@ proptest! {
     ) {
         let names = ["P321705-1-F1", "P321705-1-F2", "P321702-1-F1", "x", "y"];
         let records: Vec<_> = events.iter().map(|(d, m, t, id)| record(names[*d], *m, *t, *id)).collect();
-        let (mut one, mut ids) = (engine(), MemoryIdentities::default());
+        let (mut one, mut ids) = (Engine::new(with_all_windows(), &master()), MemoryIdentities::default());
         let all = step(&mut one, &mut ids, 0, records.clone());
         let tally = one.totals().all;
         prop_assert_eq!(tally.received, tally.accepted + tally.duplicate + tally.late + tally.rejected);
         prop_assert_eq!(tally.received, records.len() as u64);
 
-        let (mut two, mut ids) = (engine(), MemoryIdentities::default());
+        let (mut two, mut ids) = (Engine::new(with_all_windows(), &master()), MemoryIdentities::default());
         let cut = cut.min(records.len());
         let mut dispositions = Vec::new();
         for (i, r) in records[..cut].iter().enumerate() {
@@ -365,13 +395,16 @@ proptest! {
             }
         }
         let mut closed = two.take_closed();
+        let mut derived = two.take_derived().to_vec();
         let (totals, devices, hours) = dump(&mut two);
-        let mut three = Engine::restore(EngineConfig::default(), &master(), two.now(), totals, devices, hours);
+        let mut three = Engine::restore(with_all_windows(), &master(), two.now(), totals, devices, hours);
         let restored_country = three.rollup().of_region(crate::master::RegionIx(0)).expect("the country");
         prop_assert_eq!(three.rollup().counts(restored_country), two.rollup().counts(restored_country));
         dispositions.extend(step(&mut three, &mut ids, 0, records[cut..].to_vec()));
         prop_assert_eq!(dispositions, all);
         closed.extend(three.take_closed());
+        derived.extend(three.take_derived().iter());
+        prop_assert_eq!(derived, one.take_derived().to_vec());
         let (one_closed, one_dump) = (one.take_closed(), dump(&mut one));
         three.flush();
         prop_assert_eq!(&closed.iter().map(|c| (c.device, c.window.start, c.window.aggregate)).collect::<Vec<_>>(),

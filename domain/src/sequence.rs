@@ -7,6 +7,7 @@
 
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
+use std::num::NonZeroU64;
 
 /// Starts that are remembered of a device.
 pub const MAX_STARTS: usize = 4;
@@ -17,17 +18,15 @@ pub const MAX_GAPS: usize = 32;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sequence {
     /// Names the start of the device that it is counted from, together with the channel.
-    pub boot: u64,
+    pub boot: NonZeroU64,
     /// The number.
     pub number: u64,
-    /// Whether it is what tells the record from others; `false` where the record has an id.
-    pub is_identity: bool,
 }
 
 /// The numbers of one start.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Start {
-    boot: u64,
+    boot: NonZeroU64,
     /// The lowest number heard of that others are counted from.
     first: u64,
     /// From here on what is in no gap was seen; below nothing is known.
@@ -41,7 +40,7 @@ struct Start {
 }
 
 impl Start {
-    const fn new(boot: u64, number: u64) -> Self {
+    const fn new(boot: NonZeroU64, number: u64) -> Self {
         Self { boot, first: number, known_from: number, high: number, gaps: Vec::new(), given_up: 0 }
     }
 
@@ -131,7 +130,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     const fn of(boot: u64, number: u64) -> Sequence {
-        Sequence { boot, number, is_identity: true }
+        Sequence { boot: NonZeroU64::MIN.saturating_add(boot), number }
     }
 
     fn noted(numbers: impl IntoIterator<Item = u64>) -> Sequences {
@@ -182,7 +181,7 @@ mod tests {
             }
             let mut missing = 0;
             for start in &sequences.starts {
-                let own = |number| seen.contains(&(start.boot, number));
+                let own = |number| seen.contains(&(start.boot.get() - 1, number));
                 prop_assert!((0..130).all(|n| !start.has_seen(n) || own(n)));
                 prop_assert!((start.known_from..=start.high).all(|n| start.has_seen(n) == own(n)));
                 missing += (start.first..=start.high).filter(|n| !own(*n)).count() as u64;

@@ -13,7 +13,7 @@ pub use sliding::{JoinedRun, SlidingView};
 
 use crate::aggregate::Aggregate;
 use crate::event::Reading;
-use crate::time::ProcessingTime;
+use crate::time::{EventTime, ProcessingTime};
 use serde::{Deserialize, Serialize};
 use session::Session;
 use smallvec::SmallVec;
@@ -82,6 +82,27 @@ impl Cell {
         };
         let version = if state == WindowState::Provisional { 0 } else { 1 + self.joined_fired };
         Window { start: self.start, version, state, aggregate: self.aggregate }
+    }
+}
+
+/// Where among `live`, in order of start, the window that starts at `start` is, or would be, and whether it is missing.
+///
+/// Nearly always it is the newest; else, where no window is missing in between, it lies as many places before as there are sizes between
+/// them: a record that comes late need not walk past all that came before it.
+fn place_of(live: &VecDeque<Cell>, start: i64, size_ms: i64) -> (usize, bool) {
+    let Some(newest) = live.back() else { return (0, true) };
+    if newest.start <= start {
+        return if newest.start == start { (live.len() - 1, false) } else { (live.len(), true) };
+    }
+    let before = ((newest.start - start) / size_ms) as usize;
+    if let Some(at) = (live.len() - 1).checked_sub(before)
+        && live[at].start == start
+    {
+        return (at, false);
+    }
+    match live.binary_search_by_key(&start, |cell| cell.start) {
+        Ok(at) => (at, false),
+        Err(at) => (at, true),
     }
 }
 
@@ -279,12 +300,13 @@ impl DeviceWindows {
     }
 
     /// What the window of definition `definition` that starts at `start` holds, where it is still held here.
-    pub(crate) fn aggregate(&self, definition: usize, start: i64) -> Option<&Aggregate> {
-        let held = self.held(definition);
+    pub(crate) fn aggregate(&self, config: &WindowConfig, definition: usize, start: i64) -> Option<&Aggregate> {
         let live = self.live.get(definition)?;
-        // Nearly always the newest.
-        let cell = live.iter().rev().find(|c| c.start <= start).filter(|c| c.start == start);
-        cell.or_else(|| held.binary_search_by_key(&start, |c| c.start).ok().map(|at| &held[at])).map(|c| &c.aggregate)
+        if let (at, false) = place_of(live, start, config.definitions[definition].size_ms) {
+            return Some(&live[at].aggregate);
+        }
+        let held = self.held(definition);
+        held.binary_search_by_key(&start, |c| c.start).ok().map(|at| &held[at].aggregate)
     }
 
     /// How many windows of all definitions are still held here.
@@ -314,16 +336,23 @@ impl DeviceWindows {
         now: ProcessingTime,
         closed: &mut impl Closing,
     ) -> Placement {
-        self.expire(config, now, closed);
-        let at = reading.at.ms();
-        let shortest = config.definitions[0];
-        let start = floor(at, shortest.size_ms);
-        if let Some(newest) = self.newest {
-            let lateness_ms = newest - shortest.delay_ms - (start + shortest.size_ms);
-            if lateness_ms >= config.allowed_lateness_ms && !self.is_open(start) {
-                return Placement::Late { window_start: start, lateness_ms };
-            }
+        if let Some(late) = self.lateness(config, reading.at, now, closed) {
+            return late;
         }
+        self.accept(config, slot, reading, now, closed);
+        Placement::Accepted
+    }
+
+    /// Takes in `reading`, which is not late.
+    pub(crate) fn accept(
+        &mut self,
+        config: &WindowConfig,
+        slot: Slot,
+        reading: &Reading,
+        now: ProcessingTime,
+        closed: &mut impl Closing,
+    ) {
+        let at = reading.at.ms();
         if self.live.len() < config.definitions.len() {
             self.live.resize(config.definitions.len(), VecDeque::new());
         }
@@ -350,7 +379,22 @@ impl DeviceWindows {
         if self.newest.is_none_or(|newest| at > newest) {
             self.advance(config, slot, at, now, closed);
         }
-        Placement::Accepted
+    }
+
+    /// Whether a reading of `at`, received at `now`, is late, as [`DeviceWindows::add`] would find; closes what has expired.
+    pub(crate) fn lateness(
+        &mut self,
+        config: &WindowConfig,
+        at: EventTime,
+        now: ProcessingTime,
+        closed: &mut impl Closing,
+    ) -> Option<Placement> {
+        self.expire(config, now, closed);
+        let shortest = config.definitions[0];
+        let window_start = floor(at.ms(), shortest.size_ms);
+        let lateness_ms = self.newest? - shortest.delay_ms - (window_start + shortest.size_ms);
+        let is_late = lateness_ms >= config.allowed_lateness_ms && !self.is_open(window_start);
+        is_late.then_some(Placement::Late { window_start, lateness_ms })
     }
 
     /// The window that starts at `start`, made where there is none; it counts one more record after firing.
@@ -371,12 +415,7 @@ impl DeviceWindows {
             }
         } else {
             let live = &mut self.live[index];
-            // Nearly always the newest or the one before it.
-            let mut at = live.len();
-            while at > 0 && live[at - 1].start > start {
-                at -= 1;
-            }
-            let is_fresh = at == 0 || live[at - 1].start != start;
+            let (at, is_fresh) = place_of(live, start, definition.size_ms);
             if is_fresh {
                 // A fleet's windows are most of the memory: past a few, room is made by the quarter instead of by doubling.
                 if live.len() == live.capacity() && live.len() >= 16 {
@@ -387,8 +426,6 @@ impl DeviceWindows {
                 } else {
                     live.insert(at, fresh);
                 }
-            } else {
-                at -= 1;
             }
             (&mut live[at], is_fresh)
         };

@@ -4,9 +4,14 @@
 use crate::kafka::KafkaConfig;
 use crate::store::{Retention, StoreAddress};
 use anyhow::{Context, ensure};
+use domain::engine::{EngineConfig, Pairing};
+use domain::event::Topic;
+use domain::time::parse_rfc3339;
+use domain::window::WindowConfig;
 use figment::Figment;
 use figment::providers::{Format, Serialized, Toml};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -235,6 +240,12 @@ pub struct Config {
     pub windows: String,
     /// Allowed lateness of temperature records, in seconds.
     pub allowed_lateness: i64,
+    /// What is told of single topics, by name. In a file only.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub topics: BTreeMap<String, TopicConfig>,
+    /// Which thermometers travel with which trackers. In a file only.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub pairings: Vec<PairingConfig>,
     /// Longest time between two checkpoints while records come in, in milliseconds.
     pub checkpoint_ms: u64,
     /// For how many days the log is kept.
@@ -249,6 +260,45 @@ pub struct Config {
     pub accept_clock: bool,
     /// Whether this is a demonstration.
     pub demo: bool,
+}
+
+/// What is told of a topic; what is not stands as it is for all.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TopicConfig {
+    /// Windows, in the words of the option of that name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub windows: Option<String>,
+    /// Allowed lateness, in seconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub allowed_lateness: Option<i64>,
+}
+
+/// A thermometer that travels with a tracker.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PairingConfig {
+    /// Id of the tracker.
+    pub tracker: String,
+    /// Id of the device with the thermometer.
+    pub device: String,
+    /// From when, RFC 3339; always where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
+    /// Until before when, RFC 3339.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<String>,
+}
+
+impl PairingConfig {
+    fn resolve(&self) -> anyhow::Result<Pairing> {
+        let time = |text: &Option<String>, otherwise: i64| match text {
+            None => Ok(otherwise),
+            Some(text) => parse_rfc3339(text).with_context(|| format!("pairings: `{text}` is no RFC 3339 time with an offset")),
+        };
+        let (from_ms, to_ms) = (time(&self.from, i64::MIN)?, time(&self.to, i64::MAX)?);
+        Ok(Pairing { tracker: self.tracker.clone(), device: self.device.clone(), from_ms, to_ms })
+    }
 }
 
 impl Default for Config {
@@ -269,6 +319,8 @@ impl Default for Config {
             latest_file: None,
             windows: "10:60,300:120".to_owned(),
             allowed_lateness: 600,
+            topics: BTreeMap::new(),
+            pairings: Vec::new(),
             checkpoint_ms: 5_000,
             keep_log_days: keep.log_days,
             keep_readings_days: keep.readings_days,
@@ -306,6 +358,14 @@ impl Config {
                 self.kafka().check()?;
             }
         }
+        for name in self.topics.keys() {
+            match Topic::from_name(name) {
+                None => anyhow::bail!("topics: there is no topic `{name}`"),
+                Some(Topic::Temperature) => {}
+                Some(_) => anyhow::bail!("topics: `{name}` measures nothing that windows could hold"),
+            }
+        }
+        self.engine_config()?;
         let windows = self.window_config()?;
         let longest = windows.definitions().iter().map(|d| d.size_ms).max().unwrap_or_default();
         ensure!(i32::try_from(longest).is_ok(), "a window is longer than 24 days");
@@ -348,9 +408,17 @@ impl Config {
     }
 
     /// The windows of the topic `temperature`.
-    pub fn window_config(&self) -> anyhow::Result<domain::window::WindowConfig> {
-        let windows = domain::window::WindowConfig::parse(&self.windows, self.allowed_lateness.saturating_mul(1_000));
-        windows.with_context(|| format!("windows {}", self.windows))
+    pub fn window_config(&self) -> anyhow::Result<WindowConfig> {
+        let own = self.topics.get(Topic::Temperature.name());
+        let text = own.and_then(|topic| topic.windows.as_deref()).unwrap_or(&self.windows);
+        let lateness = own.and_then(|topic| topic.allowed_lateness).unwrap_or(self.allowed_lateness);
+        WindowConfig::parse(text, lateness.saturating_mul(1_000)).with_context(|| format!("windows {text}"))
+    }
+
+    /// All that the engine is told.
+    pub fn engine_config(&self) -> anyhow::Result<EngineConfig> {
+        let pairings = self.pairings.iter().map(PairingConfig::resolve).collect::<anyhow::Result<_>>()?;
+        Ok(EngineConfig { windows: self.window_config()?, pairings, ..EngineConfig::default() })
     }
 
     /// The folder of the bundle.
@@ -400,6 +468,18 @@ mod tests {
     }
 
     #[test]
+    fn topics_and_pairings() {
+        let windows =
+            |c: Config| c.window_config().map(|w| (w.sliding().len(), w.sessions().len(), w.allowed_lateness_ms())).ok();
+        let file = "[topics.temperature]\nwindows = '10:60,300/10:120,session 900:60'\nallowed_lateness = 1200";
+        check(file, ServeArgs::default(), windows, Ok(Some((1, 1, 1_200_000))));
+        check("windows = '10:60,300/10:120'", ServeArgs::default(), windows, Ok(Some((1, 0, 600_000))));
+        let file = "[[pairings]]\ntracker = 't'\ndevice = 'd'\nfrom = '2026-11-01T00:00:00+07:00'";
+        let pairing = Pairing { tracker: "t".into(), device: "d".into(), from_ms: 1_793_466_000_000, to_ms: i64::MAX };
+        check(file, ServeArgs::default(), |c| c.engine_config().map(|e| e.pairings).ok(), Ok(Some(vec![pairing])));
+    }
+
+    #[test]
     fn what_cannot_be_is_refused_by_name() {
         let refused = |file: &str, words: &str| check(file, ServeArgs::default(), drop, Err(words));
         refused("lisen = '127.0.0.1:2'", "unknown field … lisen … listen");
@@ -418,6 +498,12 @@ mod tests {
         refused("roles = 'web'", "the embedded log is one process's");
         refused("roles = 'engine,ingest,web,cook'", "`cook` is no role");
         refused("windows = '10'", "windows 10");
+        refused("windows = '10:60,25/10:60'", "windows 10:60,25/10:60 … needs a tumbling one");
+        refused("[topics.gps]\nwindows = '10:60'", "`gps` measures nothing");
+        refused("[topics.heat]\nwindows = '10:60'", "no topic `heat`");
+        refused("[topics.temperature]\nsize = '10:60'", "size");
+        refused("[[pairings]]\ntracker = 't'", "device");
+        refused("[[pairings]]\ntracker = 't'\ndevice = 'd'\nfrom = '2026-11-01'", "`2026-11-01` is no RFC 3339 time");
         refused("listen", "listen");
         check("roles = 'engine, ingest, web'", ServeArgs::default(), drop, Ok(()));
         let data = StoreArgs { store: Some("mysql://me:secret@db".to_owned()), ..StoreArgs::default() };

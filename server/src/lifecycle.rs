@@ -8,7 +8,6 @@ use crate::kafka;
 use crate::pipeline::{PARTITION, Pipeline, Threads, wall_clock};
 use crate::store::{Retention, Store, StoreAddress, cutoff};
 use anyhow::Context;
-use domain::engine::EngineConfig;
 use domain::time::ProcessingTime;
 use leptos::config::LeptosOptions;
 use std::fs::{self, File};
@@ -89,7 +88,7 @@ pub struct Running {
 pub async fn start(args: &Config) -> anyhow::Result<Running> {
     args.check()?;
     let site_dir = args.site_dir()?;
-    let config = EngineConfig { windows: args.window_config()?, ..EngineConfig::default() };
+    let config = args.engine_config()?;
     let mut lock = lock_directory(&args.data_dir)?;
     // Bound first: a taken port should not cost a restore.
     let listener = listen(args.listen).with_context(|| format!("listen on {}", args.listen))?;

@@ -15,7 +15,7 @@ impl Engine {
         let of_rolled = |closed: &&ClosedWindow| usize::from(closed.definition) == *roll_definition;
         let left = closed.iter().filter(of_rolled).map(|closed| closed.window);
         for window in state.windows.windows(&config.windows, *roll_definition).chain(left) {
-            let known = device.contribution(*roll_definition, window.start);
+            let known = device.contribution(&config.windows, *roll_definition, window.start);
             // Versions of hours are a matter of whoever has the log.
             let stale = &mut StaleHours::default();
             rollup.roll(device.facility, window.start, known, Contribution::of(&window.aggregate, device.range), stale);
@@ -85,6 +85,7 @@ mod tests {
             topic: Some(Topic::Temperature),
             source: Cow::Borrowed("s"),
             sequence: None,
+            is_numbered: false,
             content: Content::Reading {
                 device: Cow::Borrowed(if n % 3 == 0 { "a" } else { "b" }),
                 reading: plain_reading(EventTime::from_ms(at), Milli(4_000 + n as i32)),

@@ -7,7 +7,7 @@ use crate::join::{Join, Located};
 use crate::master::{FacilityIx, SensorIx};
 use crate::rollup::{Contribution, Rollup, StaleHours, Standing};
 use crate::sequence::{Sequence, Sequences};
-use crate::time::ProcessingTime;
+use crate::time::{EventTime, ProcessingTime};
 use crate::window::{Closing, DeviceWindows, JoinedRun, SessionWindow, Slot, Window, WindowConfig};
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
@@ -79,23 +79,48 @@ pub struct DeviceState {
     pub latest: Option<Reading>,
     /// The excursion that reading is part of.
     pub excursion: Option<Excursion>,
+    /// Time of the newest reading in range.
+    pub fine_at: Option<EventTime>,
     /// The newest sensor fault after it.
     pub fault: Option<SensorFault>,
     /// When its newest record came in.
     pub received_at: Option<ProcessingTime>,
-    /// The same without the time in which nobody read, see [`Totals::unread_ms`], in milliseconds.
-    pub heard_ms: i64,
     /// The newest window of the shortest definition that left memory when none that has fired stayed.
     pub newest_closed: Option<Box<Window>>,
-    /// Its running numbers, where it counts its records.
-    pub sequences: Option<Box<Sequences>>,
-    /// Its readings and the fixes of its tracker, where it travels with one.
-    pub join: Option<Box<Join>>,
+    /// What few devices have: apart, so that most need no more than a word for it.
+    pub extra: Option<Box<Extra>>,
+}
+
+/// What few devices have.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Extra {
+    /// Running numbers of a device that counts its records.
+    pub sequences: Sequences,
+    /// Readings and fixes of a device that travels with a tracker.
+    pub join: Option<Join>,
 }
 
 impl DeviceState {
+    /// What a reading in the order of arrival says of the excursion. An older one outside extends it backwards as long as none in range
+    /// is known between. An older one in range within it does not split it: which of the others came first after it nobody remembers.
+    pub(super) fn note_condition(&mut self, reading: &Reading, range: Range, is_newest: bool) {
+        if !range.condition(reading.temperature).is_excursion() {
+            self.fine_at = self.fine_at.max(Some(reading.at));
+            if is_newest {
+                self.excursion = None;
+            }
+        } else if is_newest {
+            self.excursion = Excursion::after(self.excursion, reading, range);
+        } else if let Some(open) = self.excursion
+            && self.fine_at.is_none_or(|fine| reading.at > fine)
+        {
+            let since = open.since.min(reading.at);
+            self.excursion = Excursion::after(Some(Excursion { since, ..open }), reading, range);
+        }
+    }
+
     pub(super) fn has_seen(&self, sequence: Sequence) -> bool {
-        self.sequences.as_ref().is_some_and(|sequences| sequences.has_seen(sequence))
+        self.extra.as_ref().is_some_and(|extra| extra.sequences.has_seen(sequence))
     }
 }
 
@@ -145,8 +170,8 @@ pub(super) struct Device {
 
 impl Device {
     /// What its window that starts at `start` adds to the roll-ups; nothing where it is not in memory.
-    pub fn contribution(&self, definition: usize, start: i64) -> Contribution {
-        let aggregate = self.state.windows.aggregate(definition, start);
+    pub fn contribution(&self, config: &WindowConfig, definition: usize, start: i64) -> Contribution {
+        let aggregate = self.state.windows.aggregate(config, definition, start);
         aggregate.map_or_else(Contribution::default, |a| Contribution::of(a, self.range))
     }
 
@@ -207,8 +232,14 @@ pub(super) fn settle_to(derived: &mut Vec<ClosedDerived>, device: u32) -> impl F
 }
 
 /// Brings the hours up to what the windows of `device` hold.
-pub(super) fn roll_up(device: &mut Device, rollup: &mut Rollup, roll_definition: usize, stale: &mut StaleHours) {
+pub(super) fn roll_up(
+    device: &mut Device,
+    config: &WindowConfig,
+    rollup: &mut Rollup,
+    roll_definition: usize,
+    stale: &mut StaleHours,
+) {
     for (start, rolled) in std::mem::take(&mut device.unrolled) {
-        rollup.roll(device.facility, start, rolled, device.contribution(roll_definition, start), stale);
+        rollup.roll(device.facility, start, rolled, device.contribution(config, roll_definition, start), stale);
     }
 }

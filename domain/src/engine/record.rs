@@ -19,6 +19,8 @@ pub struct Record<'a> {
     pub body: BodyHash,
     /// Its running number, where its device counts its records.
     pub sequence: Option<Sequence>,
+    /// Whether that number is its identity; `false` where its sender gave an id.
+    pub is_numbered: bool,
     /// Its topic; `None` where it names none that is known.
     pub topic: Option<Topic>,
     /// Its source.

@@ -2,6 +2,7 @@
 
 use super::Disposition;
 use crate::rollup::StaleHours;
+use crate::time::ProcessingTime;
 use serde::{Deserialize, Serialize};
 
 /// How many records met which end.
@@ -43,6 +44,31 @@ impl Tally {
     }
 }
 
+/// Stretches of server time in which nobody read, as far as they matter to a device that is not idle yet.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unread {
+    /// End and length of each, in milliseconds, oldest first.
+    stretches: Vec<(i64, i64)>,
+}
+
+impl Unread {
+    /// Nobody read for `length_ms` until `end`.
+    pub(super) fn note(&mut self, end: ProcessingTime, length_ms: i64, idle_after_ms: i64) {
+        self.stretches.push((end.ms(), length_ms));
+        // Whoever was heard of before one that is followed by so much time in which somebody read is idle already.
+        let is_over =
+            |of: &Self, (until, _): (i64, i64)| end.ms() - until - of.since(ProcessingTime::from_ms(until)) >= idle_after_ms;
+        while self.stretches.first().is_some_and(|first| is_over(self, *first)) {
+            self.stretches.remove(0);
+        }
+    }
+
+    /// For how long nobody read since `at`, in milliseconds.
+    pub(super) fn since(&self, at: ProcessingTime) -> i64 {
+        self.stretches.iter().rev().take_while(|(end, _)| *end > at.ms()).map(|(_, length)| length).sum()
+    }
+}
+
 /// All counters.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Totals {
@@ -56,8 +82,8 @@ pub struct Totals {
     pub by_reason: [u64; 16],
     /// Windows that can no longer change.
     pub closed_windows: u64,
-    /// Server time in which nobody read, in milliseconds: it does not count as silence of devices.
-    pub unread_ms: i64,
+    /// When nobody read: that does not count as silence of devices.
+    pub unread: Unread,
     /// Figures of hours that changed since their last version.
     pub stale: StaleHours,
 }

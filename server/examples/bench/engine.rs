@@ -34,6 +34,7 @@ pub fn run(figures: &mut Figures) -> anyhow::Result<()> {
                 is_natural: false,
                 body: BodyHash(n),
                 sequence: None,
+                is_numbered: false,
                 topic: Some(Topic::Temperature),
                 source: "bench".into(),
                 content: Content::Reading {

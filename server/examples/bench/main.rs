@@ -14,13 +14,14 @@ mod program;
 mod single;
 mod sse;
 mod windows;
+mod windows_cost;
 
 use anyhow::{Context, bail};
 use figures::Figures;
 use std::path::PathBuf;
 use std::time::Duration;
 
-const NAMES: [&str; 8] = ["engine", "ingest", "single", "log", "live", "sse", "pages", "windows"];
+const NAMES: [&str; 9] = ["engine", "ingest", "single", "log", "live", "sse", "pages", "windows", "windows-cost"];
 
 fn main() -> anyhow::Result<()> {
     let mut args = std::env::args().skip(1);
@@ -48,6 +49,7 @@ fn main() -> anyhow::Result<()> {
             "live" => live::run(&mut figures, length)?,
             "sse" => sse::run(&mut figures, length)?,
             "pages" => pages::run(&mut figures, length)?,
+            "windows-cost" => windows_cost::run(&mut figures)?,
             _ => windows::run(&mut figures)?,
         }
         if let Some(out) = &out {

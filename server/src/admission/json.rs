@@ -19,6 +19,7 @@ use domain::sequence::Sequence;
 use domain::time::{EventTime, parse_rfc3339};
 use jiter::{Jiter, JiterError, JiterErrorType, JsonErrorType, Peek};
 use std::borrow::Cow;
+use std::num::NonZeroU64;
 
 /// The fields that any record may have, at its root or in its payload.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -544,9 +545,6 @@ impl Parser<'_> {
             }
             Some(Topic::Stock | Topic::Distribution) | None => {}
         }
-        if let Some(sequence) = &mut sequence {
-            sequence.is_identity = event_id.is_none();
-        }
         let identity = self.identity(event_id, source, topic, device, at, sequence);
         if identity.is_none() && matches!(topic, Some(Topic::Stock | Topic::Distribution)) {
             self.reject(Reason::MissingField, "event_id");
@@ -594,7 +592,7 @@ impl Parser<'_> {
         }
         let (topic, device) = (topic?, device?);
         let channel = topic.name().as_bytes();
-        if let Some(Sequence { boot, number, .. }) = sequence {
+        if let Some(Sequence { boot, number }) = sequence {
             let device = self.get(device).as_bytes();
             return Some(Identity(self.key.sip128(&[
                 b"seq",
@@ -602,7 +600,7 @@ impl Parser<'_> {
                 b"\xff",
                 device,
                 b"\xff",
-                &boot.to_le_bytes(),
+                &boot.get().to_le_bytes(),
                 &number.to_le_bytes(),
             ])));
         }
@@ -641,11 +639,12 @@ impl Parser<'_> {
             Value::Absent | Value::Null => None,
             value => self.text(value, &format!("{prefix}boot_id")).map(|text| self.boot(topic, self.get(text).as_bytes())),
         };
-        Some(Sequence { boot: boot?, number: number? as u64, is_identity: true })
+        Some(Sequence { boot: boot?, number: number? as u64 })
     }
 
-    fn boot(&self, topic: Topic, id: &[u8]) -> u64 {
-        self.key.sip64(&[b"boot", topic.name().as_bytes(), b"\xff", id])
+    fn boot(&self, topic: Topic, id: &[u8]) -> NonZeroU64 {
+        let name = self.key.sip64(&[b"boot", topic.name().as_bytes(), b"\xff", id]);
+        NonZeroU64::new(name).unwrap_or(NonZeroU64::MIN)
     }
 
     /// What a reading says, whichever way it was written.

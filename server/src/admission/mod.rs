@@ -170,6 +170,7 @@ impl Batch {
             is_natural: parsed.is_natural,
             body: parsed.body,
             sequence: parsed.sequence,
+            is_numbered: parsed.sequence.is_some() && parsed.event_id.is_none(),
             topic: parsed.topic,
             source: Cow::Borrowed(parsed.source.map_or(self.source.as_str(), |text| self.text(text))),
             content: match (&parsed.kind, parsed.device) {

@@ -6,7 +6,6 @@
 use super::{existing, open};
 use anyhow::{Context, bail, ensure};
 use clap::{Subcommand, ValueEnum};
-use domain::engine::EngineConfig;
 use server::backend::{EngineBackend, Undecided};
 use server::config::{Config, LogKind, StoreArgs};
 use server::letters::{Decided, Outcome, Verdict};
@@ -221,7 +220,7 @@ async fn alone(config: &Config, by: &str, positions: &[u64], verdict: &Verdict) 
     ensure!(config.log == LogKind::Embedded, "with `log = kafka` a server decides: name one with --url");
     let store = open(config).await?;
     let master = Arc::new(server::data::master().context("load master data")?);
-    let engine = EngineConfig { windows: config.window_config()?, ..EngineConfig::default() };
+    let engine = config.engine_config()?;
     let sizes = engine.windows.definitions().iter().map(|d| d.size_ms).collect();
     let every = Duration::from_millis(config.checkpoint_ms);
     let (pipeline, threads) = Pipeline::start(&config.data_dir, store.clone(), &master, engine, every).await?;

@@ -26,7 +26,7 @@ async fn hold(data: &StoreArgs) -> anyhow::Result<Held> {
     let lock = lock_directory(&config.data_dir)?;
     let store = open(&config).await?;
     let master = Arc::new(server::data::master().context("load master data")?);
-    let engine = EngineConfig { windows: config.window_config()?, ..EngineConfig::default() };
+    let engine = config.engine_config()?;
     Ok(Held { config, engine, store, master, _lock: lock })
 }
 

@@ -124,7 +124,7 @@ impl Known {
             (None, Some((identity, body))) => match self.taken.get(&identity) {
                 None => {
                     self.taken.insert(identity, body);
-                    let numbered = counting(record).filter(|(_, sequence)| sequence.is_identity);
+                    let numbered = counting(record).filter(|_| record.is_numbered);
                     let has_seen =
                         numbered.is_some_and(|(id, number)| self.numbers.get(id).is_some_and(|of| of.has_seen(number)));
                     return if has_seen { DUPLICATE } else { ACCEPTED };
