@@ -3,7 +3,7 @@
 use crate::backend::EngineBackend;
 use crate::clock::Doubt;
 use crate::config::{Config, LogKind};
-use crate::http::{AppState, SiteDir, auth::Keys, router, serve::serve, worker_router};
+use crate::http::{AppState, SiteDir, auth::Keys, router, serve::{Limits, serve}, worker_router};
 use crate::kafka;
 use crate::pipeline::{PARTITION, Pipeline, Threads, wall_clock};
 use crate::store::{Retention, Store, StoreAddress, cutoff};
@@ -144,7 +144,7 @@ pub async fn start(args: &Config) -> anyhow::Result<Running> {
         stop: stop.clone(),
     };
     let routes = if roles.web { router(state) } else { worker_router(state, roles.ingest) };
-    let server = tokio::spawn(serve(listener, routes, crate::limits::connections(), stop.clone()));
+    let server = tokio::spawn(serve(listener, routes, Limits::of(crate::limits::connections()), stop.clone()));
     let latest =
         args.latest_file.clone().filter(|_| roles.web).map(|path| tokio::spawn(write_latest(backend, path, stop.clone())));
     let log_dir = (args.log == LogKind::Embedded).then(|| args.data_dir.join("log"));
