@@ -25,3 +25,11 @@ test('a machine without a key may not send', async ({ request }) => {
   const response = await request.post('/ingest', { data: { device_id: 'P321701-1-F1', ts: Date.now(), temperature: 4 } });
   expect(response.status()).toBe(401);
 });
+
+// What strangers choose is text on every page; a title is the one place that the views do not escape themselves.
+test('markup in a search stays text, also in the title', async ({ page }) => {
+  const markup = '</title><img src=x id=planted>';
+  await page.goto(`/search?q=${encodeURIComponent(markup)}`);
+  expect(await page.title()).toContain(markup);
+  await expect(page.locator('#planted')).toHaveCount(0);
+});

@@ -187,7 +187,7 @@ mod fixed {
         let words = &use_lang().words().general;
         let here = use_here();
         let before = markup(view! {
-            <Title text=title + " · Rantai"/>
+            <Title text=text(&title) + " · Rantai"/>
             <a class="brand" href="/" aria-label=words.home>
                 <svg viewBox="0 0 28 28" aria-hidden="true">
                     <g fill="none" stroke="currentColor" stroke-width="3.2">
@@ -229,6 +229,11 @@ mod fixed {
             </nav>
         });
         Fixed { before, search, choices, sections, after }
+    }
+
+    /// A title as markup: `leptos_meta` writes it as it is, and there may be in it what somebody searched for, or named a device.
+    fn text(title: &str) -> String {
+        title.replace('&', "&amp;").replace('<', "&lt;")
     }
 
     #[component]
