@@ -22,11 +22,20 @@ pub struct Feed {
     listeners: AtomicUsize,
     /// Number of the last message.
     sequence: AtomicU64,
+    /// What new listeners were told as the whole state of a topic, for the publisher to look at.
+    told: Mutex<HashMap<LiveTopic, Vec<Update>>>,
+}
+
+/// A message as all get it; its number stands with it as each listener's own id, see [`Subscription::frame`].
+#[derive(Clone, Debug)]
+pub struct Message {
+    sequence: u64,
+    event: Bytes,
 }
 
 #[derive(Clone, Debug)]
 struct Listener {
-    sender: mpsc::Sender<Bytes>,
+    sender: mpsc::Sender<Message>,
     is_behind: Arc<AtomicBool>,
 }
 
@@ -36,13 +45,21 @@ pub struct Subscription {
     feed: Arc<Feed>,
     id: u64,
     topics: Vec<LiveTopic>,
-    receiver: mpsc::Receiver<Bytes>,
+    /// Of the topics, so that an id of one stream says nothing to another.
+    tag: u32,
+    receiver: mpsc::Receiver<Message>,
     is_behind: Arc<AtomicBool>,
 }
 
-/// An event of the stream as it goes over the wire.
-pub fn frame(sequence: u64, kind: &str, data: &str) -> Bytes {
-    format!("id: {sequence}\nevent: {kind}\ndata: {data}\n\n").into()
+/// An event of the stream as it goes over the wire, without an id.
+pub fn event(kind: &str, data: &str) -> Bytes {
+    format!("event: {kind}\ndata: {data}\n\n").into()
+}
+
+fn tag_of(topics: &[LiveTopic]) -> u32 {
+    let mut names: Vec<String> = topics.iter().map(ToString::to_string).collect();
+    names.sort_unstable();
+    crc32c::crc32c(names.join(",").as_bytes())
 }
 
 const fn kind_of(update: &Update) -> &'static str {
@@ -101,18 +118,33 @@ impl Feed {
         }
         drop(by_topic);
         self.listeners.fetch_add(1, Ordering::Relaxed);
-        Subscription { feed: Arc::clone(self), id, topics, receiver, is_behind }
+        Subscription { feed: Arc::clone(self), id, tag: tag_of(&topics), topics, receiver, is_behind }
     }
 
     /// The wire form of `update` under the next number.
-    pub fn write(&self, update: &Update) -> Bytes {
+    pub fn write(&self, update: &Update) -> Message {
         let sequence = self.sequence.fetch_add(1, Ordering::AcqRel) + 1;
         let data = serde_json::to_string(update).expect("an update has no map with keys that are not text");
-        frame(sequence, kind_of(update), &data)
+        Message { sequence, event: event(kind_of(update), &data) }
+    }
+
+    /// Notes that a new listener of `topic` is told `update`, which need not be what the others were sent last.
+    pub fn told(&self, topic: &LiveTopic, update: Update) {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let updates = told.entry_ref(topic).or_default();
+        // Thousands come back at once after a restart, all to the same.
+        if !updates.contains(&update) {
+            updates.push(update);
+        }
+    }
+
+    /// What new listeners were told since the last call.
+    pub fn take_told(&self) -> HashMap<LiveTopic, Vec<Update>> {
+        std::mem::take(&mut *self.told.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Sends `message` to all who listen to `topic`. Never waits for one of them.
-    pub fn send(&self, topic: &LiveTopic, message: &Bytes) {
+    pub fn send(&self, topic: &LiveTopic, message: &Message) {
         if let Some(listeners) = self.lock().get(topic) {
             for listener in listeners.values() {
                 if listener.sender.try_send(message.clone()).is_err() {
@@ -124,18 +156,26 @@ impl Feed {
 }
 
 impl Subscription {
-    /// The topics listened to.
-    pub fn topics(&self) -> &[LiveTopic] {
-        &self.topics
+    /// `message` under its id: its number, and whose stream it is.
+    pub fn frame(&self, message: &Message) -> Bytes {
+        let mut frame = format!("id: {}-{:08x}\n", message.sequence, self.tag).into_bytes();
+        frame.extend_from_slice(&message.event);
+        frame.into()
+    }
+
+    /// Whether `id` is that of the newest message, of a stream of the same topics.
+    pub fn is_newest(&self, id: &str) -> bool {
+        id == format!("{}-{:08x}", self.feed.sequence(), self.tag)
     }
 
     /// The next message. A listener that was behind first gets `reload`.
     pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
         if self.is_behind.load(Ordering::Acquire) && self.is_behind.swap(false, Ordering::AcqRel) {
             while self.receiver.try_recv().is_ok() {}
-            return Poll::Ready(Some(frame(self.feed.sequence(), "reload", "behind")));
+            let reload = Message { sequence: self.feed.sequence(), event: event("reload", "behind") };
+            return Poll::Ready(Some(self.frame(&reload)));
         }
-        self.receiver.poll_recv(cx)
+        self.receiver.poll_recv(cx).map(|message| message.map(|message| self.frame(&message)))
     }
 }
 
@@ -176,9 +216,14 @@ mod tests {
         feed.send(&LiveTopic::Pipeline, &feed.write(&update(2)));
         let message = String::from_utf8(next(&mut listener).await.to_vec()).expect("text");
         assert!(
-            message.starts_with("id: 43\nevent: pipeline\ndata: {\"kind\":\"pipeline\",\"now\":{\"received\":2,"),
+            message.starts_with("id: 43-")
+                && message.contains("\nevent: pipeline\ndata: {\"kind\":\"pipeline\",\"now\":{\"received\":2,"),
             "{message}"
         );
+        // The same number is no news to a stream of the same topics alone.
+        let id = message.lines().next().and_then(|line| line.strip_prefix("id: ")).expect("an id");
+        assert!(listener.is_newest(id) && !listener.is_newest("43"));
+        assert!(!feed.subscribe(vec![LiveTopic::Pipeline, LiveTopic::Region("ID".into())]).is_newest(id));
         drop(listener);
         assert!(feed.topics().is_empty());
         assert_eq!(feed.listeners(), 0);
@@ -207,6 +252,6 @@ mod tests {
         let message = next(&mut listener).await;
         assert!(message.ends_with(b"event: reload\ndata: behind\n\n"));
         feed.send(&LiveTopic::Pipeline, &feed.write(&update(9)));
-        assert!(next(&mut listener).await.starts_with(b"id: 258\nevent: pipeline\n"));
+        assert!(next(&mut listener).await.starts_with(b"id: 258-"));
     }
 }

@@ -3,9 +3,8 @@
 
 mod pace;
 
-use crate::feed::Feed;
+use crate::feed::{Feed, Message};
 use crate::pipeline::{Room, wall_clock};
-use bytes::Bytes;
 use domain::engine::Engine;
 use domain::feed::{ChildNow, DeviceNow, LiveTopic, OutOfRange, PipelineNow, RegionNow, Update};
 use domain::rollup::{Node, UNASSIGNED};
@@ -36,17 +35,20 @@ pub const WORST: usize = 20;
 #[derive(Debug)]
 struct Tile<T> {
     value: Option<T>,
+    /// News to those who were sent `value`, of what new listeners were told meanwhile: without it they would never hear that a value
+    /// that was held back is gone.
+    mixed: News,
     pace: Pace,
 }
 
 impl<T> Default for Tile<T> {
     fn default() -> Self {
-        Self { value: None, pace: Pace::default() }
+        Self { value: None, mixed: News::None, pace: Pace::default() }
     }
 }
 
 /// What a change of a tile is worth.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum News {
     /// Nothing that anybody would see.
     None,
@@ -65,7 +67,7 @@ impl<T: PartialEq> Tile<T> {
     /// Whether `news` may go out at `now`; what may not is `held`.
     fn is_due(&self, news: News, now: Instant, held: &mut bool) -> bool {
         let is_due = self.value.is_none()
-            || match news {
+            || match news.max(self.mixed) {
                 News::None => return false,
                 News::Slow => self.pace.may_follow(now),
                 News::Urgent => self.pace.may_lead(now),
@@ -74,7 +76,13 @@ impl<T: PartialEq> Tile<T> {
         is_due
     }
 
+    /// A new listener was told what is `news` to the others.
+    fn told(&mut self, news: News) {
+        self.mixed = self.mixed.max(news);
+    }
+
     fn put(&mut self, value: T, now: Instant) {
+        self.mixed = News::None;
         // The first only repeats what a new listener was told: the next change need not wait for it.
         if self.value.replace(value).is_some() {
             self.pace.sent(now);
@@ -120,7 +128,7 @@ struct Watched {
 /// Turns changes of the room into updates for those who listen.
 pub struct Publisher {
     feed: Arc<Feed>,
-    outgoing: mpsc::Sender<(LiveTopic, Bytes)>,
+    outgoing: mpsc::Sender<(LiveTopic, Message)>,
     watched: HashMap<LiveTopic, Watched>,
     /// The version of the feed's topics that `watched` agrees with.
     version: Option<u64>,
@@ -132,7 +140,7 @@ impl Publisher {
     /// For the listeners of `feed`.
     pub fn new(feed: Arc<Feed>) -> Self {
         // Thousands of listeners are told by a thread of their own, or the engine would wait for that. Bounded by the pace of topics.
-        let (outgoing, messages) = mpsc::channel::<(LiveTopic, Bytes)>();
+        let (outgoing, messages) = mpsc::channel::<(LiveTopic, Message)>();
         let to = Arc::clone(&feed);
         let tell = move || messages.iter().for_each(|(topic, message)| to.send(&topic, &message));
         std::thread::Builder::new().name("feed".into()).spawn(tell).expect("the system has one more thread at the start");
@@ -148,6 +156,12 @@ impl Publisher {
     pub fn publish(&mut self, room: &mut Room) {
         let now = Instant::now();
         self.follow(&room.engine);
+        for (topic, updates) in self.feed.take_told() {
+            if let Some(watched) = self.watched.get_mut(&topic) {
+                updates.iter().for_each(|update| watched.page.told(update));
+                watched.is_waiting = true;
+            }
+        }
         if self.watched.is_empty() {
             self.pause = REST;
             return;
@@ -224,17 +238,40 @@ impl Page {
         }
     }
 
+    /// A new listener was told `update`, its whole state.
+    fn told(&mut self, update: &Update) {
+        match (self, update) {
+            (Page::Region { own, children: known, worst, .. }, Update::Region { now, children, worst: list, .. }) => {
+                own.told(news_of_region(own.value.as_ref(), now));
+                for child in children {
+                    if let Some(tile) = known.get_mut(&child.code) {
+                        tile.told(news_of_child(tile.value.as_ref(), child));
+                    }
+                }
+                if let Some(list) = list {
+                    worst.told(worst.news(list));
+                }
+            }
+            (Page::Facility { sensors, devices: known, .. }, Update::Facility { devices, .. }) => {
+                for (sensor, device) in sensors.iter().zip(devices) {
+                    if let Some(tile) = known.get_mut(sensor) {
+                        tile.told(tile.news(device));
+                    }
+                }
+            }
+            (Page::Device { tile, .. }, Update::Device { device }) => tile.told(tile.news(device)),
+            (Page::Pipeline(tile), Update::Pipeline { now }) => tile.told(tile.news(now)),
+            _ => {}
+        }
+    }
+
     /// What differs from what was sent and may go out at `now`, and whether anything has to wait.
     fn changes(&mut self, room: &Room, now: Instant) -> (Option<Update>, bool) {
         let (engine, mut is_held) = (&room.engine, false);
         let update = match self {
             Page::Region { code, node, own, children: known, worst } => {
                 let figures = region_now(engine, *node);
-                let news = own.value.as_ref().map_or(News::Urgent, |sent| match sent {
-                    sent if sent.counts != figures.counts => News::Urgent,
-                    sent if *sent != figures => News::Slow,
-                    _ => News::None,
-                });
+                let news = news_of_region(own.value.as_ref(), &figures);
                 let mut is_due = own.is_due(news, now, &mut is_held);
                 if is_due {
                     own.put(figures, now);
@@ -248,7 +285,7 @@ impl Page {
                     }
                 }
                 let list = engine.worst(*node, WORST);
-                let news = if worst.value.as_ref() == Some(&list) { News::None } else { News::Urgent };
+                let news = worst.news(&list);
                 let due_worst = worst.is_due(news, now, &mut is_held).then(|| {
                     worst.put(list.clone(), now);
                     list
@@ -289,6 +326,14 @@ impl Page {
         };
         (update, is_held)
     }
+}
+
+fn news_of_region(sent: Option<&RegionNow>, figures: &RegionNow) -> News {
+    sent.map_or(News::Urgent, |sent| match sent {
+        sent if sent.counts != figures.counts => News::Urgent,
+        sent if sent != figures => News::Slow,
+        _ => News::None,
+    })
 }
 
 fn news_of_child(sent: Option<&ChildNow>, child: &ChildNow) -> News {
@@ -382,4 +427,24 @@ pub fn full(room: &Room, topic: &LiveTopic) -> Option<Update> {
         LiveTopic::Device(id) => Update::Device { device: engine.device_now(engine.device_by_id(id)?) },
         LiveTopic::Pipeline => Update::Pipeline { now: pipeline_now(room) },
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A change that is held back, seen by who comes meanwhile, and then undone: the others heard of nothing, but the newcomer has to.
+    #[test]
+    fn a_newcomer_is_told_that_a_held_change_is_gone() {
+        let (now, mut held) = (Instant::now(), false);
+        let mut tile = Tile::default();
+        tile.put("A", now);
+        assert!(!tile.is_due(tile.news(&"A"), now, &mut held), "the others know");
+        tile.told(tile.news(&"A"));
+        assert!(!tile.is_due(tile.news(&"A"), now, &mut held), "so does a newcomer who was told the same");
+        tile.told(tile.news(&"B"));
+        assert!(tile.is_due(tile.news(&"A"), now, &mut held));
+        tile.put("A", now);
+        assert!(!tile.is_due(tile.news(&"A"), now, &mut held), "once");
+    }
 }

@@ -2,8 +2,8 @@
 
 use super::AppState;
 use super::problem::{Problem, Query};
-use crate::feed::{Subscription, frame};
-use crate::pipeline::{Pipeline, wall_clock};
+use crate::feed::{Message, Subscription, event};
+use crate::pipeline::{Pipeline, Room, wall_clock};
 use crate::publish;
 use axum::body::Body;
 use axum::extract::State;
@@ -32,12 +32,12 @@ const BEAT: Duration = Duration::from_secs(5);
 #[serde(deny_unknown_fields)]
 pub struct LiveQuery {
     topics: String,
-    since: Option<u64>,
+    since: Option<String>,
 }
 
-/// `GET /live?topics=region:ID,…&since=N`: server-sent events, one stream a tab. Every message is numbered; after a break the browser
-/// sends the last number as `Last-Event-ID` (or `since=`). Each topic begins with its whole state, unless that number is the
-/// newest; updates hold values, not differences, so a repeated one does no harm. `beat` every 5 s carries the server's time; `reload` says
+/// `GET /live?topics=region:ID,…&since=ID`: server-sent events, one stream a tab. Every message has an id; after a break the browser
+/// sends the last one as `Last-Event-ID` (or `since=`). Each topic begins with its whole state, unless that id is the newest of the
+/// same topics; updates hold values, not differences, so a repeated one does no harm. `beat` every 5 s carries the server's time; `reload` says
 /// that the page fell behind and should load its data again.
 pub async fn live(
     State(state): State<AppState>,
@@ -59,11 +59,14 @@ pub async fn live(
             "name 1 to {MAX_TOPICS} topics: region:CODE, facility:CODE, device:ID, pipeline"
         )));
     }
-    let last = headers.get("last-event-id").and_then(|v| v.to_str().ok()?.parse().ok()).or(query.since);
+    let last = headers.get("last-event-id").and_then(|v| v.to_str().ok()).or(query.since.as_deref());
     // Listen first, look second: nothing falls between.
     let subscription = state.pipeline.feed.subscribe(topics.clone());
-    let first =
-        if last == Some(state.pipeline.feed.sequence()) { VecDeque::new() } else { whole_state(&state.pipeline, topics).await? };
+    let first = if last.is_some_and(|id| subscription.is_newest(id)) {
+        VecDeque::new()
+    } else {
+        whole_state(&state.pipeline, topics).await?.iter().map(|message| subscription.frame(message)).collect()
+    };
     let stream = Stream {
         first,
         subscription,
@@ -79,15 +82,20 @@ pub async fn live(
     Ok((headers, Body::from_stream(stream)).into_response())
 }
 
-async fn whole_state(pipeline: &Pipeline, topics: Vec<LiveTopic>) -> Result<VecDeque<Bytes>, Problem> {
+async fn whole_state(pipeline: &Pipeline, topics: Vec<LiveTopic>) -> Result<Vec<Message>, Problem> {
     let feed = pipeline.feed.clone();
-    let frames = pipeline
-        .ask(move |room| {
-            room.engine.flush();
-            topics.iter().filter_map(|topic| Some(feed.write(&publish::full(room, topic)?))).collect()
-        })
-        .await?;
-    Ok(frames)
+    let whole = move |room: &mut Room| {
+        room.engine.flush();
+        let mut messages = Vec::with_capacity(topics.len());
+        for topic in &topics {
+            if let Some(update) = publish::full(room, topic) {
+                messages.push(feed.write(&update));
+                feed.told(topic, update);
+            }
+        }
+        messages
+    };
+    Ok(pipeline.ask(whole).await?)
 }
 
 /// What one page is sent.
@@ -122,8 +130,7 @@ impl futures::Stream for Stream {
     }
 }
 
-/// A beat has no number of its own: it is no message to come back to.
+/// A beat has no id: it is no message to come back to.
 fn beat() -> Bytes {
-    let whole = frame(0, "beat", &format!(r#"{{"now":{}}}"#, wall_clock().ms()));
-    whole.slice(whole.iter().position(|b| *b == b'\n').map_or(0, |at| at + 1)..)
+    event("beat", &format!(r#"{{"now":{}}}"#, wall_clock().ms()))
 }
