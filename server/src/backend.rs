@@ -6,12 +6,13 @@ mod latest;
 mod letters;
 mod order;
 mod region;
+mod shared;
 mod windows;
 
 pub use derived::{Restatement, Whereabouts, is_restated};
 pub use letters::{Letter, Undecided};
 pub use region::region_json;
-pub use windows::{Definition, Kind, Step, Walk};
+pub use windows::{Definition, EXPORT_ROWS, Kind, Step, Walk};
 
 use crate::http::Problem;
 use crate::pipeline::{Pipeline, Refused, wall_clock};
@@ -31,7 +32,9 @@ use domain::master::{self, FacilityIx, Hit, Master, RegionIx, SensorIx};
 use domain::rollup::UNASSIGNED;
 use domain::time::{DAY_MS, Zone};
 use order::DeviceOrder;
+use bytes::Bytes;
 use region::region_view;
+use shared::Shared;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -45,6 +48,8 @@ pub struct EngineBackend {
     master: Arc<Master>,
     sizes: Vec<i64>,
     order: DeviceOrder,
+    newest: Shared<Bytes>,
+    points: Shared<Bytes>,
 }
 
 impl From<Refused> for AppErrorOf {
@@ -108,7 +113,15 @@ impl From<ReadError> for AppErrorOf {
 impl EngineBackend {
     /// Over `pipeline` and `store`; `sizes` are the window sizes in milliseconds, shortest first.
     pub fn new(pipeline: Pipeline, store: Store, master: Arc<Master>, sizes: Vec<i64>) -> Self {
-        Self { pipeline, store, master, sizes, order: DeviceOrder::default() }
+        Self {
+            pipeline,
+            store,
+            master,
+            sizes,
+            order: DeviceOrder::default(),
+            newest: Shared::default(),
+            points: Shared::default(),
+        }
     }
 
     /// The window sizes in milliseconds, shortest first.
@@ -127,8 +140,15 @@ impl EngineBackend {
         Ok(rows.into_values().take(limit).collect())
     }
 
-    /// Every facility as a point of the map.
-    pub async fn map_points(&self) -> Result<Vec<MapPoint>, Problem> {
+    /// Every facility as a point of the map, as JSON.
+    pub async fn map_points(&self) -> Result<Bytes, Problem> {
+        let points = async {
+            Ok::<_, Problem>(serde_json::to_vec(&self.points_now().await?).expect("points hold only text and numbers").into())
+        };
+        self.points.get(points).await
+    }
+
+    async fn points_now(&self) -> Result<Vec<MapPoint>, Problem> {
         let points = self.pipeline.ask(|room| {
             room.engine.flush();
             let (engine, master) = (&room.engine, room.engine.master());

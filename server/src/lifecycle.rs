@@ -205,7 +205,7 @@ async fn write_latest(backend: Arc<EngineBackend>, path: std::path::PathBuf, sto
         let written = tokio::task::spawn_blocking(move || {
             let aside = path.with_extension("json.new");
             let mut file = File::create(&aside)?;
-            file.write_all(text.as_bytes())?;
+            file.write_all(&text)?;
             file.sync_all()?;
             fs::rename(&aside, &path)
         });

@@ -3,11 +3,16 @@
 use super::EngineBackend;
 use crate::http::rows::{Form, write_window};
 use crate::pipeline::Refused;
+use bytes::Bytes;
 use domain::window::Window;
 
 impl EngineBackend {
     /// All of them in order of device, as JSON.
-    pub async fn latest(&self) -> Result<String, Refused> {
+    pub async fn latest(&self) -> Result<Bytes, Refused> {
+        self.newest.get(async { Ok::<_, Refused>(self.latest_now().await?.into()) }).await
+    }
+
+    async fn latest_now(&self) -> Result<String, Refused> {
         // Only copied while the engine waits; written when it goes on.
         let (now, newest) = self
             .pipeline

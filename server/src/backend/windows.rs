@@ -7,7 +7,9 @@ use domain::window::{SessionDefinition, SlidingDefinition, Window};
 use hashbrown::HashMap;
 use std::sync::Arc;
 
-/// Devices of the first step of a walk; further steps follow from how many windows it found.
+/// Windows that an export holds at once.
+pub const EXPORT_ROWS: usize = 50_000;
+/// Devices of the first step of an export; further steps follow from how many windows it found.
 const FIRST_STEP: usize = 64;
 /// A step is at most so many times the one before it.
 const GROWTH: usize = 8;
@@ -125,7 +127,9 @@ impl EngineBackend {
         if next >= devices.len() {
             devices = Devices::default();
         }
-        Ok(Walk { backend: Arc::clone(self), kind, from, to, devices, next, skip, rows, step: FIRST_STEP.min(rows) })
+        // A device may have years of windows: a page, or the rest of one, begins with one device.
+        let step = if rows < EXPORT_ROWS || skip.is_some() { 1 } else { FIRST_STEP };
+        Ok(Walk { backend: Arc::clone(self), kind, from, to, devices, next, skip, rows, step })
     }
 }
 
@@ -161,6 +165,24 @@ impl Step {
 }
 
 impl Walk {
+    /// The windows of one device that start after `skip`; for a page no more than it needs.
+    async fn rest_of(&self, device: Vec<u32>, skip: i64) -> Result<Vec<Row>, ReadError> {
+        let from = self.from.max(skip.saturating_add(1));
+        if let Kind::Tumbling((_, size_ms)) = self.kind
+            && self.rows < EXPORT_ROWS
+        {
+            // Where readings come as they should, a page of windows lies in as much time.
+            let until = from.saturating_add(size_ms.saturating_mul(self.rows as i64 + 1));
+            if until < self.to {
+                let windows = self.backend.read(self.kind, device.clone(), from, until).await?;
+                if windows.len() >= self.rows {
+                    return Ok(windows);
+                }
+            }
+        }
+        self.backend.read(self.kind, device, from, self.to).await
+    }
+
     /// The windows of the next devices; `None` when there are no more.
     pub async fn next(&mut self) -> Result<Option<Step>, Problem> {
         if self.next >= self.devices.len() {
@@ -170,12 +192,13 @@ impl Walk {
         self.next = (first + self.step).min(self.devices.len());
         let indices: Vec<u32> = self.devices[first..self.next].iter().map(|(_, index)| *index).collect();
         let count = indices.len();
-        let mut windows = self.backend.read(self.kind, indices, self.from, self.to).await?;
+        let windows = match self.skip {
+            None => self.backend.read(self.kind, indices, self.from, self.to).await?,
+            Some(skip) => self.rest_of(indices, skip).await?,
+        };
         // As many devices as held the wanted number of windows this time.
         self.step = (count * self.rows / windows.len().max(1)).clamp(1, count * GROWTH);
-        if let Some(skip) = self.skip.take() {
-            windows.retain(|(place, window, _)| *place > 0 || window.start > skip);
-        }
+        self.skip = None;
         Ok(Some(Step { devices: Arc::clone(&self.devices), first, windows }))
     }
 }

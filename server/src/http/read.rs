@@ -3,12 +3,13 @@
 use super::problem::{Problem, Query};
 use super::rows::{Cell, Form, WINDOW_COLUMNS, time_of, write_row, write_window};
 use super::{AppState, export};
-use crate::backend::{Kind, Letter, Walk};
+use crate::backend::{EXPORT_ROWS, Kind, Letter, Walk};
 use crate::letters::{Decided, Outcome};
 use crate::side::{Cause, DEAD, LATE, SideRow};
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
 use domain::window::WindowConfig;
 use serde::Deserialize;
 use std::fmt::Write;
@@ -19,10 +20,8 @@ const DEFAULT_LIMIT: usize = 1_000;
 const MAX_LIMIT: usize = 10_000;
 /// Bytes of a page after which it ends early.
 const MAX_PAGE_BYTES: usize = 16 << 20;
-/// Windows that an export holds at once.
-const EXPORT_ROWS: usize = 50_000;
-/// Rows of a side output that are read at once.
-const SIDE_ROWS: usize = 1_000;
+/// Rows of a side output that are read at once: each may be long.
+const SIDE_ROWS: usize = 200;
 
 /// Which windows.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -56,7 +55,9 @@ fn size_of(text: &str) -> Option<i64> {
 /// Which windows a question is about.
 fn kind_of(query: &WindowsQuery, config: &WindowConfig) -> Result<Kind, Problem> {
     let seconds = |ms: i64| format!("{}s", ms / 1_000);
-    let list = |known: Vec<String>| if known.is_empty() { "none are configured".to_owned() } else { format!("choose from {}", known.join(", ")) };
+    let list = |known: Vec<String>| {
+        if known.is_empty() { "none are configured".to_owned() } else { format!("choose from {}", known.join(", ")) }
+    };
     let kind = query.kind.as_deref().unwrap_or(if query.slide.is_some() { "sliding" } else { "tumbling" });
     match (kind, &query.slide, &query.gap) {
         ("tumbling", None, None) => {
@@ -68,7 +69,8 @@ fn kind_of(query: &WindowsQuery, config: &WindowConfig) -> Result<Kind, Problem>
         ("sliding", Some(slide), None) => {
             let size = query.size.as_deref().unwrap_or_default();
             let found = size_of(size).zip(size_of(slide)).and_then(|(size, slide)| config.sliding_of(size, slide));
-            let known = || list(config.sliding().iter().map(|d| format!("{}/{}", seconds(d.size_ms), seconds(d.slide_ms))).collect());
+            let known =
+                || list(config.sliding().iter().map(|d| format!("{}/{}", seconds(d.size_ms), seconds(d.slide_ms))).collect());
             let none = || Problem::bad_request(format!("there are no windows of size `{size}` by `{slide}`: {}", known()));
             found.map(|at| Kind::Sliding(at, config.sliding()[at])).ok_or_else(none)
         }
@@ -81,9 +83,9 @@ fn kind_of(query: &WindowsQuery, config: &WindowConfig) -> Result<Kind, Problem>
             let none = || Problem::bad_request(format!("name the `gap` of the sessions: {}", known()));
             found.map(|at| Kind::Session(at, config.sessions()[at])).ok_or_else(none)
         }
-        ("tumbling" | "sliding" | "session", ..) => Err(Problem::bad_request(
-            "tumbling windows have a `size`, sliding ones a `size` and a `slide`, sessions a `gap`",
-        )),
+        ("tumbling" | "sliding" | "session", ..) => {
+            Err(Problem::bad_request("tumbling windows have a `size`, sliding ones a `size` and a `slide`, sessions a `gap`"))
+        }
         (other, ..) => Err(Problem::bad_request(format!("there is no kind `{other}`: choose tumbling, sliding or session"))),
     }
 }
@@ -242,7 +244,7 @@ async fn side(state: AppState, kind: usize, query: SideQuery, headers: HeaderMap
     let is_more = loop {
         let Some((row, decided)) = rows.next() else {
             // A record may be long, so not many at once.
-            rows = rows_after(&state, kind, last).await?.into_iter();
+            rows = rows_after(&state, kind, last, SIDE_ROWS.min(limit + 1 - count)).await?.into_iter();
             if rows.len() == 0 {
                 break false;
             }
@@ -267,11 +269,11 @@ async fn side(state: AppState, kind: usize, query: SideQuery, headers: HeaderMap
 }
 
 /// Rows of a side output with what was decided of them.
-async fn rows_after(state: &AppState, kind: usize, position: u64) -> Result<Vec<Letter>, Problem> {
+async fn rows_after(state: &AppState, kind: usize, position: u64, limit: usize) -> Result<Vec<Letter>, Problem> {
     if kind == DEAD {
-        return state.backend.letters(position, SIDE_ROWS).await;
+        return state.backend.letters(position, limit).await;
     }
-    Ok(state.backend.side(kind, position, SIDE_ROWS).await?.into_iter().map(|row| (row, None)).collect())
+    Ok(state.backend.side(kind, position, limit).await?.into_iter().map(|row| (row, None)).collect())
 }
 
 /// All rows of a side output.
@@ -284,7 +286,7 @@ struct Side {
 
 impl export::Pieces for Side {
     async fn next(&mut self) -> Result<Option<String>, Problem> {
-        let rows = rows_after(&self.state, self.kind, self.after).await?;
+        let rows = rows_after(&self.state, self.kind, self.after, SIDE_ROWS).await?;
         let Some((last, _)) = rows.last() else { return Ok(None) };
         self.after = last.position;
         let mut out = String::new();
@@ -349,16 +351,28 @@ pub async fn latest(State(state): State<AppState>) -> Result<Response, Problem> 
 }
 
 /// `GET /api/v1/map/facilities`: every facility as a point with its worst device, for the map's canvas.
-pub async fn map_facilities(State(state): State<AppState>) -> Result<Response, Problem> {
-    let points = state.backend.map_points().await?;
-    let body = serde_json::to_vec(&points).expect("points hold only text and numbers");
-    Ok(([(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-cache")], body).into_response())
+pub async fn map_facilities(State(state): State<AppState>, headers: HeaderMap) -> Result<Response, Problem> {
+    let body = state.backend.map_points().await?;
+    Ok(tagged(&headers, "no-cache", body))
 }
 
 /// `GET /api/v1/map/outline`: outlines of the provinces, for a page that the browser draws from scratch.
-pub async fn map_outline() -> Response {
-    let headers = [(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "public, max-age=86400")];
-    (headers, include_str!("../../../data/map/map.json")).into_response()
+pub async fn map_outline(headers: HeaderMap) -> Response {
+    tagged(&headers, "public, max-age=86400", Bytes::from_static(include_bytes!("../../../data/map/map.json")))
+}
+
+/// JSON under a tag of its bytes: who has it already is only told so.
+fn tagged(headers: &HeaderMap, cache: &'static str, body: Bytes) -> Response {
+    // Weak: the same for every encoding on the way.
+    let tag = format!("W/\"{:x}-{:08x}\"", body.len(), crc32c::crc32c(&body));
+    let known = headers.get(header::IF_NONE_MATCH).and_then(|v| v.to_str().ok()).unwrap_or_default();
+    let is_known = known.split(',').any(|one| matches!(one.trim(), "*") || one.trim() == tag);
+    let headers =
+        [(header::CONTENT_TYPE, "application/json".to_owned()), (header::CACHE_CONTROL, cache.to_owned()), (header::ETAG, tag)];
+    if is_known {
+        return (StatusCode::NOT_MODIFIED, headers).into_response();
+    }
+    (headers, body).into_response()
 }
 
 #[cfg(test)]

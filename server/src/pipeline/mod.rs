@@ -22,11 +22,18 @@ use crate::letters::Decision;
 use domain::engine::Disposition;
 use domain::time::ProcessingTime;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 /// Bodies in memory at once, in KiB; a sender beyond that is asked to come again.
 pub(crate) const BODIES_KIB: usize = 96 * 1024;
+/// Questions that may wait for the engine at once, between which it takes records in; more wait here, and are forgotten with who asks.
+const QUESTIONS: usize = 64;
+/// For so long.
+const QUESTION_PATIENCE: Duration = Duration::from_secs(20);
+
+static ASKING: Semaphore = Semaphore::const_new(QUESTIONS);
+
 /// The embedded log is one partition of the input.
 pub const PARTITION: u32 = 0;
 
@@ -119,13 +126,19 @@ impl Threads {
 impl Pipeline {
     /// Room for a body of `len` bytes; held until its records are processed.
     pub fn reserve(&self, len: usize) -> Result<OwnedSemaphorePermit, Refused> {
-        match &self.intake {
-            Intake::Log(log) if !log.keeps_up() => return Err(Refused::Busy),
-            Intake::None => return Err(Refused::Elsewhere),
-            _ => {}
+        if !self.keeps_up() {
+            return Err(Refused::Busy);
+        }
+        if matches!(self.intake, Intake::None) {
+            return Err(Refused::Elsewhere);
         }
         let kib = u32::try_from(len / 1_024 + 1).unwrap_or(u32::MAX);
         Arc::clone(&self.bodies).try_acquire_many_owned(kib).map_err(|_| Refused::Busy)
+    }
+
+    /// Whether the database keeps up with what is taken in.
+    pub fn keeps_up(&self) -> bool {
+        !matches!(&self.intake, Intake::Log(log) if !log.keeps_up())
     }
 
     /// Makes `batch` durable and, on the embedded log, processes it. The answer comes after that.
@@ -159,9 +172,14 @@ impl Pipeline {
 
     /// Asks the room; `question` runs between two blocks and should be short.
     pub async fn ask<T: Send + 'static>(&self, question: impl FnOnce(&mut Room) -> T + Send + 'static) -> Result<T, Refused> {
+        let turn = tokio::time::timeout(QUESTION_PATIENCE, ASKING.acquire()).await.map_err(|_| Refused::Busy)?;
+        let _turn = turn.map_err(|_| Refused::Stopping)?;
         let (reply, answer) = oneshot::channel();
         let question: Question = Box::new(move |room| {
-            let _ = reply.send(question(room));
+            // Who has gone away meanwhile costs nothing more.
+            if !reply.is_closed() {
+                let _ = reply.send(question(room));
+            }
         });
         if !(self.ask)(question) {
             return Err(Refused::Stopping);
