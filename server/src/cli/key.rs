@@ -15,6 +15,10 @@ pub enum KeyCommand {
         /// Name of the key, for people
         #[arg(long)]
         name: String,
+        /// The source of the records that it brings, as in the key that it follows: what that one sent is not counted again [default: the
+        /// name]
+        #[arg(long)]
+        source: Option<String>,
         /// What it may do: ingest, read, or both with a comma
         #[arg(long, default_value = "ingest")]
         scope: String,
@@ -35,9 +39,9 @@ impl KeyCommand {
     /// Does it.
     pub async fn run(self) -> anyhow::Result<()> {
         match self {
-            KeyCommand::Create { name, scope, data } => {
+            KeyCommand::Create { name, source, scope, data } => {
                 let store = made(&data).await?;
-                let key = store.create_key(&name, &scope, wall_clock().ms()).await?;
+                let key = store.create_key(&name, source.as_deref(), &scope, wall_clock().ms()).await?;
                 println!("{key}");
                 store.close().await;
             }

@@ -1,22 +1,61 @@
 //! Who sends: machines by API key. People's pages are open on loopback only until sign-in exists; see `crate::config`.
 
 use super::Problem;
-use crate::store::{ApiKey, Store};
+use crate::pipeline::BODIES_KIB;
+use crate::store::{ApiKey, Store, StoreError};
 use axum::http::{HeaderMap, StatusCode, header};
 use hashbrown::HashMap;
+use sha2::{Digest, Sha256};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// For how long a key is believed without looking again: so soon a revoked key is dead.
 const BELIEVED: Duration = Duration::from_secs(3);
+/// For how long it is while nobody can look: the log takes records in also while the database is away.
+const BELIEVED_BLINDLY: Duration = Duration::from_mins(5);
+/// How long to wait for an answer of the store.
+const PATIENCE: Duration = Duration::from_secs(1);
 /// Keys remembered at once.
 const REMEMBERED: usize = 4_096;
+/// The share of one key in the room for bodies, of those that have not arrived whole.
+const SHARE_KIB: usize = BODIES_KIB / 4;
 
-/// Keys of machines, looked up in the store and remembered for a moment.
+/// Keys of machines, looked up in the store and remembered for a moment, by their hash.
 #[derive(Debug)]
 pub struct Keys {
     store: Store,
-    seen: Mutex<HashMap<String, (Arc<ApiKey>, Instant)>>,
+    seen: Mutex<HashMap<[u8; 32], Seen>>,
+}
+
+/// A key that was found.
+#[derive(Clone, Debug)]
+struct Seen {
+    sender: Sender,
+    /// When it was last found.
+    found: Instant,
+    /// When it was last looked for.
+    looked: Instant,
+}
+
+/// Who sends.
+#[derive(Clone, Debug)]
+pub struct Sender {
+    /// Its key.
+    pub key: Arc<ApiKey>,
+    arriving: Arc<Semaphore>,
+}
+
+impl Sender {
+    fn new(key: ApiKey) -> Self {
+        Self { key: Arc::new(key), arriving: Arc::new(Semaphore::new(SHARE_KIB)) }
+    }
+
+    /// Room of the key's share for `len` bytes that are on their way, where there is any left.
+    pub fn reserve(&self, len: usize) -> Option<OwnedSemaphorePermit> {
+        let kib = u32::try_from(len / 1_024 + 1).ok()?;
+        Arc::clone(&self.arriving).try_acquire_many_owned(kib).ok()
+    }
 }
 
 impl Keys {
@@ -25,8 +64,8 @@ impl Keys {
         Self { store, seen: Mutex::default() }
     }
 
-    /// The key that `headers` carry, if it may post records.
-    pub async fn ingest(&self, headers: &HeaderMap) -> Result<Arc<ApiKey>, Problem> {
+    /// Whose key `headers` carry, if it may post records.
+    pub async fn ingest(&self, headers: &HeaderMap) -> Result<Sender, Problem> {
         let unauthorized = |detail: &str| Problem::new(StatusCode::UNAUTHORIZED, detail);
         let Some(value) = headers.get(header::AUTHORIZATION) else {
             return Err(unauthorized("send a key: Authorization: Bearer KEY (make one with `rantai key create`)"));
@@ -37,28 +76,105 @@ impl Keys {
         else {
             return Err(unauthorized("send the key as: Authorization: Bearer KEY"));
         };
-        let key = self.find(key).await?.ok_or_else(|| unauthorized("this key is not known"))?;
-        if !key.can_ingest {
+        let look = async || match tokio::time::timeout(PATIENCE, self.store.key(key)).await {
+            Ok(found) => found,
+            Err(_) => Err(sqlx::Error::PoolTimedOut.into()),
+        };
+        let sender = self.find(key, look).await?.ok_or_else(|| unauthorized("this key is not known"))?;
+        if !sender.key.can_ingest {
             return Err(Problem::new(StatusCode::FORBIDDEN, "this key may not post records: it lacks the scope ingest"));
         }
-        Ok(key)
+        Ok(sender)
     }
 
-    async fn find(&self, key: &str) -> Result<Option<Arc<ApiKey>>, Problem> {
-        if let Some((known, since)) = self.seen.lock().unwrap_or_else(PoisonError::into_inner).get(key)
-            && since.elapsed() < BELIEVED
+    async fn find(
+        &self,
+        key: &str,
+        look: impl AsyncFnOnce() -> Result<Option<ApiKey>, StoreError>,
+    ) -> Result<Option<Sender>, Problem> {
+        let hash: [u8; 32] = Sha256::digest(key.as_bytes()).into();
+        let known = self.lock().get(&hash).cloned();
+        if let Some(known) = &known
+            && known.looked.elapsed() < BELIEVED
         {
-            return Ok(Some(Arc::clone(known)));
+            return Ok(Some(known.sender.clone()));
         }
-        let found = self.store.key(key).await?.map(Arc::new);
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        if seen.len() >= REMEMBERED {
-            seen.clear();
+        let now = Instant::now();
+        match (look().await, known) {
+            (Ok(Some(found)), known) => {
+                // What it takes room for stays its own.
+                let sender = match known {
+                    Some(known) => Sender { key: Arc::new(found), ..known.sender },
+                    None => Sender::new(found),
+                };
+                self.remember(hash, Seen { sender: sender.clone(), found: now, looked: now });
+                Ok(Some(sender))
+            }
+            (Ok(None), _) => {
+                self.lock().remove(&hash);
+                Ok(None)
+            }
+            (Err(error), Some(known)) if known.found.elapsed() < BELIEVED_BLINDLY => {
+                tracing::warn!(%error, key = known.sender.key.name, "A key could not be looked up and is believed as it was.");
+                let sender = known.sender.clone();
+                self.remember(hash, Seen { looked: Instant::now(), ..known });
+                Ok(Some(sender))
+            }
+            (Err(error), _) => Err(error.into()),
         }
-        match &found {
-            Some(found) => seen.insert(key.to_owned(), (Arc::clone(found), Instant::now())),
-            None => seen.remove(key),
+    }
+
+    fn remember(&self, hash: [u8; 32], seen: Seen) {
+        let mut all = self.lock();
+        if all.len() >= REMEMBERED {
+            all.clear();
+        }
+        all.insert(hash, seen);
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<[u8; 32], Seen>> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::StoreAddress;
+
+    async fn away() -> Result<Option<ApiKey>, StoreError> {
+        Err(sqlx::Error::PoolTimedOut.into())
+    }
+
+    #[tokio::test]
+    async fn believed_while_nobody_can_look() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let keys = Keys::new(Store::open(&StoreAddress::Sqlite, dir.path()).await.expect("opens"));
+        let key = || ApiKey { name: "gateway".into(), source: "gateway".into(), can_ingest: true };
+        let age = |by: Duration| {
+            for seen in keys.lock().values_mut() {
+                seen.looked = seen.looked.checked_sub(by).expect("the machine runs for longer");
+                seen.found = seen.found.checked_sub(by).expect("the machine runs for longer");
+            }
         };
-        Ok(found)
+        assert!(keys.find("k", away).await.is_err(), "never seen");
+        assert!(keys.find("k", async || Ok(Some(key()))).await.is_ok_and(|found| found.is_some()));
+        age(BELIEVED);
+        assert!(keys.find("k", away).await.is_ok_and(|found| found.is_some()));
+        // Not asked again for each request while it is away.
+        assert!(keys.find("k", async || unreachable!()).await.is_ok_and(|found| found.is_some()));
+        age(BELIEVED_BLINDLY);
+        assert!(keys.find("k", away).await.is_err());
+        assert!(keys.find("k", async || Ok(None)).await.is_ok_and(|found| found.is_none()));
+        assert!(keys.find("k", away).await.is_err(), "revoked and forgotten");
+    }
+
+    #[test]
+    fn one_key_has_its_share() {
+        let sender = Sender::new(ApiKey { name: "gateway".into(), source: "gateway".into(), can_ingest: true });
+        let held: Vec<_> = (0..2).map(|_| sender.reserve(10 << 20)).collect();
+        assert!(held.iter().all(Option::is_some) && sender.reserve(10 << 20).is_none());
+        drop(held);
+        assert!(sender.reserve(10 << 20).is_some());
     }
 }

@@ -1,10 +1,10 @@
 //! `POST /ingest`: records in.
 
-use super::auth::Keys;
+use super::auth::{Keys, Sender};
 use super::problem::Problem;
 use crate::admission::body::{BodyError, MAX_BODY_BYTES, inflate};
 use crate::admission::{Batch, Format};
-use crate::pipeline::{Answer, Pipeline};
+use crate::pipeline::{Answer, Pipeline, Refused};
 use crate::side::field_at_fault;
 use axum::body::{Body, BodyDataStream};
 use axum::extract::State;
@@ -17,9 +17,17 @@ use futures::StreamExt;
 use std::fmt::Write;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio_util::sync::CancellationToken;
 
+/// What a record takes in memory once it is read, however short it is, in bytes.
+const RECORD_BYTES: usize = 256;
 /// How long a sender may take for its body.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+/// The same once the server stops.
+const STOP_TIMEOUT: Duration = Duration::from_secs(2);
+/// Room is taken for so much of a body at a time, as it arrives: who announces much and sends nothing takes none.
+const ROOM_BYTES: usize = 256 * 1024;
 /// So much of a refused body is read and thrown away,
 const DRAIN_BYTES: usize = 2 * MAX_BODY_BYTES;
 /// for so long: a sender looks for its answer only when it has sent everything.
@@ -33,19 +41,27 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 pub async fn ingest(
     State(pipeline): State<Pipeline>,
     State(keys): State<Arc<Keys>>,
+    State(stop): State<CancellationToken>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
     let mut body = body.into_data_stream();
-    let answer = take_in(&pipeline, &keys, &headers, &mut body).await;
-    if answer.is_err() {
+    let answer = take_in(&pipeline, &keys, &stop, &headers, &mut body).await;
+    if answer.is_err() && !stop.is_cancelled() {
         drain(&mut body).await;
     }
     answer
 }
 
-async fn take_in(pipeline: &Pipeline, keys: &Keys, headers: &HeaderMap, body: &mut BodyDataStream) -> Result<Response, Problem> {
-    let key = keys.ingest(headers).await?;
+async fn take_in(
+    pipeline: &Pipeline,
+    keys: &Keys,
+    stop: &CancellationToken,
+    headers: &HeaderMap,
+    body: &mut BodyDataStream,
+) -> Result<Response, Problem> {
+    let sender = keys.ingest(headers).await?;
+    let key = &sender.key;
     let format = format_of(headers)?;
     // Names of codings know no case (RFC 9110, 8.4.1).
     let encoding = headers.get(header::CONTENT_ENCODING).map(|v| v.to_str().unwrap_or("?").trim().to_ascii_lowercase());
@@ -53,11 +69,20 @@ async fn take_in(pipeline: &Pipeline, keys: &Keys, headers: &HeaderMap, body: &m
     if announced.is_some_and(|len| len > MAX_BODY_BYTES) {
         return Err(too_large());
     }
-    let reserved = announced.unwrap_or(MAX_BODY_BYTES);
-    let mut permit = pipeline.reserve(reserved)?;
-    let body = tokio::time::timeout(BODY_TIMEOUT, read(body, announced))
-        .await
-        .map_err(|_| Problem::new(StatusCode::REQUEST_TIMEOUT, "the body took longer than 30 s"))??;
+    let too_slow = async {
+        tokio::select! {
+            () = tokio::time::sleep(BODY_TIMEOUT) => {
+                Problem::new(StatusCode::REQUEST_TIMEOUT, "the body took longer than 30 s")
+            }
+            () = async { stop.cancelled().await; tokio::time::sleep(STOP_TIMEOUT).await } => Refused::Stopping.into(),
+        }
+    };
+    let mut room = Room { pipeline, sender: &sender, permit: pipeline.reserve(0)?, arriving: None, reserved: 0 };
+    let body = tokio::select! {
+        body = read(body, announced, &mut room) => body?,
+        problem = too_slow => return Err(problem),
+    };
+    let Room { mut permit, reserved, .. } = room;
     let body = inflate(body, encoding.as_deref()).map_err(|error| {
         let status = match error {
             BodyError::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
@@ -73,12 +98,17 @@ async fn take_in(pipeline: &Pipeline, keys: &Keys, headers: &HeaderMap, body: &m
     if body.iter().all(u8::is_ascii_whitespace) {
         return Err(Problem::bad_request("the body is empty"));
     }
-    let batch = Batch::parse(body, format, &key.name, &pipeline.identity_key)
+    let batch = Batch::parse(body, format, &key.source, &pipeline.identity_key)
         .map_err(|error| Problem::new(StatusCode::PAYLOAD_TOO_LARGE, error.to_string()))?;
     if batch.is_empty() {
         return Ok(json(&counts(&Tally::default(), "")));
     }
-    let (batch, dispositions) = match pipeline.submit(batch, format, key.name.clone(), permit).await? {
+    // Many short records take more room read than as they came.
+    let held = batch.len() * RECORD_BYTES;
+    if held > reserved.max(batch.raw().len()) {
+        permit.merge(pipeline.reserve(held - reserved.max(batch.raw().len()))?);
+    }
+    let (batch, dispositions) = match pipeline.submit(batch, format, key.source.clone(), permit).await? {
         Answer::Judged { batch, dispositions } => (batch, dispositions),
         Answer::Queued(batch) => return Ok(queued(&batch)),
     };
@@ -130,18 +160,47 @@ fn too_large() -> Problem {
     Problem::new(StatusCode::PAYLOAD_TOO_LARGE, BodyError::TooLarge.to_string())
 }
 
+/// The room of a body that is arriving: it grows with what has come, and of what has come one key has its share only.
+struct Room<'a> {
+    pipeline: &'a Pipeline,
+    sender: &'a Sender,
+    permit: OwnedSemaphorePermit,
+    /// Of the key's share, until the body is whole.
+    arriving: Option<OwnedSemaphorePermit>,
+    reserved: usize,
+}
+
+impl Room<'_> {
+    /// Takes room for a body of `len` bytes, some of which have come.
+    fn grow_to(&mut self, len: usize, announced: Option<usize>) -> Result<(), Refused> {
+        if len > self.reserved {
+            let more = len.next_multiple_of(ROOM_BYTES).min(announced.unwrap_or(usize::MAX)).max(len) - self.reserved;
+            self.permit.merge(self.pipeline.reserve(more)?);
+            let share = self.sender.reserve(more).ok_or(Refused::Busy)?;
+            match &mut self.arriving {
+                Some(arriving) => arriving.merge(share),
+                None => self.arriving = Some(share),
+            }
+            self.reserved += more;
+        }
+        Ok(())
+    }
+}
+
 /// The whole body, at most [`MAX_BODY_BYTES`] of it.
-async fn read(body: &mut BodyDataStream, announced: Option<usize>) -> Result<Bytes, Problem> {
+async fn read(body: &mut BodyDataStream, announced: Option<usize>, room: &mut Room<'_>) -> Result<Bytes, Problem> {
     let broken = |error: axum::Error| Problem::bad_request(format!("the body broke off: {error}"));
     let Some(first) = body.next().await.transpose().map_err(broken)? else { return Ok(Bytes::new()) };
+    room.grow_to(first.len(), announced)?;
     if announced == Some(first.len()) {
         return Ok(first);
     }
-    let mut whole = BytesMut::with_capacity(announced.unwrap_or(2 * first.len()));
+    let mut whole = BytesMut::with_capacity(announced.unwrap_or(2 * first.len()).min(2 * ROOM_BYTES));
     whole.extend_from_slice(&first);
     while whole.len() <= MAX_BODY_BYTES
         && let Some(chunk) = body.next().await.transpose().map_err(broken)?
     {
+        room.grow_to(whole.len() + chunk.len(), announced)?;
         whole.extend_from_slice(&chunk);
     }
     if whole.len() > MAX_BODY_BYTES { Err(too_large()) } else { Ok(whole.freeze()) }

@@ -4,10 +4,12 @@ use super::problem::{Problem, Query};
 use crate::pipeline::Pipeline;
 use axum::Json;
 use axum::extract::State;
+use axum::http::StatusCode;
 use domain::engine::{Tally, Totals};
 use domain::event::Topic;
 use serde::Deserialize;
 use serde_json::{Value, json};
+use std::time::Duration;
 
 /// Which groups `/stats` should show.
 #[derive(Debug, Deserialize)]
@@ -62,8 +64,17 @@ pub async fn healthz() -> &'static str {
     "ok\n"
 }
 
-/// `GET /readyz`: 200 when records are taken in and processed.
+/// After so long a checkpoint that is not written is a fault and no delay.
+const CHECKPOINT_PATIENCE: Duration = Duration::from_secs(30);
+
+/// `GET /readyz`: 200 when records are taken in, processed and put away.
 pub async fn readyz(State(pipeline): State<Pipeline>) -> Result<&'static str, Problem> {
-    pipeline.ask(|_| ()).await?;
+    let unready = |why: &str| Problem::new(StatusCode::SERVICE_UNAVAILABLE, why).retry_after(1);
+    if pipeline.ask(|room| room.checkpoint_waits()).await? >= CHECKPOINT_PATIENCE {
+        return Err(unready("the database does not take what is to be put away"));
+    }
+    if !pipeline.keeps_up() {
+        return Err(unready("the database does not keep up: senders are asked to come again"));
+    }
     Ok("ready\n")
 }

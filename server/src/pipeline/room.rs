@@ -67,6 +67,7 @@ pub struct Room {
 
 /// What a checkpoint took along and is not committed yet.
 struct InFlight {
+    begun: Instant,
     records: u64,
     windows: Arc<Vec<ClosedWindow>>,
     side: Arc<[Vec<SideRow>; 2]>,
@@ -98,6 +99,11 @@ impl Room {
     /// Records admitted to the log and not yet processed.
     pub fn lag(&self) -> u64 {
         self.admitted.load(Ordering::Relaxed).saturating_sub(self.processed)
+    }
+
+    /// For how long the checkpoint that is being written has been.
+    pub fn checkpoint_waits(&self) -> Duration {
+        self.in_flight.as_ref().map_or(Duration::ZERO, |flight| flight.begun.elapsed())
     }
 
     /// Windows that closed and are in no committed checkpoint yet.
@@ -435,7 +441,7 @@ impl Shard {
             derived: room.engine.take_derived(),
             known_hours: room.engine.take_known_hours(),
         };
-        room.in_flight = Some(InFlight { records: self.records_since, windows, side, decisions, frozen: frozen.clone() });
+        room.in_flight = Some(InFlight { begun: Instant::now(), records: self.records_since, windows, side, decisions, frozen: frozen.clone() });
         self.checkpoint_block = self.next_block;
         (self.records_since, self.bytes_since) = (0, 0);
         self.last_checkpoint = Instant::now();

@@ -9,17 +9,17 @@ use std::fmt::Write;
 pub struct ApiKey {
     /// Its name, given when it was made.
     pub name: String,
+    /// The source of what it brings, part of the identity of records: the same for a key and the one that follows it.
+    pub source: String,
     /// It may post to `/ingest`.
     pub can_ingest: bool,
-    /// It may read the API.
-    pub can_read: bool,
 }
 
 /// Why a key was not made.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
-    /// A name of no or more than 64 bytes.
-    #[error("a key's name has 1 to 64 bytes")]
+    /// A name of no or more than 64 bytes, or not in one line.
+    #[error("the name of a key or of its source has 1 to 64 bytes, in one line")]
     Name,
     /// There is one of that name.
     #[error("there is a key named `{0}` already")]
@@ -38,9 +38,11 @@ fn hash(key: &str) -> Vec<u8> {
 }
 
 impl Store {
-    /// Makes a key with the comma-separated `scope`; the answer is the only time it can be read.
-    pub async fn create_key(&self, name: &str, scope: &str, now_ms: i64) -> Result<String, KeyError> {
-        if name.is_empty() || name.len() > 64 {
+    /// Makes a key with the comma-separated `scope` for records of `source` (its own name where there is none); the answer is the only
+    /// time it can be read.
+    pub async fn create_key(&self, name: &str, source: Option<&str>, scope: &str, now_ms: i64) -> Result<String, KeyError> {
+        let is_wrong = |name: &str| name.is_empty() || name.len() > 64 || name.chars().any(char::is_control);
+        if is_wrong(name) || source.is_some_and(is_wrong) {
             return Err(KeyError::Name);
         }
         if let Some(wrong) = scope.split(',').find(|s| !matches!(*s, "ingest" | "read")) {
@@ -54,9 +56,11 @@ impl Store {
         }
         let made = either!(self, pools => {
             sqlx::query(
-                "insert into api_keys (name, scope, hash, created_at_ms) values ($1, $2, $3, $4) on conflict (name) do nothing",
+                "insert into api_keys (name, source, scope, hash, created_at_ms) values ($1, $2, $3, $4, $5)
+                 on conflict (name) do nothing",
             )
             .bind(name)
+            .bind(source)
             .bind(scope)
             .bind(hash(&key))
             .bind(now_ms)
@@ -81,12 +85,12 @@ impl Store {
 
     /// What `key` may do; `None` where there is no such key.
     pub async fn key(&self, key: &str) -> Result<Option<ApiKey>, StoreError> {
-        let row: Option<(String, String)> = either!(self, pools => {
-            sqlx::query_as("select name, scope from api_keys where hash = $1").bind(hash(key)).fetch_optional(&pools.readers).await?
+        let row: Option<(String, String, String)> = either!(self, pools => {
+            sqlx::query_as("select name, coalesce(source, name), scope from api_keys where hash = $1")
+                .bind(hash(key))
+                .fetch_optional(&pools.readers)
+                .await?
         });
-        Ok(row.map(|(name, scope)| {
-            let has = |wanted: &str| scope.split(',').any(|s| s == wanted);
-            ApiKey { name, can_ingest: has("ingest"), can_read: has("read") }
-        }))
+        Ok(row.map(|(name, source, scope)| ApiKey { name, source, can_ingest: scope.split(',').any(|s| s == "ingest") }))
     }
 }

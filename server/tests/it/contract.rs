@@ -134,6 +134,20 @@ async fn who_may_send() {
     server.stop().await;
 }
 
+/// A key that follows another brings records of the same source: what was sent under the old one is known.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_follows_another() {
+    let server = Server::start().await;
+    let record = envelope("r1", "d", slot_now(), "5").replace(r#""source":"test","#, "");
+    let mut answers = Vec::new();
+    for (name, source) in [("gateway 2025", None), ("gateway 2026", Some("gateway 2025")), ("stranger", None)] {
+        let key = format!("Bearer {}", server.make_key_of(name, source, "ingest").await);
+        answers.push(server.send(&[("authorization", &key)], record.clone()).await.json()["status"].clone());
+    }
+    assert_eq!(answers[..2], ["accepted", "duplicate event"]);
+    server.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn how_much() {
     const MAX: usize = 10 * 1024 * 1024;

@@ -236,16 +236,18 @@ async fn partitions_stand_alone_and_a_log_is_known() {
 async fn keys() {
     for place in places().await {
         let store = place.open().await;
-        let key = store.create_key("gateway", "ingest", 1).await.expect("makes");
-        let reader = store.create_key("ΑΒΓ", "read,ingest", 1).await.expect("makes");
+        let key = store.create_key("gateway", None, "ingest", 1).await.expect("makes");
+        let reader = store.create_key("ΑΒΓ", Some("gateway"), "read,ingest", 1).await.expect("makes");
         let found = store.key(&key).await.expect("reads").expect("is there");
-        assert_eq!((found.name.as_str(), found.can_ingest, found.can_read), ("gateway", true, false));
+        assert_eq!((found.name.as_str(), found.source.as_str(), found.can_ingest), ("gateway", "gateway", true));
         let found = store.key(&reader).await.expect("reads").expect("is there");
-        assert_eq!((found.name.as_str(), found.can_ingest, found.can_read), ("ΑΒΓ", true, true));
+        assert_eq!((found.name.as_str(), found.source.as_str(), found.can_ingest), ("ΑΒΓ", "gateway", true));
         assert_eq!(store.key(&key[..key.len() - 1]).await.expect("reads"), None);
-        assert!(matches!(store.create_key("gateway", "read", 1).await, Err(KeyError::Taken(_))));
-        assert!(matches!(store.create_key("", "read", 1).await, Err(KeyError::Name)));
-        assert!(matches!(store.create_key("x", "read,write", 1).await, Err(KeyError::Scope(_))));
+        assert!(matches!(store.create_key("gateway", None, "read", 1).await, Err(KeyError::Taken(_))));
+        for name in ["", "a\nb", &"x".repeat(65)] {
+            assert!(matches!(store.create_key(name, None, "read", 1).await, Err(KeyError::Name)));
+        }
+        assert!(matches!(store.create_key("x", None, "read,write", 1).await, Err(KeyError::Scope(_))));
         assert!(store.revoke_key("gateway").await.expect("answers") && !store.revoke_key("gateway").await.expect("answers"));
         assert_eq!(store.key(&key).await.expect("reads"), None);
         store.close().await;

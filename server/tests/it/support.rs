@@ -140,8 +140,13 @@ impl Server {
 
     /// As `rantai key create` does beside a running server.
     pub async fn make_key(&self, name: &str, scope: &str) -> String {
+        self.make_key_of(name, None, scope).await
+    }
+
+    /// The same for records of a source.
+    pub async fn make_key_of(&self, name: &str, source: Option<&str>, scope: &str) -> String {
         let store = Store::open(&self.store, self.dir.path()).await.expect("opens");
-        let key = store.create_key(name, scope, now_ms()).await.expect("makes a key");
+        let key = store.create_key(name, source, scope, now_ms()).await.expect("makes a key");
         store.close().await;
         key
     }
