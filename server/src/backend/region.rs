@@ -5,6 +5,7 @@ use crate::pipeline::{Room, wall_clock};
 use crate::publish::{WORST, child_now, children, node_of_region, region_now};
 use app::api::{ChildKind, ChildView, Crumb, RegionView};
 use domain::engine::Engine;
+use domain::feed::{HISTOGRAM_COLUMNS, RegionNow};
 use domain::master::RegionIx;
 use domain::rollup::{Node, UNASSIGNED};
 use domain::time::{DAY_MS, EventTime, HOUR_MS, ProcessingTime};
@@ -19,7 +20,7 @@ fn start_of_day(engine: &Engine) -> i64 {
 pub(super) fn region_view(room: &Room, code: &str) -> Option<RegionView> {
     let engine = &room.engine;
     let (master, rollup) = (engine.master(), engine.rollup());
-    let node = node_of_region(engine, code)?;
+    let Some(node) = node_of_region(engine, code) else { return village_view(room, code) };
     let from = start_of_day(engine);
     let place = rollup.place(node).and_then(Result::ok);
     let mut views: Vec<ChildView> =
@@ -40,6 +41,25 @@ pub(super) fn region_view(room: &Room, code: &str) -> Option<RegionView> {
         worst: engine.worst(node, WORST),
         children: views,
         rate: if place == Some(RegionIx(0)) { room.rates.by_minute(wall_clock()) } else { Vec::new() },
+    })
+}
+
+/// A village: facilities and figures belong to the district at the deepest, so there is nothing in it but its name and its way.
+fn village_view(room: &Room, code: &str) -> Option<RegionView> {
+    let master = room.engine.master();
+    let region = master.region_by_code(code)?;
+    debug_assert_eq!(master.facilities_of(region).len(), 0, "its figures would be missing");
+    Some(RegionView {
+        taken_at: wall_clock(),
+        code: code.to_owned(),
+        name: master.region(region).name.clone(),
+        level: master.region(region).level,
+        path: crumbs(master, region),
+        now: RegionNow { histogram: vec![0; HISTOGRAM_COLUMNS], ..RegionNow::default() },
+        hours: Vec::new(),
+        worst: Vec::new(),
+        children: Vec::new(),
+        rate: Vec::new(),
     })
 }
 

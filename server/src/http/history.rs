@@ -9,10 +9,12 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
-use domain::rollup::{HourCell, KNOWN_EVERY_MS};
+use domain::master::Master;
+use domain::rollup::{DEEPEST_LEVEL, HourCell, KNOWN_EVERY_MS};
 use domain::time::{DAY_MS, EventTime, HOUR_MS};
 use serde::Deserialize;
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 
 /// How much of the past one question may be about.
 const LONGEST_MS: i64 = 31 * DAY_MS;
@@ -50,6 +52,11 @@ fn figures(cell: &HourCell) -> Value {
     json!({"windows": cell.windows, "low": cell.low, "high": cell.high, "readings": cell.readings})
 }
 
+/// Whether it is a region below those that have hours.
+fn is_village(master: &Master, code: &str) -> bool {
+    master.region_by_code(code).is_some_and(|region| master.region(region).level > DEEPEST_LEVEL)
+}
+
 /// `GET /api/v1/regions/{code}?as_known_at=&from=&to=`: a node of the hierarchy with its figures, its last 24 hours and its children; or
 /// its hours as they were known at an instant.
 pub async fn region(
@@ -71,7 +78,8 @@ pub async fn region(
     }
     let known_at = floor(asked, KNOWN_EVERY_MS);
     let span = query.span(known_at, DAY_MS)?;
-    let hours = state.backend.hours_as_known_at(code.clone(), span, known_at).await?.ok_or_else(|| no_such(&code))?;
+    let hours = state.backend.hours_as_known_at(code.clone(), span, known_at).await?;
+    let hours = hours.or_else(|| is_village(&state.master, &code).then(BTreeMap::new)).ok_or_else(|| no_such(&code))?;
     let rows: Vec<Value> = hours
         .iter()
         .map(|(hour, cell)| {
@@ -95,6 +103,7 @@ pub async fn restatements(
     }
     let span = query.span(wall_clock().ms(), 7 * DAY_MS)?;
     let found = state.backend.restatements(code.clone(), span).await?;
+    let found = found.or_else(|| is_village(&state.master, &code).then(Vec::new));
     let found = found.ok_or_else(|| Problem::not_found(format!("there is no region `{code}`")))?;
     let row = |r: &Restatement| json!({"hour": time(r.hour), "known_at": time(r.known_at), "before": figures(&r.before), "after": figures(&r.after)});
     Ok(Json(json!({"code": code, "restatements": found.iter().map(row).collect::<Vec<_>>()})))

@@ -5,6 +5,7 @@
 //! this machine as its host, so that no foreign name that points here will do.
 
 use super::AppState;
+use super::host::is_this_machine;
 use super::problem::{Path, Problem};
 use crate::backend::Undecided;
 use crate::letters::{Decided, Outcome, Verdict};
@@ -15,7 +16,6 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use serde::Deserialize;
 use serde_json::json;
-use std::net::IpAddr;
 
 /// Who decides, and why.
 #[derive(Debug, Default, Deserialize)]
@@ -54,15 +54,6 @@ fn check_origin(headers: &HeaderMap, sender: Sender) -> Result<(), Problem> {
         None if sender == Sender::Any || origin.is_some() => Ok(()),
         None => refused("the browser does not say whose page this comes from"),
     }
-}
-
-/// Whether `host` (with or without a port) names this machine alone.
-fn is_this_machine(host: &str) -> bool {
-    let name = match host.strip_prefix('[') {
-        Some(rest) => rest.split(']').next().unwrap_or_default(),
-        None => host.split(':').next().unwrap_or_default(),
-    };
-    name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
 /// The wish in a JSON body, which no other site's form can send.
@@ -127,11 +118,10 @@ async fn form(
     let Wish { by, reason } = serde_urlencoded::from_bytes(&body)
         .map_err(|error| Problem::bad_request(format!("the form is not what it should be: {error}")))?;
     let wrong = match state.backend.decide(position, &by, verdict(reason)).await {
-        Ok(_) => "",
+        Ok(_) | Err(Undecided::Missing(_)) => "",
         Err(Undecided::Name) => "?wrong=name",
         Err(Undecided::Reason) => "?wrong=reason",
         Err(Undecided::Decided(_)) => "?wrong=decided",
-        Err(Undecided::Missing(_)) => "",
         Err(Undecided::Refused(_) | Undecided::Store(_)) => "?wrong=later",
     };
     Ok(Redirect::to(&format!("/pipeline/dead-letters/{position}{wrong}")).into_response())

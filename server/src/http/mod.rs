@@ -4,6 +4,7 @@ pub mod auth;
 mod docs;
 mod export;
 mod history;
+mod host;
 mod ingest;
 mod letters;
 mod live;
@@ -22,12 +23,15 @@ use crate::store::Store;
 use axum::Router;
 use axum::extract::FromRef;
 use axum::http::{HeaderName, HeaderValue, header};
+use axum::middleware::{from_fn, map_response};
 use axum::routing::{any, get, post};
 use domain::master::Master;
 use leptos::config::LeptosOptions;
 use std::path::PathBuf;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
+use tower_http::CompressionLevel;
+use tower_http::compression::CompressionLayer;
 use tower_http::set_header::SetResponseHeaderLayer;
 
 pub use problem::Problem;
@@ -83,10 +87,19 @@ pub fn router(state: AppState) -> Router {
         .route("/api/openapi.json", get(docs::openapi))
         .route("/api/docs", get(docs::page))
         .method_not_allowed_fallback(problem::wrong_method)
-        .route("/api/{*rest}", any(problem::no_such_route));
+        .route("/api/{*rest}", any(problem::no_such_route))
+        // Whole tables go over slow lines too; the live stream is left as it is.
+        .layer(CompressionLayer::new().quality(CompressionLevel::Fastest));
+    guarded(api.merge(pages::router(&state))).with_state(state)
+}
+
+/// What holds for every answer: problems in one form, no foreign host, and what browsers are told to refuse.
+fn guarded(routes: Router<AppState>) -> Router<AppState> {
     let fixed =
         |name: HeaderName, value: &'static str| SetResponseHeaderLayer::if_not_present(name, HeaderValue::from_static(value));
-    api.merge(pages::router(&state))
+    routes
+        .layer(map_response(problem::in_one_form))
+        .layer(from_fn(host::check))
         .layer(fixed(header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
         .layer(fixed(header::X_FRAME_OPTIONS, "DENY"))
         .layer(fixed(header::REFERRER_POLICY, "same-origin"))
@@ -94,5 +107,4 @@ pub fn router(state: AppState) -> Router {
             header::CONTENT_SECURITY_POLICY,
             "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
         ))
-        .with_state(state)
 }

@@ -2,8 +2,9 @@
 
 use super::AppState;
 use super::letters;
-use super::problem::{Path, Problem, Query, wrong_method};
+use super::problem::{Path, Problem, Query, no_such_route, wrong_method};
 use app::api::{Backend, Span};
+use app::error::AppError;
 use app::words::Lang;
 use axum::Router;
 use axum::body::Body;
@@ -17,8 +18,10 @@ use leptos::prelude::{expect_context, provide_context};
 use leptos_axum::ResponseOptions;
 use serde::Deserialize;
 use std::sync::Arc;
+use tower::Layer;
 use tower_http::compression::CompressionLayer;
 use tower_http::services::ServeDir;
+use tower_http::set_header::SetResponseHeaderLayer;
 
 /// Pages, server functions and static files.
 pub fn router(state: &AppState) -> Router<AppState> {
@@ -34,20 +37,51 @@ pub fn router(state: &AppState) -> Router<AppState> {
         set_policy();
     });
     let options = state.leptos.clone();
-    let page = move |request: Request<Body>| app::page(options.clone(), Arc::clone(&context), request);
+    let page = move |request: Request<Body>| {
+        let answer = app::page(options.clone(), Arc::clone(&context), request);
+        async move {
+            let mut answer = answer.await;
+            // Asked for again each time, and another by the language and the theme of a cookie.
+            answer.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+            answer.headers_mut().append(header::VARY, HeaderValue::from_static("cookie"));
+            answer
+        }
+    };
     let files = ServeDir::new(&state.site_dir.0).precompressed_br().precompressed_gzip().append_index_html_on_directories(false);
     Router::new()
         .route("/", get(page.clone()))
-        .route("/api/pages/{*function}", any(move |request: Request<Body>| app::function(Arc::clone(&functions), request)))
+        .route("/api/pages/{*function}", any(move |request: Request<Body>| function(Arc::clone(&functions), request)))
         .route("/devices/{id}/chart.svg", get(chart))
         .route("/settings/theme", get(theme))
         .route("/pipeline/dead-letters/{position}/replay", post(letters::replay_form))
         .route("/pipeline/dead-letters/{position}/discard", post(letters::discard_form))
         .method_not_allowed_fallback(wrong_method)
         // What is no file is a page, also the one that says "not found".
-        .fallback_service(files.fallback(get(page).with_state(())))
+        .fallback_service(from_fn(keep).layer(files.fallback(get(page).with_state(()))))
         .layer(CompressionLayer::new())
-        .layer(from_fn(cache))
+        .layer(SetResponseHeaderLayer::if_not_present(header::CACHE_CONTROL, HeaderValue::from_static("no-cache")))
+}
+
+/// A question of a page in the browser. What goes wrong is told as everywhere else.
+async fn function(context: Arc<dyn Fn() + Send + Sync>, mut request: Request<Body>) -> Response {
+    // Who seems to want a page would be sent back to the one before.
+    request.headers_mut().insert(header::ACCEPT, HeaderValue::from_static("application/json"));
+    let answer = app::function(context, request).await;
+    let status = answer.status();
+    if !status.is_client_error() && !status.is_server_error() {
+        return answer;
+    }
+    let body = axum::body::to_bytes(answer.into_body(), 64 * 1024).await.unwrap_or_default();
+    match serde_json::from_slice(&body) {
+        Ok(AppError::NotFound) => Problem::not_found("there is nothing of that name"),
+        Ok(AppError::Invalid(why)) => Problem::bad_request(why),
+        Ok(AppError::Unavailable) => {
+            Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the server cannot answer now; try again").retry_after(1)
+        }
+        Err(_) if status == StatusCode::BAD_REQUEST => return no_such_route().await.into_response(),
+        Err(_) => Problem::new(status, "the question cannot be answered"),
+    }
+    .into_response()
 }
 
 /// Scripts run only with the nonce of this very answer.
@@ -62,18 +96,15 @@ fn set_policy() {
     }
 }
 
-/// Files named by their content are kept for ever; pages are asked for again each time.
-async fn cache(request: Request, next: Next) -> Response {
-    let path = request.uri().path();
-    let value = if path.starts_with("/pkg/rantai-") {
-        "public, max-age=31536000, immutable"
-    } else if path.starts_with("/pkg/") || path.contains('.') {
-        "public, max-age=0, must-revalidate"
-    } else {
-        "no-cache"
-    };
+/// Files named by their content are kept for ever, where there are such; what is no file has said so itself.
+async fn keep(request: Request, next: Next) -> Response {
+    let is_named_by_content = request.uri().path().starts_with("/pkg/rantai-");
     let mut response = next.run(request).await;
-    response.headers_mut().entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static(value));
+    if response.status().is_success() || response.status() == StatusCode::NOT_MODIFIED {
+        let value =
+            if is_named_by_content { "public, max-age=31536000, immutable" } else { "public, max-age=0, must-revalidate" };
+        response.headers_mut().entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static(value));
+    }
     response
 }
 

@@ -57,7 +57,8 @@ impl Problem {
         };
         Self {
             title: "Record rejected",
-            pointer: (!field.is_empty()).then(|| format!("/{}", field.replace('.', "/"))),
+            // RFC 6901; the last two signs are those of the pointer itself.
+            pointer: (!field.is_empty()).then(|| format!("/{}", field.replace('~', "~0").replace('/', "~1").replace('.', "/"))),
             reason: Some(reason.name()),
             ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, detail)
         }
@@ -98,6 +99,31 @@ pub async fn wrong_method() -> Problem {
     Problem::new(StatusCode::METHOD_NOT_ALLOWED, "this address does not take that method: see /api/docs")
 }
 
+/// An answer of a part that knows nothing of problems: the same status as one. Pages that say what is wrong stay.
+pub async fn in_one_form(response: Response) -> Response {
+    let status = response.status();
+    let kind = response.headers().get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
+    if !(status.is_client_error() || status.is_server_error())
+        || kind.starts_with("application/problem+json")
+        || kind.starts_with("text/html")
+    {
+        return response;
+    }
+    let detail = match status {
+        StatusCode::PAYLOAD_TOO_LARGE => "the body is too long",
+        StatusCode::METHOD_NOT_ALLOWED => "this address does not take that method: see /api/docs",
+        StatusCode::NOT_FOUND => "there is nothing at this address: see /api/docs",
+        _ => "the request cannot be answered",
+    };
+    let mut problem = Problem::new(status, detail).into_response();
+    for name in [header::ALLOW, header::RETRY_AFTER] {
+        if let Some(value) = response.headers().get(&name) {
+            problem.headers_mut().insert(name, value.clone());
+        }
+    }
+    problem
+}
+
 /// A path of the API that does not exist.
 pub async fn no_such_route() -> Problem {
     Problem::not_found("there is nothing at this address: see /api/docs")
@@ -132,5 +158,25 @@ impl IntoResponse for Problem {
             response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn errors_of_others_become_problems() {
+        let plain = (StatusCode::PAYLOAD_TOO_LARGE, [(header::ALLOW, "GET")], "length limit exceeded").into_response();
+        let problem = in_one_form(plain).await;
+        assert_eq!(problem.status(), StatusCode::PAYLOAD_TOO_LARGE);
+        assert_eq!(problem.headers()[header::CONTENT_TYPE], "application/problem+json");
+        assert_eq!(problem.headers()[header::ALLOW], "GET");
+        for stays in
+            [axum::response::Html("no such page").into_response(), Problem::not_found("x").into_response(), "ok".into_response()]
+        {
+            let kind = stays.headers()[header::CONTENT_TYPE].clone();
+            assert_eq!(in_one_form(stays).await.headers()[header::CONTENT_TYPE], kind);
+        }
     }
 }

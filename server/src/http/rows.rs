@@ -28,9 +28,9 @@ impl Form {
             None => {}
         }
         let accept = headers.get(header::ACCEPT).and_then(|v| v.to_str().ok()).unwrap_or_default();
-        Ok(if accept.contains("application/x-ndjson") {
+        Ok(if accepts(accept, "application/x-ndjson") {
             Form::Ndjson
-        } else if accept.contains("text/csv") {
+        } else if accepts(accept, "text/csv") {
             Form::Csv
         } else {
             Form::Json
@@ -45,6 +45,15 @@ impl Form {
             Form::Csv => "text/csv; charset=utf-8",
         }
     }
+}
+
+/// Whether the header `accept` names `kind`, and not as what is refused (`q=0`).
+fn accepts(accept: &str, kind: &str) -> bool {
+    accept.split(',').any(|range| {
+        let mut parts = range.split(';').map(str::trim);
+        let is_refused = |part: &str| part.strip_prefix("q=").is_some_and(|q| q.parse() == Ok(0.0));
+        parts.next().is_some_and(|name| name.eq_ignore_ascii_case(kind)) && !parts.any(is_refused)
+    })
 }
 
 /// A value of a row.
@@ -250,6 +259,20 @@ mod tests {
             let mut own = String::new();
             push_time(&mut own, ms);
             assert_eq!(own, EventTime::from_ms(ms).to_string());
+        }
+    }
+
+    #[test]
+    fn what_is_accepted() {
+        for (accept, expected) in [
+            ("text/csv", true),
+            ("application/json;q=0.5, TEXT/CSV; header=present; q=0.9", true),
+            ("text/csv;q=0", false),
+            ("text/csv; q=0.000, */*", false),
+            ("application/json, text/csv-schema", false),
+            ("", false),
+        ] {
+            assert_eq!(accepts(accept, "text/csv"), expected, "{accept}");
         }
     }
 

@@ -1,7 +1,7 @@
 //! The HTTP face of a process without pages: health, metrics of its partitions, and the way in where it takes records in.
 
-use super::problem::Problem;
-use super::{AppState, ingest, metrics, status};
+use super::problem::{Problem, no_such_route, wrong_method};
+use super::{AppState, guarded, ingest, metrics, status};
 use crate::kafka::Status;
 use axum::Router;
 use axum::extract::State;
@@ -17,7 +17,7 @@ pub fn worker_router(state: AppState, takes_in: bool) -> Router {
     if takes_in {
         routes = routes.route("/ingest", post(ingest::ingest));
     }
-    routes.with_state(state)
+    guarded(routes.method_not_allowed_fallback(wrong_method).fallback(no_such_route)).with_state(state)
 }
 
 /// `GET /readyz`: 200 when every partition that this process owns is processed as it comes.

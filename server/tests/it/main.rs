@@ -9,6 +9,7 @@ mod lifecycle;
 mod live;
 mod reading;
 mod reference;
+mod security;
 mod store;
 mod support;
 mod verify;
