@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 /// Makes the names in `dir` durable.
@@ -14,10 +15,10 @@ fn parent(path: &Path) -> PathBuf {
     path.parent().filter(|parent| !parent.as_os_str().is_empty()).map_or_else(|| PathBuf::from("."), Path::to_owned)
 }
 
-/// Creates the folder `dir` with those above it, where absent; durable on return.
+/// Creates the folder `dir` with those above it, where absent, for this user alone; durable on return.
 pub fn create_dir(dir: &Path) -> io::Result<()> {
     let made = dir.ancestors().take_while(|above| !above.as_os_str().is_empty() && !above.exists()).count();
-    fs::create_dir_all(dir)?;
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
     // Its own name in any case: whoever made it may have been killed before it was durable.
     dir.ancestors().take(made.max(1)).try_for_each(|made| sync_dir(&parent(made)))
 }
@@ -36,6 +37,7 @@ pub fn replace(path: &Path, write: impl FnOnce(&mut File) -> io::Result<()>) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::PermissionsExt;
     use std::io::Write;
 
     #[test]
@@ -45,6 +47,8 @@ mod tests {
         for _ in 0..2 {
             create_dir(&deep).expect("creates");
             assert!(deep.is_dir());
+            let mode = fs::metadata(dir.path().join("a")).expect("it is there").permissions().mode();
+            assert_eq!(mode & 0o777, 0o700, "what devices send is nobody else's");
         }
         fs::write(deep.join("file"), "").expect("writes");
         create_dir(&deep.join("file")).expect_err("a file is no folder");

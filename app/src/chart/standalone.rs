@@ -113,7 +113,9 @@ pub fn hex((r, g, b): Ink) -> String {
 
 /// Text for markup.
 pub fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+    // What no document may hold (XML 1.0, 2.2), a device's name may.
+    let allowed = text.replace(|c| matches!(c, '\0'..='\u{1f}' | '\u{fffe}' | '\u{ffff}'), "\u{fffd}");
+    allowed.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
 /// The name of the file without its ending: `P321705-1-F1-day-20261120-1405`.

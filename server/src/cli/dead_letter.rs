@@ -13,7 +13,7 @@ use server::lifecycle::{holder, lock_directory};
 use server::pipeline::Pipeline;
 use server::side::{Cause, DEAD, SideRow};
 use server::store::Store;
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -147,8 +147,8 @@ async fn list(store: &Store, state: Option<State>, mut after: u64, mut limit: us
             }
             limit -= 1;
             let (reason, field) = cause(row);
-            let (position, at, source) = (row.position, row.received_at, &row.source);
-            writeln!(out, "{position}\t{at}\t{}\t{reason}\t{field}\t{source}", found.name())?;
+            let (position, at) = (row.position, row.received_at);
+            writeln!(out, "{position}\t{at}\t{}\t{reason}\t{}\t{}", found.name(), plain(field), plain(&row.source))?;
         }
     }
     Ok(())
@@ -158,27 +158,44 @@ async fn show(store: &Store, position: u64) -> anyhow::Result<()> {
     let row = store.side_at(DEAD, position).await?.with_context(|| format!("there is no dead letter at position {position}"))?;
     let decided = store.decisions(position, position).await?.pop();
     let (reason, field) = cause(&row);
-    let none = || "-".to_owned();
+    let some = |text: Option<&String>| text.map_or_else(|| "-".to_owned(), |text| plain(text));
     let mut out = std::io::stdout().lock();
     writeln!(out, "position   {position}")?;
     writeln!(out, "received   {}", row.received_at)?;
-    writeln!(out, "source     {}", row.source)?;
-    writeln!(out, "event id   {}", row.event_id.clone().unwrap_or_else(none))?;
-    writeln!(out, "device     {}", row.device_id.clone().unwrap_or_else(none))?;
-    writeln!(out, "ts         {}", row.ts.map_or_else(none, |ts| ts.to_string()))?;
+    writeln!(out, "source     {}", plain(&row.source))?;
+    writeln!(out, "event id   {}", some(row.event_id.as_ref()))?;
+    writeln!(out, "device     {}", some(row.device_id.as_ref()))?;
+    writeln!(out, "ts         {}", row.ts.map_or_else(|| "-".to_owned(), |ts| ts.to_string()))?;
     writeln!(out, "reason     {reason}")?;
-    writeln!(out, "field      {}", if field.is_empty() { "the whole record" } else { field })?;
+    writeln!(out, "field      {}", if field.is_empty() { "the whole record".to_owned() } else { plain(field) })?;
     writeln!(out, "state      {}", State::of(decided.as_ref()).name())?;
     if let Some(Decided { by, at, outcome, .. }) = decided {
         match outcome {
-            Outcome::Replayed { position, end } => writeln!(out, "replayed   as {position}, {}, by {by}, {at}", end.name())?,
-            Outcome::Discarded { reason } => writeln!(out, "discarded  {reason}, by {by}, {at}")?,
+            Outcome::Replayed { position, end } => writeln!(out, "replayed   as {position}, {}, by {}, {at}", end.name(), plain(&by))?,
+            Outcome::Discarded { reason } => writeln!(out, "discarded  {}, by {}, {at}", plain(&reason), plain(&by))?,
         }
     }
     writeln!(out)?;
-    out.write_all(&row.raw)?;
-    writeln!(out)?;
+    // A file gets the bytes as they are; a terminal would obey some of them.
+    if out.is_terminal() {
+        String::from_utf8_lossy(&row.raw).lines().try_for_each(|line| writeln!(out, "{}", plain(line)))?;
+    } else {
+        out.write_all(&row.raw)?;
+        writeln!(out)?;
+    }
     Ok(())
+}
+
+/// What a sender chose, on one line, without what a terminal would obey.
+fn plain(text: &str) -> String {
+    text.chars().fold(String::with_capacity(text.len()), |mut plain, c| {
+        if c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}') {
+            plain.extend(c.escape_default());
+        } else {
+            plain.push(c);
+        }
+        plain
+    })
 }
 
 async fn decide(who: &Who, positions: &[u64], verdict: &Verdict) -> anyhow::Result<()> {
@@ -247,4 +264,15 @@ async fn all(backend: &EngineBackend, by: &str, positions: &[u64], verdict: &Ver
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::plain;
+
+    #[test]
+    fn a_terminal_is_told_nothing() {
+        assert_eq!(plain("gudang é"), "gudang é");
+        assert_eq!(plain("a\u{1b}[2J\tb\nc\u{202e}"), r"a\u{1b}[2J\tb\nc\u{202e}");
+    }
 }
