@@ -15,7 +15,7 @@ pub use device::{ClosedDerived, ClosedWindow, Derived, DeviceState};
 pub use record::{Content, Disposition, Identities, MemoryIdentities, Record, Seen};
 pub use totals::{Tally, Totals};
 
-use crate::coldchain::{Condition, Excursion, Range};
+use crate::coldchain::{Condition, Range};
 use crate::event::{DeviceStatus, Reading, Reason};
 use crate::feed::{DeviceNow, OutOfRange};
 use crate::join::Fix;

@@ -1,6 +1,7 @@
 //! The engine: dispositions, conservation, roll-ups, and that nothing depends on how records are cut into steps.
 
 use super::*;
+use crate::coldchain::Excursion;
 use crate::event::{BodyHash, Identity, Topic};
 use crate::feed::SensorFault;
 use crate::rollup::{HourCell, UNASSIGNED};
@@ -103,6 +104,55 @@ fn faults_are_shown_and_counted_in_no_window() {
     assert_eq!(e.device_state(index).windows.windows(&e.config().windows, 0).map(|w| w.aggregate.count).sum::<u32>(), 1);
     step(&mut e, &mut ids, 2, vec![record("P321705-1-F1", 2, 5_000, None)]);
     assert_eq!(e.device_now(index).fault, None);
+}
+
+#[test]
+fn any_source_is_counted_by_its_name() {
+    let (mut e, mut ids) = (engine(), MemoryIdentities::default());
+    let of = |source: &'static str, minute| Record { source: source.into(), ..record("d", minute, 5_000, None) };
+    step(&mut e, &mut ids, 5, vec![of("\0", 0), of("", 1), of("\0", 2)]);
+    let by_source: Vec<(&str, u64)> = e.totals().by_source.iter().map(|(name, t)| (name.as_str(), t.received)).collect();
+    assert_eq!(by_source, [("\0", 2), ("", 1)]);
+}
+
+#[test]
+fn an_older_fault_takes_the_place_of_no_newer_one() {
+    let (mut e, mut ids) = (engine(), MemoryIdentities::default());
+    let fault = |minute, code| {
+        let sent = SensorFault { at: EventTime::from_ms(NOW + minute * MINUTE_MS), code: Milli(code), status: DeviceStatus::Ok };
+        Record { content: Content::Fault { device: "d".into(), fault: sent }, ..record("d", minute, code, None) }
+    };
+    step(&mut e, &mut ids, 11, vec![fault(10, 85_000), fault(5, -127_000), record("d", 7, 5_000, None)]);
+    let index = e.device_by_id("d").expect("heard of");
+    assert_eq!(e.device_now(index).fault.map(|fault| fault.code), Some(Milli(85_000)), "the reading is older");
+}
+
+/// The newest reading of back-filled ones may be nearly an hour old: no word a few minutes later.
+#[test]
+fn the_end_of_all_word_is_noticed_at_once() {
+    let (mut e, mut ids) = (engine(), MemoryIdentities::default());
+    step(&mut e, &mut ids, 0, vec![record("P321705-1-F1", -70, 5_000, None)]); // only idleness is waited for, until 15
+    step(&mut e, &mut ids, 1, vec![record("P321705-1-F1", -55, 5_000, None)]);
+    assert_eq!(e.condition(e.device_by_id("P321705-1-F1").expect("registered")), Condition::Fine);
+    let country = e.rollup().of_region(crate::master::RegionIx(0)).expect("the country");
+    e.flush();
+    let unheard = e.rollup().counts(country).no_word;
+    pass(&mut e, 5);
+    e.flush();
+    assert_eq!(e.rollup().counts(country).no_word, unheard + 1);
+}
+
+/// The same readings in any order: the newest tells, and older ones tell since when.
+#[test]
+fn an_excursion_does_not_depend_on_the_order_of_arrival() {
+    let readings = [(0, 5_000), (5, 9_000), (10, 11_000), (15, 8_500)];
+    let expected = Excursion { since: EventTime::from_ms(NOW + 5 * MINUTE_MS), peak: Milli(11_000) };
+    for order in [[0, 1, 2, 3], [3, 2, 1, 0], [3, 0, 1, 2], [0, 3, 2, 1], [2, 0, 3, 1], [3, 1, 0, 2]] {
+        let (mut e, mut ids) = (engine(), MemoryIdentities::default());
+        let records = order.map(|i: usize| record("d", readings[i].0, readings[i].1, None));
+        step(&mut e, &mut ids, 20, records.to_vec());
+        assert_eq!(e.device_now(e.device_by_id("d").expect("heard of")).excursion, Some(expected), "{order:?}");
+    }
 }
 
 #[test]

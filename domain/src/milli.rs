@@ -15,7 +15,7 @@ pub enum MilliError {
     /// Not a JSON number.
     #[error("not a decimal number")]
     NotANumber,
-    /// Beyond ±2 147 483 thousandths of a million: no measured value is.
+    /// Beyond ±2 147 483.647: no measured value is.
     #[error("too large for a measured value")]
     TooLarge,
 }

@@ -25,6 +25,9 @@ const FORGET_EVERY: Duration = Duration::from_hours(1);
 /// How long open requests may take after the signal to stop.
 const DRAIN: Duration = Duration::from_secs(8);
 
+/// How long the database may take to close.
+const CLOSE: Duration = Duration::from_secs(1);
+
 /// Holds the data directory for this process; given back when dropped.
 #[derive(Debug)]
 pub struct DirectoryLock {
@@ -187,7 +190,10 @@ impl Running {
         forgetting.await?;
         drop(pipeline);
         tokio::task::spawn_blocking(move || threads.join()).await.context("wait for the pipeline")??;
-        store.close().await;
+        // A statement that the database does not answer must not hold up the end.
+        if tokio::time::timeout(CLOSE, store.close()).await.is_err() {
+            tracing::warn!("The database did not let go in time.");
+        }
         Ok(())
     }
 }
@@ -234,7 +240,7 @@ async fn forget(
             Some(_) => pipeline.ask(|room| room.engine.now()).await,
             None => Ok(wall_clock()),
         };
-        let Ok(now) = now else { return };
+        let Ok(now) = now else { continue };
         let attempt = async {
             let gone = store.forget(now, &keep).await?;
             let mut segments = 0;

@@ -59,6 +59,7 @@ pub async fn rebuild(dir: &Path, store: &Store, master: &Arc<Master>, config: &E
     }
     let records = shard.room.engine.totals().all.received;
     rebuilding.commit().await.context("put the new state in the place of the old one")?;
+    store.agree_on(&config.windows).await.context("note the windows")?;
     while store.merge_blocks(&config.windows).await? {}
     fs::remove_dir_all(&aside).context("remove the folder of the attempt")?;
     Ok(Rebuilt { blocks, records })

@@ -47,6 +47,8 @@ create table side_blocks (
     last_received_ms bigint not null,
     primary key (kind, last_position)
 );
+-- Serves retention.
+create index side_blocks_by_receipt on side_blocks (last_received_ms);
 
 -- Runs of identities that count, and their entries in pieces: whoever takes a partition over reads them from here.
 create table identity_runs (

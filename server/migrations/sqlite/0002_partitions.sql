@@ -45,6 +45,8 @@ alter table side_blocks add column partition integer not null default 0;
 -- When the last of them came in, for retention; not later than the last checkpoint.
 alter table side_blocks add column last_received_ms integer not null default 0;
 update side_blocks set last_received_ms = coalesce((select max(committed_at_ms) from input_position), 0);
+-- Serves retention.
+create index side_blocks_by_receipt on side_blocks (last_received_ms);
 
 create table runs_by_partition (
     partition integer not null,

@@ -478,6 +478,8 @@ impl Parser<'_> {
         }
         let event_id = self.text(get(root, Field::EventId), "event_id");
         let source = self.text(get(root, Field::Source), "source");
+        // Counters by source are text that databases and tools read.
+        let source = source.filter(|text| self.rejection.is_none() || !self.get(*text).contains('\0'));
         let is_envelope = !matches!((get(root, Field::Payload), get(root, Field::Topic)), (Value::Absent, Value::Absent));
         let (fields, prefix) = if is_envelope { (payload, "payload.") } else { (root, "") };
         let is_feature = matches!(get(fields, Field::Type), Value::Text(t) if self.get(t) == "Feature");

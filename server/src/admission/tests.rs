@@ -366,6 +366,14 @@ fn texts() {
 }
 
 #[test]
+fn a_source_with_a_nul_is_none() {
+    for (source, expected) in [(r"a\u0000b", "key"), (r"\u0000", "key"), ("pabrik", "pabrik")] {
+        let batch = parse(bare(&format!(r#","source":"{source}""#)), Format::Json).expect("few");
+        assert_eq!(batch.source(0), expected);
+    }
+}
+
+#[test]
 fn sizes() {
     let of = |len: usize| {
         let mut body = bare(r#","x":""#);

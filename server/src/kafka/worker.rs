@@ -372,6 +372,7 @@ impl Worker {
 fn load(parts: &WorkerParts) -> anyhow::Result<Option<Snapshot>> {
     loop {
         let attempt = async {
+            parts.store.agree_on(&parts.config.windows).await?;
             let snapshot = parts.store.load(parts.number, &parts.log, wall_clock()).await?;
             parts.store.fetch_runs(parts.number, &identities::folder(&parts.dir, &snapshot.identity_key)).await?;
             Ok::<_, StoreError>(snapshot)

@@ -5,7 +5,7 @@ use crate::store::{Checkpoint, Store, StoreError};
 use domain::engine::EngineConfig;
 use std::time::Duration;
 
-/// Writes a checkpoint, again and again while the disk is full or busy: meanwhile the log refuses what it cannot hold.
+/// Writes a checkpoint, again and again while the disk is full or the database away: meanwhile the log refuses what it cannot hold.
 pub(crate) async fn write_checkpoint(
     store: Store,
     checkpoint: Checkpoint,
@@ -18,7 +18,7 @@ pub(crate) async fn write_checkpoint(
         let attempt = async {
             if let Some(frozen) = frozen.clone() {
                 let written = tokio::task::spawn_blocking(move || frozen.write()).await;
-                written.map_err(std::io::Error::other).flatten().map_err(sqlx::Error::Io)?;
+                written.map_err(std::io::Error::other).flatten().map_err(StoreError::Run)?;
             }
             if let Some(frozen) = &frozen {
                 store.keep_run(checkpoint.partition, epoch, frozen.path()).await?;
@@ -27,7 +27,7 @@ pub(crate) async fn write_checkpoint(
         };
         match attempt.await {
             Ok(()) => break,
-            Err(StoreError::Database(error)) => {
+            Err(error) if error.may_pass() => {
                 tracing::error!(%error, "The checkpoint failed; trying again.");
                 tokio::time::sleep(wait).await;
                 wait = (wait * 2).min(Duration::from_secs(10));

@@ -34,6 +34,10 @@ const CHECKPOINT_RECORDS: u64 = 2_000_000;
 const CHECKPOINT_BYTES: u64 = 256 * 1024 * 1024;
 /// Records that no committed checkpoint covers, at most: their results lie in memory. A sender beyond that is asked to come again.
 const UNCOMMITTED_RECORDS: u64 = CHECKPOINT_RECORDS + 1_000_000;
+/// Bytes of them, at most: those of dead letters lie in memory as they came.
+const UNCOMMITTED_BYTES: u64 = CHECKPOINT_BYTES + 256 * 1024 * 1024;
+/// How long the last checkpoints may take when the server stops: they only make the next start short.
+const LAST_CHECKPOINT: Duration = Duration::from_secs(10);
 /// How late a timer may be: most are passed by the next block anyway, and each entry of its own costs a sync.
 const TIMER_SLACK: Duration = Duration::from_secs(1);
 /// A timer entry that did not come back by then was lost to a full disk and is sent again.
@@ -79,12 +83,14 @@ enum Message {
 pub(crate) struct LogIntake {
     submissions: mpsc::Sender<Submission>,
     uncommitted: Arc<AtomicU64>,
+    uncommitted_bytes: Arc<AtomicU64>,
 }
 
 impl LogIntake {
     /// Whether the database keeps up.
     pub fn keeps_up(&self) -> bool {
         self.uncommitted.load(Ordering::Relaxed) <= UNCOMMITTED_RECORDS
+            && self.uncommitted_bytes.load(Ordering::Relaxed) <= UNCOMMITTED_BYTES
     }
 
     pub async fn submit(
@@ -132,6 +138,7 @@ impl Pipeline {
     ) -> anyhow::Result<(Self, Threads)> {
         let log_dir = dir.join("log");
         let log_id = crate::log::id(&log_dir).context("read the log's name")?;
+        store.agree_on(&config.windows).await?;
         let snapshot = store.load(PARTITION, &log_id, wall_clock()).await.context("load the last checkpoint")?;
         let key = IdentityKey(snapshot.identity_key);
         let identities_dir = identities::folder(&dir.join("identities"), &key.0);
@@ -146,6 +153,7 @@ impl Pipeline {
         let mut shard = restored.await.context("restore")??;
         shard.room.log_bytes = log.total_bytes();
         let (admitted, uncommitted) = (Arc::clone(&shard.room.admitted), Arc::clone(&shard.uncommitted));
+        let uncommitted_bytes = Arc::clone(&shard.uncommitted_bytes);
         admitted.store(shard.room.processed, Ordering::Relaxed);
 
         let feed = Arc::new(Feed::starting_at(wall_clock().ms() as u64));
@@ -177,7 +185,7 @@ impl Pipeline {
             std::thread::Builder::new().name("engine".into()).spawn(move || driver.run(&to_engine))?
         };
         let pipeline = Self {
-            intake: Intake::Log(LogIntake { submissions, uncommitted }),
+            intake: Intake::Log(LogIntake { submissions, uncommitted, uncommitted_bytes }),
             ask: Arc::new(move |question| messages.send(Message::Ask(question)).is_ok()),
             bodies: Arc::new(Semaphore::new(BODIES_KIB)),
             identity_key: key,
@@ -291,8 +299,12 @@ struct Driver {
 impl Driver {
     fn run(mut self, messages: &std_mpsc::Receiver<Message>) -> anyhow::Result<()> {
         let mut next_tick = Instant::now();
-        let mut is_drained = false;
-        while !(is_drained && !self.shard.is_writing()) {
+        let mut drained: Option<Instant> = None;
+        while !(drained.is_some() && !self.shard.is_writing()) {
+            if drained.is_some_and(|at| at.elapsed() >= LAST_CHECKPOINT) {
+                tracing::warn!("Stopping without a last checkpoint: it takes too long. The next start reads the log instead.");
+                return Ok(());
+            }
             match messages.recv_timeout(next_tick.saturating_duration_since(Instant::now())) {
                 Ok(Message::Group { blocks, log_bytes }) => self.group(blocks, log_bytes),
                 Ok(Message::Ask(question)) => question(&mut self.shard.room),
@@ -302,7 +314,7 @@ impl Driver {
                     }
                     self.shard.checkpoint_done()?;
                 }
-                Ok(Message::Drained) => is_drained = true,
+                Ok(Message::Drained) => drained = Some(Instant::now()),
                 Err(std_mpsc::RecvTimeoutError::Timeout) => {}
                 Err(std_mpsc::RecvTimeoutError::Disconnected) => break,
             }
@@ -317,7 +329,12 @@ impl Driver {
         // Everything durable is processed; one last checkpoint makes the next start short.
         if self.shard.has_news() {
             let (checkpoint, frozen) = self.shard.cut(Freeze::Full);
-            self.runtime.block_on(write_checkpoint(self.store.clone(), checkpoint, frozen, self.epoch, self.config))?;
+            let written = write_checkpoint(self.store.clone(), checkpoint, frozen, self.epoch, self.config);
+            let left = LAST_CHECKPOINT.saturating_sub(drained.map_or(Duration::ZERO, |at| at.elapsed()));
+            match self.runtime.block_on(async { tokio::time::timeout(left, written).await }) {
+                Ok(written) => written?,
+                Err(_) => tracing::warn!("The last checkpoint took too long. The next start reads the log instead."),
+            }
         }
         Ok(())
     }

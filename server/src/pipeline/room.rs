@@ -172,7 +172,11 @@ pub(crate) struct Shard {
     records_since: u64,
     /// Processed and in no committed checkpoint yet.
     pub uncommitted: Arc<AtomicU64>,
+    /// Bytes of their blocks.
+    pub uncommitted_bytes: Arc<AtomicU64>,
     bytes_since: u64,
+    /// The part of `uncommitted_bytes` that the checkpoint on its way covers.
+    bytes_in_flight: u64,
     last_checkpoint: Instant,
     due: Due,
     dispositions: Vec<Disposition>,
@@ -228,7 +232,9 @@ impl Shard {
             checkpoint_block: snapshot.next_block,
             records_since: 0,
             uncommitted: Arc::default(),
+            uncommitted_bytes: Arc::default(),
             bytes_since: 0,
+            bytes_in_flight: 0,
             last_checkpoint: Instant::now(),
             due,
             dispositions: Vec::new(),
@@ -311,6 +317,7 @@ impl Shard {
         self.next_block = place.number + 1;
         self.records_since += batch.len() as u64;
         self.uncommitted.fetch_add(batch.len() as u64, Ordering::Relaxed);
+        self.uncommitted_bytes.fetch_add(batch.raw().len() as u64, Ordering::Relaxed);
         self.bytes_since += batch.raw().len() as u64;
         self.room.processed += batch.len() as u64;
         &self.dispositions
@@ -443,6 +450,7 @@ impl Shard {
         };
         room.in_flight = Some(InFlight { begun: Instant::now(), records: self.records_since, windows, side, decisions, frozen: frozen.clone() });
         self.checkpoint_block = self.next_block;
+        self.bytes_in_flight = self.bytes_since;
         (self.records_since, self.bytes_since) = (0, 0);
         self.last_checkpoint = Instant::now();
         (checkpoint, frozen)
@@ -452,6 +460,7 @@ impl Shard {
     pub fn checkpoint_done(&mut self) -> anyhow::Result<()> {
         if let Some(flight) = self.room.in_flight.take() {
             self.uncommitted.fetch_sub(flight.records, Ordering::Relaxed);
+            self.uncommitted_bytes.fetch_sub(self.bytes_in_flight, Ordering::Relaxed);
             if let Some(frozen) = flight.frozen {
                 self.identities.thaw(&frozen).context("open a run of identities")?;
             }

@@ -119,7 +119,7 @@ macro_rules! either_checkpoint {
             .await?;
         }
         for (kind, rows) in $checkpoint.side.iter().enumerate() {
-            for chunk in rows.chunks(1_000) {
+            for chunk in side_chunks(rows) {
                 let data = postcard::to_stdvec(chunk).map_err(|e| broken("side_blocks", kind, e))?;
                 let (first, last) = (chunk[0].position, chunk[chunk.len() - 1].position);
                 sqlx::query(
@@ -172,6 +172,28 @@ macro_rules! either_checkpoint {
                 .await?;
         }
     }};
+}
+
+/// How many side outputs a block holds at most,
+const SIDE_ROWS: usize = 1_000;
+/// and after how many bytes as they came it ends: no value of a database may be as long as a thousand bodies.
+const SIDE_BYTES: usize = 8 << 20;
+
+/// The parts of `rows` that make a block each.
+fn side_chunks(rows: &[SideRow]) -> impl Iterator<Item = &[SideRow]> {
+    let mut rest = rows;
+    std::iter::from_fn(move || {
+        let mut bytes = 0;
+        let is_room = |row: &&SideRow| {
+            let had = bytes;
+            bytes += row.raw.len();
+            had < SIDE_BYTES
+        };
+        let len = rest.iter().take(SIDE_ROWS).take_while(is_room).count();
+        let (chunk, others) = rest.split_at(len);
+        rest = others;
+        (len > 0).then_some(chunk)
+    })
 }
 
 /// Epoch, next position, the times of receipt and of commit, counters.
@@ -480,4 +502,31 @@ pub(super) async fn put_block(
     .execute(tx)
     .await?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::side::Cause;
+
+    #[test]
+    fn blocks_of_side_outputs_end_by_number_and_by_bytes() {
+        let row = |bytes: usize| SideRow {
+            position: 1,
+            received_at: ProcessingTime::from_ms(0),
+            event_id: None,
+            device_id: None,
+            ts: None,
+            source: String::new(),
+            cause: Cause::Late { window_start: 0, lateness_ms: 0 },
+            raw: vec![0; bytes],
+        };
+        let check = |rows: Vec<SideRow>, expected: &[usize]| {
+            assert_eq!(side_chunks(&rows).map(<[SideRow]>::len).collect::<Vec<_>>(), expected);
+        };
+        check(vec![], &[]);
+        check((0..2_500).map(|_| row(100)).collect(), &[1_000, 1_000, 500]);
+        check((0..5).map(|_| row(SIDE_BYTES / 2)).collect(), &[2, 2, 1]);
+        check(vec![row(0), row(SIDE_BYTES + 1), row(0)], &[2, 1]);
+    }
 }

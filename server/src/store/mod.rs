@@ -28,7 +28,9 @@ pub use postgres::Readings;
 pub use rebuild::Rebuilding;
 pub use retention::{Retention, cutoff};
 
+use domain::window::WindowConfig;
 use sqlx::Pool;
+use sqlx::error::DatabaseError as _;
 use std::path::Path;
 
 /// Why the store failed.
@@ -68,9 +70,44 @@ pub enum StoreError {
         "the database holds the state of another log: start with the data directory it was written from, or with an empty database"
     )]
     OtherLog,
+    /// What is stored follows from other windows.
+    #[error(
+        "the state was made with the windows {stored}, and the server was told {given}: tell it the former, or make the state anew with \
+         `rantai rebuild`"
+    )]
+    OtherWindows {
+        /// Those of the state.
+        stored: String,
+        /// Those told.
+        given: String,
+    },
+    /// A run of identities cannot be written.
+    #[error("a run of identities cannot be written: {0}")]
+    Run(#[source] std::io::Error),
     /// Another process moved the input position.
     #[error("another process has taken over this partition of the input; this one stops")]
     Fenced,
+}
+
+impl StoreError {
+    /// Whether trying again can help: a disk is full, somebody else is writing, a connection broke off. After any other failure of files
+    /// of ours, SQLite's too, nobody knows what the disk holds before it was read afresh.
+    pub fn may_pass(&self) -> bool {
+        match self {
+            StoreError::Database(error) => {
+                let code = error
+                    .as_database_error()
+                    .and_then(|error| error.try_downcast_ref::<sqlx::sqlite::SqliteError>())
+                    .map(|error| error.code().and_then(|code| code.parse::<u32>().ok()).unwrap_or_default());
+                // The lowest byte tells what it is about: busy, locked, full (https://sqlite.org/rescode.html).
+                code.is_none_or(|code| matches!(code & 0xff, 5 | 6 | 13))
+            }
+            StoreError::Run(error) => {
+                matches!(error.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded)
+            }
+            _ => false,
+        }
+    }
 }
 
 fn broken(table: &'static str, key: impl ToString, reason: impl ToString) -> StoreError {
@@ -134,6 +171,17 @@ impl Store {
         });
     }
 
+    /// Refuses windows with which the stored state was not made: it names them by their place, and its counters would mean other ones.
+    /// Sliding windows and sessions may come and go.
+    pub async fn agree_on(&self, windows: &WindowConfig) -> Result<(), StoreError> {
+        let tumbling: Vec<String> = windows.definitions().iter().map(|d| format!("{}:{}", d.size_ms, d.delay_ms)).collect();
+        let tumbling = tumbling.join(",");
+        let given = format!("{tumbling} with lateness {} (milliseconds)", windows.allowed_lateness_ms());
+        let stored = self.fact_or("windows", given.clone().into_bytes()).await?;
+        let stored = String::from_utf8_lossy(&stored).into_owned();
+        if stored == given { Ok(()) } else { Err(StoreError::OtherWindows { stored, given }) }
+    }
+
     async fn fact(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
         Ok(either!(self, pools => {
             sqlx::query_scalar("select value from facts where name = $1").bind(name).fetch_optional(&pools.writer).await?
@@ -150,5 +198,23 @@ impl Store {
                 .await?;
         });
         self.fact(name).await?.ok_or_else(|| broken("facts", name, "it was just put in and is not there"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{Error, ErrorKind};
+
+    #[tokio::test]
+    async fn only_what_may_pass_is_tried_again() {
+        let pool = sqlx::SqlitePool::connect("sqlite::memory:").await.expect("opens");
+        sqlx::raw_sql("create table t (x integer primary key); insert into t values (1)").execute(&pool).await.expect("runs");
+        let twice = sqlx::query("insert into t values (1)").execute(&pool).await.expect_err("it is there already");
+        assert!(!StoreError::from(twice).may_pass());
+        assert!(StoreError::from(sqlx::Error::PoolTimedOut).may_pass());
+        assert!(StoreError::Run(Error::from(ErrorKind::StorageFull)).may_pass());
+        assert!(!StoreError::Run(Error::other("a failed sync")).may_pass());
+        assert!(!StoreError::Fenced.may_pass());
     }
 }

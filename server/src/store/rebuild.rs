@@ -17,6 +17,9 @@ const RESULTS_SQLITE: [&str; 1] = ["window_blocks"];
 /// and of Postgres.
 const RESULTS_POSTGRES: [&str; 3] = ["windows", "readings", "identity_run_pieces"];
 
+/// The new state may be of other windows.
+const FORGET_WINDOWS: &str = "delete from facts where name = 'windows'";
+
 enum Open {
     Sqlite(Transaction<'static, Sqlite>),
     Postgres(Transaction<'static, Postgres>, Pools<Postgres>, Days),
@@ -65,6 +68,10 @@ impl Store {
             Open::Postgres(tx, ..) => {
                 empty!(tx, partition, RESULTS.iter().chain(&RESULTS_POSTGRES));
             }
+        }
+        match &mut open {
+            Open::Sqlite(tx) => sqlx::query(FORGET_WINDOWS).execute(&mut **tx).await.map(|_| ())?,
+            Open::Postgres(tx, ..) => sqlx::query(FORGET_WINDOWS).execute(&mut **tx).await.map(|_| ())?,
         }
         let epoch = old.epoch;
         let fresh = Snapshot {

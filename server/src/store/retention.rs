@@ -42,11 +42,17 @@ impl Store {
         gone += self.forget_derived(cutoff(now, keep.windows_days)).await?;
         match &self.database {
             Database::Sqlite(pools) => {
-                let done = sqlx::query("delete from window_blocks where last_start_ms < $1")
-                    .bind(cutoff(now, keep.windows_days))
-                    .execute(&pools.writer)
-                    .await?;
-                gone += done.rows_affected();
+                // One size after the other, as the index goes: the only writer is not held up by reading everything.
+                let sizes: Vec<i64> =
+                    sqlx::query_scalar("select distinct size_ms from window_blocks").fetch_all(&pools.readers).await?;
+                for size in sizes {
+                    let done = sqlx::query("delete from window_blocks where size_ms = $1 and last_start_ms < $2")
+                        .bind(size)
+                        .bind(cutoff(now, keep.windows_days))
+                        .execute(&pools.writer)
+                        .await?;
+                    gone += done.rows_affected();
+                }
             }
             Database::Postgres(pools, days) => {
                 for (table, keep_days) in [("readings", keep.readings_days), ("windows", keep.windows_days)] {
