@@ -177,7 +177,9 @@ impl EngineBackend {
             }
         };
         self.store.hour_versions((from, to), known_at, |partition, version| put(partition, &version)).await?;
-        newer.iter().for_each(|version| put(PARTITION, version));
+        for version in &newer {
+            put(PARTITION, version);
+        }
         let mut hours: BTreeMap<i64, HourCell> = BTreeMap::new();
         for ((_, hour), cell) in by_partition {
             let sum = hours.entry(hour).or_default();
