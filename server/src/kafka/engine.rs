@@ -33,7 +33,7 @@ const SESSION: Duration = Duration::from_secs(10);
 /// How long a partition that is given back may take for its last checkpoint; without it the next owner repeats some work.
 const DRAIN: Duration = Duration::from_secs(10);
 /// How long the store may be away when a partition is to begin.
-const STORE_PATIENCE: Duration = Duration::from_secs(60);
+const STORE_PATIENCE: Duration = Duration::from_mins(1);
 /// Messages of a partition that are fetched ahead, in KiB.
 const FETCHED_KIB: usize = 16 * 1024;
 

@@ -36,7 +36,7 @@ pub(super) struct Part {
 }
 
 /// A device that changed.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Deserialize)]
 pub(super) struct DeviceNews {
     /// Its index in the partition.
     pub index: u32,
@@ -102,8 +102,8 @@ impl Teller {
         let (mut parts, mut devices, mut bytes) = (Vec::new(), Vec::new(), 0);
         for index in changed {
             let closed = closed.remove(&index).unwrap_or_default();
-            let device = DeviceNews { index, state: room.engine.device_state(index).clone(), closed };
-            let device = encode(&device);
+            // As a `DeviceNews` is encoded.
+            let device = encode(&(index, room.engine.device_state(index), closed));
             bytes += device.len();
             devices.push(device);
             if bytes >= PART_BYTES {

@@ -189,7 +189,7 @@ pub(super) fn check_inputs<C: ClientContext>(
         );
         let kept: i64 = value("retention.ms").parse().unwrap_or(-1);
         ensure!(
-            kept < 0 || kept >= SHORTEST_RETENTION_MS,
+            !(0..SHORTEST_RETENTION_MS).contains(&kept),
             "the topic `{name}` keeps its messages for less than three days: run `rantai kafka setup`"
         );
     }

@@ -88,7 +88,10 @@ pub(super) async fn start(
     let source = Source { kafka, store, master, config, runtime };
     let view = tokio::task::spawn_blocking(move || View::load(source)).await.context("load what is stored")??;
     let (questions, asked) = mpsc::channel::<Question>();
-    let thread = std::thread::Builder::new().name("view".into()).spawn(move || view.run(Publisher::new(feed), &asked, &stop))?;
+    let thread = std::thread::Builder::new().name("view".into()).spawn(move || {
+        view.run(Publisher::new(feed), &asked, &stop);
+        Ok(())
+    })?;
     let ask: Ask = Arc::new(move |question| questions.send(question).is_ok());
     Ok((ask, ("view", thread)))
 }
@@ -206,20 +209,22 @@ impl View {
         Ok(())
     }
 
-    fn run(mut self, mut publisher: Publisher, asked: &mpsc::Receiver<Question>, stop: &CancellationToken) -> anyhow::Result<()> {
+    fn run(mut self, mut publisher: Publisher, asked: &mpsc::Receiver<Question>, stop: &CancellationToken) {
         let (mut next_tick, mut tidied) = (Instant::now(), Instant::now());
         while !stop.is_cancelled() {
             let mut wait = WAIT;
             for _ in 0..AT_ONCE {
                 match self.consumer.poll(std::mem::take(&mut wait)) {
-                    Some(Ok(message)) => match message.payload().map(postcard::from_bytes::<Part>) {
-                        Some(Ok(part)) => {
-                            drop(message);
+                    Some(Ok(message)) => {
+                        let part = message.payload().map(postcard::from_bytes::<Part>);
+                        drop(message);
+                        if let Some(Ok(part)) = part {
                             self.take(part);
+                        } else {
+                            // Of another version of this program; its engines store what they do.
+                            tracing::debug!("A message of the feed cannot be read.");
                         }
-                        // Of another version of this program; its engines store what they do.
-                        _ => tracing::debug!("A message of the feed cannot be read."),
-                    },
+                    }
                     Some(Err(error)) => tracing::debug!(%error, "The feed's consumer complains."),
                     None => break,
                 }
@@ -247,7 +252,6 @@ impl View {
             }
         }
         // Whoever still asks is told that the server stops.
-        Ok(())
     }
 
     /// Takes in a part of an update, if it is one of those that are missing.

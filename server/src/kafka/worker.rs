@@ -42,8 +42,10 @@ const TICK: Duration = Duration::from_millis(200);
 
 /// Between two updates of pages at least,
 const TELL: Duration = Duration::from_millis(100);
-/// and so many times as long as the last one took.
-const TELL_SHARE: u32 = 10;
+/// while there is much to catch up with,
+const TELL_BEHIND: Duration = Duration::from_secs(1);
+/// and so many times as long as the last one took: there are several workers.
+const TELL_SHARE: u32 = 40;
 
 /// What a worker may be told.
 pub(super) enum Order {
@@ -189,7 +191,8 @@ impl Worker {
         self.shard.room.admitted.store(self.shard.room.processed + lag, Ordering::Relaxed);
         self.teller.tell(&self.parts.producer, &self.shard.room, news, self.shard.next_block, self.stored);
         self.told_at = Instant::now();
-        self.tell_after = TELL.max(begun.elapsed() * TELL_SHARE);
+        let least = if self.is_behind { TELL_BEHIND } else { TELL };
+        self.tell_after = least.max(begun.elapsed() * TELL_SHARE);
     }
 
     /// Takes in what waits, at most so much that other things need not wait long.
