@@ -246,10 +246,10 @@ fn bad_clocks_move_no_watermark() {
     for (at, expected) in [
         (NOW + 5 * MINUTE_MS + 1, Reason::Future),
         (NOW + 20_000 * DAY_MS, Reason::Future),
-        (0, Reason::ClockReset),                             // 1970
-        (946_684_800_000, Reason::ClockReset),               // 2000
-        (1_704_067_199_999, Reason::ClockReset),             // the last instant of 2023
-        (NOW - 1_024 * 7 * DAY_MS, Reason::ClockReset),      // a GPS week rolled over
+        (0, Reason::ClockReset),                        // 1970
+        (946_684_800_000, Reason::ClockReset),          // 2000
+        (1_704_067_199_999, Reason::ClockReset),        // the last instant of 2023
+        (NOW - 1_024 * 7 * DAY_MS, Reason::ClockReset), // a GPS week rolled over
         (NOW - 90 * DAY_MS - 1, Reason::TooOld),
     ] {
         let mut bad = record("d", 0, 5_000, Some(at as u128));

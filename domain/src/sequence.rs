@@ -101,19 +101,15 @@ impl Sequences {
 
     /// Notes a record that was not seen before.
     pub fn note(&mut self, sequence: Sequence) {
-        match self.starts.iter().position(|start| start.boot == sequence.boot) {
-            Some(at) => {
-                self.starts[at].note(sequence.number);
-                let last = self.starts.len() - 1;
-                self.starts[at..=last].rotate_left(1);
+        if let Some(at) = self.starts.iter().position(|start| start.boot == sequence.boot) {
+            self.starts[at].note(sequence.number);
+            self.starts[at..].rotate_left(1);
+        } else {
+            if self.starts.len() == MAX_STARTS {
+                let oldest = self.starts.remove(0);
+                self.forgotten_missing = self.forgotten_missing.saturating_add(oldest.missing());
             }
-            None => {
-                if self.starts.len() == MAX_STARTS {
-                    let oldest = self.starts.remove(0);
-                    self.forgotten_missing = self.forgotten_missing.saturating_add(oldest.missing());
-                }
-                self.starts.push(Start::new(sequence.boot, sequence.number));
-            }
+            self.starts.push(Start::new(sequence.boot, sequence.number));
         }
     }
 

@@ -24,6 +24,7 @@ use app::api::{
     Point, ReasonRow, RegionView, SearchHit, SourceRow, Span,
 };
 use app::error::AppError;
+use bytes::Bytes;
 use curve::{extremes_by_hour, point_of, thin};
 use domain::coldchain::{Condition, Range};
 use domain::engine::Tally;
@@ -32,7 +33,6 @@ use domain::master::{self, FacilityIx, Hit, Master, RegionIx, SensorIx};
 use domain::rollup::UNASSIGNED;
 use domain::time::{DAY_MS, Zone};
 use order::DeviceOrder;
-use bytes::Bytes;
 use region::region_view;
 use shared::Shared;
 use std::collections::BTreeMap;

@@ -3,7 +3,13 @@
 use crate::backend::EngineBackend;
 use crate::clock::Doubt;
 use crate::config::{Config, LogKind};
-use crate::http::{AppState, SiteDir, auth::Keys, router, serve::{Limits, serve}, worker_router};
+use crate::http::{
+    AppState, SiteDir,
+    auth::Keys,
+    router,
+    serve::{Limits, serve},
+    worker_router,
+};
 use crate::kafka;
 use crate::pipeline::{PARTITION, Pipeline, Threads, wall_clock};
 use crate::store::{Retention, Store, StoreAddress, cutoff};
@@ -222,13 +228,7 @@ async fn write_latest(backend: Arc<EngineBackend>, path: std::path::PathBuf, sto
 }
 
 /// Deletes what need not be kept any longer, now and then.
-async fn forget(
-    pipeline: Pipeline,
-    store: Store,
-    log_dir: Option<std::path::PathBuf>,
-    keep: Retention,
-    stop: CancellationToken,
-) {
+async fn forget(pipeline: Pipeline, store: Store, log_dir: Option<std::path::PathBuf>, keep: Retention, stop: CancellationToken) {
     let mut every = tokio::time::interval(FORGET_EVERY);
     loop {
         tokio::select! {

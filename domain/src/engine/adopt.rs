@@ -17,8 +17,8 @@ impl Engine {
         for window in state.windows.windows(&config.windows, *roll_definition).chain(left) {
             let known = device.contribution(&config.windows, *roll_definition, window.start);
             // Versions of hours are a matter of whoever has the log.
-            let ours = &mut StaleHours::default();
-            rollup.roll(device.facility, window.start, known, Contribution::of(&window.aggregate, device.range), ours);
+            let nobodys = &mut StaleHours::default();
+            rollup.roll(device.facility, window.start, known, Contribution::of(&window.aggregate, device.range), nobodys);
         }
         device.state = state;
         device.unrolled.clear();

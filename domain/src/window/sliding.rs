@@ -61,10 +61,10 @@ pub(super) fn close(
         for start in (run.from..run.to).step_by(of.slide_ms as usize) {
             let end = start + of.size_ms;
             let is_closed = ends.0 < end && end <= ends.1 && gaps.is_none_or(|gaps| !gaps.overlap(start, end));
-            let list = if is_closed { &mut gone } else { &mut kept };
-            match list.last_mut() {
+            let into = if is_closed { &mut gone } else { &mut kept };
+            match into.last_mut() {
                 Some(last) if last.to == start && last.joined == run.joined => last.to += of.slide_ms,
-                _ => list.push(JoinedRun { from: start, to: start + of.slide_ms, joined: run.joined }),
+                _ => into.push(JoinedRun { from: start, to: start + of.slide_ms, joined: run.joined }),
             }
         }
     }

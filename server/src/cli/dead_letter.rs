@@ -171,7 +171,9 @@ async fn show(store: &Store, position: u64) -> anyhow::Result<()> {
     writeln!(out, "state      {}", State::of(decided.as_ref()).name())?;
     if let Some(Decided { by, at, outcome, .. }) = decided {
         match outcome {
-            Outcome::Replayed { position, end } => writeln!(out, "replayed   as {position}, {}, by {}, {at}", end.name(), plain(&by))?,
+            Outcome::Replayed { position, end } => {
+                writeln!(out, "replayed   as {position}, {}, by {}, {at}", end.name(), plain(&by))?
+            }
             Outcome::Discarded { reason } => writeln!(out, "discarded  {}, by {}, {at}", plain(&reason), plain(&by))?,
         }
     }

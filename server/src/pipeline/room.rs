@@ -448,7 +448,14 @@ impl Shard {
             derived: room.engine.take_derived(),
             known_hours: room.engine.take_known_hours(),
         };
-        room.in_flight = Some(InFlight { begun: Instant::now(), records: self.records_since, windows, side, decisions, frozen: frozen.clone() });
+        room.in_flight = Some(InFlight {
+            begun: Instant::now(),
+            records: self.records_since,
+            windows,
+            side,
+            decisions,
+            frozen: frozen.clone(),
+        });
         self.checkpoint_block = self.next_block;
         self.bytes_in_flight = self.bytes_since;
         (self.records_since, self.bytes_since) = (0, 0);

@@ -52,7 +52,8 @@ impl Store {
         }
         for kind in [DerivedKind::Joined, DerivedKind::Session, DerivedKind::Located] {
             let mut all = Vec::new();
-            self.derived(kind, (0, i32::MAX as u32), (i64::MIN, i64::MAX), |partition, derived| all.push((partition, derived))).await?;
+            self.derived(kind, (0, i32::MAX as u32), (i64::MIN, i64::MAX), |partition, derived| all.push((partition, derived)))
+                .await?;
             // Which checkpoint took which of them along differs from process to process.
             all.sort_unstable_by_key(|(partition, d)| (*partition, d.device, d.derived.span()));
             for (partition, derived) in all {

@@ -20,8 +20,8 @@ mod sqlite;
 mod windows;
 
 pub use address::{AddressError, StoreAddress};
-pub use derived::DerivedKind;
 pub use checkpoint::{Checkpoint, Snapshot};
+pub use derived::DerivedKind;
 pub use keys::{ApiKey, KeyError};
 pub use partitions::{KafkaPartition, Overview};
 pub use postgres::Readings;

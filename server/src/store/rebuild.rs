@@ -10,8 +10,7 @@ use sqlx::{Postgres, Sqlite, Transaction};
 use std::path::Path;
 
 /// Tables of both databases that hold what a partition's log has led to.
-const RESULTS: [&str; 7] =
-    ["devices", "hours", "hour_versions", "derived_blocks", "side_blocks", "decisions", "identity_runs"];
+const RESULTS: [&str; 7] = ["devices", "hours", "hour_versions", "derived_blocks", "side_blocks", "decisions", "identity_runs"];
 /// Further ones of SQLite,
 const RESULTS_SQLITE: [&str; 1] = ["window_blocks"];
 /// and of Postgres.

@@ -534,7 +534,11 @@ impl<'a> Books<'a> {
         let Some((rows, _)) = self.subject.store.row_counts().await? else { return Ok(()) };
         let readings = self.readings;
         let is_old = forgotten_before(self.now(), self.subject.keep.readings_days) > ProcessingTime::from_ms(0)
-            && self.hours.keys().next().is_some_and(|oldest| *oldest < forgotten_before(self.now(), self.subject.keep.readings_days).ms());
+            && self
+                .hours
+                .keys()
+                .next()
+                .is_some_and(|oldest| *oldest < forgotten_before(self.now(), self.subject.keep.readings_days).ms());
         if rows as u64 != readings && !(is_old && (rows as u64) < readings) {
             self.report.breaks(Law::Readings, || format!("{readings} readings were accepted, and the table holds {rows}"));
         }
