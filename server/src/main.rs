@@ -67,12 +67,12 @@ async fn run(command: Command) -> anyhow::Result<()> {
     match command {
         Command::Serve(args) => {
             let running = lifecycle::start(&args.resolve()?).await?;
-            println!("listening on http://{}", running.address);
-            let stop = running.stop.clone();
+            let (stop, signal) = (running.stop.clone(), lifecycle::signal());
             tokio::spawn(async move {
-                lifecycle::signal().await;
+                signal.await;
                 stop.cancel();
             });
+            println!("listening on http://{}", running.address);
             running.wait().await
         }
         Command::Simulate(args) => simulator::run(args).await,

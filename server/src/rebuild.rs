@@ -69,10 +69,14 @@ pub async fn rebuild(dir: &Path, store: &Store, master: &Arc<Master>, config: &E
 async fn add(rebuilding: &mut Rebuilding, shard: &mut Shard, identities_dir: &Path, config: &EngineConfig) -> anyhow::Result<()> {
     shard.settle();
     let (mut checkpoint, frozen) = shard.cut(identities::Freeze::Full);
+    let prefix = format!("r{}-", rebuilding.epoch());
+    for name in &mut checkpoint.forgotten_runs {
+        name.insert_str(0, &prefix);
+    }
     if let Some(frozen) = &frozen {
         frozen.write().context("write a run of identities")?;
         // Under a name that the old state does not use, and which counts with the transaction; left-overs go at the next start.
-        let name = format!("r{}-{}", rebuilding.epoch(), frozen.name);
+        let name = format!("{prefix}{}", frozen.name);
         let there = identities_dir.join(&name);
         for (from, to) in
             [(frozen.path().to_owned(), there.clone()), (frozen.path().with_extension("filter"), there.with_extension("filter"))]

@@ -11,6 +11,7 @@ mod data;
 mod dev;
 mod process;
 mod product;
+mod prove;
 mod run;
 mod services;
 mod setup;
@@ -39,6 +40,8 @@ enum Task {
     Test(test::Options),
     /// Debug build with the simulator; rebuilds and restarts on change
     Dev(run::Options),
+    /// Proofs that are too long for a test: `img`, crash images
+    Prove(prove::Options),
     /// The benchmarks: one line per figure, JSON under target/bench/
     Bench(bench::Options),
     /// Import the open data again (hierarchy, outlines, places) into data/
@@ -83,6 +86,7 @@ fn perform(task: Task) -> anyhow::Result<()> {
         Task::Build => product::build(product::Flavour::Release).map(drop),
         Task::Test(options) => test::run(&options),
         Task::Dev(options) => dev::run(&options),
+        Task::Prove(options) => prove::run(&options),
         Task::Bench(options) => bench::run(&options),
         Task::Data => data::run(),
         Task::Services { command: Services::Up { services } } => services::up(&services),

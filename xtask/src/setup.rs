@@ -48,6 +48,15 @@ pub fn status() {
     println!("{:<10} {} (a slightly smaller browser bundle; optional, Debian: binaryen)", "wasm-opt", bundle::optimiser());
 }
 
+/// Sets up strace, which records what a program does to its files, and lets them fail.
+pub fn strace() -> anyhow::Result<()> {
+    if answer(Command::new("strace").arg("-V")).is_some() {
+        Ok(())
+    } else {
+        install(&["strace"], "the crash images and faults of the disk")
+    }
+}
+
 /// Sets up what the browser journeys need; says what to install where we may not.
 pub fn journeys() -> anyhow::Result<()> {
     let missing: Vec<Tool> = [CHROMIUM, NODE, NPM].into_iter().filter(|tool| tool.version().is_none()).collect();

@@ -28,9 +28,7 @@ pub async fn open(dir: &Path) -> Result<Pools<Sqlite>, StoreError> {
         .pragma("foreign_keys", "on");
     let writer = SqlitePoolOptions::new().max_connections(1).connect_with(options.clone()).await?;
     let version: String = sqlx::query_scalar("select sqlite_version()").fetch_one(&writer).await?;
-    let mut parts = version.split('.').map(|part| part.parse().unwrap_or(0));
-    let mut part = || parts.next().unwrap_or(0);
-    if (part(), part(), part()) < OLDEST {
+    if is_too_old(&version) {
         return Err(StoreError::TooOld { found: format!("SQLite {version}"), needed: "3.51.3" });
     }
     let known = MIGRATIONS.len() as i64;
@@ -56,5 +54,25 @@ impl Pools<Sqlite> {
     /// A transaction that is going to write: it waits for another writer now, not halfway.
     pub async fn begin(&self) -> Result<Transaction<'static, Sqlite>, sqlx::Error> {
         begin(&self.writer).await
+    }
+}
+
+fn is_too_old(version: &str) -> bool {
+    let mut parts = version.split('.').map(|part| part.parse().unwrap_or(0));
+    let mut part = || parts.next().unwrap_or(0);
+    (part(), part(), part()) < OLDEST
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_too_old;
+
+    #[test]
+    fn versions_that_can_lose_a_page_are_refused() {
+        for (version, expected) in
+            [("3.46.0", true), ("3.51.2", true), ("3.51.3", false), ("3.53.0", false), ("4.0", false), ("3.51", true), ("", true)]
+        {
+            assert_eq!(is_too_old(version), expected, "{version}");
+        }
     }
 }

@@ -38,6 +38,10 @@ pub struct Recomputed {
     late: HashMap<u64, (i64, i64)>,
     /// Different identities that must be known: of records taken in, and of refused ones with what they said and why.
     pub identities: u64,
+    /// Of them those so young that they may not have been forgotten.
+    pub young: u64,
+    /// What came in before is too old by now, whatever its clock said: its identity may be forgotten.
+    pub remembered_from: i64,
     /// The server's time at the end of the log.
     pub now: i64,
     /// Into how many shares devices are divided.
@@ -53,6 +57,8 @@ pub struct Device {
     pub latest: Option<Reading>,
     /// The excursion that reading is part of.
     pub excursion: Option<Excursion>,
+    /// Time of the newest reading in range.
+    fine_at: Option<EventTime>,
     /// The newest sensor fault after it.
     pub fault: Option<SensorFault>,
     /// Accepted readings.
@@ -108,6 +114,10 @@ fn counting<'r>(record: &'r Record<'_>) -> Option<(&'r str, Sequence)> {
 }
 
 impl Known {
+    fn len(&self) -> u64 {
+        (self.taken.len() + self.refused.len()) as u64
+    }
+
     fn judge(&mut self, config: &EngineConfig, record: &Record<'_>, now: i64, is_replay: bool) -> u8 {
         let fate = self.judge_uncounted(config, record, now, is_replay);
         if let (ACCEPTED, Some((device, sequence))) = (fate, counting(record)) {
@@ -153,6 +163,8 @@ impl Recomputed {
             fates: Vec::with_capacity(records as usize),
             late: HashMap::new(),
             identities: 0,
+            young: 0,
+            remembered_from: outline.received.1.ms() - config.retention_ms - config.future_ms,
             now: outline.received.1.ms(),
             shares: records.div_ceil(AT_ONCE),
         };
@@ -168,7 +180,7 @@ impl Recomputed {
     /// Judges the records of a share of the identities, all but whether they are late.
     fn judge(&mut self, share: u64) -> anyhow::Result<()> {
         let mut known = Known::default();
-        let Self { dir, key, config, fates, first_record, shares, .. } = self;
+        let Self { dir, key, config, fates, first_record, shares, remembered_from, young, .. } = self;
         let mut next = *first_record;
         let is_first = share == 0;
         scan(dir, key, |place, held| {
@@ -192,12 +204,14 @@ impl Recomputed {
             for (fate, record) in fates[at..].iter_mut().zip(batch.records()) {
                 // Identities are uniform already.
                 if record.identity.map_or(0, |identity| (identity.0 >> 64) as u64 % *shares) == share {
+                    let before = known.len();
                     *fate = known.judge(config, &record, now, is_replay);
+                    *young += if now >= *remembered_from { known.len() - before } else { 0 };
                 }
             }
             Ok(())
         })?;
-        self.identities += (known.taken.len() + known.refused.len()) as u64;
+        self.identities += known.len();
         Ok(())
     }
 
@@ -233,7 +247,8 @@ impl Recomputed {
                     {
                         let device = devices.entry(id.to_string()).or_default();
                         device.hear(definitions, clock);
-                        if device.latest.is_none_or(|latest| fault.at > latest.at) {
+                        let is_newest = device.fault.is_none_or(|known| fault.at > known.at);
+                        if is_newest && device.latest.is_none_or(|latest| fault.at > latest.at) {
                             device.fault = Some(*fault);
                         }
                     }
@@ -284,8 +299,20 @@ impl Device {
 
     fn take(&mut self, reading: &Reading, range: Range) {
         self.readings += 1;
-        if self.latest.is_none_or(|latest| reading.at > latest.at) {
+        let is_newest = self.latest.is_none_or(|latest| reading.at > latest.at);
+        if !range.condition(reading.temperature).is_excursion() {
+            self.fine_at = self.fine_at.max(Some(reading.at));
+            self.excursion = self.excursion.filter(|_| !is_newest);
+        } else if is_newest {
             self.excursion = Excursion::after(self.excursion, reading, range);
+        } else if let Some(open) = self.excursion
+            && self.fine_at.is_none_or(|fine| reading.at > fine)
+        {
+            // An older one outside extends it backwards where none in range is known between.
+            let since = open.since.min(reading.at);
+            self.excursion = Excursion::after(Some(Excursion { since, ..open }), reading, range);
+        }
+        if is_newest {
             self.latest = Some(*reading);
             self.fault = self.fault.filter(|fault| fault.at >= reading.at);
         }

@@ -32,8 +32,19 @@ impl Program {
     }
 
     pub async fn start_with(dir: &Path, more: &[&str]) -> Self {
+        Self::start_by(Command::new(env!("CARGO_BIN_EXE_rantai")), dir, more).await
+    }
+
+    /// By another program, which is told of ours.
+    pub async fn start_under(dir: &Path, under: &[String]) -> Self {
+        let mut command = Command::new(&under[0]);
+        command.args(&under[1..]).arg(env!("CARGO_BIN_EXE_rantai"));
+        Self::start_by(command, dir, &["--checkpoint-ms", "60"]).await
+    }
+
+    async fn start_by(mut command: Command, dir: &Path, more: &[&str]) -> Self {
         let begun = Instant::now();
-        let mut child = Command::new(env!("CARGO_BIN_EXE_rantai"))
+        let mut child = command
             .args(["serve", "--listen", "127.0.0.1:0", "--data-dir"])
             .arg(dir)
             .args(more)

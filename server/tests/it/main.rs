@@ -3,8 +3,10 @@
 mod contract;
 mod derived;
 mod equivalence;
+mod faults;
 mod kafka;
 mod kill;
+mod letters;
 mod lifecycle;
 mod live;
 mod reading;

@@ -9,7 +9,9 @@ use domain::engine::{DeviceState, EngineConfig, Totals};
 use domain::master::Master;
 use domain::milli::Milli;
 use domain::rollup::HourCell;
+use domain::time::ProcessingTime;
 use server::blocks;
+use server::identities::{DiskIdentities, Freeze};
 use server::rebuild::rebuild;
 use server::side::{Cause, DEAD, LATE, SideRow};
 use server::store::{Retention, Store};
@@ -156,7 +158,7 @@ async fn a_rebuild_that_breaks_off_changes_nothing() {
     drop(rebuilding);
     store.close().await;
     std::fs::create_dir(dir.path().join("identities.rebuild")).expect("makes");
-    std::fs::write(dir.path().join("identities").join("r9-left.run"), b"x").expect("writes");
+    std::fs::write(identities(dir.path()).await.join("r9-left.run"), b"x").expect("writes");
     let store = open(dir.path(), "sqlite").await;
     assert_eq!(store.dump(&config.windows).await.expect("dumps"), before);
     rebuild(dir.path(), &store, &MASTER, &config).await.expect("rebuilds");
@@ -212,10 +214,8 @@ async fn a_pruned_log_is_said_to_be_one() {
     assert_eq!(report.first_broken(), Some(Law::State), "\n{report}");
     // With a run that covers the beginning it needs no more.
     let pool = pool(dir.path()).await;
-    let last = number_at(&bytes, blocks[30]) as i64;
-    sqlx::query("insert into identity_runs values (0, 'a.run', $1, 0)").bind(last).execute(&pool).await.expect("runs");
+    empty_run(&pool, &identities(dir.path()).await, number_at(&bytes, blocks[30])).await;
     pool.close().await;
-    std::fs::write(dir.path().join("identities/a.run"), b"").expect("writes");
     let report = check(dir.path(), "sqlite").await;
     assert_whole(&report);
     assert!(report.to_string().contains("the log begins with block 21"), "{report}");
@@ -251,6 +251,27 @@ async fn what_was_deleted_for_its_age_is_not_missed() {
 async fn pool(dir: &Path) -> SqlitePool {
     let options = sqlx::sqlite::SqliteConnectOptions::new().filename(dir.join("rantai.db"));
     SqlitePool::connect_with(options).await.expect("connects")
+}
+
+/// Where runs of identities lie.
+async fn identities(dir: &Path) -> PathBuf {
+    let store = open(dir, "sqlite").await;
+    let log_id = server::log::id(&dir.join("log")).expect("has a name");
+    let key = store.peek(0, &log_id).await.expect("reads").expect("is there").identity_key;
+    store.close().await;
+    let folder = server::identities::folder(&dir.join("identities"), &key);
+    std::fs::create_dir_all(&folder).expect("makes");
+    folder
+}
+
+/// A run without identities that is said to cover the log up to block `last`.
+async fn empty_run(pool: &SqlitePool, folder: &Path, last: u64) {
+    let mut none = DiskIdentities::open(&folder.with_extension("aside"), &[]).expect("opens");
+    let frozen = none.freeze(last, ProcessingTime::from_ms(now_ms()), Freeze::All).expect("freezes");
+    frozen.write().expect("writes");
+    std::fs::rename(frozen.path(), folder.join(&frozen.name)).expect("moves");
+    let insert = sqlx::query("insert into identity_runs values (0, $1, $2, 0)").bind(&frozen.name).bind(last as i64);
+    insert.execute(pool).await.expect("runs");
 }
 
 fn segment(dir: &Path) -> PathBuf {
@@ -429,8 +450,7 @@ async fn tamper(index: usize, dir: &Path) {
         }
         19 => change_side(&pool, LATE, |rows| drop(rows.pop())).await,
         20 => {
-            sql(&pool, "insert into identity_runs values (0, 'a.run', 30, 0)").await;
-            std::fs::write(dir.join("identities/a.run"), b"").expect("writes");
+            empty_run(&pool, &identities(dir).await, 30).await;
         }
         21 => {
             change_device(&pool, |state| {

@@ -1,0 +1,55 @@
+// A rejected record: found on the pipeline page, read as it came, taken in again, discarded with a reason; also without script.
+import AxeBuilder from '@axe-core/playwright';
+import { expect, languages, openLive, test } from './fixtures.ts';
+
+/** Sends a record that is rejected; its position among all records. */
+async function reject(mark: string): Promise<number> {
+  const url = new URL('/ingest', process.env.RANTAI_URL);
+  await fetch(url, {
+    method: 'POST',
+    headers: { authorization: `Bearer ${process.env.RANTAI_KEY}`, 'content-type': 'application/json' },
+    body: JSON.stringify({ device_id: `tolak-${mark}`, ts: Date.now(), temperature: 900, note: mark }),
+  });
+  const rows = await fetch(new URL('/api/v1/dead-letters?format=ndjson', process.env.RANTAI_URL));
+  const row = (await rows.text()).trim().split('\n').map((line) => JSON.parse(line)).find(({ raw }) => raw.includes(mark));
+  return row.position;
+}
+
+test('a dead letter is found, read and taken in again', async ({ page }) => {
+  const position = await reject('ulang-journey');
+  await openLive(page, '/pipeline');
+  await page.locator(`section[aria-labelledby="dead-letters"] a[href="/pipeline/dead-letters/${position}"]`).click();
+  await expect(page.getByRole('heading', { level: 1 })).toContainText('Rekaman tertolak');
+  await expect(page.locator('pre')).toContainText('ulang-journey');
+  const replay = page.locator('section[aria-labelledby="replay"]');
+  await replay.getByLabel('Nama Anda').fill('Sari');
+  await replay.getByRole('button').click();
+  await expect(page).toHaveURL(`/pipeline/dead-letters/${position}`);
+  await expect(page.locator('section[aria-labelledby="decided"]')).toContainText('Ditolak lagi');
+  await expect(page.locator('section[aria-labelledby="decided"]')).toContainText('Sari');
+  await expect(replay).toHaveCount(0);
+});
+
+for (const language of languages) {
+  test(`axe finds nothing on the page of a dead letter: ${language}`, async ({ page }) => {
+    const position = await reject(`axe-${language}`);
+    await page.goto(`/pipeline/dead-letters/${position}?lang=${language}`);
+    const { violations } = await new AxeBuilder({ page }).analyze();
+    expect(violations.map(({ id, help }) => `${id}: ${help}`)).toEqual([]);
+  });
+}
+
+test.describe('without script', () => {
+  test.use({ javaScriptEnabled: false });
+
+  test('a dead letter is discarded by its form', async ({ page }) => {
+    const position = await reject('buang-journey');
+    await page.goto(`/pipeline/dead-letters/${position}`);
+    const discard = page.locator('section[aria-labelledby="discard"]');
+    await discard.getByLabel('Nama Anda').fill('Budi');
+    await discard.getByLabel('Alasan').fill('sensor di bengkel');
+    await discard.getByRole('button').click();
+    await expect(page.locator('section[aria-labelledby="decided"]')).toContainText('sensor di bengkel');
+    await expect(page.locator('.page-head')).toContainText('Dibuang');
+  });
+});

@@ -1,0 +1,221 @@
+//! A disk as a crash may leave it: what was synced is there, what was not may be there in part.
+//!
+//! Data: of every write since the last sync of its file any sectors of 512 bytes may be missing. Names: a journalling file system keeps
+//! their changes in order, and every sync of anything makes those before it durable; of the others the newest may be missing.
+
+use crate::trace::{Offset, Op};
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// The unit that a disk writes whole.
+pub const SECTOR: usize = 512;
+
+/// A change to the content of a file.
+#[derive(Clone, Debug)]
+enum Change {
+    Write(u64, Vec<u8>),
+    Truncate(u64),
+}
+
+/// A file: what is durable of it, and what came since; each change with the index of its operation.
+#[derive(Clone, Debug, Default)]
+struct Content {
+    durable: Vec<u8>,
+    since: Vec<(usize, Change)>,
+    len: u64,
+    is_dir: bool,
+}
+
+/// A change of names.
+#[derive(Clone, Debug)]
+enum Name {
+    Create(String, usize),
+    Rename(String, String),
+    Unlink(String),
+}
+
+/// The disk after some operations.
+#[derive(Clone, Debug, Default)]
+pub struct Disk {
+    contents: Vec<Content>,
+    names: BTreeMap<String, usize>,
+    /// Names as they are durable, and what changed since.
+    durable_names: BTreeMap<String, usize>,
+    changed: Vec<Name>,
+}
+
+/// How a crash treats what was not synced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Class {
+    /// The process is killed: everything that was written is there.
+    Killed,
+    /// Of the last write only a beginning is there.
+    Torn,
+    /// Some sectors of unsynced writes are missing.
+    Sectors,
+    /// Some unsynced writes are missing whole, whatever their order.
+    Writes,
+    /// The newest changes of names are missing too.
+    Names,
+}
+
+impl Class {
+    pub const ALL: [Class; 5] = [Class::Killed, Class::Torn, Class::Sectors, Class::Writes, Class::Names];
+
+    pub const fn name(self) -> &'static str {
+        match self {
+            Class::Killed => "killed after a write",
+            Class::Torn => "torn last write",
+            Class::Sectors => "sectors lost",
+            Class::Writes => "writes lost or reordered",
+            Class::Names => "names lost",
+        }
+    }
+}
+
+fn apply(bytes: &mut Vec<u8>, change: &Change) {
+    match change {
+        Change::Write(offset, data) => {
+            let end = *offset as usize + data.len();
+            if bytes.len() < end {
+                bytes.resize(end, 0);
+            }
+            bytes[*offset as usize..end].copy_from_slice(data);
+        }
+        Change::Truncate(len) => bytes.resize(*len as usize, 0),
+    }
+}
+
+impl Disk {
+    /// Does operation number `index`.
+    pub fn run(&mut self, index: usize, op: &Op) {
+        match op {
+            Op::Create { path, is_dir } => {
+                self.contents.push(Content { is_dir: *is_dir, ..Content::default() });
+                let at = self.contents.len() - 1;
+                self.names.insert(path.clone(), at);
+                self.changed.push(Name::Create(path.clone(), at));
+            }
+            Op::Write { path, offset, data } => {
+                if let Some(content) = self.content(path) {
+                    let offset = match offset {
+                        Offset::At(at) => *at,
+                        Offset::End => content.len,
+                    };
+                    content.len = content.len.max(offset + data.len() as u64);
+                    content.since.push((index, Change::Write(offset, data.clone())));
+                }
+            }
+            Op::Truncate { path, len } => {
+                if let Some(content) = self.content(path) {
+                    content.len = *len;
+                    content.since.push((index, Change::Truncate(*len)));
+                }
+            }
+            Op::Rename { from, to } => {
+                if let Some(at) = self.names.remove(from) {
+                    self.names.insert(to.clone(), at);
+                    self.changed.push(Name::Rename(from.clone(), to.clone()));
+                }
+            }
+            Op::Unlink { path } => {
+                self.names.remove(path);
+                self.changed.push(Name::Unlink(path.clone()));
+            }
+            Op::Sync { path, asked } => {
+                self.durable_names = self.names.clone();
+                self.changed.clear();
+                if let Some(content) = self.content(path) {
+                    let (covered, since): (Vec<_>, Vec<_>) = content.since.drain(..).partition(|(index, _)| index < asked);
+                    covered.iter().for_each(|(_, change)| apply(&mut content.durable, change));
+                    content.since = since;
+                }
+            }
+            Op::Asked(_) | Op::Told(_) => {}
+        }
+    }
+
+    fn content(&mut self, path: &str) -> Option<&mut Content> {
+        self.names.get(path).map(|at| &mut self.contents[*at])
+    }
+
+    /// The files that a crash of `class` leaves; `random` gives numbers below its argument.
+    pub fn crash(&self, class: Class, mut random: impl FnMut(u64) -> u64) -> Image {
+        let mut names = self.names.clone();
+        if class == Class::Names {
+            names = self.durable_names.clone();
+            let kept = random(self.changed.len() as u64 + 1) as usize;
+            for change in &self.changed[..kept] {
+                match change {
+                    Name::Create(path, at) => drop(names.insert(path.clone(), *at)),
+                    Name::Rename(from, to) => {
+                        if let Some(at) = names.remove(from) {
+                            names.insert(to.clone(), at);
+                        }
+                    }
+                    Name::Unlink(path) => drop(names.remove(path)),
+                }
+            }
+        }
+        let newest = self.contents.iter().flat_map(|content| content.since.last()).map(|(index, _)| *index).max();
+        // How likely a sector is to be there, in sixteenths: from hardly any to nearly all.
+        let share = random(17);
+        let files = names.into_iter().map(|(path, at)| {
+            let content = &self.contents[at];
+            let mut bytes = content.durable.clone();
+            for (index, change) in &content.since {
+                match (class, change) {
+                    (Class::Torn, Change::Write(offset, data)) if Some(*index) == newest => {
+                        let len = random(data.len() as u64) as usize;
+                        apply(&mut bytes, &Change::Write(*offset, data[..len].to_vec()));
+                    }
+                    (Class::Killed | Class::Torn, change) => apply(&mut bytes, change),
+                    (Class::Sectors | Class::Names, Change::Write(offset, data)) => {
+                        let mut from = 0;
+                        while from < data.len() {
+                            let at = *offset as usize + from;
+                            let to = (from + SECTOR - at % SECTOR).min(data.len());
+                            if random(16) < share {
+                                apply(&mut bytes, &Change::Write(at as u64, data[from..to].to_vec()));
+                            } else if random(2) == 0 && bytes.len() < at + to - from {
+                                // The length is there, the data is not.
+                                bytes.resize(at + to - from, 0);
+                            }
+                            from = to;
+                        }
+                    }
+                    (_, change) => {
+                        if random(16) < share {
+                            apply(&mut bytes, change);
+                        }
+                    }
+                }
+            }
+            (path, (!content.is_dir).then_some(bytes))
+        });
+        Image { files: files.collect() }
+    }
+}
+
+/// Files and folders as a crash has left them; a folder has no bytes.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Image {
+    files: Vec<(String, Option<Vec<u8>>)>,
+}
+
+impl Image {
+    /// Puts it into the empty folder `dir`.
+    pub fn write(&self, dir: &Path) -> std::io::Result<()> {
+        for (path, bytes) in &self.files {
+            let path = dir.join(path);
+            match bytes {
+                None => std::fs::create_dir_all(&path)?,
+                Some(bytes) => {
+                    std::fs::create_dir_all(path.parent().expect("it lies in the folder"))?;
+                    std::fs::write(&path, bytes)?;
+                }
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,120 @@
+//! Faults of the disk under the shipped program (F05, F06): strace answers its calls with an error, the program has to do what it promised.
+
+use crate::kill::{Program, make_key};
+use crate::support::{LONG, bare, now_ms, until};
+use std::path::Path;
+use std::process::Command;
+
+/// Calls on the file `path` fail as `inject` says; `None` where there is no strace.
+async fn started(dir: &Path, path: &str, inject: &str) -> Option<Program> {
+    let there = Command::new("strace").arg("-V").output().is_ok_and(|out| out.status.success());
+    if !there {
+        eprintln!("Without strace faults of the disk are not tested.");
+        return None;
+    }
+    let path = dir.join(path);
+    let path = path.to_str().expect("a plain path");
+    let call = inject.split(':').next().expect("a call");
+    // `-D`: the program stays our own child.
+    let under =
+        ["strace", "-D", "-f", "-o", "/dev/null", "-P", path, "-e", &format!("trace={call}"), "-e", &format!("inject={inject}")];
+    Some(Program::start_under(dir, &under.map(str::to_owned)).await)
+}
+
+/// A data directory with a log, and a key.
+async fn prepared(dir: &Path) -> String {
+    let key = make_key(dir);
+    let mut program = Program::start(dir).await;
+    program.terminate();
+    assert!(program.ended().await.success());
+    key
+}
+
+/// The status of the answer to a reading of device `device`; `None` where there was none.
+async fn post(program: &Program, key: &str, device: &str) -> Option<(u16, Option<String>)> {
+    let request = reqwest::Client::new().post(format!("{}/ingest", program.url)).bearer_auth(key);
+    let response = request.body(bare(device, now_ms(), "5")).send().await.ok()?;
+    let retry = response.headers().get("retry-after").map(|value| value.to_str().expect("text").to_owned());
+    Some((response.status().as_u16(), retry))
+}
+
+async fn unique(program: &Program) -> u64 {
+    let stats: serde_json::Value =
+        reqwest::get(format!("{}/stats", program.url)).await.expect("an answer").json().await.expect("JSON");
+    stats["unique_processed"].as_u64().expect("a number")
+}
+
+#[track_caller]
+fn verified(dir: &Path) {
+    let out = Command::new(env!("CARGO_BIN_EXE_rantai")).args(["verify", "--data-dir"]).arg(dir).output().expect("runs");
+    assert!(out.status.success(), "{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
+}
+
+const SEGMENT: &str = "log/00000000000000000001.seg";
+
+/// The disk does not confirm the n-th group: nobody is told that it is safe, the program ends, and a restart has all that was told.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sync_that_fails_ends_the_program() {
+    for n in 1..=4 {
+        let dir = tempfile::tempdir().expect("a directory");
+        let key = prepared(dir.path()).await;
+        let Some(program) = started(dir.path(), SEGMENT, &format!("fdatasync:error=EIO:when={n}+")).await else { return };
+        let mut told = 0;
+        while let Some((status, _)) = post(&program, &key, &format!("d{told}")).await {
+            assert_eq!(status, 200);
+            told += 1;
+            assert!(told < n, "the fault never came");
+        }
+        let exit = tokio::time::timeout(LONG, program.ended()).await.expect("it ends by itself");
+        assert_eq!(exit.code(), Some(1));
+        let again = Program::start(dir.path()).await;
+        // What was written and not confirmed may be there too.
+        assert!((told..=told + 1).contains(&unique(&again).await), "{told} were told");
+        drop(again);
+        verified(dir.path());
+    }
+}
+
+/// The log's disk is full for a while: devices are asked to come again, pages are answered, and it goes on without a restart.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_is_waited_for() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let key = prepared(dir.path()).await;
+    let Some(mut program) = started(dir.path(), SEGMENT, "write:error=ENOSPC:when=3..6").await else { return };
+    let (mut told, mut refused) = (0, 0);
+    until("the disk to have room again", async || {
+        let answer = post(&program, &key, &format!("d{told}")).await.expect("an answer: the program lives");
+        match answer {
+            (200, _) => told += 1,
+            (503, Some(retry)) => {
+                assert_eq!(retry, "1");
+                refused += 1;
+                assert_eq!(unique(&program).await, told, "reads go on");
+            }
+            other => panic!("{other:?}"),
+        }
+        (refused > 0 && told > 5).then_some(())
+    })
+    .await;
+    // A timer entry may have met the full disk in place of a request.
+    assert!((1..=4).contains(&refused), "{refused} were refused");
+    program.terminate();
+    assert!(tokio::time::timeout(LONG, program.ended()).await.expect("in time").success());
+    verified(dir.path());
+}
+
+/// The database's disk is full for a while: records are taken in all the same, and the checkpoint is written when there is room.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_database_is_waited_for() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let key = prepared(dir.path()).await;
+    let Some(mut program) = started(dir.path(), "rantai.db-wal", "pwrite64:error=ENOSPC:when=8..11").await else { return };
+    for n in 0..20 {
+        assert_eq!(post(&program, &key, &format!("d{n}")).await, Some((200, None)));
+    }
+    program.terminate();
+    assert!(tokio::time::timeout(LONG, program.ended()).await.expect("in time").success());
+    verified(dir.path());
+    let again = Program::start(dir.path()).await;
+    assert_eq!(unique(&again).await, 20);
+}

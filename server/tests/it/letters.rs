@@ -1,0 +1,193 @@
+//! Dead letters: listed, shown, taken in again and discarded, by the API, by the forms of their pages, and by command.
+
+use crate::kill::{Program, make_key};
+use crate::support::{Reply, Server, envelope, now_ms, until};
+use serde_json::{Value, json};
+use std::path::Path;
+use std::process::Command;
+
+const MINUTE: i64 = 60_000;
+
+async fn decide(server: &Server, position: u64, action: &str, body: &Value, headers: &[(&str, &str)]) -> Reply {
+    let mut request =
+        server.client.post(format!("{}/api/v1/dead-letters/{position}/{action}", server.url)).body(body.to_string());
+    if !headers.iter().any(|(name, _)| *name == "content-type") {
+        request = request.header("content-type", "application/json");
+    }
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    Reply::of(request.send().await.expect("an answer")).await
+}
+
+async fn letters(server: &Server) -> Vec<Value> {
+    server.rows("/api/v1/dead-letters").await
+}
+
+/// A server with three dead letters, at the positions 1, 2 and 3: out of range, not JSON, a sensor's code.
+async fn with_letters() -> Server {
+    let server = Server::start_with(&["--checkpoint-ms", "30"]).await;
+    let now = now_ms();
+    server.post_lines([envelope("a", "d", now, "500"), "{".to_owned(), envelope("c", "d", now - MINUTE, "85")].join("\n")).await;
+    server
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_letter_is_decided_once() {
+    let server = with_letters().await;
+    let open = letters(&server).await;
+    assert_eq!(open.len(), 3);
+    for row in &open {
+        let decided = [&row["state"], &row["replayed_as"], &row["discarded_by"], &row["discard_reason"]];
+        assert_eq!(decided, [&json!("open"), &Value::Null, &Value::Null, &Value::Null]);
+    }
+    // Still refused: a letter of its own, and the first is done.
+    let first = decide(&server, 1, "replay", &json!({"by": " Sari "}), &[]).await;
+    assert_eq!(first.status, 200, "{}", first.text);
+    let told = first.json();
+    assert_eq!((&told["state"], &told["replayed_as"], &told["disposition"]), (&json!("replayed"), &json!(4), &json!("rejected")));
+    assert_eq!(told["decided_by"], "Sari");
+    for _ in 0..3 {
+        assert_eq!(decide(&server, 1, "replay", &json!({"by": "Budi"}), &[]).await.json(), told, "however often");
+    }
+    decide(&server, 1, "discard", &json!({"by": "Budi", "reason": "no"}), &[]).await.problem(409);
+    let second = decide(&server, 2, "discard", &json!({"by": "Budi", "reason": "half a record"}), &[]).await;
+    assert_eq!((second.status, &second.json()["discard_reason"]), (200, &json!("half a record")));
+    decide(&server, 2, "replay", &json!({"by": "Budi"}), &[]).await.problem(409);
+    let rows = letters(&server).await;
+    let states: Vec<&str> = rows.iter().map(|row| row["state"].as_str().expect("a text")).collect();
+    assert_eq!(states, ["replayed", "discarded", "open", "open"]);
+    assert_eq!((&rows[0]["replayed_as"], &rows[1]["discarded_by"]), (&json!(4), &json!("Budi")));
+    assert_eq!(rows[3]["raw"], rows[0]["raw"]);
+    assert_eq!(server.stats().await, [4, 0, 0, 0, 4]);
+    // Many at once, of one letter: once.
+    let at_once = (0..20).map(|_| decide(&server, 4, "replay", &Value::Null, &[]));
+    for reply in futures::future::join_all(at_once).await {
+        reply.problem(400);
+    }
+    let by = json!({"by": "Sari"});
+    let at_once = (0..20).map(|_| decide(&server, 4, "replay", &by, &[]));
+    for reply in futures::future::join_all(at_once).await {
+        assert_eq!((reply.status, &reply.json()["replayed_as"]), (200, &json!(5)));
+    }
+    // A restart knows all of it.
+    let before = letters(&server).await;
+    let server = Server::start_in(server.stop().await, &[]).await;
+    assert_eq!(letters(&server).await, before);
+    assert_eq!(decide(&server, 1, "replay", &json!({"by": "Sari"}), &[]).await.json(), told);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_decided_is_said() {
+    let server = with_letters().await;
+    let by = json!({"by": "Sari"});
+    decide(&server, 9, "replay", &by, &[]).await.problem(404);
+    for (action, body) in [
+        ("replay", json!({})),
+        ("replay", json!({"by": "  "})),
+        ("replay", json!({"by": "x".repeat(101)})),
+        ("replay", json!({"by": "Sari", "why": "?"})),
+        ("discard", json!({"by": "Sari"})),
+        ("discard", json!({"by": "Sari", "reason": "x".repeat(501)})),
+    ] {
+        decide(&server, 1, action, &body, &[]).await.problem(400);
+    }
+    decide(&server, 1, "replay", &by, &[("content-type", "text/plain")]).await.problem(415);
+    decide(&server, 1, "replay", &by, &[("sec-fetch-site", "cross-site")]).await.problem(403);
+    decide(&server, 1, "replay", &by, &[("origin", "http://evil.example")]).await.problem(403);
+    decide(&server, 1, "replay", &by, &[("host", "evil.example")]).await.problem(421);
+    assert!(letters(&server).await.iter().all(|row| row["state"] == "open"));
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_page_works_by_plain_forms() {
+    let server = with_letters().await;
+    let page = server.get("/pipeline/dead-letters/1?lang=en").await;
+    assert_eq!(page.status, 200, "{}", page.text);
+    for words in ["Dead letter 1", "Waiting for a decision", "out_of_range", "&quot;temperature&quot;:500", "method=\"post\""] {
+        assert!(page.text.contains(words) || page.text.contains(&words.replace("&quot;", "\"")), "{words}");
+    }
+    assert_eq!(server.get("/pipeline/dead-letters/99").await.status, 404);
+    assert_eq!(server.get("/pipeline/dead-letters/x").await.status, 404);
+    let send = async |position: u64, action: &str, body: &str, site: &str| {
+        let request = server.client.post(format!("{}/pipeline/dead-letters/{position}/{action}", server.url));
+        let request = request.header("content-type", "application/x-www-form-urlencoded").body(body.to_owned());
+        Reply::of(request.header("sec-fetch-site", site).send().await.expect("an answer")).await
+    };
+    send(1, "discard", "by=Sari&reason=x", "cross-site").await.problem(403);
+    let back = send(1, "discard", "by=Sari&reason=", "same-origin").await;
+    assert_eq!((back.status, back.header("location")), (303, "/pipeline/dead-letters/1?wrong=reason"));
+    assert!(server.get("/pipeline/dead-letters/1?wrong=reason&lang=en").await.text.contains("Enter the reason."));
+    let back = send(1, "discard", "by=Sari+%C3%BC&reason=broken+sensor", "same-origin").await;
+    assert_eq!((back.status, back.header("location")), (303, "/pipeline/dead-letters/1"));
+    let page = server.get("/pipeline/dead-letters/1").await.text;
+    assert!(
+        page.contains("Dibuang")
+            && page.contains("broken sensor")
+            && page.contains("Sari ü")
+            && !page.contains("<form class=\"panel")
+    );
+    let back = send(1, "replay", "by=Budi", "same-origin").await;
+    assert_eq!(back.header("location"), "/pipeline/dead-letters/1?wrong=decided");
+    send(3, "replay", "by=Budi", "same-origin").await;
+    let page = server.get("/pipeline/dead-letters/3?lang=en").await.text;
+    assert!(page.contains("Refused again") && page.contains("/pipeline/dead-letters/4"), "{page}");
+    assert!(server.get("/pipeline/dead-letters/4?lang=en").await.text.contains("Replay of"));
+    assert!(server.get("/pipeline?lang=en").await.text.contains("/pipeline/dead-letters/4"));
+    server.stop().await;
+}
+
+fn run(dir: &Path, arguments: &[&str]) -> (bool, String, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_rantai"));
+    let out =
+        command.arg("dead-letter").args(arguments).arg("--data-dir").arg(dir).env("RUST_LOG", "error").output().expect("runs");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (out.status.success(), text(&out.stdout), text(&out.stderr))
+}
+
+/// By command, beside a running server and without one: the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn by_command() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let key = make_key(dir.path());
+    let mut program = Program::start(dir.path()).await;
+    let now = now_ms();
+    let body = (0..4).map(|n| envelope(&format!("e{n}"), "d", now, "500")).collect::<Vec<_>>().join("\n");
+    let request = reqwest::Client::new().post(format!("{}/ingest", program.url)).bearer_auth(&key);
+    let sent = request.header("content-type", "application/x-ndjson").body(body).send().await.expect("an answer");
+    assert_eq!(sent.status(), 200);
+    let list = async |lines: usize| {
+        until("the checkpoint", async || {
+            let (done, text, error) = run(dir.path(), &["list", "--state", "open"]);
+            assert!(done, "{error}");
+            (text.lines().count() == lines).then_some(text)
+        })
+        .await
+    };
+    let text = list(4).await;
+    assert!(text.lines().all(|line| line.contains("\topen\tout_of_range\tpayload.temperature\ttest")), "{text}");
+    let (done, text, _) = run(dir.path(), &["show", "2"]);
+    assert!(done && text.contains("state      open") && text.ends_with("\"temperature\":500}}\n"), "{text}");
+    // Beside the server.
+    let (done, text, error) = run(dir.path(), &["discard", "1", "--by", "Sari", "--reason", "a test"]);
+    assert!(done && text == "1: discarded\n", "{text}{error}");
+    let (done, text, error) = run(dir.path(), &["replay", "2", "1", "--by", "Sari"]);
+    assert!(!done && text == "2: replayed as 5, rejected\n" && error.contains("something else was decided"), "{text}{error}");
+    program.terminate();
+    assert!(program.ended().await.success());
+    // Without one.
+    let (done, text, error) = run(dir.path(), &["replay", "2", "3", "--by", "Budi"]);
+    assert!(done && text == "2: replayed as 5, rejected\n3: replayed as 6, rejected\n", "{text}{error}");
+    let (done, text, _) = run(dir.path(), &["show", "3"]);
+    assert!(done && text.contains("replayed   as 6, rejected, by Budi"), "{text}");
+    let (done, _, error) = run(dir.path(), &["replay", "99", "--by", "Budi"]);
+    assert!(!done && error.contains("there is no dead letter at position 99"), "{error}");
+    assert!(!run(dir.path(), &["show", "99"]).0);
+    assert_eq!(list(3).await.lines().count(), 3);
+    let verified =
+        Command::new(env!("CARGO_BIN_EXE_rantai")).args(["verify", "--data-dir"]).arg(dir.path()).output().expect("runs");
+    let report = String::from_utf8_lossy(&verified.stdout);
+    assert!(verified.status.success() && report.contains("6 rejected = 3 open + 2 replayed + 1 discarded"), "{report}");
+}
