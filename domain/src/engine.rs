@@ -180,8 +180,8 @@ impl Engine {
             let indices = ahead.iter().filter_map(|(_, index)| *index);
             std::hint::black_box(indices.map(|index| self.devices[index as usize].state.windows.warm()).fold(0, |a, b| a ^ b));
             let mut last_source: Option<(Cow<'_, str>, usize)> = None;
-            for (record, index) in ahead.drain(..) {
-                let disposition = self.take(&record, index, now, identities);
+            for (record, index) in &ahead {
+                let disposition = self.take(record, *index, now, identities);
                 let source = match &last_source {
                     Some((name, index)) if *name == record.source => *index,
                     _ => last_source.insert((record.source.clone(), self.source_index(&record.source))).1,
@@ -194,6 +194,7 @@ impl Engine {
                 }
                 dispositions.push(disposition);
             }
+            ahead.clear();
         }
     }
 

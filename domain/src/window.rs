@@ -1,7 +1,7 @@
 //! Event-time windows of one device: assignment, firing, lateness and slots (semantics 3.3).
 //!
-//! Tumbling windows decide everything. Sliding ones are put together from them where somebody asks, see [`sliding`]; what is kept here
-//! is only how many records joined them late. Sessions are kept whole, see [`session`].
+//! Tumbling windows decide everything. Sliding ones are put together from them where somebody asks, see `sliding`; what is kept here
+//! is only how many records joined them late. Sessions are kept whole, see `session`.
 
 mod config;
 mod session;

@@ -158,7 +158,9 @@ impl Publisher {
         self.follow(&room.engine);
         for (topic, updates) in self.feed.take_told() {
             if let Some(watched) = self.watched.get_mut(&topic) {
-                updates.iter().for_each(|update| watched.page.told(update));
+                for update in &updates {
+                    watched.page.told(update);
+                }
                 watched.is_waiting = true;
             }
         }

@@ -74,11 +74,11 @@ impl Unread {
 pub struct Totals {
     /// Of all records.
     pub all: Tally,
-    /// By topic, in the order of [`Topic::ALL`]; the last is of records without one.
+    /// By topic, in the order of [`crate::event::Topic::ALL`]; the last is of records without one.
     pub by_topic: [Tally; 5],
     /// By source, in order of first appearance.
     pub by_source: Vec<(String, Tally)>,
-    /// Rejections, in the order of [`Reason::ALL`].
+    /// Rejections, in the order of [`crate::event::Reason::ALL`].
     pub by_reason: [u64; 16],
     /// Windows that can no longer change.
     pub closed_windows: u64,

@@ -334,8 +334,12 @@ proptest! {
             shuffled.swap(i, (random >> 33) as usize % (i + 1));
         }
         let (mut one, mut two) = (Fed::new(&config, 5_000), Fed::new(&config, 5_000));
-        times.iter().for_each(|at| assert!(one.add(at * 1_000, *at as i32, 0)));
-        shuffled.iter().for_each(|at| assert!(two.add(at * 1_000, *at as i32, 0)));
+        for at in &times {
+            assert!(one.add(at * 1_000, *at as i32, 0));
+        }
+        for at in &shuffled {
+            assert!(two.add(at * 1_000, *at as i32, 0));
+        }
         for index in 0..config.sliding().len() {
             let of = |fed: &Fed| fed.sliding(index).iter().map(|w| (w.start, w.aggregate, w.state)).collect::<Vec<_>>();
             prop_assert_eq!(of(&one), of(&two));

@@ -127,7 +127,9 @@ impl Disk {
                 self.changed.clear();
                 if let Some(content) = self.content(path) {
                     let (covered, since): (Vec<_>, Vec<_>) = content.since.drain(..).partition(|(index, _)| index < asked);
-                    covered.iter().for_each(|(_, change)| apply(&mut content.durable, change));
+                    for (_, change) in &covered {
+                        apply(&mut content.durable, change);
+                    }
                     content.since = since;
                 }
             }
@@ -157,7 +159,7 @@ impl Disk {
                 }
             }
         }
-        let newest = self.contents.iter().flat_map(|content| content.since.last()).map(|(index, _)| *index).max();
+        let newest = self.contents.iter().filter_map(|content| content.since.last()).map(|(index, _)| *index).max();
         // How likely a sector is to be there, in sixteenths: from hardly any to nearly all.
         let share = random(17);
         let files = names.into_iter().map(|(path, at)| {

@@ -146,7 +146,11 @@ impl Reader {
                 self.asked.remove(&fd);
             }
             "write" | "pwrite64" => {
-                let Some(file) = self.open.get_mut(&fd()?) else { return self.socket(fd()?, arguments) };
+                let fd = fd()?;
+                let Some(file) = self.open.get_mut(&fd) else {
+                    self.socket(fd, arguments);
+                    return Ok(());
+                };
                 let mut data = text(arguments).into_iter().next_back().context("no data")?;
                 data.truncate(result as usize);
                 let offset = if name == "pwrite64" {
@@ -197,15 +201,15 @@ impl Reader {
             "sendto" | "writev" | "sendmsg" | "recvfrom" | "read" => {
                 let fd = fd()?;
                 if !self.open.contains_key(&fd) {
-                    self.socket(fd, arguments)?;
+                    self.socket(fd, arguments);
                 } else if name == "writev" {
                     bail!("a file is written by writev");
                 }
             }
-            "fallocate" | "copy_file_range" | "sendfile" => {
-                if self.open.get(&fd()?).is_some_and(|file| !file.path.ends_with("-shm")) {
-                    bail!("a call that is not understood");
-                }
+            "fallocate" | "copy_file_range" | "sendfile"
+                if self.open.get(&fd()?).is_some_and(|file| !file.path.ends_with("-shm")) =>
+            {
+                bail!("a call that is not understood");
             }
             _ => {}
         }
@@ -213,7 +217,7 @@ impl Reader {
     }
 
     /// What goes over a connection: a request, or its answer.
-    fn socket(&mut self, fd: i64, arguments: &str) -> anyhow::Result<()> {
+    fn socket(&mut self, fd: i64, arguments: &str) {
         let bytes = text(arguments).concat();
         if let Some(request) = request(&bytes) {
             self.ops.push(Op::Asked(request.clone()));
@@ -224,7 +228,6 @@ impl Reader {
         {
             self.ops.push(Op::Told(request));
         }
-        Ok(())
     }
 
     fn inside(&self, path: &str) -> Option<String> {

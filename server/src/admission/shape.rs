@@ -116,6 +116,10 @@ fn passed(raw: &[u8], at: usize, text: &[u8]) -> Option<usize> {
 }
 
 /// Where the text that starts at `at` has its closing quote; `None` where anything but printable ASCII comes before it.
+#[expect(
+    clippy::needless_bitwise_bool,
+    reason = "a lazy or is a branch per byte, and keeps the compiler from taking many at a time"
+)]
 fn text_end_at(raw: &[u8], at: usize) -> Option<usize> {
     let len = memchr::memchr(b'"', &raw[at..])?;
     // Without a way out in the middle: many bytes at a time.

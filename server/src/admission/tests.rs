@@ -726,6 +726,9 @@ proptest! {
     #[test]
     fn a_known_shape_changes_nothing((first, second) in alike()) {
         for (format, before, between, after) in [(Format::Ndjson, "", "\n", ""), (Format::Json, "[", ",", "]")] {
+            if format == Format::Json && second.trim_ascii_start().starts_with(b"]") {
+                continue; // alone it ends an empty list, after another a list that goes on
+            }
             let body = |records: &[&[u8]]| [before.as_bytes(), &records.join(between.as_bytes()), after.as_bytes()].concat();
             let alone = facts(&parse(body(&[&second]), format).expect("few records"));
             let after_another = facts(&parse(body(&[first.as_bytes(), &second]), format).expect("few records"));

@@ -33,13 +33,13 @@ mod tests {
     #[tokio::test]
     async fn many_at_once_cost_two_and_nobody_gets_an_old_one() {
         let (shared, made) = (Shared::default(), AtomicU32::new(0));
-        let make = || async {
+        let answer = || async {
             tokio::task::yield_now().await;
             Ok::<_, ()>(made.fetch_add(1, Ordering::Relaxed) + 1)
         };
-        let all = futures::future::join_all((0..100).map(|_| shared.get(make()))).await;
+        let all = futures::future::join_all((0..100).map(|_| shared.get(answer()))).await;
         assert!(all.iter().all(Result::is_ok) && made.load(Ordering::Relaxed) <= 2, "{all:?}");
         let before = made.load(Ordering::Relaxed);
-        assert_eq!(shared.get(make()).await, Ok(before + 1));
+        assert_eq!(shared.get(answer()).await, Ok(before + 1));
     }
 }

@@ -172,7 +172,7 @@ async fn show(store: &Store, position: u64) -> anyhow::Result<()> {
     if let Some(Decided { by, at, outcome, .. }) = decided {
         match outcome {
             Outcome::Replayed { position, end } => {
-                writeln!(out, "replayed   as {position}, {}, by {}, {at}", end.name(), plain(&by))?
+                writeln!(out, "replayed   as {position}, {}, by {}, {at}", end.name(), plain(&by))?;
             }
             Outcome::Discarded { reason } => writeln!(out, "discarded  {}, by {}, {at}", plain(&reason), plain(&by))?,
         }

@@ -182,7 +182,7 @@ mod tests {
 
     async fn start(limits: Limits) -> (SocketAddr, CancellationToken, JoinHandle<io::Result<()>>) {
         let endless =
-            || async { Body::from_stream(futures::stream::repeat(Ok::<_, Infallible>(Bytes::from_static(&[b' '; 65_536])))) };
+            || async { Body::from_stream(futures::stream::repeat(Ok::<_, Infallible>(Bytes::from(vec![b' '; 65_536])))) };
         let router = Router::new().route("/", get(|| async { "yes" })).route("/endless", get(endless));
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let (address, stop) = (listener.local_addr().expect("bound"), CancellationToken::new());

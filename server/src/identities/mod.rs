@@ -127,13 +127,12 @@ impl Sealed {
     /// The filter is written where it is missing or damaged: making it takes reading all of `runs`.
     fn open(runs: Vec<Run>, generation_keys: usize) -> io::Result<Self> {
         let path = filter_path(&runs.last().expect("it is full").path);
-        let filter = match Filter::read(&path, generation_keys)? {
-            Some(filter) => filter,
-            None => {
-                let filter = filter_of(&runs, generation_keys)?;
-                filter.write(&path)?;
-                filter
-            }
+        let filter = if let Some(filter) = Filter::read(&path, generation_keys)? {
+            filter
+        } else {
+            let filter = filter_of(&runs, generation_keys)?;
+            filter.write(&path)?;
+            filter
         };
         Ok(Self { filter: Arc::new(filter), runs })
     }

@@ -96,7 +96,9 @@ impl Run {
     /// Reads all of it and tells every key to `each`.
     pub fn keys(&self, mut each: impl FnMut(u128)) -> io::Result<()> {
         for number in 0..self.pages {
-            entries(&self.page(number)?).iter().for_each(|entry| each(key_of(entry)));
+            for entry in entries(&self.page(number)?) {
+                each(key_of(entry));
+            }
         }
         Ok(())
     }

@@ -300,7 +300,7 @@ impl Driver {
     fn run(mut self, messages: &std_mpsc::Receiver<Message>) -> anyhow::Result<()> {
         let mut next_tick = Instant::now();
         let mut drained: Option<Instant> = None;
-        while !(drained.is_some() && !self.shard.is_writing()) {
+        while drained.is_none() || self.shard.is_writing() {
             if drained.is_some_and(|at| at.elapsed() >= LAST_CHECKPOINT) {
                 tracing::warn!("Stopping without a last checkpoint: it takes too long. The next start reads the log instead.");
                 return Ok(());
@@ -331,9 +331,10 @@ impl Driver {
             let (checkpoint, frozen) = self.shard.cut(Freeze::Full);
             let written = write_checkpoint(self.store.clone(), checkpoint, frozen, self.epoch, self.config);
             let left = LAST_CHECKPOINT.saturating_sub(drained.map_or(Duration::ZERO, |at| at.elapsed()));
-            match self.runtime.block_on(async { tokio::time::timeout(left, written).await }) {
-                Ok(written) => written?,
-                Err(_) => tracing::warn!("The last checkpoint took too long. The next start reads the log instead."),
+            if let Ok(written) = self.runtime.block_on(async { tokio::time::timeout(left, written).await }) {
+                written?;
+            } else {
+                tracing::warn!("The last checkpoint took too long. The next start reads the log instead.");
             }
         }
         Ok(())

@@ -201,6 +201,9 @@ type PositionRow = (i64, i64, i64, i64, Option<Vec<u8>>);
 /// A device as its row has it: its index, and its state encoded.
 type DeviceRow = (i64, Vec<u8>);
 
+/// `epoch`, `next`, `received_at_ms`, `committed_at_ms`, `totals` and `log` of `input_position`.
+type NamedPositionRow = (i64, i64, i64, i64, Option<Vec<u8>>, String);
+
 impl Store {
     /// The secret of the identities, made where there is none yet.
     pub async fn identity_key(&self) -> Result<[u8; 16], StoreError> {
@@ -251,7 +254,7 @@ impl Store {
         };
         let identity_key = key.try_into().map_err(|_| broken("facts", "identity_key", "it is not 16 bytes"))?;
         let start = start.try_into().map_err(|_| broken("facts", "uptime_start_ms", "it is not 8 bytes"))?;
-        let found: Option<(i64, i64, i64, i64, Option<Vec<u8>>, String)> = either!(self, pools => {
+        let found: Option<NamedPositionRow> = either!(self, pools => {
             sqlx::query_as(
                 "select epoch, next, received_at_ms, committed_at_ms, totals, log from input_position where partition = $1",
             )

@@ -4,6 +4,7 @@
 use super::checkpoint::{put_postgres, put_sqlite};
 use super::postgres::Days;
 use super::{Checkpoint, Database, Pools, Snapshot, Store, StoreError};
+use domain::engine::Totals;
 use domain::time::ProcessingTime;
 use domain::window::WindowConfig;
 use sqlx::{Postgres, Sqlite, Transaction};
@@ -77,7 +78,7 @@ impl Store {
             next_block: 1,
             now: ProcessingTime::from_ms(0),
             committed_at: None,
-            totals: Default::default(),
+            totals: Totals::default(),
             devices: Vec::new(),
             hours: Vec::new(),
             runs: Vec::new(),

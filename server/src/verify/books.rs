@@ -439,7 +439,7 @@ impl<'a> Books<'a> {
         }
         let forgotten = self.explain(kind, law, what, &wrong, kept_from, recomputed).await?;
         let forgotten = if forgotten > 0 { format!(", {forgotten} deleted for their age") } else { String::new() };
-        self.report.summarise(law, format!("{} rows{forgotten}", stored));
+        self.report.summarise(law, format!("{stored} rows{forgotten}"));
         Ok(())
     }
 

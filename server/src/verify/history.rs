@@ -57,8 +57,8 @@ pub struct Sums {
     pub battery: Option<(i32, i32)>,
 }
 
-fn widen(extremes: Option<(i32, i32)>, value: i32) -> Option<(i32, i32)> {
-    Some(extremes.map_or((value, value), |(low, high)| (low.min(value), high.max(value))))
+fn widen(extremes: Option<(i32, i32)>, value: i32) -> (i32, i32) {
+    extremes.map_or((value, value), |(low, high)| (low.min(value), high.max(value)))
 }
 
 impl Sums {
@@ -67,12 +67,12 @@ impl Sums {
         self.count += 1;
         self.temperature += i128::from(t);
         self.squares += i128::from(t) * i128::from(t);
-        self.extremes = widen(self.extremes, t);
+        self.extremes = Some(widen(self.extremes, t));
         if let Some(humidity) = reading.humidity {
             self.humidity = (self.humidity.0 + 1, self.humidity.1 + i128::from(humidity.0));
         }
         if let Some(battery) = reading.battery {
-            self.battery = widen(self.battery, battery.0);
+            self.battery = Some(widen(self.battery, battery.0));
         }
     }
 

@@ -246,7 +246,7 @@ async fn engines_are_killed_added_and_paused() {
     let intake = place.server("ingest").await;
     let start = slot_now() - 20 * 3_600_000;
     let mut sent = 0u64;
-    let mut send = async |batches: u64| {
+    let mut post = async |batches: u64| {
         for _ in 0..batches {
             // Each record twice, in one request or over two.
             let line = |n: u64| envelope(&format!("e{n}"), &format!("d{}", n % 40), start + n as i64 * 700, "4.0");
@@ -260,29 +260,29 @@ async fn engines_are_killed_added_and_paused() {
     let exact = |found: &Totals, sent: u64| {
         assert_eq!((found.all.received, found.all.accepted), (2 * sent, sent), "{:?}", found.all);
     };
-    let sent_so_far = send(20).await;
+    let sent_so_far = post(20).await;
     exact(&place.stored(2 * sent_so_far).await, sent_so_far);
     // Killed in the middle of it: the other one goes on with its partitions.
-    let sent_so_far = send(10).await;
+    let sent_so_far = post(10).await;
     first.kill();
     let killed_at = Instant::now();
-    let more = send(10).await;
+    let more = post(10).await;
     assert!(more > sent_so_far);
     exact(&place.stored(2 * more).await, more);
     assert!(killed_at.elapsed() < 30 * SECOND, "partitions moved in {:?}", killed_at.elapsed());
     eprintln!("After a kill all was processed in {:?}.", killed_at.elapsed());
     // Another one is added.
     let third = place.program(dirs[2].path(), "engine").await;
-    let more = send(20).await;
+    let more = post(20).await;
     exact(&place.stored(2 * more).await, more);
     // One is paused: it is taken for dead, and when it wakes it has nothing to say any more.
     second.pause(true);
     let paused_at = Instant::now();
-    let more = send(20).await;
+    let more = post(20).await;
     exact(&place.stored(2 * more).await, more);
     assert!(paused_at.elapsed() < 30 * SECOND, "partitions moved in {:?}", paused_at.elapsed());
     second.pause(false);
-    let more = send(10).await;
+    let more = post(10).await;
     exact(&place.stored(2 * more).await, more);
     // Fenced with what it had not stored yet, or told of its loss before it tried to: never a word of it in the books.
     if let Some(status) = second.has_ended() {

@@ -491,12 +491,14 @@ async fn every_tampering_is_found_and_named() {
     }
 }
 
+/// A change of a block.
+type Forgery = fn(&mut [u8]);
+
 /// A log that somebody has changed with care, so that every checksum is right: what follows from it is not what is stored.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_forged_log_is_found() {
     let whole = taken_in(&written::days(1, true), &[]).await;
     let clean = std::fs::read(segment(whole.path())).expect("reads");
-    type Forgery = fn(&mut [u8]);
     let later: Forgery = |block| {
         let at = i64::from_le_bytes(block[36..44].try_into().expect("eight bytes"));
         block[36..44].copy_from_slice(&(at - 3_600_000).to_le_bytes());

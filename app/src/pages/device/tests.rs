@@ -138,6 +138,7 @@ fn pipeline(now: PipelineNow) -> PipelineView {
             reason: Reason::MalformedJson,
             field: String::new(),
             raw: r#"<script>alert("x")</script>{"#.into(),
+            state: crate::api::LetterState::Open,
         }],
         unregistered: vec![fine("baru-17")],
     }
