@@ -30,7 +30,7 @@ pub(crate) async fn write_checkpoint(
             Err(error) if error.may_pass() => {
                 tracing::error!(%error, "The checkpoint failed; trying again.");
                 tokio::time::sleep(wait).await;
-                wait = (wait * 2).min(Duration::from_secs(10));
+                wait = (wait * 2).min(Duration::from_secs(1));
             }
             Err(other) => return Err(other),
         }

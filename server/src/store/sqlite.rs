@@ -2,7 +2,7 @@
 
 use super::{Pools, StoreError};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{Sqlite, Transaction};
+use sqlx::{Connection, Sqlite, Transaction};
 use std::path::Path;
 use std::time::Duration;
 
@@ -26,7 +26,12 @@ pub async fn open(dir: &Path) -> Result<Pools<Sqlite>, StoreError> {
         .busy_timeout(Duration::from_secs(10))
         .pragma("cache_size", "-16000")
         .pragma("foreign_keys", "on");
-    let writer = SqlitePoolOptions::new().max_connections(1).connect_with(options.clone()).await?;
+    // Where SQLite itself rolls back (a full disk), sqlx goes on counting a transaction and can never begin another one.
+    let writer = SqlitePoolOptions::new()
+        .max_connections(1)
+        .before_acquire(|connection, _| Box::pin(async move { Ok(!connection.is_in_transaction()) }))
+        .connect_with(options.clone())
+        .await?;
     let version: String = sqlx::query_scalar("select sqlite_version()").fetch_one(&writer).await?;
     if is_too_old(&version) {
         return Err(StoreError::TooOld { found: format!("SQLite {version}"), needed: "3.51.3" });

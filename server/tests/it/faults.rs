@@ -2,6 +2,7 @@
 
 use crate::kill::{Program, make_key};
 use crate::support::{LONG, bare, now_ms, until};
+use rustix::process::{Pid, Signal, kill_process};
 use std::path::Path;
 use std::process::Command;
 
@@ -16,9 +17,33 @@ async fn started(dir: &Path, path: &str, inject: &str) -> Option<Program> {
     let path = path.to_str().expect("a plain path");
     let call = inject.split(':').next().expect("a call");
     // `-D`: the program stays our own child.
-    let under =
-        ["strace", "-D", "-f", "-o", "/dev/null", "-P", path, "-e", &format!("trace={call}"), "-e", &format!("inject={inject}")];
+    let under = [
+        "strace",
+        "-D",
+        "-I1",
+        "-f",
+        "-o",
+        &trace_of(dir),
+        "-P",
+        path,
+        "-e",
+        &format!("trace={call}"),
+        "-e",
+        &format!("inject={inject}"),
+    ];
     Some(Program::start_under(dir, &under.map(str::to_owned)).await)
+}
+
+/// Where strace writes the calls that it saw.
+fn trace_of(dir: &Path) -> String {
+    dir.join("trace").to_str().expect("a plain path").to_owned()
+}
+
+/// From here on calls are answered as they are.
+fn end_of_fault(program: &Program) {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", program.id())).expect("it runs");
+    let tracer = status.lines().find_map(|line| line.strip_prefix("TracerPid:")).expect("a line").trim();
+    kill_process(Pid::from_raw(tracer.parse().expect("a number")).expect("it is traced"), Signal::TERM).expect("strace runs");
 }
 
 /// A data directory with a log, and a key.
@@ -42,6 +67,13 @@ async fn unique(program: &Program) -> u64 {
     let stats: serde_json::Value =
         reqwest::get(format!("{}/stats", program.url)).await.expect("an answer").json().await.expect("JSON");
     stats["unique_processed"].as_u64().expect("a number")
+}
+
+/// When the last checkpoint was committed, in seconds since the Unix epoch.
+async fn checkpoint_at(program: &Program) -> f64 {
+    let text = reqwest::get(format!("{}/metrics", program.url)).await.expect("an answer").text().await.expect("text");
+    let value = text.lines().find_map(|line| line.strip_prefix("rantai_checkpoint_timestamp_seconds "));
+    value.expect("the metric").parse().expect("a number")
 }
 
 #[track_caller]
@@ -108,10 +140,16 @@ async fn a_full_disk_is_waited_for() {
 async fn a_full_database_is_waited_for() {
     let dir = tempfile::tempdir().expect("a directory");
     let key = prepared(dir.path()).await;
-    let Some(mut program) = started(dir.path(), "rantai.db-wal", "pwrite64:error=ENOSPC:when=8..11").await else { return };
+    let Some(mut program) = started(dir.path(), "rantai.db-wal", "pwrite64:error=ENOSPC:when=8+").await else { return };
     for n in 0..20 {
         assert_eq!(post(&program, &key, &format!("d{n}")).await, Some((200, None)));
     }
+    let told_at = now_ms() as f64 / 1_000.0;
+    let has_failed = || std::fs::read_to_string(trace_of(dir.path())).is_ok_and(|trace| trace.matches("INJECTED").count() >= 3);
+    until("checkpoints that failed", async || has_failed().then_some(())).await;
+    assert!(checkpoint_at(&program).await < told_at, "the fault is there");
+    end_of_fault(&program);
+    until("a checkpoint of all of it", async || (checkpoint_at(&program).await > told_at).then_some(())).await;
     program.terminate();
     assert!(tokio::time::timeout(LONG, program.ended()).await.expect("in time").success());
     verified(dir.path());
