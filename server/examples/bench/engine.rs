@@ -2,10 +2,12 @@
 
 use crate::events::{DEVICES, now_ms, random, write_event};
 use crate::figures::Figures;
-use domain::engine::{Content, Engine, EngineConfig, MemoryIdentities, Record, plain_reading};
+use domain::engine::{Content, Engine, EngineConfig, Identities, Record, plain_reading};
 use domain::event::{BodyHash, Identity, Topic};
 use domain::milli::Milli;
 use domain::time::{EventTime, ProcessingTime};
+use server::admission::{Batch, Format, IdentityKey};
+use server::identities::DiskIdentities;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -63,39 +65,49 @@ pub fn run(figures: &mut Figures) -> anyhow::Result<()> {
         }
         bodies.push(bytes::Bytes::from(body));
     }
-    let key = server::admission::IdentityKey([7; 16]);
+    let key = IdentityKey([7; 16]);
     run(
         "admission alone: NDJSON to records",
         Box::new(|done| {
             let body = bodies[(done / 1_000) as usize].clone();
-            let batch = server::admission::Batch::parse(body, server::admission::Format::Ndjson, "bench", &key);
+            let batch = Batch::parse(body, Format::Ndjson, "bench", &key);
             done + batch.map_or(0, |b| b.len() as u64)
         }),
     );
     let mut engine = Engine::new(EngineConfig::default(), &master);
-    let mut identities = MemoryIdentities::default();
+    run("engine with parse, identities excluded", Box::new(|done| parsed(&bodies, done, &key, &mut engine, received, &mut none)));
+    let mut engine = Engine::new(EngineConfig::default(), &master);
+    let dir = tempfile::tempdir()?;
+    let mut identities = DiskIdentities::open(dir.path(), &[])?;
     run(
-        "engine with parse and identities in memory",
-        Box::new(|done| {
-            let body = bodies[(done / 1_000) as usize].clone();
-            let Ok(batch) = server::admission::Batch::parse(body, server::admission::Format::Ndjson, "bench", &key) else {
-                return EVENTS;
-            };
-            dispositions.clear();
-            engine.step(batch.records(), received, &mut identities, &mut dispositions);
-            if done % 50_000 == 0 {
-                engine.flush();
-                engine.take_closed();
-            }
-            done + 1_000
-        }),
+        "engine with parse and identities, before they go to disk",
+        Box::new(|done| parsed(&bodies, done, &key, &mut engine, received, &mut identities)),
     );
     Ok(())
 }
 
+/// Parses the body that begins with event `done` and takes it in; the number of events taken in then.
+fn parsed(
+    bodies: &[bytes::Bytes],
+    done: u64,
+    key: &IdentityKey,
+    engine: &mut Engine,
+    received: ProcessingTime,
+    identities: &mut impl Identities,
+) -> u64 {
+    let body = bodies[(done / 1_000) as usize].clone();
+    let batch = Batch::parse(body, Format::Ndjson, "bench", key).expect("a body of 1 000");
+    engine.step(batch.records(), received, identities, &mut Vec::with_capacity(1_000));
+    if done.is_multiple_of(50_000) {
+        engine.flush();
+        engine.take_closed();
+    }
+    done + 1_000
+}
+
 struct NoIdentities;
 
-impl domain::engine::Identities for NoIdentities {
+impl Identities for NoIdentities {
     fn check_in(&mut self, _: Identity, _: BodyHash) -> domain::engine::Seen {
         domain::engine::Seen::New
     }

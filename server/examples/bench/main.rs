@@ -21,7 +21,7 @@ use figures::Figures;
 use std::path::PathBuf;
 use std::time::Duration;
 
-const NAMES: [&str; 9] = ["engine", "ingest", "single", "log", "live", "sse", "pages", "windows", "windows-cost"];
+const NAMES: [&str; 10] = ["engine", "ingest", "cost", "single", "log", "live", "sse", "pages", "windows", "windows-cost"];
 
 fn main() -> anyhow::Result<()> {
     let mut args = std::env::args().skip(1);
@@ -44,6 +44,7 @@ fn main() -> anyhow::Result<()> {
         match name.as_str() {
             "engine" => engine::run(&mut figures)?,
             "ingest" => ingest::run(&mut figures, length)?,
+            "cost" => ingest::cost(&mut figures, length.min(Duration::from_secs(10)))?,
             "single" => single::run(&mut figures, length)?,
             "log" => log::run(&mut figures)?,
             "live" => live::run(&mut figures, length)?,

@@ -26,13 +26,18 @@ impl Server {
 
     /// The shipped server on an empty folder.
     pub fn start() -> anyhow::Result<Self> {
+        Self::start_with(&[])
+    }
+
+    /// The same with more options of `serve`.
+    pub fn start_with(more: &[&str]) -> anyhow::Result<Self> {
         let dir = tempfile::tempdir_in(std::env::current_dir()?.join("target"))?;
         let program = Self::program()?;
         let data = dir.path().join("data");
         let made = Command::new(&program).args(["key", "create", "--name", "bench", "--data-dir"]).arg(&data).output()?;
         ensure!(made.status.success(), "no key: {}", String::from_utf8_lossy(&made.stderr));
         let mut command = Command::new(&program);
-        command.args(["serve", "--listen", "127.0.0.1:0", "--data-dir"]).arg(&data).env("RUST_LOG", "warn");
+        command.args(["serve", "--listen", "127.0.0.1:0", "--data-dir"]).arg(&data).args(more).env("RUST_LOG", "warn");
         Self::spawn(command, String::from_utf8(made.stdout)?.trim().to_owned(), dir)
     }
 
