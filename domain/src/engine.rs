@@ -177,8 +177,10 @@ impl Engine {
             expected.clear();
             expected.extend(ahead.iter().filter_map(|(record, _)| record.identity));
             identities.expect(&expected);
-            let indices = ahead.iter().filter_map(|(_, index)| *index);
-            std::hint::black_box(indices.map(|index| self.devices[index as usize].state.windows.warm()).fold(0, |a, b| a ^ b));
+            // Twice, so that no read waits for another one of the same device while others could be on their way.
+            let indices = || ahead.iter().filter_map(|(_, index)| *index);
+            std::hint::black_box(indices().map(|index| self.devices[index as usize].warm()).fold(0, |a, b| a ^ b));
+            std::hint::black_box(indices().map(|index| self.devices[index as usize].state.windows.warm()).fold(0, |a, b| a ^ b));
             let mut last_source: Option<(Cow<'_, str>, usize)> = None;
             for (record, index) in &ahead {
                 let disposition = self.take(record, *index, now, identities);

@@ -284,7 +284,8 @@ impl DeviceWindows {
             let start = |cell: Option<&Cell>| cell.map_or(0, |c| c.start);
             start(live.front()) ^ start(live.back())
         };
-        self.live.iter().map(of).fold(0, |a, b| a ^ b)
+        let open_until = self.behind.as_ref().map_or(0, |behind| behind.gaps.end);
+        self.live.iter().map(of).fold(open_until, |a, b| a ^ b)
     }
 
     fn held(&self, definition: usize) -> &[Cell] {
@@ -469,7 +470,8 @@ impl DeviceWindows {
             }
         };
         for cell in &self.live[slot.definition] {
-            if cell.start >= until {
+            // Nearly always the first one reaches beyond it all, and no other is looked at.
+            if open_from >= until || cell.start >= until {
                 break;
             }
             if cell.aggregate.count >= slot.needed && cell.start + size > open_from {
