@@ -4,7 +4,7 @@
 
 use crate::error::AppError;
 use domain::coldchain::Range;
-use domain::feed::{ChildNow, DeviceNow, HourCounts, OutOfRange, PipelineNow, RegionNow};
+use domain::feed::{ChildNow, DeviceMore, DeviceNow, HourCounts, OutOfRange, PipelineNow, RegionNow};
 use domain::milli::Milli;
 use domain::time::{EventTime, ProcessingTime, Zone};
 use leptos::prelude::*;
@@ -181,6 +181,8 @@ pub struct DeviceView {
     pub equipment: Equipment,
     /// Its state.
     pub now: DeviceNow,
+    /// What else is known of it: missing readings, where it is.
+    pub more: DeviceMore,
     /// How much of its past `points` covers.
     pub span: Span,
     /// The curve, oldest first: ten-second windows for a day; five-minute windows for a week; for a month the lowest and the

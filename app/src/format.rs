@@ -56,6 +56,17 @@ pub fn celsius(lang: Lang, temperature: Milli) -> String {
     format!("{}{NBSP}°C", degrees(lang, temperature))
 }
 
+/// A position in millionths of a degree, to about eleven metres: `6,8120° LS, 107,6172° BT`.
+pub fn position(lang: Lang, latitude_e6: i32, longitude_e6: i32) -> String {
+    let words = &lang.words().units;
+    let degrees = |e6: i32, names: [&str; 2]| {
+        let tenths_of_milli = (e6.unsigned_abs() + 50) / 100;
+        let (whole, part) = (tenths_of_milli / 10_000, tenths_of_milli % 10_000);
+        format!("{whole}{}{part:04}°{NBSP}{}", words.decimal, names[usize::from(e6 < 0)])
+    };
+    format!("{}, {}", degrees(latitude_e6, words.latitudes), degrees(longitude_e6, words.longitudes))
+}
+
 /// `part` of `whole` in thousandths, rounded towards the side that promises less: never 100 % while one is missing, never 0 % while
 /// there is one. `None` of nothing.
 pub fn share(part: u32, whole: u32) -> Option<u32> {
@@ -184,6 +195,12 @@ mod tests {
         assert_eq!(decimal(Lang::Id, -40, 1), "0,0");
         assert_eq!(decimal(Lang::En, 1_234_560, 1), "1,234.6");
         assert_eq!(celsius(Lang::Id, Milli(9_400)), "9,4\u{a0}°C");
+    }
+
+    #[test]
+    fn positions() {
+        assert_eq!(position(Lang::Id, -6_812_000, 107_617_249), "6,8120°\u{a0}LS, 107,6172°\u{a0}BT");
+        assert_eq!(position(Lang::En, 5_000_049, 95_300_050), "5.0000°\u{a0}N, 95.3001°\u{a0}E");
     }
 
     #[test]

@@ -108,7 +108,7 @@ pub fn LivePill(
 #[cfg(feature = "hydrate")]
 mod browser {
     use super::{Link, PATH, SILENCE_MS, Stream, use_stream};
-    use domain::feed::{ChildNow, DeviceNow, LiveTopic, OutOfRange, PipelineNow, RegionNow, Update};
+    use domain::feed::{ChildNow, DeviceMore, DeviceNow, LiveTopic, OutOfRange, PipelineNow, RegionNow, Update};
     use domain::time::ProcessingTime;
     use leptos::prelude::*;
     use serde::Deserialize;
@@ -137,6 +137,8 @@ mod browser {
     #[derive(Deserialize)]
     struct DeviceData {
         device: DeviceNow,
+        #[serde(default)]
+        more: DeviceMore,
     }
     #[derive(Deserialize)]
     struct PipelineData {
@@ -257,8 +259,8 @@ mod browser {
             Ok(Update::Facility { code, devices })
         });
         update("device", |data| {
-            let DeviceData { device } = serde_json::from_str(data)?;
-            Ok(Update::Device { device })
+            let DeviceData { device, more } = serde_json::from_str(data)?;
+            Ok(Update::Device { device, more })
         });
         update("pipeline", |data| {
             let PipelineData { now } = serde_json::from_str(data)?;

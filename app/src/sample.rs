@@ -8,9 +8,14 @@ use crate::error::AppError;
 use axum::body::{Body, to_bytes};
 use axum::http::{Request, Response, StatusCode, header};
 use domain::coldchain::{Condition, Excursion, Range};
-use domain::event::{DeviceStatus, Reading, Reason};
-use domain::feed::{ChildNow, Counts, DeviceNow, HISTOGRAM_COLUMNS, HourCounts, OutOfRange, PipelineNow, RegionNow};
+use domain::event::{DeviceStatus, Reading, Reason, Topic};
+use domain::feed::{
+    ChildNow, Counts, DeviceMore, DeviceNow, HISTOGRAM_COLUMNS, HourCounts, OutOfRange, PartitionNow, PipelineNow, RegionNow,
+    WatermarkNow,
+};
+use domain::join::Fix;
 use domain::milli::Milli;
+use domain::sequence::Gap;
 use domain::time::{EventTime, HOUR_MS, MINUTE_MS, ProcessingTime, Zone};
 use leptos::prelude::*;
 use std::sync::Arc;
@@ -191,6 +196,16 @@ impl Backend for Memory {
             zone: Zone::Wib,
             equipment: equipment(2),
             now: device_now(id, 9_400),
+            more: DeviceMore {
+                missing: 15,
+                gaps: vec![Gap {
+                    from: 40,
+                    to: 52,
+                    after: EventTime::from_ms(NOW - 5 * HOUR_MS),
+                    before: EventTime::from_ms(NOW - 4 * HOUR_MS),
+                }],
+                position: Some(Fix { at: EventTime::from_ms(NOW - 90_000), latitude_e6: -6_812_000, longitude_e6: 107_617_200 }),
+            },
             span,
             points: points(),
         }))
@@ -211,6 +226,25 @@ impl Backend for Memory {
                 rejected: 4,
                 per_second: 48.7,
                 checkpoint_at: Some(ProcessingTime::from_ms(NOW - 4_000)),
+                undecided: 3,
+                watermarks: vec![WatermarkNow {
+                    topic: Topic::Temperature,
+                    delay_ms: MINUTE_MS,
+                    active: 980,
+                    idle: 20,
+                    slowest: Some("P321705-1-F2".into()),
+                    lowest: Some(EventTime::from_ms(NOW - 3 * HOUR_MS)),
+                    tenth: Some(EventTime::from_ms(NOW - 8 * MINUTE_MS)),
+                    half: Some(EventTime::from_ms(NOW - 4 * MINUTE_MS)),
+                    highest: Some(EventTime::from_ms(NOW - MINUTE_MS)),
+                }],
+                partitions: vec![PartitionNow {
+                    topic: "rantai.events".into(),
+                    partition: 7,
+                    next: 5_120,
+                    lag: 42,
+                    checkpoint_at: Some(ProcessingTime::from_ms(NOW - 12_000)),
+                }],
                 ..PipelineNow::default()
             },
             rate: (0..60u8).map(|n| 48.0 + f32::from(n % 7)).collect(),
@@ -338,8 +372,9 @@ async fn regions_of_every_level() {
 #[tokio::test]
 async fn facility_device_and_pipeline() {
     check("/facilities/P321705-1", 200, &["Puskesmas Lembang", "<svg"], &["9,4"]).await;
-    check("/devices/P321705-1-F2", 200, &["P321705-1-F2", "<svg"], &["9,4"]).await;
-    check("/pipeline", 200, &["simulator"], &["1.000"]).await;
+    check("/devices/P321705-1-F2", 200, &["P321705-1-F2", "<svg"], &["9,4", "12 bacaan hilang antara 09.05", "LS, 107,6172°"])
+        .await;
+    check("/pipeline", 200, &["simulator", "rantai.events", "watermark"], &["1.000", "Setengah alat", "Arti kata"]).await;
     check("/regions/unassigned", 200, &["/devices/probe-7"], &["4,0"]).await;
 }
 

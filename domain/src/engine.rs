@@ -9,6 +9,7 @@ mod device;
 mod judge;
 mod record;
 mod totals;
+mod watermark;
 
 pub use config::{EngineConfig, Pairing};
 pub use device::{ClosedDerived, ClosedWindow, Derived, DeviceState};
@@ -17,11 +18,12 @@ pub use totals::{Tally, Totals};
 
 use crate::coldchain::{Condition, Range};
 use crate::event::{DeviceStatus, Reading, Reason};
-use crate::feed::{DeviceNow, OutOfRange};
+use crate::feed::{DeviceMore, DeviceNow, LISTED_GAPS, OutOfRange};
 use crate::join::Fix;
 use crate::master::{EquipmentKind, Master, SensorIx};
 use crate::milli::Milli;
 use crate::rollup::{KNOWN_EVERY_MS, KnownHour, Node, Rollup, Standing, histogram_column};
+use crate::sequence::Gap;
 use crate::time::{EventTime, MINUTE_MS, ProcessingTime};
 use crate::window::Placement;
 use compact_str::CompactString;
@@ -226,7 +228,7 @@ impl Engine {
             record.is_numbered && index.is_some_and(|index| self.devices[index as usize].state.has_seen(sequence))
         });
         let judged = judge(&self.config, record, now, identities, has_seen);
-        let (index, disposition) = match (&record.content, judged) {
+        let (index, at, disposition) = match (&record.content, judged) {
             (Content::Fault { device, fault }, Disposition::Rejected(Reason::SensorFault)) => {
                 let index = self.device_index(device);
                 self.heard(index, now);
@@ -240,19 +242,19 @@ impl Engine {
             }
             (Content::Reading { device, reading }, Disposition::Accepted) => {
                 let index = known.unwrap_or_else(|| self.device_index(device));
-                (index, self.place(index, reading, now))
+                (index, reading.at, self.place(index, reading, now))
             }
             (Content::Fix { device, fix }, Disposition::Accepted) => {
                 let index = self.device_index(device);
                 self.heard(index, now);
                 self.mark(index);
                 self.locate(index, *fix);
-                (index, judged)
+                (index, fix.at, judged)
             }
             _ => return judged,
         };
         if let Some(sequence) = record.sequence {
-            self.devices[index as usize].state.extra.get_or_insert_default().sequences.note(sequence);
+            self.devices[index as usize].state.extra.get_or_insert_default().sequences.note(sequence, at);
         }
         disposition
     }
@@ -542,6 +544,15 @@ impl Engine {
     /// How many records of a device are missing by its running numbers; 0 also where it does not count them.
     pub fn missing(&self, index: u32) -> u64 {
         self.devices[index as usize].state.extra.as_ref().map_or(0, |extra| extra.sequences.missing())
+    }
+
+    /// What only the page of a device shows.
+    pub fn device_more(&self, index: u32) -> DeviceMore {
+        let extra = self.devices[index as usize].state.extra.as_deref();
+        let mut gaps: Vec<Gap> = extra.map(|extra| extra.sequences.gaps().copied().collect()).unwrap_or_default();
+        gaps.sort_unstable_by_key(|gap| std::cmp::Reverse(gap.before));
+        gaps.truncate(LISTED_GAPS);
+        DeviceMore { missing: self.missing(index), gaps, position: self.position(index) }
     }
 
     /// Index of the device with that id, registered or heard of.

@@ -3,9 +3,11 @@
 //! Every update carries values as they are now, never differences of numbers: applying one twice, or after a gap, is safe.
 
 use crate::coldchain::{Condition, Excursion};
-use crate::event::{DeviceStatus, Reading};
+use crate::event::{DeviceStatus, Reading, Topic};
+use crate::join::Fix;
 use crate::master::EquipmentKind;
 use crate::milli::Milli;
+use crate::sequence::Gap;
 use crate::time::{EventTime, ProcessingTime};
 use serde::{Deserialize, Serialize};
 
@@ -94,6 +96,9 @@ pub enum Update {
     Device {
         /// Its state.
         device: DeviceNow,
+        /// What only its own page shows.
+        #[serde(default)]
+        more: DeviceMore,
     },
     /// The pipeline's figures.
     Pipeline {
@@ -228,6 +233,35 @@ pub struct DeviceNow {
     pub fault: Option<SensorFault>,
 }
 
+/// Gaps in the numbers of a device that its page lists at most.
+pub const LISTED_GAPS: usize = 5;
+
+/// What only the page of a device shows of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct DeviceMore {
+    /// How many of its readings are missing by its running numbers; 0 also where it does not count them.
+    pub missing: u64,
+    /// The newest gaps in these numbers, newest first, at most [`LISTED_GAPS`]: what is missing beyond them is known by number alone.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub gaps: Vec<Gap>,
+    /// Where its newest reading was taken, where it travels with a tracker.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub position: Option<Fix>,
+}
+
+/// A device whose newest reading lies further ahead of its receipt has a clock that is to be set, in milliseconds.
+pub const CLOCK_AHEAD_MS: i64 = 120_000;
+
+impl DeviceNow {
+    /// How far the device's clock is ahead of the server's at least, in milliseconds: nothing is measured after it came in. A clock that
+    /// is behind looks like a slow network, so of that nothing is said.
+    pub fn clock_ahead_ms(&self) -> Option<i64> {
+        let ahead = self.reading?.at.ms() - self.received_at?.ms();
+        (ahead > CLOCK_AHEAD_MS).then_some(ahead)
+    }
+}
+
 /// A failure reported by a sensor in place of a temperature.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SensorFault {
@@ -267,5 +301,52 @@ pub struct PipelineNow {
     /// Bytes of the log.
     pub log_bytes: u64,
     /// When the last checkpoint was committed.
+    pub checkpoint_at: Option<ProcessingTime>,
+    /// How far event time has come, for each topic that has windows and was heard of.
+    #[serde(default)]
+    pub watermarks: Vec<WatermarkNow>,
+    /// The partitions of Kafka, by topic and number; empty where the log is that of this server.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub partitions: Vec<PartitionNow>,
+    /// Rejected records of which nobody has decided yet.
+    #[serde(default)]
+    pub undecided: u64,
+}
+
+/// How far event time has come on a topic, over its devices of which something came within the last 15 minutes that somebody listened.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WatermarkNow {
+    /// The topic.
+    pub topic: Topic,
+    /// How far the watermark of a device stays behind its newest record, in milliseconds.
+    pub delay_ms: i64,
+    /// Devices that it is taken over.
+    pub active: u32,
+    /// Devices that were silent for longer and hold nothing up.
+    pub idle: u32,
+    /// The device that is farthest behind.
+    pub slowest: Option<String>,
+    /// Its watermark, the lowest of all.
+    pub lowest: Option<EventTime>,
+    /// Nine devices in ten have come so far.
+    pub tenth: Option<EventTime>,
+    /// Half of them have.
+    pub half: Option<EventTime>,
+    /// The farthest one has.
+    pub highest: Option<EventTime>,
+}
+
+/// A partition of Kafka as a process with pages knows it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PartitionNow {
+    /// Its topic; empty while nobody has told it.
+    pub topic: String,
+    /// Its number within the topic.
+    pub partition: i32,
+    /// The next offset to be processed.
+    pub next: u64,
+    /// Records that wait in it.
+    pub lag: u64,
+    /// When its last checkpoint was committed.
     pub checkpoint_at: Option<ProcessingTime>,
 }

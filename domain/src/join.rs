@@ -60,6 +60,11 @@ pub struct Join {
 }
 
 impl Join {
+    /// The newest fix so far.
+    pub const fn newest_fix(&self) -> Option<EventTime> {
+        self.newest_fix
+    }
+
     /// The fix nearest to `at`, of those held, within the tolerance.
     pub fn nearest(&self, config: JoinConfig, at: EventTime) -> Option<Fix> {
         let after = self.fixes.partition_point(|fix| fix.at < at);

@@ -270,9 +270,10 @@ impl Backend for EngineBackend {
         let (id, taken_at) = (id.to_owned(), wall_clock());
         let found = self.pipeline.ask(move |room| {
             let index = room.engine.device_by_id(&id)?;
-            Some((index, room.engine.sensor_of(index), room.engine.device_now(index)))
+            let engine = &room.engine;
+            Some((index, engine.sensor_of(index), engine.device_now(index), engine.device_more(index)))
         });
-        let Some((index, sensor, now)) = found.await.map_err(AppErrorOf::from)? else { return Ok(None) };
+        let Some((index, sensor, now, more)) = found.await.map_err(AppErrorOf::from)? else { return Ok(None) };
         let equipment = equipment(&self.master, sensor);
         let points = self.curve(index, equipment.range, span, taken_at.ms()).await.map_err(AppErrorOf::from)?;
         let facility = sensor.map(|s| self.master.facility(self.master.sensor(s).facility));
@@ -292,6 +293,7 @@ impl Backend for EngineBackend {
             zone: facility.map_or(Zone::Wib, |f| f.zone),
             equipment,
             now,
+            more,
             span,
             points,
         }))

@@ -6,7 +6,7 @@ mod pace;
 use crate::feed::{Feed, Message};
 use crate::pipeline::{Room, wall_clock};
 use domain::engine::Engine;
-use domain::feed::{ChildNow, DeviceNow, LiveTopic, OutOfRange, PipelineNow, RegionNow, Update};
+use domain::feed::{ChildNow, DeviceMore, DeviceNow, LiveTopic, OutOfRange, PipelineNow, RegionNow, Update};
 use domain::rollup::{Node, UNASSIGNED};
 use domain::time::{HOUR_MS, ProcessingTime};
 use hashbrown::{HashMap, HashSet};
@@ -107,7 +107,7 @@ enum Page {
     },
     Device {
         id: String,
-        tile: Tile<DeviceNow>,
+        tile: Tile<(DeviceNow, DeviceMore)>,
     },
     Pipeline(Tile<PipelineNow>),
     /// Nothing has that name.
@@ -261,7 +261,7 @@ impl Page {
                     }
                 }
             }
-            (Page::Device { tile, .. }, Update::Device { device }) => tile.told(tile.news(device)),
+            (Page::Device { tile, .. }, Update::Device { device, more }) => tile.told(tile.news(&(device.clone(), more.clone()))),
             (Page::Pipeline(tile), Update::Pipeline { now }) => tile.told(tile.news(now)),
             _ => {}
         }
@@ -310,10 +310,10 @@ impl Page {
                 (!due.is_empty()).then(|| Update::Facility { code: code.clone(), devices: due })
             }
             Page::Device { id, tile } => engine.device_by_id(id).and_then(|index| {
-                let device = engine.device_now(index);
-                tile.is_due(tile.news(&device), now, &mut is_held).then(|| {
-                    tile.put(device.clone(), now);
-                    Update::Device { device }
+                let own = (engine.device_now(index), engine.device_more(index));
+                tile.is_due(tile.news(&own), now, &mut is_held).then(|| {
+                    tile.put(own.clone(), now);
+                    Update::Device { device: own.0, more: own.1 }
                 })
             }),
             // Counting what is open takes a while, so only when it may be sent.
@@ -405,6 +405,9 @@ pub fn pipeline_now(room: &Room) -> PipelineNow {
         closed_windows: engine.totals().closed_windows,
         log_bytes: room.log_bytes,
         checkpoint_at: room.checkpoint_at,
+        watermarks: engine.watermarks(),
+        partitions: room.partitions.clone(),
+        undecided: all.rejected.saturating_sub(room.decided() as u64),
     }
 }
 
@@ -426,7 +429,10 @@ pub fn full(room: &Room, topic: &LiveTopic) -> Option<Update> {
             let sensors = engine.master().facility(facility).sensor_ixs();
             Update::Facility { code: code.clone(), devices: sensors.map(|s| engine.device_now(s.0)).collect() }
         }
-        LiveTopic::Device(id) => Update::Device { device: engine.device_now(engine.device_by_id(id)?) },
+        LiveTopic::Device(id) => {
+            let index = engine.device_by_id(id)?;
+            Update::Device { device: engine.device_now(index), more: engine.device_more(index) }
+        }
         LiveTopic::Pipeline => Update::Pipeline { now: pipeline_now(room) },
     })
 }

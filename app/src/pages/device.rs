@@ -1,5 +1,6 @@
 //! The page of a device: how it stands, its curve over a day, a week or a month, what that comes to, and the readings.
 
+mod missing;
 mod now;
 mod past;
 mod readings;
@@ -19,7 +20,8 @@ use crate::live::{use_live, use_now};
 use crate::words::{Lang, use_lang};
 use domain::feed::{self, LiveTopic};
 use leptos::prelude::*;
-use now::{DevicePanel, FaultNotice, NowBlock};
+use missing::MissingPanel;
+use now::{ClockNotice, DevicePanel, FaultNotice, NowBlock};
 use past::{ExcursionPanel, SummaryPanel};
 use readings::{Downloads, ReadingsPanel};
 use std::time::Duration;
@@ -81,20 +83,23 @@ fn Device(view: DeviceView, page: usize, on_reload: impl Fn() + 'static) -> impl
     let name = name(&view, lang);
     let series = StoredValue::new(Series::new(&view));
     let changed = RwSignal::new(0u32);
-    let DeviceView { taken_at, path, facility, zone, equipment, now: device, span, .. } = view;
+    let DeviceView { taken_at, path, facility, zone, equipment, now: device, more, span, .. } = view;
     let id = device.id.clone();
     let topic = LiveTopic::Device(id.clone());
     let now = use_now(taken_at);
     let state = RwSignal::new(device);
+    let more = RwSignal::new(more);
     let curve = follow_curve(id.clone(), series, changed);
 
     use_live(
         vec![topic.clone()],
         taken_at,
         move |update| {
-            if let feed::Update::Device { device } = update
-                && device != state.get_untracked()
-            {
+            let feed::Update::Device { device, more: newest } = update else { return };
+            if newest != more.get_untracked() {
+                more.set(newest);
+            }
+            if device != state.get_untracked() {
                 let newer = device.reading.filter(|reading| state.with_untracked(|s| s.reading != Some(*reading)));
                 series.update_value(|s| s.out_since = device.excursion.map(|excursion| excursion.since));
                 state.set(device);
@@ -145,6 +150,7 @@ fn Device(view: DeviceView, page: usize, on_reload: impl Fn() + 'static) -> impl
             <div class="grid cols-side">
                 <div class="stack top">
                     <FaultNotice state zone now topic=topic.clone()/>
+                    <ClockNotice state topic=topic.clone()/>
                     <NowBlock state series changed range=equipment.range interval_ms=equipment.interval_ms now zone topic=topic.clone()/>
                 </div>
                 <section class="panel span" aria-labelledby="chart">
@@ -159,12 +165,13 @@ fn Device(view: DeviceView, page: usize, on_reload: impl Fn() + 'static) -> impl
                         <Downloads id=id.clone() span end_ms=taken stage titles=name.clone()/>
                     </div>
                 </section>
-                <DevicePanel state equipment_range=equipment.range interval_ms=equipment.interval_ms facility now zone topic=topic.clone()/>
+                <DevicePanel state more equipment_range=equipment.range interval_ms=equipment.interval_ms facility now zone topic=topic.clone()/>
             </div>
             <div class="grid cols-2">
                 <SummaryPanel series changed zone now topic=topic.clone()/>
                 <ExcursionPanel series changed zone now topic=topic.clone()/>
             </div>
+            <MissingPanel more zone now topic=topic.clone()/>
             <ReadingsPanel series changed page zone topic/>
         </Frame>
     }

@@ -1,5 +1,6 @@
 //! The page of the pipeline: whether all adds up, how fast it runs, where records come from and why some were refused.
 
+mod progress;
 mod tables;
 
 use super::unassigned::UnregisteredPanel;
@@ -14,6 +15,7 @@ use crate::words::{Lang, use_lang};
 use domain::feed::{self, LiveTopic, PipelineNow};
 use domain::time::{HOUR_MS, MINUTE_MS, Zone};
 use leptos::prelude::*;
+use progress::{PartitionsPanel, WatermarkPanel};
 pub(super) use tables::Tables;
 use tables::{DeadLettersPanel, ReasonsPanel, SourcesPanel, topic_name};
 
@@ -120,6 +122,10 @@ pub(crate) fn Pipeline(view: PipelineView, on_reload: impl Fn() + 'static) -> im
         }
     };
     let start = uptime_start.ms();
+    #[cfg(feature = "ssr")]
+    let glossary = fixed::glossary(lang);
+    #[cfg(not(feature = "ssr"))]
+    let glossary = String::new();
     let unregistered = Memo::new(move |_| now.with(|n| n.unregistered));
     view! {
         <Frame title=words.title section=Section::Pipeline taken_at=Some(taken_at) zone=ZONE>
@@ -137,6 +143,8 @@ pub(crate) fn Pipeline(view: PipelineView, on_reload: impl Fn() + 'static) -> im
                 <div class="notice" data-tone="unknown"><Icon name="info"/><p>{words.nothing_yet_note}</p></div>
             })}
             <Equation now topic=topic.clone()/>
+            <WatermarkPanel now clock topic=topic.clone()/>
+            <PartitionsPanel now clock topic=topic.clone()/>
             <div class="grid cols-3">
                 <RatePanel now rates from=taken_at.ms() - HOUR_MS topic=topic.clone()/>
                 <LagPanel now clock topic=topic.clone()/>
@@ -150,8 +158,33 @@ pub(crate) fn Pipeline(view: PipelineView, on_reload: impl Fn() + 'static) -> im
                 </div>
                 <SourcesPanel id="sources" title=words.sources column=words.source rows=tables.sources name=|_, name| name tables=tables.clone()/>
             </div>
-            <DeadLettersPanel tables/>
+            <DeadLettersPanel
+                tables
+                undecided=Signal::derive(move || now.with(|n| n.undecided))
+                rejected=Signal::derive(move || now.with(|n| n.rejected))
+            />
+            <section class="panel" id="words" aria-labelledby="glossary" inner_html=glossary></section>
         </Frame>
+    }
+}
+
+/// What never changes: the server draws it, the browser has it already.
+#[cfg(feature = "ssr")]
+mod fixed {
+    use crate::components::settled::markup;
+    use crate::words::Lang;
+    use crate::words::glossary::Glossary;
+    use leptos::prelude::*;
+
+    /// What the words of the page mean.
+    pub(super) fn glossary(lang: Lang) -> String {
+        let Glossary { title, terms } = Glossary::of(lang);
+        markup(view! {
+            <div class="panel__head"><h2 id="glossary">{*title}</h2></div>
+            <dl class="panel__body terms">
+                {terms.map(|(word, meaning)| view! { <div><dt>{word}</dt><dd>{meaning}</dd></div> }).collect_view()}
+            </dl>
+        })
     }
 }
 

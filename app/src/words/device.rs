@@ -28,6 +28,10 @@ pub struct DeviceWords {
     pub fault_note: Say2,
     /// What to do about it.
     pub fault_step: &'static str,
+    /// The device's clock is ahead.
+    pub clock_ahead: &'static str,
+    /// By how much, and what to do.
+    pub clock_ahead_note: Say1,
     /// Nobody has registered it.
     pub unregistered: &'static str,
     /// What that means.
@@ -66,6 +70,16 @@ pub struct DeviceWords {
     pub interval: &'static str,
     /// Fact: range to keep.
     pub range: &'static str,
+    /// Fact: where it is, where it travels.
+    pub position: &'static str,
+    /// Panel: readings that never came.
+    pub missing: &'static str,
+    /// So many between two times.
+    pub missing_between: Say3,
+    /// So many more, of which the time is not known any more.
+    pub missing_older: Say1,
+    /// How that is known, and what follows.
+    pub missing_note: &'static str,
     /// Fact: facility.
     pub facility: &'static str,
     /// Not reported.
@@ -76,7 +90,7 @@ pub struct DeviceWords {
     pub lowest: &'static str,
     /// Fact: warmest reading.
     pub highest: &'static str,
-    /// "3,9 °C at 20.15".
+    /// "3,9 °C · 20.15".
     pub value_at: Say2,
     /// Fact: average over time.
     pub average: &'static str,
@@ -192,6 +206,10 @@ pub const ID: DeviceWords = DeviceWords {
     fault: "Sensor tidak mengukur",
     fault_note: |code, time| format!("Alat mengirim kode rusak {code} pada {time}, bukan suhu."),
     fault_step: "Periksa kabel sensor. Sampai itu, baca suhu di termometer kulkas.",
+    clock_ahead: "Jam alat terlalu cepat",
+    clock_ahead_note: |length| {
+        format!("Bacaan terbaru bertanda {length} setelah diterima. Setel jam alat: lebih dari 5 menit ditolak.")
+    },
     unregistered: "Alat ini belum terdaftar",
     unregistered_note: "Bacaannya disimpan dan tampak di sini, tetapi tidak dihitung pada fasilitas mana pun.",
     never: "Belum ada bacaan",
@@ -232,12 +250,17 @@ pub const ID: DeviceWords = DeviceWords {
     says_values: ["baik", "perlu dilihat", "rusak"],
     interval: "Mengirim setiap",
     range: "Rentang",
+    position: "Posisi",
+    missing: "Bacaan hilang",
+    missing_between: |count, after, before| format!("{count} bacaan hilang antara {after} dan {before}"),
+    missing_older: |count| format!("{count} lagi, lebih lama."),
+    missing_note: "Alat menomori bacaannya; nomor ini tidak pernah sampai, atau ditolak. Bila alat masih menyimpannya, ia menyusul sendiri.",
     facility: "Fasilitas",
     unknown: "tidak dilaporkan",
     summary: |span| format!("Ringkasan {span}"),
     lowest: "Terendah",
     highest: "Tertinggi",
-    value_at: |value, time| format!("{value} pukul {time}"),
+    value_at: |value, time| format!("{value} · {time}"),
     average: "Rata-rata",
     kinetic: "Suhu kinetik rata-rata",
     in_range: "Dalam rentang",
@@ -281,6 +304,10 @@ pub const EN: DeviceWords = DeviceWords {
     fault: "The sensor does not measure",
     fault_note: |code, time| format!("The device sent the failure code {code} at {time} in place of a temperature."),
     fault_step: "Check the sensor's cable. Until then, read the thermometer in the fridge.",
+    clock_ahead: "The device's clock is ahead",
+    clock_ahead_note: |length| {
+        format!("Its newest reading is dated {length} after it came in. Set the clock: beyond 5 minutes readings are refused.")
+    },
     unregistered: "This device is not registered",
     unregistered_note: "Its readings are kept and shown here, but counted for no facility.",
     never: "No reading yet",
@@ -321,12 +348,20 @@ pub const EN: DeviceWords = DeviceWords {
     says_values: ["in order", "needs a look", "failing"],
     interval: "Sends every",
     range: "Range",
+    position: "Position",
+    missing: "Missing readings",
+    missing_between: |count, after, before| {
+        let noun = if count == "1" { "reading" } else { "readings" };
+        format!("{count} {noun} missing between {after} and {before}")
+    },
+    missing_older: |count| format!("{count} more, older."),
+    missing_note: "The device numbers its readings; these numbers never came, or were refused. If it still has them, they follow by themselves.",
     facility: "Facility",
     unknown: "not reported",
     summary: |span| format!("Summary of {span}"),
     lowest: "Lowest",
     highest: "Highest",
-    value_at: |value, time| format!("{value} at {time}"),
+    value_at: |value, time| format!("{value} · {time}"),
     average: "Average",
     kinetic: "Mean kinetic temperature",
     in_range: "In range",

@@ -52,6 +52,8 @@ pub const ID: Words = Words {
         hours: "jam",
         days: |days| format!("{days} hari"),
         day: "1 hari",
+        latitudes: ["LU", "LS"],
+        longitudes: ["BT", "BB"],
         months: ["Jan", "Feb", "Mar", "Apr", "Mei", "Jun", "Jul", "Agu", "Sep", "Okt", "Nov", "Des"],
         weekdays: ["Senin", "Selasa", "Rabu", "Kamis", "Jumat", "Sabtu", "Minggu"],
     },

@@ -6,6 +6,8 @@
 pub mod device;
 mod en;
 pub mod facility;
+#[cfg(feature = "ssr")]
+pub mod glossary;
 mod id;
 #[cfg(feature = "ssr")]
 pub mod letter;
@@ -230,6 +232,10 @@ pub struct UnitWords {
     pub days: Say1,
     /// One day.
     pub day: &'static str,
+    /// North and south of the equator.
+    pub latitudes: [&'static str; 2],
+    /// East and west of Greenwich.
+    pub longitudes: [&'static str; 2],
     /// Months, short, January first.
     pub months: [&'static str; 12],
     /// Days of the week, Monday first.

@@ -1,6 +1,6 @@
 //! What the page of the pipeline says.
 
-use super::{Say1, Say2};
+use super::{Say1, Say3};
 
 /// The page of the pipeline.
 pub struct PipelineWords {
@@ -56,6 +56,22 @@ pub struct PipelineWords {
     pub ago: Say1,
     /// Fact: bytes of the log.
     pub log: &'static str,
+    /// Panel: how far event time has come.
+    pub watermark: &'static str,
+    /// Before the age of the median of the first topic.
+    pub watermark_behind: &'static str,
+    /// Columns: half, nine in ten, slowest, which one, active, silent, delay.
+    pub watermark_columns: [&'static str; 7],
+    /// Its foot.
+    pub watermark_foot: &'static str,
+    /// No topic has one yet.
+    pub watermark_none: &'static str,
+    /// Panel: partitions of Kafka.
+    pub partitions: &'static str,
+    /// Columns: number, lag, next offset, checkpoint.
+    pub partition_columns: [&'static str; 4],
+    /// Its foot.
+    pub partitions_foot: &'static str,
     /// Panel: devices.
     pub devices: &'static str,
     /// Fact: registered devices.
@@ -96,8 +112,8 @@ pub struct PipelineWords {
     pub reasons_none_note: &'static str,
     /// Panel: newest dead letters.
     pub dead_letters: &'static str,
-    /// Its count: shown, all.
-    pub dead_letters_count: Say2,
+    /// Its count: shown, all, those that wait for a decision.
+    pub dead_letters_count: Say3,
     /// Column: time, with the zone.
     pub column_time: Say1,
     /// Column: field at fault.
@@ -164,6 +180,22 @@ pub const ID: PipelineWords = PipelineWords {
     checkpoint: "Titik simpan terakhir",
     ago: |age| format!("{age} lalu"),
     log: "Catatan di cakram",
+    watermark: "Data lengkap sampai (watermark)",
+    watermark_behind: "setengah alat suhu: jarak",
+    watermark_columns: [
+        "Setengah alat",
+        "9 dari 10 alat",
+        "Paling lambat",
+        "Alat paling lambat",
+        "Alat aktif",
+        "Alat diam",
+        "Jeda",
+    ],
+    watermark_foot: "Dari alat yang terdengar dalam 15 menit terakhir: bacaan terbarunya dikurangi jeda. Topik lain tidak berjendela.",
+    watermark_none: "Belum ada bacaan yang diterima.",
+    partitions: "Partisi Kafka",
+    partition_columns: ["Nomor", "Menunggu (lag)", "Offset berikutnya", "Titik simpan"],
+    partitions_foot: "Tiap partisi dikerjakan satu mesin; yang menunggu sudah aman di Kafka.",
     devices: "Alat",
     registered: "Terdaftar",
     unregistered: "Belum terdaftar",
@@ -201,7 +233,7 @@ pub const ID: PipelineWords = PipelineWords {
     reasons_none: "Tidak ada yang ditolak",
     reasons_none_note: "Rekaman yang tidak dapat dibaca disimpan dan muncul di sini dengan alasannya.",
     dead_letters: "Rekaman tertolak terbaru",
-    dead_letters_count: |shown, all| format!("{shown} dari {all}"),
+    dead_letters_count: |shown, all, open| format!("{shown} dari {all}, {open} menunggu keputusan"),
     column_time: |zone| format!("Waktu {zone}"),
     field: "Isian",
     raw: "Isi",
@@ -250,6 +282,14 @@ pub const EN: PipelineWords = PipelineWords {
     checkpoint: "Last checkpoint",
     ago: |age| format!("{age} ago"),
     log: "Log on disk",
+    watermark: "Data complete until (watermark)",
+    watermark_behind: "half of the sensors: behind by",
+    watermark_columns: ["Half of devices", "9 in 10 devices", "Slowest", "Slowest device", "Active", "Silent", "Delay"],
+    watermark_foot: "Of devices heard of in the last 15 minutes: their newest reading less the delay. Other topics have no windows.",
+    watermark_none: "No reading has been accepted yet.",
+    partitions: "Kafka partitions",
+    partition_columns: ["Number", "Waiting (lag)", "Next offset", "Checkpoint"],
+    partitions_foot: "Each partition is processed by one engine; what waits is safe in Kafka.",
     devices: "Devices",
     registered: "Registered",
     unregistered: "Not registered",
@@ -287,7 +327,7 @@ pub const EN: PipelineWords = PipelineWords {
     reasons_none: "Nothing was rejected",
     reasons_none_note: "Records that cannot be read are kept and appear here with their reason.",
     dead_letters: "Newest dead letters",
-    dead_letters_count: |shown, all| format!("{shown} of {all}"),
+    dead_letters_count: |shown, all, open| format!("{shown} of {all}, {open} waiting for a decision"),
     column_time: |zone| format!("Time {zone}"),
     field: "Field",
     raw: "Content",

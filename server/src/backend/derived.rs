@@ -7,7 +7,8 @@ use crate::pipeline::PARTITION;
 use crate::publish::node_of_region;
 use crate::store::DerivedKind;
 use domain::engine::{ClosedDerived, Derived};
-use domain::join::{Fix, Located};
+use domain::feed::DeviceMore;
+use domain::join::Located;
 use domain::rollup::{HourCell, KNOWN_EVERY_MS, KnownHour};
 use domain::time::{HOUR_MS, ProcessingTime};
 use domain::window::{SessionDefinition, SessionWindow, SlidingDefinition, SlidingView, Window};
@@ -17,10 +18,8 @@ use std::collections::BTreeMap;
 /// What the device page of the API tells of where a device is and was.
 #[derive(Debug, Default)]
 pub struct Whereabouts {
-    /// The fix of its newest reading.
-    pub now: Option<Fix>,
-    /// Records that are missing by its running numbers.
-    pub missing: u64,
+    /// The fix of its newest reading, and the records that are missing by its running numbers.
+    pub more: DeviceMore,
     /// Readings that are settled, oldest first.
     pub located: Vec<Located>,
 }
@@ -129,7 +128,7 @@ impl EngineBackend {
             let engine = &room.engine;
             let index = engine.device_by_id(&id)?;
             let own = engine.derived().filter(|closed| closed.device == index).filter_map(located).collect();
-            Some((index, Whereabouts { now: engine.position(index), missing: engine.missing(index), located: own }))
+            Some((index, Whereabouts { more: engine.device_more(index), located: own }))
         });
         let Some((index, mut found)) = in_memory.await? else { return Ok(None) };
         let stored = self.store.derived(DerivedKind::Located, (index, index), (from, to), |_, closed| {

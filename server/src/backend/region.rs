@@ -11,6 +11,9 @@ use domain::rollup::{Node, UNASSIGNED};
 use domain::time::{DAY_MS, EventTime, HOUR_MS, ProcessingTime};
 use serde_json::{Value, json};
 
+/// Devices that the API lists of those nobody has registered.
+const UNREGISTERED: usize = 1_000;
+
 fn start_of_day(engine: &Engine) -> i64 {
     let now = engine.now().ms().max(wall_clock().ms());
     now - now.rem_euclid(HOUR_MS) - DAY_MS + HOUR_MS
@@ -110,7 +113,7 @@ pub fn region_json(room: &mut Room, code: &str) -> Option<String> {
             })
         })
         .collect();
-    let body = json!({
+    let mut body = json!({
         "code": view.code,
         "name": view.name,
         "level": levels.get(usize::from(view.level)).map(|l| l.key.clone()),
@@ -122,5 +125,25 @@ pub fn region_json(room: &mut Room, code: &str) -> Option<String> {
         "hours": hours,
         "children": children,
     });
+    if code == UNASSIGNED {
+        // It has no places below it: what it holds are the devices themselves.
+        body["devices"] = unregistered(&room.engine).into();
+    }
     Some(body.to_string())
+}
+
+/// The newest devices that nobody has registered.
+fn unregistered(engine: &Engine) -> Vec<Value> {
+    let registered = engine.master().sensors().len() as u32;
+    let row = |index: u32| {
+        let device = engine.device_now(index);
+        let reading = device.reading;
+        json!({
+            "device_id": device.id,
+            "received_at": device.received_at.map(|at| at.to_string()),
+            "ts": reading.map(|r| r.at.to_string()),
+            "temperature": reading.map(|r| f64::from(r.temperature.0) / 1_000.0),
+        })
+    };
+    (registered..engine.device_count()).rev().take(UNREGISTERED).map(row).collect()
 }

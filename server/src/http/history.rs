@@ -9,8 +9,10 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
+use domain::feed::DeviceMore;
 use domain::master::Master;
 use domain::rollup::{DEEPEST_LEVEL, HourCell, KNOWN_EVERY_MS};
+use domain::sequence::Gap;
 use domain::time::{DAY_MS, EventTime, HOUR_MS};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -118,7 +120,7 @@ pub struct PositionsQuery {
     to: Option<String>,
 }
 
-/// `GET /api/v1/positions?device_id=&from=&to=`: where the readings of a device were taken, and how many of its records are missing.
+/// `GET /api/v1/positions?device_id=&from=&to=`: where the readings of a device were taken, and how many of its records are missing, between which times.
 pub async fn positions(State(state): State<AppState>, Query(query): Query<PositionsQuery>) -> Result<Json<Value>, Problem> {
     let id = query.device_id.ok_or_else(|| Problem::bad_request("name a device: `device_id`"))?;
     let to = time_of("to", query.to.as_deref())?.unwrap_or(i64::MAX);
@@ -127,5 +129,8 @@ pub async fn positions(State(state): State<AppState>, Query(query): Query<Positi
     let found = found.ok_or_else(|| Problem::not_found(format!("nobody has heard of the device `{id}`")))?;
     let place = |fix: domain::join::Fix| json!({"ts": fix.at.to_string(), "longitude": f64::from(fix.longitude_e6) / 1e6, "latitude": f64::from(fix.latitude_e6) / 1e6});
     let positions: Vec<Value> = found.located.iter().map(|l| json!({"ts": l.at.to_string(), "fix": l.fix.map(place)})).collect();
-    Ok(Json(json!({"device_id": id, "now": found.now.map(place), "missing": found.missing, "positions": positions})))
+    let DeviceMore { missing, gaps, position } = found.more;
+    let gap = |gap: &Gap| json!({"count": gap.count(), "after": gap.after.to_string(), "before": gap.before.to_string()});
+    let gaps: Vec<Value> = gaps.iter().map(gap).collect();
+    Ok(Json(json!({"device_id": id, "now": position.map(place), "missing": missing, "gaps": gaps, "positions": positions})))
 }

@@ -79,7 +79,6 @@ pub fn router(state: AppState) -> Router {
         .route("/api/v1/regions/{code}/restatements", get(history::restatements))
         .route("/api/v1/positions", get(history::positions))
         .route("/api/v1/map/facilities", get(read::map_facilities))
-        .route("/api/v1/map/outline", get(read::map_outline))
         .route("/live", get(live::live))
         .route("/healthz", get(status::healthz))
         .route("/readyz", get(status::readyz))

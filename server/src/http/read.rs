@@ -356,11 +356,6 @@ pub async fn map_facilities(State(state): State<AppState>, headers: HeaderMap) -
     Ok(tagged(&headers, "no-cache", body))
 }
 
-/// `GET /api/v1/map/outline`: outlines of the provinces, for a page that the browser draws from scratch.
-pub async fn map_outline(headers: HeaderMap) -> Response {
-    tagged(&headers, "public, max-age=86400", Bytes::from_static(include_bytes!("../../../data/map/map.json")))
-}
-
 /// JSON under a tag of its bytes: who has it already is only told so.
 fn tagged(headers: &HeaderMap, cache: &'static str, body: Bytes) -> Response {
     // Weak: the same for every encoding on the way.

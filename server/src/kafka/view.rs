@@ -10,6 +10,7 @@ use crate::publish::Publisher;
 use crate::store::{Overview, Store};
 use anyhow::{Context, ensure};
 use domain::engine::{ClosedWindow, Engine, EngineConfig, Totals};
+use domain::feed::PartitionNow;
 use domain::master::Master;
 use domain::rollup::HourCell;
 use domain::time::ProcessingTime;
@@ -32,6 +33,8 @@ const SKEW_MS: i64 = 60_000;
 const LOAD_APART: Duration = Duration::from_secs(1);
 /// How long Kafka may take.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How long the database may take to name a partition.
+const WAIT_FOR_NAMES: Duration = Duration::from_millis(500);
 /// Changed hours are a checkpoint's matter: dropped now and then.
 const TIDY: Duration = Duration::from_mins(1);
 
@@ -69,6 +72,8 @@ struct View {
     closed_by: Vec<(u32, u64)>,
     /// Device, definition and start of them.
     is_closed: HashSet<(u32, u8, i64)>,
+    /// Topic and number within it of the partitions.
+    names: HashMap<u32, (String, i32)>,
     /// Indices here of devices that are not registered, by partition and index there.
     indices: HashMap<(u32, u32), u32>,
     loaded_at: Instant,
@@ -116,6 +121,7 @@ impl View {
             consumer,
             closed_by: Vec::new(),
             is_closed: HashSet::new(),
+            names: HashMap::new(),
             indices: HashMap::new(),
             loaded_at: Instant::now(),
             is_amiss: false,
@@ -127,9 +133,12 @@ impl View {
     /// Begins anew with what is stored, and with the feed as it was then.
     fn load_again(&mut self) -> anyhow::Result<()> {
         let Source { store, master, config, runtime, .. } = &self.source;
-        let read =
-            async { Ok::<_, crate::store::StoreError>((store.overview().await?, store.uptime_start(wall_clock()).await?)) };
-        let (all, uptime_start) = runtime.block_on(read).context("load what is stored")?;
+        let read = async {
+            let all = store.overview().await?;
+            Ok::<_, crate::store::StoreError>((all, store.kafka_partitions().await?, store.uptime_start(wall_clock()).await?))
+        };
+        let (all, names, uptime_start) = runtime.block_on(read).context("load what is stored")?;
+        self.names = names.into_iter().map(|of| (of.number, (of.topic, of.partition))).collect();
         let mut totals = Totals::default();
         let mut hours: BTreeMap<i64, Vec<HourCell>> = BTreeMap::new();
         let (mut now, mut oldest) = (ProcessingTime::from_ms(0), i64::MAX);
@@ -165,6 +174,7 @@ impl View {
         self.room.rates = rates;
         self.room.checkpoint_at = followed.values().filter_map(|of| of.checkpoint_at).max();
         self.followed = followed;
+        self.tell_partitions();
         self.closed_by.clear();
         self.is_closed.clear();
         self.indices.clear();
@@ -303,6 +313,27 @@ impl View {
         }
     }
 
+    /// Lets the room know how each partition does.
+    fn tell_partitions(&mut self) {
+        if !self.followed.keys().all(|number| self.names.contains_key(number)) {
+            // One that nobody had read before. Asked once: without the database it has no name until what is stored is loaded again.
+            let Source { store, runtime, .. } = &self.source;
+            let asked = runtime.block_on(async { tokio::time::timeout(WAIT_FOR_NAMES, store.kafka_partitions()).await });
+            if let Ok(Ok(names)) = asked {
+                self.names.extend(names.into_iter().map(|of| (of.number, (of.topic, of.partition))));
+            }
+            for number in self.followed.keys() {
+                self.names.entry(*number).or_default();
+            }
+        }
+        let of = |(number, of): (&u32, &Followed)| {
+            let (topic, partition) = self.names[number].clone();
+            PartitionNow { topic, partition, next: of.covered - 1, lag: of.lag, checkpoint_at: of.checkpoint_at }
+        };
+        self.room.partitions = self.followed.iter().map(of).collect();
+        self.room.partitions.sort_by(|a, b| (&a.topic, a.partition).cmp(&(&b.topic, b.partition)));
+    }
+
     fn finish(&mut self, partition: u32, next: u64, rest: Rest) {
         let Some(of) = self.followed.get_mut(&partition) else { return };
         of.covered = of.covered.max(next);
@@ -319,6 +350,7 @@ impl View {
         self.room.checkpoint_at = self.followed.values().filter_map(|of| of.checkpoint_at).max();
         self.room.engine.adopt_totals(totals);
         self.room.engine.adopt_time(rest.now);
+        self.tell_partitions();
         // What is stored is read from there.
         let Self { room, closed_by, is_closed, .. } = self;
         if closed_by.iter().any(|(of, block)| *of == partition && *block <= rest.stored) {

@@ -14,6 +14,7 @@ use crate::store::{Checkpoint, Readings, Snapshot};
 use anyhow::Context;
 use bytes::Bytes;
 use domain::engine::{ClosedWindow, Disposition, Engine, EngineConfig};
+use domain::feed::PartitionNow;
 use domain::master::Master;
 use domain::time::ProcessingTime;
 use hashbrown::HashMap;
@@ -54,6 +55,8 @@ pub struct Room {
     pub uptime_start: ProcessingTime,
     /// Bytes of the log, where it is ours.
     pub log_bytes: u64,
+    /// The partitions of Kafka that it is put together from.
+    pub partitions: Vec<PartitionNow>,
     /// Intake.
     pub rates: Rates,
     /// Number of identities known.
@@ -89,6 +92,7 @@ impl Room {
             checkpoint_at: None,
             uptime_start,
             log_bytes: 0,
+            partitions: Vec::new(),
             rates: Rates::default(),
             identities: 0,
             places: HashMap::new(),

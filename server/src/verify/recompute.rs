@@ -105,10 +105,11 @@ struct Known {
     numbers: HashMap<String, Sequences>,
 }
 
-/// The device that counts its records.
-fn counting<'r>(record: &'r Record<'_>) -> Option<(&'r str, Sequence)> {
+/// The device that counts its records, with the number and the time of this one.
+fn counting<'r>(record: &'r Record<'_>) -> Option<(&'r str, Sequence, EventTime)> {
     match &record.content {
-        Content::Reading { device, .. } | Content::Fix { device, .. } => Some((device, record.sequence?)),
+        Content::Reading { device, reading } => Some((device, record.sequence?, reading.at)),
+        Content::Fix { device, fix } => Some((device, record.sequence?, fix.at)),
         _ => None,
     }
 }
@@ -120,8 +121,8 @@ impl Known {
 
     fn judge(&mut self, config: &EngineConfig, record: &Record<'_>, now: i64, is_replay: bool) -> u8 {
         let fate = self.judge_uncounted(config, record, now, is_replay);
-        if let (ACCEPTED, Some((device, sequence))) = (fate, counting(record)) {
-            self.numbers.entry(device.to_owned()).or_default().note(sequence);
+        if let (ACCEPTED, Some((device, sequence, at))) = (fate, counting(record)) {
+            self.numbers.entry(device.to_owned()).or_default().note(sequence, at);
         }
         fate
     }
@@ -136,7 +137,7 @@ impl Known {
                     self.taken.insert(identity, body);
                     let numbered = counting(record).filter(|_| record.is_numbered);
                     let has_seen =
-                        numbered.is_some_and(|(id, number)| self.numbers.get(id).is_some_and(|of| of.has_seen(number)));
+                        numbered.is_some_and(|(id, number, _)| self.numbers.get(id).is_some_and(|of| of.has_seen(number)));
                     return if has_seen { DUPLICATE } else { ACCEPTED };
                 }
                 Some(known) if *known == body => return DUPLICATE,

@@ -182,6 +182,7 @@ async fn positions_and_missing_records() {
         let place = |minute: i64, longitude: f64| json!({"ts": at(minute), "longitude": longitude, "latitude": -6.5});
         let expected = json!({
             "device_id": "box", "missing": 2, "now": place(30, 107.5),
+            "gaps": [{"count": 2, "after": at(0), "before": at(3)}],
             "positions": [
                 {"ts": at(0), "fix": place(1, 107.25)},
                 {"ts": at(3), "fix": place(1, 107.25)},

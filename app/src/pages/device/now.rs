@@ -14,7 +14,7 @@ use crate::format;
 use crate::words::use_lang;
 use domain::coldchain::{Condition, Range};
 use domain::event::DeviceStatus;
-use domain::feed::DeviceNow;
+use domain::feed::{DeviceMore, DeviceNow};
 use domain::milli::Milli;
 use domain::time::{MINUTE_MS, Zone};
 use leptos::prelude::*;
@@ -45,6 +45,25 @@ pub(super) fn FaultNotice(state: RwSignal<DeviceNow>, zone: Zone, now: Signal<i6
                     <Icon name="warn"/>
                     <p><b>{words.fault}</b></p>
                     <p>{(words.fault_note)(&format::celsius(lang, fault.code), &time)}" "{words.fault_step}</p>
+                </div>
+            }
+        })
+    }
+}
+
+/// What to do about a clock that is ahead: times of readings are wrong, and soon they are refused.
+#[component]
+pub(super) fn ClockNotice(state: RwSignal<DeviceNow>, topic: String) -> impl IntoView {
+    let lang = use_lang();
+    let words = &lang.words().device;
+    let ahead = Memo::new(move |_| state.with(DeviceNow::clock_ahead_ms));
+    move || {
+        ahead.get().map(|ms| {
+            view! {
+                <div class="notice" data-tone="warn" data-live=topic.clone()>
+                    <Icon name="clock"/>
+                    <p><b>{words.clock_ahead}</b></p>
+                    <p>{(words.clock_ahead_note)(&format::length(lang, ms))}</p>
                 </div>
             }
         })
@@ -150,6 +169,7 @@ pub(super) fn NowBlock(
 #[component]
 pub(super) fn DevicePanel(
     state: RwSignal<DeviceNow>,
+    more: RwSignal<DeviceMore>,
     equipment_range: Range,
     interval_ms: i64,
     facility: Option<api::Crumb>,
@@ -186,6 +206,10 @@ pub(super) fn DevicePanel(
         Some(at) => view! { <When at zone now/> }.erased(),
         None => words.facility.never.erased(),
     };
+    // Whether it travels hardly ever changes, where to does.
+    let travels = Memo::new(move |_| more.with(|more| more.position.is_some()));
+    let position = move || more.with(|more| more.position).map(|fix| format::position(lang, fix.latitude_e6, fix.longitude_e6));
+    let seen_at = Signal::derive(move || more.with(|more| more.position.map_or(0, |fix| fix.at.ms())));
     let interval = if interval_ms < MINUTE_MS { format::age(lang, interval_ms) } else { format::length(lang, interval_ms) };
     view! {
         <section class="panel" aria-labelledby="device" data-live=topic>
@@ -206,6 +230,10 @@ pub(super) fn DevicePanel(
                     <dd>{interval}</dd>
                     <dt>{words.device.range}</dt>
                     <dd>{range_text(lang, equipment_range)}</dd>
+                    {move || travels.get().then(|| view! {
+                        <dt>{words.device.position}</dt>
+                        <dd>{position}<br/><When at=seen_at zone now/></dd>
+                    })}
                     {facility.map(|facility| view! {
                         <dt>{words.device.facility}</dt>
                         <dd><a href=link::facility(&facility.code)>{facility.name}</a></dd>

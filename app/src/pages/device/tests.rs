@@ -8,8 +8,9 @@ use crate::pages::facility::Facility;
 use crate::pages::pipeline::Pipeline;
 use domain::coldchain::{Condition, Excursion, Range};
 use domain::event::{DeviceStatus, Reading, Reason};
-use domain::feed::{DeviceNow, PipelineNow, SensorFault};
+use domain::feed::{DeviceMore, DeviceNow, PipelineNow, SensorFault};
 use domain::milli::Milli;
+use domain::sequence::Gap;
 use domain::time::{DAY_MS, EventTime, HOUR_MS, MINUTE_MS, ProcessingTime, Zone, parse_rfc3339};
 use leptos_meta::provide_meta_context;
 use leptos_router::components::Router;
@@ -96,6 +97,7 @@ fn device(now: DeviceNow, points: Vec<Point>) -> DeviceView {
         zone: Zone::Wib,
         equipment: fridge(2),
         now,
+        more: DeviceMore::default(),
         span: Span::Day,
         points,
     }
@@ -246,6 +248,34 @@ fn a_silent_device_looks_old_and_a_broken_sensor_is_told() {
             "Periksa kabel sensor",
         ],
     );
+}
+
+#[test]
+fn what_is_missing_and_a_wrong_clock_are_told_plainly() {
+    let gap = |count: u64, after: i64, before: i64| Gap {
+        from: 10,
+        to: 10 + count,
+        after: EventTime::from_ms(noon() + after * MINUTE_MS),
+        before: EventTime::from_ms(noon() + before * MINUTE_MS),
+    };
+    let ahead = Some(reading(noon() + 5 * MINUTE_MS, 4_600));
+    let mut view = device(DeviceNow { reading: ahead, ..fine("P321705-1-F2") }, day());
+    view.more = DeviceMore { missing: 1_207, gaps: vec![gap(1, -20, -10), gap(6, -3_000, -2_965)], position: None };
+    check(
+        &device_html(view.clone(), Lang::Id, 1),
+        &[
+            "Bacaan hilang",
+            "<b>1.207</b>",
+            "1 bacaan hilang antara 13.45 WIB dan 13.55 WIB",
+            "6 bacaan hilang antara 18 Nov, 12.05 WIB dan 18 Nov, 12.40 WIB",
+            "1.200 lagi, lebih lama",
+            "Jam alat terlalu cepat",
+            "bertanda 4 mnt setelah diterima",
+        ],
+    );
+    check(&device_html(view, Lang::En, 1), &["1 reading missing between 13:45 WIB and 13:55 WIB", "6 readings missing"]);
+    let html = device_html(device(fine("P321705-1-F2"), day()), Lang::Id, 1);
+    assert!(!html.contains("hilang") && !html.contains("terlalu cepat"), "nothing is missing: {html}");
 }
 
 #[test]

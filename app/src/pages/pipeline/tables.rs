@@ -314,15 +314,20 @@ pub fn ReasonsPanel(
 pub fn DeadLettersPanel(
     /// All tables.
     tables: Tables,
+    /// How many wait for a decision, as soon as the engine has counted them.
+    undecided: Signal<u64>,
+    /// How many there are, the same.
+    rejected: Signal<u64>,
 ) -> impl IntoView {
     let lang = use_lang();
     let words = &lang.words().pipeline;
-    let (letters, all) = (tables.dead_letters, tables.all);
+    let letters = tables.dead_letters;
     let empty = Memo::new(move |_| letters.with(Vec::is_empty));
     let count = move || {
         (words.dead_letters_count)(
             &format::int(lang, letters.with(Vec::len) as u64),
-            &format::int(lang, all.with(|all| all.rejected)),
+            &format::int(lang, rejected.get()),
+            &format::int(lang, undecided.get()),
         )
     };
     let rows = move || {
@@ -340,7 +345,7 @@ pub fn DeadLettersPanel(
                     <td class="txt">{words.reason_words[row.reason as usize].0}</td>
                     <td class="txt p2"><code>{field}</code></td>
                     <td class="txt p3">{row.source}</td>
-                    <td class="txt"><code class="raw">{row.raw}</code></td>
+                    <td class="txt p2"><code class="raw">{row.raw}</code></td>
                 </tr>
             }
         };
@@ -360,7 +365,7 @@ pub fn DeadLettersPanel(
                             <th scope="col" class="txt">{words.reason}</th>
                             <th scope="col" class="txt p2">{words.field}</th>
                             <th scope="col" class="txt p3">{words.source}</th>
-                            <th scope="col" class="txt">{words.raw}</th>
+                            <th scope="col" class="txt p2">{words.raw}</th>
                         </tr>
                     </thead>
                     <tbody>{rows}</tbody>

@@ -1,0 +1,66 @@
+// The page of the pipeline: how far the data has come, what the words mean, and what is missing of a device.
+import { send } from '../readings.ts';
+import { expect, onTopic, openLive, test, texts } from './fixtures.ts';
+
+/** Sends records as they are, numbered or wrong. */
+async function sendAny(records: object[]): Promise<{ accepted: number; rejected: number }> {
+  const response = await fetch(new URL('/ingest', process.env.RANTAI_URL), {
+    method: 'POST',
+    headers: { authorization: `Bearer ${process.env.RANTAI_KEY}`, 'content-type': 'application/x-ndjson' },
+    body: records.map((record) => JSON.stringify(record)).join('\n'),
+  });
+  return response.json();
+}
+
+test('late and rejected records are counted at once, and the watermark moves', async ({ page }) => {
+  await openLive(page, '/pipeline');
+  const watermark = page.locator('section[aria-labelledby="watermark"]');
+  await expect(watermark.locator('tbody tr').first()).toContainText('Suhu');
+  const of = async (term: string) => {
+    const [text] = await texts(page.locator('.sum__term').filter({ hasText: term }).locator('b'));
+    return Number(text.replaceAll('.', ''));
+  };
+  const before = { late: await of('terlambat'), rejected: await of('ditolak') };
+  // A day of one device is complete; what comes two hours behind its newest reading is late.
+  const now = Date.now();
+  const day = Array.from({ length: 60 }, (_, n) => ({ device_id: 'P320405-1-F1', ts: now - (60 - n) * 300_000, temperature: 4.5 }));
+  await send(day);
+  await sendAny([
+    { device_id: 'P320405-1-F1', ts: now - 40 * 300_000 + 1_000, temperature: 4.6 },
+    { device_id: 'P320405-1-F1', ts: now, temperature: 900 },
+  ]);
+  await expect.poll(() => of('terlambat')).toBe(before.late + 1);
+  await expect.poll(() => of('ditolak')).toBe(before.rejected + 1);
+  await expect(page.locator('section[aria-labelledby="dead-letters"]')).toContainText('menunggu keputusan');
+});
+
+test('a device says how many readings are missing, and between which times', async ({ page }) => {
+  const device = 'P320406-1-F1';
+  const now = Date.now();
+  const numbered = (seq: number) => ({ device_id: device, ts: now - (20 - seq) * 60_000, temperature: 4.4, seq, boot_id: 1 });
+  await openLive(page, `/devices/${device}?lang=en`);
+  await expect(page.locator('section[aria-labelledby="missing"]')).toHaveCount(0);
+  await sendAny([1, 2, 6, 8].map(numbered));
+  const missing = onTopic(page, `device:${device}`).filter({ has: page.locator('#missing') });
+  await expect(missing).toContainText('3 readings missing between');
+  await expect(missing).toContainText('1 reading missing between');
+  await sendAny([3, 4, 5].map(numbered));
+  await expect(missing).not.toContainText('3 readings');
+  await sendAny([numbered(7)]);
+  await expect(missing).toHaveCount(0);
+});
+
+test.describe('without script', () => {
+  test.use({ javaScriptEnabled: false });
+
+  for (const [language, words] of [
+    ['id', ['Setengah alat', 'Arti kata', 'Antrean (lag)']],
+    ['en', ['Half of devices', 'What the words', 'Lag']],
+  ] as const) {
+    test(`the pipeline explains itself: ${language}`, async ({ page }) => {
+      await page.goto(`/pipeline?lang=${language}`);
+      for (const word of words) await expect(page.locator('main')).toContainText(word);
+      await expect(page.locator('section[aria-labelledby="watermark"] time').first()).toBeVisible();
+    });
+  }
+});
