@@ -2,84 +2,109 @@
 
 use super::{Store, StoreError, broken, either};
 use crate::side::SideRow;
+use std::collections::VecDeque;
 
 /// The last position of a block, and its records encoded.
 type Block = (i64, Vec<u8>);
 
-/// Blocks that are read at once: each may hold a thousand records, and megabytes.
+/// Blocks that are read at once where there is one partition: each may hold a thousand records, and megabytes.
 const BLOCKS: i64 = 4;
 
-impl Store {
-    /// Late records (`kind` 0) or dead letters (1) after `position`, oldest first, at least `limit` where there are so many.
-    pub async fn side_after(&self, kind: usize, position: u64, limit: usize) -> Result<Vec<SideRow>, StoreError> {
-        let (mut found, mut after) = (Vec::new(), position as i64);
-        while found.len() < limit {
-            let blocks: Vec<Block> = either!(self, pools => {
-                sqlx::query_as(
-                    "select last_position, data from side_blocks where kind = $1 and last_position > $2 order by last_position limit $3",
-                )
-                .bind(kind as i64)
-                .bind(after)
-                .bind(BLOCKS)
-                .fetch_all(&pools.readers)
-                .await?
-            });
-            let Some((last, _)) = blocks.last() else { break };
-            after = *last;
-            for block in &blocks {
-                if found.len() < limit {
-                    found.extend(rows(block)?.into_iter().filter(|r| r.position > position));
-                }
-            }
-        }
-        Ok(found)
-    }
+/// Which way.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Order {
+    OldestFirst,
+    NewestFirst,
+}
 
-    /// The late record (`kind` 0) or dead letter (1) at `position`.
-    pub async fn side_at(&self, kind: usize, position: u64) -> Result<Option<SideRow>, StoreError> {
-        let block: Option<Block> = either!(self, pools => {
-            sqlx::query_as(
-                "select last_position, data from side_blocks
-                 where kind = $1 and last_position >= $2 and first_position <= $2
-                 order by last_position
-                 limit 1",
-            )
-            .bind(kind as i64)
-            .bind(position as i64)
-            .fetch_optional(&pools.readers)
-            .await?
-        });
-        let rows = block.as_ref().map(rows).transpose()?.unwrap_or_default();
-        Ok(rows.into_iter().find(|row| row.position == position))
+/// One partition's records. Its blocks follow each other; those of several partitions overlap.
+struct Reader {
+    partition: i64,
+    /// The last position of the block that was read last.
+    at: i64,
+    rows: VecDeque<SideRow>,
+    has_ended: bool,
+}
+
+impl Store {
+    /// Late records (`kind` 0) or dead letters (1) after `position`, in the order of their positions, at most `limit`.
+    pub async fn side_after(&self, kind: usize, position: u64, limit: usize) -> Result<Vec<SideRow>, StoreError> {
+        self.side(kind, position as i64, limit, Order::OldestFirst).await
     }
 
     /// The newest late records (`kind` 0) or dead letters (1), newest first, at most `limit`.
     pub async fn side_newest(&self, kind: usize, limit: usize) -> Result<Vec<SideRow>, StoreError> {
-        let (mut found, mut before) = (Vec::new(), i64::MAX);
+        self.side(kind, i64::MAX, limit, Order::NewestFirst).await
+    }
+
+    async fn side(&self, kind: usize, from: i64, limit: usize, order: Order) -> Result<Vec<SideRow>, StoreError> {
+        let mut readers: Vec<Reader> = self
+            .partitions()
+            .await?
+            .into_iter()
+            .map(|partition| Reader { partition, at: from, rows: VecDeque::new(), has_ended: false })
+            .collect();
+        let at_once = if readers.len() > 1 { 1 } else { BLOCKS };
+        let mut found = Vec::new();
         while found.len() < limit {
-            let blocks: Vec<Block> = either!(self, pools => {
-                sqlx::query_as(
-                    "select last_position, data from side_blocks
-                     where kind = $1 and last_position < $2
-                     order by last_position desc
-                     limit $3",
-                )
-                .bind(kind as i64)
-                .bind(before)
-                .bind(BLOCKS)
-                .fetch_all(&pools.readers)
-                .await?
-            });
-            let Some((last, _)) = blocks.last() else { break };
-            before = *last;
-            for block in &blocks {
-                if found.len() < limit {
-                    found.extend(rows(block)?.into_iter().rev());
+            for reader in &mut readers {
+                while reader.rows.is_empty() && !reader.has_ended {
+                    let blocks = self.side_blocks(kind, reader, at_once, order).await?;
+                    reader.has_ended = blocks.is_empty();
+                    for block in &blocks {
+                        reader.at = block.0;
+                        let mut rows = rows(block)?;
+                        match order {
+                            Order::OldestFirst => rows.retain(|row| row.position as i64 > from),
+                            Order::NewestFirst => rows.reverse(),
+                        }
+                        reader.rows.extend(rows);
+                    }
                 }
             }
+            let next = readers.iter_mut().filter(|reader| !reader.rows.is_empty());
+            let next = match order {
+                Order::OldestFirst => next.min_by_key(|reader| reader.rows[0].position),
+                Order::NewestFirst => next.max_by_key(|reader| reader.rows[0].position),
+            };
+            let Some(row) = next.and_then(|reader| reader.rows.pop_front()) else { break };
+            found.push(row);
         }
-        found.truncate(limit);
         Ok(found)
+    }
+
+    async fn side_blocks(&self, kind: usize, reader: &Reader, limit: i64, order: Order) -> Result<Vec<Block>, StoreError> {
+        let text = match order {
+            Order::OldestFirst => {
+                "select last_position, data from side_blocks
+                 where kind = $1 and partition = $2 and last_position > $3
+                 order by last_position
+                 limit $4"
+            }
+            Order::NewestFirst => {
+                "select last_position, data from side_blocks
+                 where kind = $1 and partition = $2 and last_position < $3
+                 order by last_position desc
+                 limit $4"
+            }
+        };
+        Ok(either!(self, pools => {
+            let query = sqlx::query_as(text).bind(kind as i64).bind(reader.partition).bind(reader.at).bind(limit);
+            query.fetch_all(&pools.readers).await?
+        }))
+    }
+
+    /// The late record (`kind` 0) or dead letter (1) at `position`.
+    pub async fn side_at(&self, kind: usize, position: u64) -> Result<Option<SideRow>, StoreError> {
+        let Some(before) = position.checked_sub(1) else { return Ok(None) };
+        Ok(self.side_after(kind, before, 1).await?.pop().filter(|row| row.position == position))
+    }
+
+    /// The partitions of which anything was stored.
+    async fn partitions(&self) -> Result<Vec<i64>, StoreError> {
+        Ok(either!(self, pools => {
+            sqlx::query_scalar("select partition from input_position order by partition").fetch_all(&pools.readers).await?
+        }))
     }
 }
 

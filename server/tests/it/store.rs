@@ -291,6 +291,47 @@ async fn side_outputs_are_read_page_by_page() {
     }
 }
 
+/// Kafka's partitions mix their positions; every page goes on where the one before it ended, in all of them.
+#[tokio::test(flavor = "multi_thread")]
+async fn side_outputs_of_several_partitions_are_put_in_order() {
+    let config = WindowConfig::default();
+    for place in places().await {
+        let store = place.open().await;
+        let mut all = Vec::new();
+        for partition in 1..=3 {
+            let epoch = store.load(partition, &format!("log {partition}"), NOW).await.expect("loads").epoch;
+            for n in 0..4u64 {
+                // A few records far apart: each block reaches over many of the others.
+                let late: Vec<SideRow> = (0..5u64)
+                    .map(|i| side_row(LATE, (n * 5 + i) * 1_000 * u64::from(partition) + u64::from(partition)))
+                    .collect();
+                all.extend(late.clone());
+                let checkpoint = Checkpoint { partition, side: Arc::new([late, Vec::new()]), ..empty(n + 1, n + 2) };
+                store.checkpoint(&checkpoint, epoch, &config).await.expect("writes");
+            }
+        }
+        all.sort_by_key(|row| row.position);
+        for limit in [1, 4, 7, 99] {
+            let mut found: Vec<SideRow> = Vec::new();
+            loop {
+                let page = store.side_after(LATE, found.last().map_or(0, |row| row.position), limit).await.expect("reads");
+                assert!(page.len() <= limit);
+                if page.is_empty() {
+                    break;
+                }
+                found.extend(page);
+            }
+            assert_eq!(found, all, "pages of {limit}");
+        }
+        for row in &all {
+            assert_eq!(store.side_at(LATE, row.position).await.expect("reads").as_ref(), Some(row));
+        }
+        all.reverse();
+        assert_eq!(store.side_newest(LATE, 10).await.expect("reads"), all[..10]);
+        store.close().await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn windows_are_read_the_same_before_and_after_merging() {
     let config = WindowConfig::default();
