@@ -14,6 +14,12 @@ pub enum KafkaCommand {
         #[command(flatten)]
         args: SetupArgs,
     },
+    /// Check that what is stored is what the messages lead to; ends with 1 and names the partition and the first law that is broken. No
+    /// engine may be at work meanwhile
+    Verify {
+        #[command(flatten)]
+        tool: KafkaToolArgs,
+    },
     /// Let a partition go on although part of its log is gone from Kafka; noted in the database
     AcceptGap {
         #[command(flatten)]
@@ -32,6 +38,7 @@ impl KafkaCommand {
                 kafka.check()?;
                 setup(&kafka, &args).await
             }
+            KafkaCommand::Verify { tool } => super::verify_kafka(&tool).await,
             KafkaCommand::AcceptGap { tool, args } => {
                 let config = tool.resolve()?;
                 config.kafka().check()?;

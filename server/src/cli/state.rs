@@ -4,7 +4,7 @@ use super::{existing, open};
 use anyhow::{Context, ensure};
 use domain::engine::EngineConfig;
 use domain::master::Master;
-use server::config::{Config, LogKind, StoreArgs};
+use server::config::{Config, KafkaToolArgs, LogKind, StoreArgs};
 use server::lifecycle::{DirectoryLock, lock_directory};
 use server::store::Store;
 use server::verify::{Subject, verify as check};
@@ -21,7 +21,10 @@ struct Held {
 
 async fn hold(data: &StoreArgs) -> anyhow::Result<Held> {
     let config = existing(data)?;
-    ensure!(config.log == LogKind::Embedded, "with `log = kafka` the log is not in the data directory: this reads embedded logs");
+    ensure!(
+        config.log == LogKind::Embedded,
+        "with `log = kafka` the log is not in the data directory: `rantai kafka verify` looks there"
+    );
     // Before anything is opened: a running server is told of at once.
     let lock = lock_directory(&config.data_dir)?;
     let store = open(&config).await?;
@@ -38,6 +41,25 @@ pub async fn verify(data: &StoreArgs) -> anyhow::Result<()> {
     store.close().await;
     println!("{report}");
     ensure!(report.first_broken().is_none(), "what is stored is not what the log leads to");
+    Ok(())
+}
+
+/// The same for every partition that engines on Kafka have read; each prints its name and a line for each law.
+pub async fn verify_kafka(tool: &KafkaToolArgs) -> anyhow::Result<()> {
+    let config = tool.resolve()?;
+    config.kafka().check()?;
+    std::fs::create_dir_all(&config.data_dir).with_context(|| format!("create {}", config.data_dir.display()))?;
+    let store = open(&config).await?;
+    let master = Arc::new(server::data::master().context("load master data")?);
+    let engine = config.engine_config()?;
+    let subject = Subject { dir: &config.data_dir, store: &store, master: &master, config: &engine, keep: config.retention() };
+    let reports = server::verify::verify_kafka(&subject, &config.kafka()).await?;
+    store.close().await;
+    for (name, report) in &reports {
+        println!("{name}\n{report}\n");
+    }
+    let broken: Vec<&str> = reports.iter().filter(|(_, r)| r.first_broken().is_some()).map(|(name, _)| name.as_str()).collect();
+    ensure!(broken.is_empty(), "what is stored is not what the log leads to: {}", broken.join(", "));
     Ok(())
 }
 

@@ -22,7 +22,7 @@ use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{Message, Offset, TopicPartitionList};
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -34,8 +34,11 @@ const SESSION: Duration = Duration::from_secs(10);
 const DRAIN: Duration = Duration::from_secs(10);
 /// How long the store may be away when a partition is to begin.
 const STORE_PATIENCE: Duration = Duration::from_mins(1);
-/// Messages of a partition that are fetched ahead, in KiB.
-const FETCHED_KIB: usize = 16 * 1024;
+/// Messages of a partition that are fetched ahead: what one fetch of a worker takes, and some. The library keeps a few hundred bytes for
+/// each, and its own limit is for a program with one queue.
+const FETCHED: usize = 16_000;
+/// And their bytes, in KiB.
+const FETCHED_KIB: usize = 8 * 1024;
 
 /// What an engine needs.
 pub struct Engine {
@@ -124,6 +127,8 @@ struct Member {
     cluster: String,
     feed_partitions: i32,
     workers: HashMap<Key, Running>,
+    /// How many there are of them.
+    owned: Arc<AtomicUsize>,
     runtime: tokio::runtime::Handle,
 }
 
@@ -144,6 +149,7 @@ impl Engine {
                 ("enable.auto.commit", "false"),
                 ("enable.auto.offset.store", "false"),
                 ("auto.offset.reset", "error"),
+                ("queued.min.messages", &FETCHED.to_string()),
                 ("queued.max.messages.kbytes", &FETCHED_KIB.to_string()),
                 ("statistics.interval.ms", "1000"),
             ],
@@ -159,7 +165,8 @@ impl Engine {
             consumer.subscribe(&names).context("join the group")?;
             let producer = Arc::new(Producer::new(&self.kafka)?);
             let consumer = Arc::new(consumer);
-            Ok(Member { consumer, producer, cluster, feed_partitions, workers: HashMap::new(), runtime, engine: self })
+            let (workers, owned) = (HashMap::new(), Arc::default());
+            Ok(Member { consumer, producer, cluster, feed_partitions, workers, owned, runtime, engine: self })
         });
         let member = member.await.context("reach Kafka")??;
         let thread = std::thread::Builder::new().name("kafka".into()).spawn(move || member.run(&to_do))?;
@@ -208,7 +215,7 @@ impl Member {
             self.engine.status.begin(&topic, partition);
             let (orders, to_do) = mpsc::channel();
             let worker = WorkerParts {
-                log: format!("kafka {} {topic} {partition}", self.cluster),
+                log: super::log_name(&self.cluster, &topic, partition),
                 dir: self.engine.dir.join(format!("partition-{topic}-{partition}")),
                 number,
                 queue,
@@ -220,6 +227,7 @@ impl Member {
                 due: Due { records: 200_000, bytes: 32 << 20, every: self.engine.checkpoint_every },
                 status: self.engine.status.clone(),
                 feed: (self.engine.kafka.feed(), self.feed_partitions),
+                owned: Arc::clone(&self.owned),
                 runtime: self.runtime.clone(),
                 orders: to_do,
                 topic: topic.clone(),
@@ -234,6 +242,7 @@ impl Member {
             let thread = std::thread::Builder::new().name(name).spawn(move || Worker::run(parts))?;
             self.workers.insert(key, Running { orders, thread });
         }
+        self.owned.store(self.workers.len(), Ordering::Relaxed);
         Ok(())
     }
 
@@ -277,6 +286,7 @@ impl Member {
             self.engine.status.end(&topic, partition);
             result.map_err(|_| anyhow::anyhow!("the worker of {topic}/{partition} panicked"))??;
         }
+        self.owned.store(self.workers.len(), Ordering::Relaxed);
         Ok(())
     }
 

@@ -5,19 +5,24 @@
 //! letter. Partitions have numbers of their own in the store; what counts is the store's position, never Kafka's group offsets.
 
 mod engine;
+mod extent;
 mod feed;
 mod inbox;
 mod produce;
 pub mod setup;
 mod start;
 mod status;
+mod take;
 mod view;
 mod worker;
 
 pub use engine::Engine;
+pub(crate) use extent::{Extent, nobody_else};
+pub(crate) use inbox::Kind;
 pub use produce::Intake;
 pub use start::start;
 pub use status::{Partition, State, Status};
+pub(crate) use take::take;
 
 use rdkafka::ClientConfig;
 use serde::{Deserialize, Serialize};
@@ -43,6 +48,11 @@ pub(crate) const MAX_MESSAGE_BYTES: usize = crate::admission::body::MAX_BODY_BYT
 /// The position of the record in block `number` of a partition: unlike any other's in the store.
 pub(crate) const fn position(partition: u32, number: u64) -> u64 {
     number << PARTITION_BITS | partition as u64
+}
+
+/// The name by which the store knows the log of a partition again.
+fn log_name(cluster: &str, topic: &str, partition: i32) -> String {
+    format!("kafka {cluster} {topic} {partition}")
 }
 
 /// The number of the partition in which the record at `position` lies.
@@ -113,7 +123,14 @@ impl KafkaConfig {
         }
         // The value may be a password: only the key is named.
         for (place, option) in self.options.iter().enumerate() {
-            anyhow::ensure!(option.contains('='), "Kafka option {} is not KEY=VALUE", place + 1);
+            let Some((key, value)) = option.split_once('=') else { anyhow::bail!("Kafka option {} is not KEY=VALUE", place + 1) };
+            let (key, value) = (key.trim(), value.to_ascii_uppercase());
+            let needs_tls = key == "security.protocol" && value.contains("SSL")
+                || key.starts_with("sasl.mechanism") && value.contains("SCRAM");
+            anyhow::ensure!(
+                cfg!(feature = "kafka-tls") || !needs_tls,
+                "this program was built without TLS, which the Kafka option {key}={value} needs: build it with `--features kafka-tls`"
+            );
         }
         Ok(())
     }
@@ -135,6 +152,20 @@ impl KafkaConfig {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn options_are_refused_that_this_build_cannot_serve() {
+        let check = |options: &[&str], is_fine: bool| {
+            let options: Vec<String> = options.iter().map(|option| (*option).to_owned()).collect();
+            let checked = KafkaConfig { options, ..KafkaConfig::default() }.check();
+            assert_eq!(checked.is_ok(), is_fine, "{checked:?}");
+        };
+        let has_tls = cfg!(feature = "kafka-tls");
+        check(&["linger.ms"], false);
+        check(&["linger.ms=1", "security.protocol=SASL_PLAINTEXT", "sasl.mechanism=PLAIN"], true);
+        check(&["security.protocol=sasl_ssl"], has_tls);
+        check(&[" sasl.mechanisms = SCRAM-SHA-512"], has_tls);
+    }
 
     #[test]
     fn positions_are_unlike_over_partitions_and_in_order_within_one() {

@@ -1,14 +1,13 @@
 //! One partition: fetches its messages, runs the engine over them, writes checkpoints, and ends as it is told.
 
+use super::STEP;
 use super::engine::Group;
 use super::feed::Teller;
 use super::inbox::{Inbox, Kind};
 use super::produce::Producer;
 use super::status::{State, Status};
-use super::{STEP, position};
-use crate::admission::{Batch, IdentityKey};
+use super::take::take;
 use crate::identities::{self, Freeze};
-use crate::log::Place;
 use crate::pipeline::{Due, Shard, fail, needed_from, wall_clock, write_checkpoint};
 use crate::store::{Snapshot, Store, StoreError};
 use anyhow::Context;
@@ -21,14 +20,17 @@ use rdkafka::error::KafkaError;
 use rdkafka::types::RDKafkaErrorCode;
 use rdkafka::{Offset, TopicPartitionList};
 use std::path::PathBuf;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 /// How long a fetch waits for the first message; orders wait as long.
 const WAIT: Duration = Duration::from_millis(20);
-/// Processed records that no committed checkpoint covers, at most: beyond that nothing is fetched.
-const UNCOMMITTED: u64 = 400_000;
+/// Processed records that no committed checkpoint covers, at most, of all workers of a process: one that is beyond its share fetches
+/// nothing. A few hundred bytes each, with the windows that they closed.
+const UNCOMMITTED: u64 = 1_200_000;
+/// A checkpoint of fewer would cost more than it saves.
+const LEAST_SHARE: u64 = 40_000;
 /// Identities of so many records are written for the next owner; fewer it reads from the log again just as soon.
 const WORTH_A_RUN: u64 = 20_000;
 /// Identities are written at the latest after so long, by the log's time: what they came from may be gone from Kafka some day.
@@ -73,6 +75,8 @@ pub(super) struct WorkerParts {
     pub config: EngineConfig,
     pub due: Due,
     pub status: Status,
+    /// How many partitions this process has.
+    pub owned: Arc<AtomicUsize>,
     /// The topic of the feed, and how many partitions it has.
     pub feed: (String, i32),
     pub runtime: tokio::runtime::Handle,
@@ -90,7 +94,6 @@ pub(super) struct Worker {
     parts: WorkerParts,
     shard: Shard,
     epoch: i64,
-    key: IdentityKey,
     /// The next block that has to come; those before it are known altogether.
     expected: u64,
     /// The newest time of a message so far.
@@ -115,7 +118,7 @@ impl Worker {
         let begun = Instant::now();
         let Some(snapshot) = load(&parts)? else { return Ok(()) };
         let dir = identities::folder(&parts.dir, &snapshot.identity_key);
-        let (epoch, key, expected) = (snapshot.epoch, IdentityKey(snapshot.identity_key), needed_from(&snapshot));
+        let (epoch, expected) = (snapshot.epoch, needed_from(&snapshot));
         let (stored, received) = (snapshot.next_block, snapshot.totals.all.received);
         let mut shard = Shard::restore(snapshot, (parts.number, STEP), &dir, &parts.master, &parts.config, parts.due)?;
         shard.watch();
@@ -136,7 +139,6 @@ impl Worker {
             parts,
             shard,
             epoch,
-            key,
             expected,
             clock: ProcessingTime::from_ms(0),
             begun: Some(begun),
@@ -165,12 +167,15 @@ impl Worker {
             if self.writing.as_ref().is_some_and(|writing| writing.task.is_finished()) {
                 self.written()?;
             }
-            if self.has_gap || (self.shard.is_writing() && self.shard.uncommitted.load(Ordering::Relaxed) > UNCOMMITTED) {
+            let share = (UNCOMMITTED / self.parts.owned.load(Ordering::Relaxed).max(1) as u64).max(LEAST_SHARE);
+            if self.has_gap || (self.shard.is_writing() && self.shard.uncommitted.load(Ordering::Relaxed) > share) {
                 std::thread::sleep(WAIT);
             } else {
                 self.fetch()?;
             }
-            if self.shard.is_checkpoint_due() {
+            // The next half can be taken in while the first one is written.
+            let is_half = self.shard.uncommitted.load(Ordering::Relaxed) > share / 2 && !self.shard.is_writing();
+            if self.shard.is_checkpoint_due() || is_half {
                 self.checkpoint();
             }
             if Instant::now() >= next_tick {
@@ -231,40 +236,9 @@ impl Worker {
             if run.last < self.expected {
                 continue; // a run of identities tells as much
             }
-            self.clock = self.clock.max(run.received_at);
-            let is_covered = self.shard.covers(run.first);
-            let received_at = if is_covered { self.clock } else { run.received_at.max(self.shard.room.engine.now()) };
-            let place = Place { number: run.last, first_record: position(self.parts.number, run.first), received_at };
-            match run.kind {
-                Kind::Records => {
-                    let batch = Batch::of_messages(run.bytes.clone(), run.messages(), &self.key);
-                    if is_covered {
-                        self.shard.remember(&batch, received_at);
-                    } else {
-                        self.shard.take(&batch, place);
-                        self.processed += batch.len() as u64;
-                    }
-                }
-                Kind::Decision => {
-                    let source = run.source();
-                    let done = if is_covered {
-                        self.shard.remember_replay(run.bytes.clone(), source, run.last, received_at)
-                    } else {
-                        self.shard.decide(&run.bytes, source, place)
-                    };
-                    if let Err(error) = done {
-                        // Anybody may write to a topic: what is no decision decides nothing.
-                        tracing::warn!(error = format!("{error:#}"), block = run.last, "A decision cannot be read; passed over.");
-                        if !is_covered {
-                            self.shard.pass_time(place);
-                        }
-                    }
-                }
-                Kind::Timer if is_covered => {}
-                Kind::Timer => {
-                    self.shard.pass_time(place);
-                    self.timer_sent = None;
-                }
+            self.processed += take(&mut self.shard, self.parts.number, &run, &mut self.clock);
+            if run.kind == Kind::Timer {
+                self.timer_sent = None;
             }
             self.expected = run.last + 1;
         }
@@ -354,10 +328,10 @@ impl Worker {
                 std::thread::sleep(Duration::from_millis(2));
             }
             self.written()?;
-            if !self.shard.has_news() {
+            let all = self.shard.run_is_due(WORTH_A_RUN, RUN_EVERY_MS);
+            if !self.shard.has_news() && !all {
                 break;
             }
-            let all = self.shard.run_is_due(WORTH_A_RUN, RUN_EVERY_MS);
             self.begin_checkpoint(all);
         }
         // The loop ended with the last checkpoint begun, or with nothing left to write.

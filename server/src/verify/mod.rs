@@ -5,10 +5,12 @@
 
 mod books;
 pub mod history;
+mod kafka;
 mod recompute;
 mod report;
 mod scan;
 
+pub use kafka::verify_kafka;
 pub use report::{Law, Report};
 
 use crate::log::{Log, LogError};
@@ -20,8 +22,8 @@ use domain::engine::EngineConfig;
 use domain::master::Master;
 use domain::time::ProcessingTime;
 use recompute::Recomputed;
-use scan::Outline;
 pub(crate) use scan::outline;
+use scan::{Outline, Source};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -67,7 +69,8 @@ pub async fn verify(subject: &Subject<'_>) -> anyhow::Result<Report> {
         }
     };
     report.summarise(Law::State, format!("loaded up to block {}, one run of the program after another", shard.next_block - 1));
-    let mut books = Books::new(subject, shard, &mut report);
+    let source = Source::Files(log_dir);
+    let mut books = Books::new(subject, source.clone(), shard, &mut report);
     if first_block > 1 {
         books.report.range = Some(format!(
             "the log begins with block {first_block}, received {}; what came before was deleted for its age, so results are compared \
@@ -77,7 +80,7 @@ pub async fn verify(subject: &Subject<'_>) -> anyhow::Result<Report> {
         books.agree(&outline).await?;
     } else {
         let key = books.key();
-        let recomputed = Recomputed::of(&log_dir, key, &outline, subject.config, subject.master)?;
+        let recomputed = Recomputed::of(source, key, &outline, subject.config, subject.master)?;
         books.compare(recomputed).await?;
     }
     Ok(report)

@@ -2,7 +2,7 @@
 //! is read as often as there are shares, so that memory stays bounded however long it is.
 
 use super::history::{Clock, Definitions, History, Placed};
-use super::scan::{Held, Outline, scan};
+use super::scan::{Held, Outline, Source, scan};
 use crate::admission::IdentityKey;
 use anyhow::ensure;
 use domain::coldchain::{Excursion, Range};
@@ -14,7 +14,6 @@ use domain::sequence::{Sequence, Sequences};
 use domain::time::{EventTime, MINUTE_MS};
 use std::collections::{HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::path::{Path, PathBuf};
 
 /// Records of which everything is remembered at once, at most.
 const AT_ONCE: u64 = 6_000_000;
@@ -28,7 +27,7 @@ const REJECTED: u8 = 16;
 
 /// What everything that follows needs to know of the log: one byte a record.
 pub struct Recomputed {
-    dir: PathBuf,
+    log: Source,
     key: IdentityKey,
     config: EngineConfig,
     definitions: Definitions,
@@ -152,11 +151,11 @@ impl Known {
 }
 
 impl Recomputed {
-    /// Judges every record of the log in `dir`, whose outline is known.
-    pub fn of(dir: &Path, key: IdentityKey, outline: &Outline, config: &EngineConfig, master: &Master) -> anyhow::Result<Self> {
-        let records = outline.last_first_record.saturating_sub(outline.first_record) + 1;
+    /// Judges every record of `log`, whose outline is known.
+    pub fn of(log: Source, key: IdentityKey, outline: &Outline, config: &EngineConfig, master: &Master) -> anyhow::Result<Self> {
+        let records = outline.last_first_record.saturating_sub(outline.first_record) / log.step() + 1;
         let mut all = Self {
-            dir: dir.to_owned(),
+            log,
             key,
             config: config.clone(),
             definitions: Definitions::from(&config.windows),
@@ -181,19 +180,20 @@ impl Recomputed {
     /// Judges the records of a share of the identities, all but whether they are late.
     fn judge(&mut self, share: u64) -> anyhow::Result<()> {
         let mut known = Known::default();
-        let Self { dir, key, config, fates, first_record, shares, remembered_from, young, .. } = self;
-        let mut next = *first_record;
+        let Self { log, key, config, fates, first_record, shares, remembered_from, young, .. } = self;
+        let (mut next, step) = (*first_record, log.step());
         let is_first = share == 0;
-        scan(dir, key, |place, held| {
+        scan(log, key, |place, held| {
             ensure!(
-                place.first_record == next,
+                // Kafka's offsets may have holes.
+                place.first_record == next || step > 1 && place.first_record > next,
                 "block {} begins with record {}, and the one before it ends before record {next}",
                 place.number,
                 place.first_record
             );
-            next += held.positions();
+            next = place.first_record + held.positions() * step;
             let now = place.received_at.ms();
-            let at = (place.first_record - *first_record) as usize;
+            let at = ((place.first_record - *first_record) / step) as usize;
             if is_first {
                 fates.resize(at + held.positions() as usize, VOID);
             }
@@ -219,13 +219,13 @@ impl Recomputed {
     /// The devices of a share, as the whole log leaves them; which of their records are late is noted.
     pub fn devices(&mut self, master: &Master, share: u64) -> anyhow::Result<HashMap<String, Device>> {
         let mut devices: HashMap<String, Device> = HashMap::new();
-        let Self { dir, key, definitions, fates, late, first_record, shares, .. } = self;
-        let mut clock = Clock::default();
-        scan(dir, key, |place, held| {
+        let Self { log, key, definitions, fates, late, first_record, shares, .. } = self;
+        let (mut clock, step) = (Clock::default(), log.step());
+        scan(log, key, |place, held| {
             clock.pass(place.received_at.ms());
             let (Held::Records(batch) | Held::Replay(_, batch)) = &held else { return Ok(()) };
-            for (record, position) in batch.records().zip(place.first_record..) {
-                let fate = &mut fates[(position - *first_record) as usize];
+            for (record, position) in batch.records().zip((place.first_record..).step_by(step as usize)) {
+                let fate = &mut fates[((position - *first_record) / step) as usize];
                 match &record.content {
                     // It may have been found late before.
                     Content::Reading { device: id, reading }
@@ -273,13 +273,13 @@ impl Recomputed {
     }
 
     /// Where the log is and how its identities are made.
-    pub fn log(&self) -> (&Path, &IdentityKey) {
-        (&self.dir, &self.key)
+    pub fn log(&self) -> (&Source, &IdentityKey) {
+        (&self.log, &self.key)
     }
 
     /// What became of the record at `position`; `None` where a decision without effect holds the place.
     pub fn fate(&self, position: u64) -> Option<Disposition> {
-        Some(match self.fates[(position - self.first_record) as usize] {
+        Some(match self.fates[((position - self.first_record) / self.log.step()) as usize] {
             ACCEPTED => Disposition::Accepted,
             DUPLICATE => Disposition::Duplicate,
             LATE => {

@@ -1,12 +1,51 @@
-//! The log, read block by block with what each holds: the same decisions count here as when it was lived through.
+//! The log, read block by block with what each holds: the same decisions count here as when it was lived through. The embedded one, or
+//! a partition of Kafka's.
 
 use crate::admission::{Batch, Format, IdentityKey};
+use crate::kafka::{Extent, Kind, partition_of};
 use crate::letters::{Decision, Verdict};
 use crate::log::{self, BlockKind, Place};
+use crate::pipeline::PARTITION;
 use anyhow::Context;
+use bytes::Bytes;
 use domain::time::ProcessingTime;
 use std::collections::HashSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+/// Where a log is.
+#[derive(Clone, Debug)]
+pub enum Source {
+    /// The folder of the embedded one.
+    Files(PathBuf),
+    /// Messages in Kafka.
+    Kafka(Extent),
+}
+
+impl Source {
+    /// Positions of two records that follow each other differ by so much.
+    pub fn step(&self) -> u64 {
+        match self {
+            Source::Files(_) => 1,
+            Source::Kafka(_) => Extent::STEP,
+        }
+    }
+
+    /// Whether the record at `position` belongs to it.
+    pub fn holds(&self, position: u64) -> bool {
+        match self {
+            Source::Files(_) => true,
+            Source::Kafka(extent) => partition_of(position) == extent.place.number,
+        }
+    }
+
+    /// The number of its partition in the store.
+    pub fn partition(&self) -> u32 {
+        match self {
+            Source::Files(_) => PARTITION,
+            Source::Kafka(extent) => extent.place.number,
+        }
+    }
+}
 
 /// What a block holds.
 pub enum Held {
@@ -33,8 +72,45 @@ impl Held {
     }
 }
 
-/// Tells every block of the log in `dir` to `each`, oldest first.
-pub fn scan(dir: &Path, key: &IdentityKey, mut each: impl FnMut(Place, Held) -> anyhow::Result<()>) -> anyhow::Result<()> {
+/// Tells every block of the log to `each`, oldest first.
+pub fn scan(source: &Source, key: &IdentityKey, each: impl FnMut(Place, Held) -> anyhow::Result<()>) -> anyhow::Result<()> {
+    match source {
+        Source::Files(dir) => scan_files(dir, key, each),
+        Source::Kafka(extent) => scan_kafka(extent, key, each),
+    }
+}
+
+fn scan_kafka(extent: &Extent, key: &IdentityKey, mut each: impl FnMut(Place, Held) -> anyhow::Result<()>) -> anyhow::Result<()> {
+    let (mut decided, mut clock) = (HashSet::new(), ProcessingTime::from_ms(0));
+    extent.runs(1, u64::MAX, |run| {
+        let place = extent.place_of(run, &mut clock);
+        let held = match run.kind {
+            Kind::Records => Held::Records(Batch::of_messages(run.bytes.clone(), run.messages(), key)),
+            // Anybody may write to a topic: what is no decision decides nothing.
+            Kind::Decision => decision(&run.bytes, run.source(), key, &mut decided).unwrap_or(Held::Timer),
+            Kind::Timer => Held::Timer,
+        };
+        each(place, held)
+    })
+}
+
+/// What a decision comes to; only the first one of a letter counts.
+fn decision(body: &Bytes, source: &str, key: &IdentityKey, decided: &mut HashSet<u64>) -> anyhow::Result<Held> {
+    let (decision, raw) = Decision::decode(body)?;
+    Ok(match &decision.verdict {
+        _ if !decided.insert(decision.letter) => Held::Void(decision.records()),
+        Verdict::Replay => {
+            let batch = Batch::parse(raw, Format::Record, source, key)?;
+            Held::Replay(decision, batch)
+        }
+        Verdict::Discard(reason) => {
+            let reason = reason.clone();
+            Held::Discard(decision, reason)
+        }
+    })
+}
+
+fn scan_files(dir: &Path, key: &IdentityKey, mut each: impl FnMut(Place, Held) -> anyhow::Result<()>) -> anyhow::Result<()> {
     let mut decided = HashSet::new();
     for block in log::read(dir, 1)? {
         let block = block?;
@@ -44,25 +120,33 @@ pub fn scan(dir: &Path, key: &IdentityKey, mut each: impl FnMut(Place, Held) -> 
             BlockKind::Records(format) => {
                 Held::Records(Batch::parse(block.body, format, &block.source, key).with_context(unreadable)?)
             }
-            BlockKind::Decision => {
-                let (decision, raw) = Decision::decode(&block.body).with_context(unreadable)?;
-                match &decision.verdict {
-                    _ if !decided.insert(decision.letter) => Held::Void(decision.records()),
-                    Verdict::Replay => {
-                        let batch = Batch::parse(raw, Format::Record, &block.source, key).with_context(unreadable)?;
-                        Held::Replay(decision, batch)
-                    }
-                    Verdict::Discard(reason) => {
-                        let reason = reason.clone();
-                        Held::Discard(decision, reason)
-                    }
-                }
-            }
+            BlockKind::Decision => decision(&block.body, &block.source, key, &mut decided).with_context(unreadable)?,
             BlockKind::Timer => Held::Timer,
         };
         each(place, held)?;
     }
     Ok(())
+}
+
+/// Reads a whole partition for its times: `None` where there is nothing in it.
+pub fn outline_of(extent: &Extent) -> anyhow::Result<Option<Outline>> {
+    let (mut clock, mut outline) = (ProcessingTime::from_ms(0), None);
+    extent.runs(1, u64::MAX, |run| {
+        let place = extent.place_of(run, &mut clock);
+        let outline = outline.get_or_insert(Outline {
+            first_block: extent.low as u64 + 1,
+            first_record: extent.position(extent.low as u64 + 1),
+            last_block: 0,
+            last_first_record: 0,
+            received: (clock, clock),
+            bytes: 0,
+        });
+        (outline.last_block, outline.last_first_record) = (place.number, extent.position(place.number));
+        outline.received.1 = clock;
+        outline.bytes += run.bytes.len() as u64;
+        Ok(())
+    })?;
+    Ok(outline)
 }
 
 /// What the log's blocks say of themselves.

@@ -1,0 +1,119 @@
+//! A partition as it lies in Kafka, for who only reads it: to verify, and to make state anew. Workers read in their own way.
+
+use super::inbox::{Inbox, Run};
+use super::{KafkaConfig, STEP, position};
+use crate::log::Place;
+use crate::store::KafkaPartition;
+use anyhow::{Context, bail, ensure};
+use domain::time::ProcessingTime;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaError;
+use rdkafka::{Message, Offset, TopicPartitionList};
+use std::time::{Duration, Instant};
+
+/// How long a broker may take.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The messages that a partition had when somebody began to look.
+#[derive(Clone, Debug)]
+pub struct Extent {
+    kafka: KafkaConfig,
+    /// The partition.
+    pub place: KafkaPartition,
+    /// By this name the store knows its log.
+    pub log: String,
+    /// The first offset that Kafka still has.
+    pub low: i64,
+    /// The first that was not there yet.
+    pub high: i64,
+}
+
+/// A consumer that asks nobody where to begin.
+fn consumer(kafka: &KafkaConfig) -> anyhow::Result<BaseConsumer> {
+    let must = [
+        ("group.id", kafka.group()),
+        ("enable.auto.commit", "false".to_owned()),
+        ("enable.auto.offset.store", "false".to_owned()),
+        ("auto.offset.reset", "error".to_owned()),
+        ("enable.partition.eof", "true".to_owned()),
+        ("queued.max.messages.kbytes", "16384".to_owned()),
+    ];
+    let must: Vec<(&str, &str)> = must.iter().map(|(key, value)| (*key, value.as_str())).collect();
+    kafka.client(&[("fetch.wait.max.ms", "100")], &must).create().context("make a consumer for Kafka")
+}
+
+/// Refuses while engines are at work: what they write meanwhile would look like a mistake.
+pub fn nobody_else(kafka: &KafkaConfig) -> anyhow::Result<()> {
+    let group = kafka.group();
+    let found = consumer(kafka)?.fetch_group_list(Some(&group), PATIENCE).context("ask Kafka who is at work")?;
+    let members: usize = found.groups().iter().filter(|of| of.name() == group).map(|of| of.members().len()).sum();
+    ensure!(members == 0, "{members} engines of the group `{group}` are at work: stop them first");
+    Ok(())
+}
+
+impl Extent {
+    /// Of each of `places`, as they are now.
+    pub fn of(kafka: &KafkaConfig, places: Vec<KafkaPartition>) -> anyhow::Result<Vec<Self>> {
+        let consumer = consumer(kafka)?;
+        let cluster = consumer.client().fetch_cluster_id(PATIENCE).context("ask Kafka for its name")?;
+        let each = |place: KafkaPartition| -> anyhow::Result<Self> {
+            let asked = consumer.fetch_watermarks(&place.topic, place.partition, PATIENCE);
+            let (low, high) = asked.with_context(|| format!("ask what Kafka has of {}", place.topic))?;
+            let log = super::log_name(&cluster, &place.topic, place.partition);
+            Ok(Self { kafka: kafka.clone(), place, log, low, high })
+        };
+        places.into_iter().map(each).collect()
+    }
+
+    /// The name of the partition, for people.
+    pub fn name(&self) -> String {
+        format!("partition {} of {}", self.place.partition, self.place.topic)
+    }
+
+    /// The place of `run` in the log; `clock` is the newest time so far.
+    pub fn place_of(&self, run: &Run<'_>, clock: &mut ProcessingTime) -> Place {
+        *clock = (*clock).max(run.received_at);
+        Place { number: run.last, first_record: position(self.place.number, run.first), received_at: *clock }
+    }
+
+    /// Position of the record in block `number`.
+    pub fn position(&self, number: u64) -> u64 {
+        position(self.place.number, number)
+    }
+
+    /// Positions of neighbours differ by this.
+    pub const STEP: u64 = STEP;
+
+    /// Tells all messages from block `from` on, oldest first; no run goes over the beginning of block `border`.
+    pub fn runs(&self, from: u64, border: u64, mut each: impl FnMut(&Run<'_>) -> anyhow::Result<()>) -> anyhow::Result<()> {
+        let mut next = (from as i64 - 1).max(self.low);
+        if next >= self.high {
+            return Ok(());
+        }
+        let (topic, partition) = (&self.place.topic, self.place.partition);
+        let consumer = consumer(&self.kafka)?;
+        let mut list = TopicPartitionList::new();
+        list.add_partition_offset(topic, partition, Offset::Offset(next))?;
+        consumer.assign(&list).with_context(|| format!("read {}", self.name()))?;
+        let mut heard_at = Instant::now();
+        while next < self.high {
+            let mut inbox = Inbox::new(topic);
+            while !inbox.is_full() && next < self.high {
+                match consumer.poll(Duration::from_millis(100)) {
+                    Some(Ok(message)) if message.offset() < self.high => {
+                        next = message.offset() + 1;
+                        heard_at = Instant::now();
+                        inbox.put(&message);
+                    }
+                    // Offsets may have holes, at the end too.
+                    Some(Ok(_) | Err(KafkaError::PartitionEOF(_))) => next = self.high,
+                    Some(Err(error)) if heard_at.elapsed() > PATIENCE => bail!("{} cannot be read: {error}", self.name()),
+                    Some(Err(error)) => tracing::debug!(%error, "Kafka's consumer complains."),
+                    None => ensure!(heard_at.elapsed() < PATIENCE, "Kafka sends nothing of {}", self.name()),
+                }
+            }
+            inbox.runs(border).try_for_each(|run| each(&run))?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,46 @@
+//! A run of messages, taken in by the shard of its partition: by a worker, and by who makes its state again.
+
+use super::inbox::{Kind, Run};
+use super::position;
+use crate::admission::Batch;
+use crate::log::Place;
+use crate::pipeline::Shard;
+use domain::time::ProcessingTime;
+
+/// Runs the engine over `run`; of what the state covers already only the identities are remembered. `clock` is the newest time of a
+/// message so far. How many records were processed.
+pub(crate) fn take(shard: &mut Shard, number: u32, run: &Run<'_>, clock: &mut ProcessingTime) -> u64 {
+    *clock = (*clock).max(run.received_at);
+    let is_covered = shard.covers(run.first);
+    let received_at = if is_covered { *clock } else { run.received_at.max(shard.room.engine.now()) };
+    let place = Place { number: run.last, first_record: position(number, run.first), received_at };
+    match run.kind {
+        Kind::Records => {
+            let key = shard.key();
+            let batch = Batch::of_messages(run.bytes.clone(), run.messages(), &key);
+            if !is_covered {
+                shard.take(&batch, place);
+                return batch.len() as u64;
+            }
+            shard.remember(&batch, received_at);
+        }
+        Kind::Decision => {
+            let source = run.source();
+            let done = if is_covered {
+                shard.remember_replay(run.bytes.clone(), source, run.last, received_at)
+            } else {
+                shard.decide(&run.bytes, source, place)
+            };
+            if let Err(error) = done {
+                // Anybody may write to a topic: what is no decision decides nothing.
+                tracing::warn!(error = format!("{error:#}"), block = run.last, "A decision cannot be read; passed over.");
+                if !is_covered {
+                    shard.pass_time(place);
+                }
+            }
+        }
+        Kind::Timer if is_covered => {}
+        Kind::Timer => shard.pass_time(place),
+    }
+    0
+}

@@ -1,0 +1,113 @@
+//! The same for engines on Kafka: partition by partition, each recomputed from its messages where Kafka has kept them all.
+
+use super::books::Books;
+use super::recompute::Recomputed;
+use super::report::{Law, Report};
+use super::scan::{Outline, Source, outline_of};
+use super::{Subject, forgotten_before};
+use crate::kafka::{Extent, KafkaConfig, STEP, nobody_else, take};
+use crate::pipeline::{Due, Shard, needed_from};
+use anyhow::Context;
+use domain::time::ProcessingTime;
+use std::path::Path;
+use std::time::Duration;
+
+/// Nothing is written.
+const NEVER: Due = Due { records: u64::MAX, bytes: u64::MAX, every: Duration::MAX };
+
+/// Verifies every partition that was ever read, and what only all of them together show; each with its name. Refused while engines are
+/// at work. Senders need not stop: looked at is what Kafka has at the beginning.
+pub async fn verify_kafka(subject: &Subject<'_>, kafka: &KafkaConfig) -> anyhow::Result<Vec<(String, Report)>> {
+    nobody_else(kafka)?;
+    let extents = Extent::of(kafka, subject.store.kafka_partitions().await?)?;
+    let aside = subject.dir.join(format!("verify-{}", std::process::id()));
+    let (mut reports, mut readings, mut oldest) = (Vec::new(), 0, None);
+    let mut newest = ProcessingTime::from_ms(0);
+    for extent in extents {
+        let mut report = Report::default();
+        if let Some(outline) = outline_of(&extent)? {
+            oldest = oldest.into_iter().chain([outline.received.0]).min();
+            newest = newest.max(outline.received.1);
+            readings += partition(subject, &extent, &outline, &aside.join(extent.place.number.to_string()), &mut report).await?;
+        }
+        reports.push((extent.name(), report));
+    }
+    if aside.exists() {
+        std::fs::remove_dir_all(&aside).context("remove the memory of identities that was looked at")?;
+    }
+    let mut all = Report::default();
+    if let Some((rows, _)) = subject.store.row_counts().await? {
+        let rows = rows as u64;
+        // Kafka may have kept less than the store, and the store less than Kafka.
+        let may_lack = oldest.is_some_and(|oldest| forgotten_before(newest, subject.keep.readings_days) > oldest);
+        if rows != readings && !(may_lack && rows < readings) {
+            all.breaks(Law::Readings, || format!("{readings} readings were accepted, and the table holds {rows}"));
+        }
+        all.summarise(Law::Readings, format!("{rows} rows"));
+    }
+    reports.push(("all partitions".to_owned(), all));
+    Ok(reports)
+}
+
+/// Accepted readings of the partition.
+async fn partition(
+    subject: &Subject<'_>,
+    extent: &Extent,
+    outline: &Outline,
+    dir: &Path,
+    report: &mut Report,
+) -> anyhow::Result<u64> {
+    let Outline { bytes, received, .. } = outline;
+    report.summarise(
+        Law::Log,
+        format!("offsets {} to before {} with {bytes} bytes, received {} to {}", extent.low, extent.high, received.0, received.1),
+    );
+    let shard = match restore(subject, extent, dir).await {
+        Ok(Some(shard)) => shard,
+        Ok(None) => {
+            report.summarise(Law::State, "nothing of it was ever stored".to_owned());
+            return Ok(0);
+        }
+        Err(error) => {
+            report.breaks(Law::State, || format!("{error:#}"));
+            return Ok(0);
+        }
+    };
+    report.summarise(Law::State, format!("loaded up to offset {}", shard.next_block - 1));
+    let accepted = shard.room.engine.totals().by_topic[domain::event::Topic::Temperature as usize].accepted;
+    let key = shard.key();
+    let log = Source::Kafka(extent.clone());
+    let mut books = Books::new(subject, log.clone(), shard, report);
+    if extent.low > 0 {
+        books.report.range = Some(format!(
+            "Kafka has its messages from offset {} on, received {}; what came before was deleted there, so results are compared with each \
+             other and not recomputed",
+            extent.low, received.0
+        ));
+        books.agree(outline).await?;
+    } else {
+        let recomputed = Recomputed::of(log, key, outline, subject.config, subject.master)?;
+        books.compare(recomputed).await?;
+    }
+    Ok(accepted)
+}
+
+/// The state of the last checkpoint, and the engine over the rest of the messages; `None` where nothing was ever stored.
+async fn restore(subject: &Subject<'_>, extent: &Extent, dir: &Path) -> anyhow::Result<Option<Shard>> {
+    let number = extent.place.number;
+    let Some(snapshot) = subject.store.peek(number, &extent.log).await? else { return Ok(None) };
+    let (from, covered) = (needed_from(&snapshot), snapshot.next_block);
+    let (low, high) = (extent.low, extent.high);
+    anyhow::ensure!(from as i64 > low, "gap({},{low}): these messages are needed, and Kafka has them no more", from - 1);
+    anyhow::ensure!(covered as i64 - 1 <= high, "the state covers offsets to before {}, and Kafka ends at {high}", covered - 1);
+    let identities = crate::identities::folder(dir, &snapshot.identity_key);
+    subject.store.fetch_runs(number, &identities).await.context("fetch the memory of identities")?;
+    let mut shard = Shard::restore(snapshot, (number, STEP), &identities, subject.master, subject.config, NEVER)?;
+    let (begun, mut clock) = (std::time::Instant::now(), ProcessingTime::from_ms(0));
+    extent.runs(from, covered, |run| {
+        take(&mut shard, number, run, &mut clock);
+        Ok(())
+    })?;
+    shard.restored(begun);
+    Ok(Some(shard))
+}
