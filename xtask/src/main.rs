@@ -35,12 +35,12 @@ enum Task {
     /// Build everything and start it with the simulator feeding it; prints the address
     Run(run::Options),
     /// The release build only: the server and the site beside it
-    Build,
+    Build(product::Options),
     /// Set up what is missing and run every check; the last line is the count
     Test(test::Options),
     /// Debug build with the simulator; rebuilds and restarts on change
     Dev(run::Options),
-    /// Proofs that are too long for a test: `img`, crash images
+    /// Proofs that are too long for a test: `img`, crash images; `kill`, SIGKILL under load
     Prove(prove::Options),
     /// The benchmarks: one line per figure, JSON under target/bench/
     Bench(bench::Options),
@@ -83,7 +83,7 @@ fn main() -> ExitCode {
 fn perform(task: Task) -> anyhow::Result<()> {
     match task {
         Task::Run(options) => run::run(&options),
-        Task::Build => product::build(product::Flavour::Release).map(drop),
+        Task::Build(options) => product::build_for_shipping(&options).map(drop),
         Task::Test(options) => test::run(&options),
         Task::Dev(options) => dev::run(&options),
         Task::Prove(options) => prove::run(&options),

@@ -45,8 +45,26 @@ impl Product {
     }
 }
 
+/// What `build` takes.
+#[derive(clap::Args)]
+pub struct Options {
+    /// With TLS and SASL for Kafka, which need OpenSSL and its headers
+    #[arg(long)]
+    kafka_tls: bool,
+}
+
+/// `cargo xtask build`.
+pub fn build_for_shipping(options: &Options) -> anyhow::Result<Product> {
+    build_with(Flavour::Release, if options.kafka_tls { &["--features", "kafka-tls"] } else { &[] })
+}
+
 /// Builds all of it.
 pub fn build(flavour: Flavour) -> anyhow::Result<Product> {
+    build_with(flavour, &[])
+}
+
+/// `more` are cargo's arguments for the server.
+fn build_with(flavour: Flavour, more: &[&str]) -> anyhow::Result<Product> {
     let start = Instant::now();
     let product = Product::of(flavour);
     println!("[1/5] toolchain");
@@ -64,7 +82,7 @@ pub fn build(flavour: Flavour) -> anyhow::Result<Product> {
         name_by_content(&product.site)?;
     }
     println!("[5/5] server");
-    build_server(flavour)?;
+    build_server_with(flavour, more)?;
     println!(
         "built in {:.1} s: {} and {}",
         start.elapsed().as_secs_f64(),
@@ -76,8 +94,12 @@ pub fn build(flavour: Flavour) -> anyhow::Result<Product> {
 
 /// Compiles the server alone.
 pub fn build_server(flavour: Flavour) -> anyhow::Result<()> {
+    build_server_with(flavour, &[])
+}
+
+fn build_server_with(flavour: Flavour, more: &[&str]) -> anyhow::Result<()> {
     let mut cargo = workspace::cargo();
-    cargo.args(["build", "--package", "server", "--bin", "rantai"]);
+    cargo.args(["build", "--package", "server", "--bin", "rantai"]).args(more);
     if flavour == Flavour::Release {
         cargo.arg("--release");
     }

@@ -57,6 +57,15 @@ pub fn strace() -> anyhow::Result<()> {
     }
 }
 
+/// Sets up OpenSSL with its headers, for Kafka over TLS.
+pub fn openssl() -> anyhow::Result<()> {
+    if answer(Command::new("pkg-config").args(["--modversion", "openssl"])).is_some() {
+        Ok(())
+    } else {
+        install(&["libssl-dev", "pkg-config"], "the checks of Kafka over TLS")
+    }
+}
+
 /// Sets up what the browser journeys need; says what to install where we may not.
 pub fn journeys() -> anyhow::Result<()> {
     let missing: Vec<Tool> = [CHROMIUM, NODE, NPM].into_iter().filter(|tool| tool.version().is_none()).collect();

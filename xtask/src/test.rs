@@ -3,7 +3,7 @@
 //! The last line is `N passed, N failed`: tests where a step runs tests, else one for the step.
 
 use crate::product::{self, Flavour, Product};
-use crate::services::{ThrowawayKafka, ThrowawayPostgres};
+use crate::services::Throwaways;
 use crate::{prove, setup, workspace};
 use anyhow::{Context, ensure};
 use std::io::{BufRead, BufReader};
@@ -13,17 +13,20 @@ use std::time::{Duration, Instant};
 /// What `test` takes.
 #[derive(clap::Args)]
 pub struct Options {
-    /// Run only this step (may be repeated): format, lint, lint-wasm, test, doc, build, images, journeys
+    /// Run only this step (may be repeated): format, lint, lint-wasm, test, doc, build, images, kills, journeys
     #[arg(long = "only", value_name = "STEP", value_parser = clap::builder::PossibleValuesParser::new(STEPS.map(|step| step.name)))]
     only: Vec<String>,
 }
 
 /// How many checks of a step passed and failed.
 #[derive(Clone, Copy, Default)]
-struct Tally {
-    passed: usize,
-    failed: usize,
+pub struct Tally {
+    pub passed: usize,
+    pub failed: usize,
 }
+
+/// All tests, of one build: other packages or features together would make others of what they share.
+pub const TESTS: [&str; 6] = ["test", "--workspace", "--exclude", "frontend", "--features", "server/kafka-tls"];
 
 struct Step {
     name: &'static str,
@@ -32,7 +35,7 @@ struct Step {
 }
 
 /// In this order: cheap before dear, and `build` before the journeys, which drive what it made.
-const STEPS: [Step; 8] = [
+const STEPS: [Step; 9] = [
     Step { name: "format", what: "cargo fmt --check", run: format },
     Step { name: "lint", what: "clippy on the host's crates, warnings are errors", run: lint },
     Step { name: "lint-wasm", what: "clippy on the browser's crates, warnings are errors", run: lint_wasm },
@@ -44,6 +47,7 @@ const STEPS: [Step; 8] = [
     Step { name: "doc", what: "documentation without warnings", run: doc },
     Step { name: "build", what: "the release build", run: build },
     Step { name: "images", what: "crash images of a real workload, opened and verified", run: images },
+    Step { name: "kills", what: "SIGKILL of the release build under load, alone and on Kafka and Postgres", run: kills },
     Step { name: "journeys", what: "browser journeys on the release build in Chromium", run: journeys },
 ];
 
@@ -97,7 +101,12 @@ fn format() -> anyhow::Result<Tally> {
 }
 
 fn lint() -> anyhow::Result<Tally> {
-    one(workspace::cargo().args(["clippy", "--workspace", "--exclude", "frontend", "--all-targets", "--", "--deny", "warnings"]))
+    setup::openssl()?;
+    let features = ["--features", "server/kafka-tls"];
+    one(workspace::cargo()
+        .args(["clippy", "--workspace", "--exclude", "frontend", "--all-targets"])
+        .args(features)
+        .args(["--", "--deny", "warnings"]))
 }
 
 fn lint_wasm() -> anyhow::Result<Tally> {
@@ -110,9 +119,11 @@ fn lint_wasm() -> anyhow::Result<Tally> {
 }
 
 fn doc() -> anyhow::Result<Tally> {
+    setup::openssl()?;
     let mut cargo = workspace::cargo();
     cargo
-        .args(["doc", "--workspace", "--exclude", "frontend", "--no-deps", "--document-private-items"])
+        .args(["doc", "--workspace", "--exclude", "frontend", "--features", "server/kafka-tls"])
+        .args(["--no-deps", "--document-private-items"])
         .env("RUSTDOCFLAGS", "--deny warnings");
     one(&mut cargo)
 }
@@ -124,14 +135,18 @@ fn build() -> anyhow::Result<Tally> {
 
 /// `cargo test` on all but the browser's entry, with a Postgres and a Kafka of its own; counts what the test programs say.
 fn cargo_test() -> anyhow::Result<Tally> {
-    let mut tally = Tally::default();
     setup::strace()?;
-    let postgres = ThrowawayPostgres::start().context("set up Postgres for the checks")?;
+    setup::openssl()?;
+    let services = Throwaways::start()?;
     let mut cargo = workspace::cargo();
-    cargo.args(["test", "--workspace", "--exclude", "frontend", "--no-fail-fast"]);
-    let kafka = ThrowawayKafka::start().context("set up Kafka for the checks")?;
-    cargo.env("RANTAI_TEST_POSTGRES", &postgres.address).env("RANTAI_TEST_KAFKA", &kafka.address);
-    let status = shown_and_read(&mut cargo, |line| {
+    services.told_to(cargo.args(TESTS)).arg("--no-fail-fast");
+    tests_of(&mut cargo)
+}
+
+/// Runs tests and counts what the test programs say.
+pub fn tests_of(cargo: &mut Command) -> anyhow::Result<Tally> {
+    let mut tally = Tally::default();
+    let status = shown_and_read(cargo, |line| {
         if let Some(found) = counts_of(line) {
             tally.passed += found.passed;
             tally.failed += found.failed;
@@ -156,6 +171,11 @@ fn counts_of(line: &str) -> Option<Tally> {
 fn images() -> anyhow::Result<Tally> {
     prove::images(&["--images".to_owned(), "5000".to_owned()])?;
     Ok(Tally { passed: 1, failed: 0 })
+}
+
+/// What `cargo xtask prove kill` does.
+fn kills() -> anyhow::Result<Tally> {
+    prove::kills(&[])
 }
 
 /// The journeys of `end2end/` on the release build.

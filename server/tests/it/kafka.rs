@@ -10,7 +10,7 @@ use domain::window::{Window, WindowConfig};
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions};
 use rdkafka::client::DefaultClientContext;
-use rdkafka::mocking::MockCluster;
+use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::{Offset, TopicPartitionList};
 use server::kafka::KafkaConfig;
@@ -20,61 +20,88 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-const SECOND: Duration = Duration::from_secs(1);
+pub const SECOND: Duration = Duration::from_secs(1);
 const PARTITIONS: i32 = 3;
+pub const SETUP: SetupArgs = SetupArgs { partitions: PARTITIONS, replication: 1, keep_days: 7, check: false };
 
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
 /// Topics of their own and an empty database.
-struct Place {
-    kafka: KafkaConfig,
-    postgres: String,
+pub struct Place {
+    pub kafka: KafkaConfig,
+    pub postgres: String,
 }
 
 impl Place {
     /// `None`, and a word about it, where there is no broker or no Postgres.
-    async fn new() -> Option<Self> {
+    pub async fn new() -> Option<Self> {
         let Ok(brokers) = std::env::var("RANTAI_TEST_KAFKA") else {
             eprintln!("Without RANTAI_TEST_KAFKA nothing on a real broker is tested.");
             return None;
         };
+        Self::on(brokers, 1, &[]).await
+    }
+
+    /// On brokers of which each message shall have so many copies; with options of the client library.
+    pub async fn on(brokers: String, replication: i32, options: &[&str]) -> Option<Self> {
+        let place = Self::without_topics(brokers, options).await?;
+        setup(&place.kafka, &SetupArgs { replication, ..SETUP }).await.expect("sets up");
+        Some(place)
+    }
+
+    pub async fn without_topics(brokers: String, options: &[&str]) -> Option<Self> {
         let postgres = stores().await.into_iter().nth(1)?;
         let prefix = format!("t{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         let topics = format!("{prefix}-plain");
-        let kafka = KafkaConfig { brokers, prefix, topics, options: Vec::new() };
-        setup(&kafka, &SetupArgs { partitions: PARTITIONS, replication: 1, keep_days: 7, check: false }).await.expect("sets up");
+        let options = options.iter().map(|option| (*option).to_owned()).collect();
+        let kafka = KafkaConfig { brokers, prefix, topics, options };
         Some(Self { kafka, postgres })
     }
 
-    fn options(&self, roles: &str) -> Vec<String> {
+    pub fn options(&self, roles: &str) -> Vec<String> {
         let KafkaConfig { brokers, prefix, topics, .. } = &self.kafka;
         let options = ["--log", "kafka", "--kafka-brokers", brokers, "--kafka-prefix", prefix, "--kafka-topics", topics];
         let more = ["--store", &self.postgres, "--roles", roles, "--checkpoint-ms", "100"];
-        options.into_iter().chain(more).map(str::to_owned).collect()
+        let library = self.kafka.options.iter().flat_map(|option| ["--kafka-option", option]);
+        options.into_iter().chain(more).chain(library).map(str::to_owned).collect()
     }
 
-    async fn server(&self, roles: &str) -> Server {
+    pub async fn server(&self, roles: &str) -> Server {
         let options = self.options(roles);
         Server::start_with(&options.iter().map(String::as_str).collect::<Vec<_>>()).await
     }
 
-    async fn program(&self, dir: &std::path::Path, roles: &str) -> Program {
+    pub async fn program(&self, dir: &std::path::Path, roles: &str) -> Program {
         let options = self.options(roles);
         Program::start_with(dir, &options.iter().map(String::as_str).collect::<Vec<_>>()).await
     }
 
-    async fn store(&self) -> Store {
+    pub async fn store(&self) -> Store {
         let address: StoreAddress = self.postgres.parse().expect("an address");
         Store::open(&address, std::path::Path::new(".")).await.expect("opens")
     }
 
-    /// A producer of somebody else's.
+    /// A client of somebody else's.
+    pub fn client(&self) -> ClientConfig {
+        let mut client = ClientConfig::new();
+        client.set("bootstrap.servers", &self.kafka.brokers);
+        client
+    }
+
     fn producer(&self) -> BaseProducer {
-        ClientConfig::new().set("bootstrap.servers", &self.kafka.brokers).create().expect("a producer")
+        self.client().create().expect("a producer")
+    }
+
+    /// A key for a program that takes records in.
+    pub async fn key(&self) -> String {
+        let store = self.store().await;
+        let key = store.create_key("load", None, "ingest", now_ms()).await.expect("makes a key");
+        store.close().await;
+        key
     }
 
     /// Waits until engines have stored the outcome of so many records.
-    async fn stored(&self, received: u64) -> Totals {
+    pub async fn stored(&self, received: u64) -> Totals {
         let store = self.store().await;
         let totals = until(&format!("{received} records to be stored"), async || {
             let totals = totals(&store).await;
@@ -86,8 +113,17 @@ impl Place {
     }
 }
 
+/// Ends of the partitions to which admission writes.
+pub fn ends(place: &Place) -> Vec<i64> {
+    let consumer: BaseConsumer = place.client().create().expect("a consumer");
+    let topic = place.kafka.events();
+    let metadata = consumer.fetch_metadata(Some(&topic), 10 * SECOND).expect("the broker answers");
+    let partitions = metadata.topics()[0].partitions().len() as i32;
+    (0..partitions).map(|p| consumer.fetch_watermarks(&topic, p, 10 * SECOND).expect("the broker answers").1).collect()
+}
+
 /// Sums over all partitions.
-async fn totals(store: &Store) -> Totals {
+pub async fn totals(store: &Store) -> Totals {
     let mut sum = Totals::default();
     for of in store.overview().await.expect("reads") {
         for (to, from) in std::iter::once((&mut sum.all, &of.totals.all)).chain(sum.by_topic.iter_mut().zip(&of.totals.by_topic))
@@ -371,8 +407,7 @@ async fn a_gap_stands_still_until_somebody_accepts_it() {
     place.stored(20).await;
     engine.stop().await;
     send(20, 40);
-    let admin: AdminClient<DefaultClientContext> =
-        ClientConfig::new().set("bootstrap.servers", &place.kafka.brokers).create().expect("a client");
+    let admin: AdminClient<DefaultClientContext> = place.client().create().expect("a client");
     let mut gone = TopicPartitionList::new();
     gone.add_partition_offset(&place.kafka.topics, 1, Offset::Offset(30)).expect("a list");
     admin.delete_records(&gone, &AdminOptions::new()).await.expect("deletes");
@@ -395,33 +430,4 @@ async fn a_gap_stands_still_until_somebody_accepts_it() {
     assert_eq!((found.all.received, found.all.accepted), (30, 30));
     engine.stop().await;
     store.close().await;
-}
-
-/// While Kafka is away senders are asked to come again, and afterwards it goes on by itself.
-#[tokio::test(flavor = "multi_thread")]
-async fn brokers_away_and_back() {
-    let Some(postgres) = stores().await.into_iter().nth(1) else { return };
-    let brokers = MockCluster::new(1).expect("plays a broker");
-    let address = brokers.bootstrap_servers();
-    brokers.create_topic("mock.events", 3, 1).expect("makes a topic");
-    let options = ["--kafka-option", "message.timeout.ms=1500", "--kafka-prefix", "mock", "--roles", "ingest"];
-    let kafka = ["--log", "kafka", "--store", &postgres, "--kafka-brokers", &address];
-    let server = Server::start_with(&options.into_iter().chain(kafka).collect::<Vec<_>>()).await;
-    let record = envelope("e1", "d1", slot_now(), "4.0");
-    let single = server.post(record.clone()).await;
-    assert_eq!((single.status, single.text.as_str()), (202, r#"{"status":"queued"}"#));
-    let wrong = server.post(r#"{"device_id":"d","ts":1}"#).await;
-    wrong.problem(422);
-    brokers.broker_down(1).expect("goes");
-    let refused = server.post(format!("[{record},{record}]")).await;
-    refused.problem(503);
-    assert_eq!(refused.header("retry-after"), "1");
-    brokers.broker_up(1).expect("comes");
-    let reply = until("it is taken in again", async || {
-        let reply = server.post(format!("[{record},{record}]")).await;
-        (reply.status != 503).then_some(reply)
-    })
-    .await;
-    assert_eq!((reply.status, reply.json()["queued"].as_u64()), (202, Some(2)), "{}", reply.text);
-    server.stop().await;
 }

@@ -1,23 +1,51 @@
 //! SIGKILL in the middle of a load, again and again, on one directory: nothing acknowledged is lost, nothing is counted twice.
+//!
+//! Tests have a short form of it. `cargo xtask prove kill` runs the long one, on the release build that the variable
+//! `RANTAI_TEST_BINARY` names, with `RANTAI_TEST_KILLS` and `RANTAI_TEST_SEED`.
 
 use crate::reference::{Row, Sample, assert_rows};
 use crate::support::{LONG, Random, counts, now_ms};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-const ROUNDS: u64 = 20;
-const SENDERS: u64 = 3;
+/// Kills in the short form, with a moment each.
+const KILLS: u64 = 20;
+pub const SENDERS: u64 = 3;
 const DEVICES: u64 = 8;
 const PER_DEVICE: u64 = 5;
 const RECORDS: u64 = DEVICES * PER_DEVICE;
+/// When the load's first records were taken: a batch moves on by twenty seconds, and the newest must not lie in the future.
+pub const AGO_MS: i64 = 60 * 86_400_000;
 /// A start after a crash takes no longer.
 const RESTART: Duration = Duration::from_secs(5);
+
+/// The shipped program: the one beside this test, or the one that is to be proved.
+fn binary() -> OsString {
+    std::env::var_os("RANTAI_TEST_BINARY").unwrap_or_else(|| env!("CARGO_BIN_EXE_rantai").into())
+}
+
+fn number(variable: &str) -> Option<u64> {
+    std::env::var(variable).ok().map(|value| value.parse().expect("a number"))
+}
+
+/// How many kills: `short` ones, or as many as the proof wants.
+pub fn kills(short: u64) -> u64 {
+    number("RANTAI_TEST_KILLS").unwrap_or(short)
+}
+
+/// Moments of kills; a failure under the same seed kills at the same ones.
+pub fn moments() -> Random {
+    let seed = number("RANTAI_TEST_SEED").unwrap_or(20);
+    println!("RANTAI_TEST_SEED={seed}");
+    Random(seed)
+}
 
 /// The shipped program, running.
 pub struct Program {
@@ -32,13 +60,13 @@ impl Program {
     }
 
     pub async fn start_with(dir: &Path, more: &[&str]) -> Self {
-        Self::start_by(Command::new(env!("CARGO_BIN_EXE_rantai")), dir, more).await
+        Self::start_by(Command::new(binary()), dir, more).await
     }
 
     /// By another program, which is told of ours.
     pub async fn start_under(dir: &Path, under: &[String]) -> Self {
         let mut command = Command::new(&under[0]);
-        command.args(&under[1..]).arg(env!("CARGO_BIN_EXE_rantai"));
+        command.args(&under[1..]).arg(binary());
         Self::start_by(command, dir, &["--checkpoint-ms", "60"]).await
     }
 
@@ -99,10 +127,15 @@ impl Program {
         }
     }
 
-    async fn json(&self, path: &str) -> Value {
+    pub async fn json(&self, path: &str) -> Value {
         let response = reqwest::get(format!("{}{path}", self.url)).await.expect("an answer");
         assert_eq!(response.status(), 200, "{path}");
         response.json().await.expect("JSON")
+    }
+
+    pub async fn text(&self, path: &str) -> String {
+        let response = reqwest::get(format!("{}{path}", self.url)).await.expect("an answer");
+        response.text().await.expect("a whole answer")
     }
 
     async fn rows(&self, path: &str) -> Vec<Value> {
@@ -123,7 +156,7 @@ impl Drop for Program {
 
 /// As an administrator does, with no server running or beside it.
 pub fn make_key(dir: &Path) -> String {
-    let made = Command::new(env!("CARGO_BIN_EXE_rantai"))
+    let made = Command::new(binary())
         .args(["key", "create", "--name", "load", "--scope", "ingest", "--data-dir"])
         .arg(dir)
         .output()
@@ -177,8 +210,10 @@ fn lines(base: i64, sender: u64, batch: u64) -> String {
 
 /// What one connection has sent.
 #[derive(Debug, Default)]
-struct Sender {
+pub struct Sender {
     number: u64,
+    /// Between two requests.
+    pub pause: Duration,
     /// The first batch that was never sent.
     next: u64,
     /// Sent, and not acknowledged.
@@ -186,13 +221,24 @@ struct Sender {
     /// How many requests went out, and how many were answered.
     sends: u64,
     acknowledged: u64,
+    /// The longest time without an acknowledgement, while it was sending.
+    pub longest_wait: Duration,
 }
 
 impl Sender {
+    /// Those of a load, before it.
+    pub fn all(pause: Duration) -> Vec<Self> {
+        (0..SENDERS).map(|number| Self { number, pause, ..Self::default() }).collect()
+    }
+
     /// Sends until the connection breaks: first what is open, then what is new.
     async fn load(mut self, base: i64, url: Arc<str>, key: Arc<str>, only_open: bool) -> Self {
         let client = reqwest::Client::new();
+        let mut acknowledged_at = Instant::now();
         loop {
+            if !self.pause.is_zero() {
+                tokio::time::sleep(self.pause).await;
+            }
             let batch = match self.open.first() {
                 Some(open) => *open,
                 None if only_open => return self,
@@ -209,12 +255,19 @@ impl Sender {
                 .header("content-type", "application/x-ndjson")
                 .body(lines(base, self.number, batch));
             let Ok(response) = request.send().await else { return self };
-            if response.status() != 200 {
-                // Stopping: nothing was taken in.
-                return self;
+            match response.status().as_u16() {
+                200 | 202 => {}
+                // Stopping, or Kafka is away: nothing was acknowledged.
+                503 => {
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                    continue;
+                }
+                other => panic!("{other}: {}", response.text().await.unwrap_or_default()),
             }
             // The head of the answer is the acknowledgement, should the rest be lost.
             self.acknowledged += 1;
+            self.longest_wait = self.longest_wait.max(acknowledged_at.elapsed());
+            acknowledged_at = Instant::now();
             self.open.remove(&batch);
             if let Ok(answer) = response.json::<Value>().await {
                 assert_eq!(answer["received"], RECORDS);
@@ -223,12 +276,20 @@ impl Sender {
     }
 }
 
-fn load(senders: Vec<Sender>, base: i64, program: &Program, key: &str, only_open: bool) -> Vec<tokio::task::JoinHandle<Sender>> {
+/// Begins to send.
+pub fn load(
+    senders: Vec<Sender>,
+    base: i64,
+    program: &Program,
+    key: &str,
+    only_open: bool,
+) -> Vec<tokio::task::JoinHandle<Sender>> {
     let (url, key): (Arc<str>, Arc<str>) = (program.url.as_str().into(), key.into());
     senders.into_iter().map(|sender| tokio::spawn(sender.load(base, url.clone(), key.clone(), only_open))).collect()
 }
 
-async fn back(tasks: Vec<tokio::task::JoinHandle<Sender>>) -> Vec<Sender> {
+/// The senders, once each has lost its connection, or has nothing open.
+pub async fn back(tasks: Vec<tokio::task::JoinHandle<Sender>>) -> Vec<Sender> {
     let mut senders = Vec::new();
     for task in tasks {
         senders.push(tokio::time::timeout(LONG, task).await.expect("it ends with its connection").expect("no panic"));
@@ -236,8 +297,18 @@ async fn back(tasks: Vec<tokio::task::JoinHandle<Sender>>) -> Vec<Sender> {
     senders
 }
 
+/// Different records that were sent: of each batch but the first one record is that of the batch before.
+pub fn distinct(senders: &[Sender]) -> u64 {
+    senders.iter().map(|s| s.next * (RECORDS - 1) + 1).sum()
+}
+
+/// Records that were acknowledged, each as often as it was.
+pub fn acknowledged(senders: &[Sender]) -> u64 {
+    senders.iter().map(|s| s.acknowledged * RECORDS).sum()
+}
+
 /// What must hold after any crash. Counters: conservation, and nothing lost or doubled as far as the answers tell.
-async fn check_books(program: &Program, senders: &[Sender], round: u64) {
+pub async fn check_books(program: &Program, senders: &[Sender], round: u64) {
     let [received, unique, _, late, rejected] = counts(&program.json("/stats").await);
     let (sent, acknowledged) =
         (senders.iter().map(|s| s.sends).sum::<u64>(), senders.iter().map(|s| s.acknowledged).sum::<u64>());
@@ -259,15 +330,15 @@ async fn check_books(program: &Program, senders: &[Sender], round: u64) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn killed_twenty_times_under_load() {
+async fn killed_again_and_again_under_load() {
     let dir = tempfile::tempdir().expect("a directory");
     let key = make_key(dir.path());
-    let base = now_ms() - 86_400_000;
-    let mut random = Random(20);
-    let mut senders: Vec<Sender> = (0..SENDERS).map(|number| Sender { number, ..Sender::default() }).collect();
+    let base = now_ms() - AGO_MS;
+    let (mut random, rounds) = (moments(), kills(KILLS));
+    let mut senders = Sender::all(Duration::ZERO);
     let mut program = Program::start(dir.path()).await;
     let mut slowest = Duration::ZERO;
-    for round in 1..=ROUNDS {
+    for round in 1..=rounds {
         let tasks = load(senders, base, &program, &key, false);
         // The random moment is the fault itself.
         tokio::time::sleep(Duration::from_millis(20 + random.below(381))).await;
@@ -285,7 +356,7 @@ async fn killed_twenty_times_under_load() {
     }
     senders = back(load(senders, base, &program, &key, true)).await;
     assert!(senders.iter().all(|s| s.open.is_empty()), "all is acknowledged in the end");
-    check_books(&program, &senders, ROUNDS + 1).await;
+    check_books(&program, &senders, rounds + 1).await;
     check_records(&program, &senders, base).await;
 
     // Everything once more: all of it is known.
@@ -308,19 +379,19 @@ async fn killed_twenty_times_under_load() {
     assert_eq!(counts(&program.json("/stats").await), [received + again, unique, duplicate + again, late, rejected]);
     program.terminate();
     assert!(tokio::time::timeout(LONG, program.ended()).await.expect("in time").success());
-    let verified =
-        Command::new(env!("CARGO_BIN_EXE_rantai")).args(["verify", "--data-dir"]).arg(dir.path()).output().expect("runs");
+    let verified = Command::new(binary()).args(["verify", "--data-dir"]).arg(dir.path()).output().expect("runs");
     let report = String::from_utf8_lossy(&verified.stdout);
     assert!(
         verified.status.success() && report.contains("every law holds"),
         "{report}{}",
         String::from_utf8_lossy(&verified.stderr)
     );
-    println!("{again} records in {} requests, slowest restart {slowest:?}", senders.iter().map(|s| s.sends).sum::<u64>());
+    let requests: u64 = senders.iter().map(|s| s.sends).sum();
+    println!("{rounds} kills, {again} records in {requests} requests, slowest restart {slowest:?}");
 }
 
 /// Every record has one place: a window, the late ones, or the dead letters; and every window is that of a recomputation.
-async fn check_records(program: &Program, senders: &[Sender], base: i64) {
+pub async fn check_records(program: &Program, senders: &[Sender], base: i64) {
     let mut all: BTreeMap<String, Event> = BTreeMap::new();
     for sender in senders {
         for batch in 0..sender.next {
@@ -328,7 +399,7 @@ async fn check_records(program: &Program, senders: &[Sender], base: i64) {
         }
     }
     let [_, unique, _, late, rejected] = counts(&program.json("/stats").await);
-    assert_eq!(unique + late + rejected, all.len() as u64);
+    assert_eq!(unique + late + rejected, all.len() as u64, "each record is there once");
     let late_rows = program.rows("/api/v1/late").await;
     let late_ids: BTreeSet<&str> = late_rows.iter().map(|row| row["event_id"].as_str().expect("a text")).collect();
     assert_eq!((late_ids.len() as u64, late_rows.len() as u64), (late, late), "one row for each late record");

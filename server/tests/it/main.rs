@@ -1,10 +1,14 @@
 //! The server as its clients see it: in this process over loopback, or as the shipped program.
 
+mod brokers;
 mod contract;
 mod derived;
 mod equivalence;
 mod faults;
 mod kafka;
+mod kafka_faults;
+mod kafka_kill;
+mod kafka_verify;
 mod kill;
 mod letters;
 mod lifecycle;

@@ -69,6 +69,7 @@ impl Broker {
              share.coordinator.state.topic.replication.factor=1\n\
              share.coordinator.state.topic.min.isr=1\n\
              group.initial.rebalance.delay.ms=0\n\
+             group.min.session.timeout.ms=1000\n\
              auto.create.topics.enable=false\n",
             data.display()
         );
@@ -114,6 +115,8 @@ pub struct Throwaway {
     broker: Broker,
     /// Its address.
     pub address: String,
+    /// Where Kafka's libraries lie, for brokers that a check starts itself.
+    pub libraries: PathBuf,
 }
 
 impl Throwaway {
@@ -129,7 +132,7 @@ impl Throwaway {
         }
         let broker = Broker::at(&folder().join(format!("{PREFIX}{}", std::process::id())));
         let address = broker.up()?;
-        Ok(Throwaway { broker, address })
+        Ok(Throwaway { broker, address, libraries: libraries()? })
     }
 }
 

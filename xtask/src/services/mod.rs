@@ -8,8 +8,8 @@ mod daemon;
 mod kafka;
 mod postgres;
 
-pub use kafka::Throwaway as ThrowawayKafka;
-pub use postgres::Throwaway as ThrowawayPostgres;
+use kafka::Throwaway as ThrowawayKafka;
+use postgres::Throwaway as ThrowawayPostgres;
 
 use crate::workspace;
 use anyhow::Context;
@@ -19,6 +19,30 @@ use std::io::Read;
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// A Postgres and a Kafka for checks, thrown away with this value.
+pub struct Throwaways {
+    postgres: ThrowawayPostgres,
+    kafka: ThrowawayKafka,
+}
+
+impl Throwaways {
+    /// Starts them.
+    pub fn start() -> anyhow::Result<Throwaways> {
+        let postgres = ThrowawayPostgres::start().context("set up Postgres for the checks")?;
+        let kafka = ThrowawayKafka::start().context("set up Kafka for the checks")?;
+        Ok(Throwaways { postgres, kafka })
+    }
+
+    /// Tells `command` where they are.
+    pub fn told_to<'c>(&self, command: &'c mut Command) -> &'c mut Command {
+        command
+            .env("RANTAI_TEST_POSTGRES", &self.postgres.address)
+            .env("RANTAI_TEST_KAFKA", &self.kafka.address)
+            .env("RANTAI_TEST_KAFKA_LIBRARIES", &self.kafka.libraries)
+    }
+}
 
 /// A service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]

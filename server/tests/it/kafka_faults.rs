@@ -1,0 +1,207 @@
+//! What Kafka may do to us: its topics are not as they should be, it goes away and comes back, it stores what it does not confirm, and it
+//! wants TLS and a password.
+
+use crate::brokers::{Cluster, Extra, Wire};
+use crate::kafka::{Place, SETUP, ends, totals};
+use crate::support::{Server, args, envelope, slot_now, stores, until};
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::mocking::MockCluster;
+use server::kafka::setup::{SetupArgs, setup};
+use server::lifecycle;
+
+/// A sender is asked to come again soon.
+const IMPATIENT: &str = "message.timeout.ms=1500";
+
+/// Topics of somebody else's making are put right, and engines do not begin before.
+#[tokio::test(flavor = "multi_thread")]
+async fn topics_are_checked_and_put_right() {
+    let Ok(brokers) = std::env::var("RANTAI_TEST_KAFKA") else { return };
+    let Some(place) = Place::without_topics(brokers, &[]).await else { return };
+    let refused = async || {
+        let options = place.options("engine");
+        let dir = tempfile::tempdir().expect("a directory");
+        let config = args(dir.path(), &options.iter().map(String::as_str).collect::<Vec<_>>());
+        format!("{:#}", lifecycle::start(&config).await.err().expect("does not start"))
+    };
+    let error = refused().await;
+    assert!(error.contains("has no topic") && error.contains("rantai kafka setup"), "{error}");
+    let check = SetupArgs { check: true, ..SETUP };
+    assert!(setup(&place.kafka, &check).await.is_err());
+    let admin: AdminClient<DefaultClientContext> = place.client().create().expect("a client");
+    let events = place.kafka.events();
+    let theirs = [
+        NewTopic::new(&place.kafka.topics, 2, TopicReplication::Fixed(1)).set("segment.ms", "3600000"),
+        NewTopic::new(&events, 1, TopicReplication::Fixed(1)).set("retention.ms", "3600000"),
+    ];
+    admin.create_topics(&theirs, &AdminOptions::new()).await.expect("makes topics");
+    let error = until("the broker knows the topics", async || {
+        let error = refused().await;
+        (!error.contains("has no topic")).then_some(error)
+    })
+    .await;
+    assert!(error.contains("message.timestamp.type=CreateTime"), "{error}");
+    assert!(setup(&place.kafka, &check).await.is_err());
+    setup(&place.kafka, &SETUP).await.expect("puts right");
+    until("all is as it should be", async || setup(&place.kafka, &check).await.ok()).await;
+    // What was set besides is still there.
+    let asked = admin.describe_configs(&[ResourceSpecifier::Topic(&place.kafka.topics)], &AdminOptions::new()).await;
+    let settings = asked.expect("answers").remove(0).expect("knows the topic");
+    let value = |name: &str| {
+        let found = settings.entries.iter().find(|entry| entry.name == name);
+        found.and_then(|entry| entry.value.clone()).expect("has it")
+    };
+    assert_eq!((value("segment.ms").as_str(), value("message.timestamp.type").as_str()), ("3600000", "LogAppendTime"));
+    place.server("engine").await.stop().await;
+}
+
+/// While Kafka is away senders are asked to come again, and afterwards it goes on by itself.
+#[tokio::test(flavor = "multi_thread")]
+async fn brokers_away_and_back() {
+    let Some(postgres) = stores().await.into_iter().nth(1) else { return };
+    let brokers = MockCluster::new(1).expect("plays a broker");
+    let address = brokers.bootstrap_servers();
+    brokers.create_topic("mock.events", 3, 1).expect("makes a topic");
+    let options = ["--kafka-option", IMPATIENT, "--kafka-prefix", "mock", "--roles", "ingest"];
+    let kafka = ["--log", "kafka", "--store", &postgres, "--kafka-brokers", &address];
+    let server = Server::start_with(&options.into_iter().chain(kafka).collect::<Vec<_>>()).await;
+    let record = envelope("e1", "d1", slot_now(), "4.0");
+    let single = server.post(record.clone()).await;
+    assert_eq!((single.status, single.text.as_str()), (202, r#"{"status":"queued"}"#));
+    let wrong = server.post(r#"{"device_id":"d","ts":1}"#).await;
+    wrong.problem(422);
+    brokers.broker_down(1).expect("goes");
+    let refused = server.post(format!("[{record},{record}]")).await;
+    refused.problem(503);
+    assert_eq!(refused.header("retry-after"), "1");
+    brokers.broker_up(1).expect("comes");
+    let reply = until("it is taken in again", async || {
+        let reply = server.post(format!("[{record},{record}]")).await;
+        (reply.status != 503).then_some(reply)
+    })
+    .await;
+    assert_eq!((reply.status, reply.json()["queued"].as_u64()), (202, Some(2)), "{}", reply.text);
+    server.stop().await;
+}
+
+/// Sent again until it is acknowledged.
+async fn insist(server: &Server, record: &str) {
+    until("it is taken in", async || {
+        let reply = server.post(record.to_owned()).await;
+        assert!([202, 503].contains(&reply.status), "{}", reply.text);
+        (reply.status == 202).then_some(())
+    })
+    .await;
+}
+
+/// A real broker is killed and comes back: nobody is told that a record is safe meanwhile, and intake and engine go on by themselves.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_is_killed_and_comes_back() {
+    let Some(mut cluster) = Cluster::start(1) else { return };
+    let Some(place) = Place::on(cluster.address.clone(), 1, &[IMPATIENT]).await else { return };
+    let server = place.server("ingest,engine").await;
+    let record = |n: u32| envelope(&format!("e{n}"), &format!("d{n}"), slot_now(), "4.0");
+    insist(&server, &record(0)).await;
+    place.stored(1).await;
+    cluster.brokers[0].kill();
+    for n in 1..=2 {
+        let refused = server.post(record(n)).await;
+        refused.problem(503);
+        assert_eq!(refused.header("retry-after"), "1");
+    }
+    assert_eq!(server.get("/healthz").await.status, 200, "it waits, and does not end");
+    cluster.brokers[0].start();
+    cluster.brokers[0].wait();
+    for n in 1..=3 {
+        insist(&server, &record(n)).await;
+    }
+    let store = place.store().await;
+    let all = until("everything is processed", async || {
+        let all = totals(&store).await.all;
+        (all.accepted == 4).then_some(all)
+    })
+    .await;
+    assert_eq!(all.received, 4 + all.duplicate, "{all:?}");
+    store.close().await;
+    server.stop().await;
+}
+
+/// The broker has stored a record, and its word is lost (F14): the sender was asked to come again, does so, and it counts once.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_stored_and_not_confirmed_counts_once() {
+    let wire = Wire::new();
+    let extra = Extra { told_port: Some(wire.port), ..Extra::default() };
+    let Some(cluster) = Cluster::start_with(1, &extra) else { return };
+    wire.leads_to(cluster.port());
+    let Some(place) = Place::on(cluster.address.clone(), 1, &[IMPATIENT]).await else { return };
+    let intake = place.server("ingest").await;
+    let records = [envelope("e1", "d1", slot_now(), "4.0"), envelope("e2", "d1", slot_now() + 1_000, "4.0")];
+    insist(&intake, &records[0]).await;
+    wire.mute();
+    intake.post(records[1].clone()).await.problem(503);
+    wire.heal();
+    assert_eq!(ends(&place).iter().sum::<i64>(), 2, "the broker has it all the same");
+    insist(&intake, &records[1]).await;
+    assert_eq!(ends(&place).iter().sum::<i64>(), 3, "nobody but the engine can know that it is the same");
+    let engine = place.server("engine").await;
+    let found = place.stored(3).await.all;
+    assert_eq!((found.received, found.accepted, found.duplicate), (3, 2, 1));
+    engine.stop().await;
+    intake.stop().await;
+}
+
+/// Over TLS, with a name and a password, by each mechanism; and not with a wrong one.
+#[cfg(feature = "kafka-tls")]
+#[tokio::test(flavor = "multi_thread")]
+async fn over_tls_with_a_password() {
+    let keys = tempfile::tempdir().expect("a directory");
+    let keytool = |arguments: &str| {
+        let mut keytool = std::process::Command::new("keytool");
+        let done = keytool.current_dir(keys.path()).args(arguments.split(' ')).output().expect("Java has a keytool");
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stdout));
+    };
+    keytool(
+        "-genkeypair -alias broker -keyalg RSA -dname CN=127.0.0.1 -ext SAN=IP:127.0.0.1 -storetype PKCS12 -keystore broker.p12 \
+         -storepass broker-secret",
+    );
+    keytool("-exportcert -rfc -alias broker -keystore broker.p12 -storepass broker-secret -file broker.pem");
+    keytool(
+        "-importcert -noprompt -alias broker -file broker.pem -storetype PKCS12 -keystore trust.p12 -storepass broker-secret",
+    );
+    let (dir, scram) = (keys.path().display(), "org.apache.kafka.common.security.scram.ScramLoginModule required");
+    let plain = "org.apache.kafka.common.security.plain.PlainLoginModule required";
+    let settings = format!(
+        "ssl.keystore.type=PKCS12\n\
+         ssl.keystore.location={dir}/broker.p12\n\
+         ssl.keystore.password=broker-secret\n\
+         ssl.truststore.type=PKCS12\n\
+         ssl.truststore.location={dir}/trust.p12\n\
+         ssl.truststore.password=broker-secret\n\
+         sasl.enabled.mechanisms=SCRAM-SHA-256,SCRAM-SHA-512,PLAIN\n\
+         sasl.mechanism.inter.broker.protocol=SCRAM-SHA-512\n\
+         listener.name.sasl_ssl.scram-sha-256.sasl.jaas.config={scram} username=\"rantai\" password=\"word\";\n\
+         listener.name.sasl_ssl.scram-sha-512.sasl.jaas.config={scram} username=\"rantai\" password=\"word\";\n\
+         listener.name.sasl_ssl.plain.sasl.jaas.config={plain} username=\"rantai\" password=\"word\" user_rantai=\"word\";\n"
+    );
+    let format =
+        ["--add-scram", "SCRAM-SHA-256=[name=rantai,password=word]", "--add-scram", "SCRAM-SHA-512=[name=rantai,password=word]"];
+    let extra = Extra { protocol: Some(("SASL_SSL", &settings)), format: &format, ..Extra::default() };
+    let Some(cluster) = Cluster::start_with(1, &extra) else { return };
+    let authority = format!("ssl.ca.location={dir}/broker.pem");
+    let options = |mechanism: &'static str, password: &'static str| {
+        [authority.as_str(), "security.protocol=SASL_SSL", mechanism, "sasl.username=rantai", password].map(str::to_owned)
+    };
+    for mechanism in ["sasl.mechanism=SCRAM-SHA-512", "sasl.mechanism=SCRAM-SHA-256", "sasl.mechanism=PLAIN"] {
+        let options = options(mechanism, "sasl.password=word");
+        let options: Vec<&str> = options.iter().map(String::as_str).collect();
+        let Some(place) = Place::on(cluster.address.clone(), 1, &options).await else { return };
+        let server = place.server("ingest,engine").await;
+        insist(&server, &envelope("e1", "d1", slot_now(), "4.0")).await;
+        assert_eq!(place.stored(1).await.all.accepted, 1, "{mechanism}");
+        server.stop().await;
+    }
+    let wrong = options("sasl.mechanism=SCRAM-SHA-512", "sasl.password=guess");
+    let wrong: Vec<&str> = wrong.iter().map(String::as_str).collect();
+    let Some(place) = Place::without_topics(cluster.address.clone(), &wrong).await else { return };
+    assert!(setup(&place.kafka, &SETUP).await.is_err(), "a wrong password opens nothing");
+}

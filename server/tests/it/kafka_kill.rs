@@ -1,0 +1,212 @@
+//! SIGKILL under Kafka's load: of engines, each again and again, and of the broker that leads. What is there in the end is what one engine
+//! makes of the same topics that nobody disturbs. The long form is that of `cargo xtask prove kill`, see [`crate::kill`].
+
+use crate::brokers::Cluster;
+use crate::kafka::{Place, SECOND, ends, totals};
+use crate::kill::{AGO_MS, Program, Sender, acknowledged, back, check_books, check_records, distinct, kills, load, moments};
+use crate::support::{Random, counts, now_ms, stores, until};
+use domain::window::WindowConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use std::path::Path;
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+/// Kills of each engine in the short form.
+const KILLS: u64 = 2;
+/// A load that a debug build takes in, too.
+const PAUSE: Duration = Duration::from_millis(40);
+/// A member that was killed is taken for dead soon.
+const SOON_DEAD: [&str; 2] = ["session.timeout.ms=2000", "heartbeat.interval.ms=400"];
+
+/// Records that an engine has processed since it was started.
+async fn processed(engine: &Program) -> u64 {
+    let text = engine.text("/metrics").await;
+    let values = text.lines().filter(|line| line.starts_with("rantai_partition_processed{"));
+    values.filter_map(|line| line.rsplit_once(' ')?.1.parse::<u64>().ok()).sum()
+}
+
+async fn works(engine: &Program) {
+    until("an engine processes records", async || (processed(engine).await > 0).then_some(())).await;
+}
+
+/// Two engines and somebody who takes records in, in processes of their own.
+struct Crew {
+    place: Place,
+    dir: TempDir,
+    engines: Vec<Program>,
+    intake: Program,
+    key: String,
+    base: i64,
+}
+
+impl Crew {
+    async fn start(place: Place) -> Self {
+        let dir = tempfile::tempdir().expect("a directory");
+        let intake = place.program(&dir.path().join("intake"), "ingest").await;
+        let engines = vec![place.program(&dir.path().join("engine-0"), "engine").await];
+        let key = place.key().await;
+        Self { place, dir, engines, intake, key, base: now_ms() - AGO_MS }
+    }
+
+    fn load(&self, senders: Vec<Sender>, only_open: bool) -> Vec<tokio::task::JoinHandle<Sender>> {
+        load(senders, self.base, &self.intake, &self.key, only_open)
+    }
+
+    async fn engine(&self, number: usize) -> Program {
+        self.place.program(&self.dir.path().join(format!("engine-{number}")), "engine").await
+    }
+
+    /// Kills who takes records in, too, has sent again what was not acknowledged, and looks at what is there.
+    async fn finish(self, tasks: Vec<tokio::task::JoinHandle<Sender>>) -> (Place, Vec<Sender>) {
+        let Self { place, dir, engines, intake, key, base } = self;
+        intake.kill();
+        let senders = back(tasks).await;
+        let intake = place.program(&dir.path().join("intake"), "ingest").await;
+        let senders = back(load(senders, base, &intake, &key, true)).await;
+        let (all, received) = (distinct(&senders), acknowledged(&senders));
+        let web = place.program(&dir.path().join("web"), "web").await;
+        let store = place.store().await;
+        // Everything, and not yet everything may both look like this while somebody is still at it: what is acknowledged is there.
+        until("everything is stored and shown", async || {
+            let stored = totals(&store).await.all;
+            let [shown, unique, _, late, rejected] = counts(&web.json("/stats").await);
+            (stored.accepted + stored.late + stored.rejected >= all
+                && stored.received >= received
+                && shown == stored.received
+                && unique + late + rejected >= all)
+                .then_some(())
+        })
+        .await;
+        store.close().await;
+        check_books(&web, &senders, u64::MAX).await;
+        check_records(&web, &senders, base).await;
+        for mut engine in engines {
+            engine.terminate();
+            assert!(engine.ended().await.success(), "an engine stops in order");
+        }
+        (place, senders)
+    }
+}
+
+/// Lets one engine process what there is, and stops it in order. Next offsets, and everything stored, line by line.
+async fn caught_up(place: &Place, dir: &Path) -> (Vec<i64>, Vec<String>) {
+    let mut engine = place.program(dir, "engine").await;
+    let (store, all) = (place.store().await, ends(place).iter().sum::<i64>());
+    let next = async || store.overview().await.expect("reads").iter().map(|of| of.next_block as i64 - 1).collect::<Vec<i64>>();
+    until("one engine has processed everything", async || (next().await.iter().sum::<i64>() >= all).then_some(())).await;
+    engine.terminate();
+    assert!(engine.ended().await.success());
+    let mut lines: Vec<String> = store.dump(&WindowConfig::default()).await.expect("dumps").lines().map(str::to_owned).collect();
+    // Devices of the same number in several partitions are told in no order.
+    lines.sort_unstable();
+    let places = store.kafka_partitions().await.expect("reads");
+    lines.extend(places.iter().map(|place| format!("{place:?}")));
+    let next = next().await;
+    store.close().await;
+    (next, lines)
+}
+
+/// What is stored in `place` is what an engine makes of the same topics on its own and at one go.
+async fn same_as_undisturbed(place: Place) {
+    let postgres = stores().await.remove(1);
+    let alone = Place { kafka: place.kafka.clone(), postgres };
+    let dirs = [tempfile::tempdir().expect("a directory"), tempfile::tempdir().expect("a directory")];
+    // An engine that has nothing to do writes timers: both have to have seen the same.
+    for _ in 0..5 {
+        let (one, of_one) = caught_up(&place, dirs[0].path()).await;
+        let (other, of_other) = caught_up(&alone, dirs[1].path()).await;
+        if one != other {
+            continue;
+        }
+        for (line, expected) in of_one.iter().zip(&of_other) {
+            assert_eq!(line, expected);
+        }
+        assert_eq!(of_one.len(), of_other.len());
+        println!("{} lines of state as one undisturbed engine makes them", of_one.len());
+        return;
+    }
+    panic!("timers never end");
+}
+
+/// Which engine, when, and how long it stays away: seeded.
+async fn kill_one(crew: &mut Crew, number: usize, random: &mut Random) {
+    works(&crew.engines[number]).await;
+    tokio::time::sleep(Duration::from_millis(random.below(400))).await;
+    if random.one_in(4) {
+        // In the middle of giving its partitions back.
+        crew.engines[number].terminate();
+        tokio::time::sleep(Duration::from_millis(random.below(100))).await;
+    }
+    crew.engines.remove(number).kill();
+    if random.one_in(2) {
+        // Back at once, or after the other one has taken over.
+        tokio::time::sleep(Duration::from_millis(random.below(3_000))).await;
+    }
+    let engine = crew.engine(number).await;
+    crew.engines.insert(number, engine);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_engines_killed_again_and_again_under_load() {
+    let Ok(brokers) = std::env::var("RANTAI_TEST_KAFKA") else {
+        eprintln!("Without RANTAI_TEST_KAFKA nothing on a real broker is tested.");
+        return;
+    };
+    let Some(mut place) = Place::on(brokers, 1, &SOON_DEAD).await else { return };
+    place.kafka.topics.clear();
+    let (mut random, each) = (moments(), kills(KILLS).min(20));
+    let mut crew = Crew::start(place).await;
+    let tasks = crew.load(Sender::all(PAUSE), false);
+    // The first one gives partitions their numbers, in their order.
+    works(&crew.engines[0]).await;
+    let second = crew.engine(1).await;
+    crew.engines.push(second);
+    for round in 0..2 * each {
+        kill_one(&mut crew, round as usize % 2, &mut random).await;
+    }
+    let (place, senders) = crew.finish(tasks).await;
+    println!("{each} kills of each engine, {} different records", distinct(&senders));
+    same_as_undisturbed(place).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "part of `cargo xtask prove kill`, which has no shorter form of it"]
+async fn the_leading_broker_of_three_is_killed_under_load() {
+    let Some(mut cluster) = Cluster::start(3) else { return };
+    let Some(mut place) = Place::on(cluster.address.clone(), 3, &[]).await else { return };
+    place.kafka.topics.clear();
+    let mut crew = Crew::start(place).await;
+    let tasks = crew.load(Sender::all(PAUSE), false);
+    works(&crew.engines[0]).await;
+    let second = crew.engine(1).await;
+    crew.engines.push(second);
+    works(&crew.engines[1]).await;
+    let leader = {
+        let consumer: BaseConsumer = crew.place.client().create().expect("a consumer");
+        let metadata = consumer.fetch_metadata(Some(&crew.place.kafka.events()), 10 * SECOND).expect("brokers answer");
+        metadata.topics()[0].partitions()[0].leader()
+    };
+    let store = crew.place.store().await;
+    let before = totals(&store).await.all.received;
+    cluster.brokers[leader as usize - 1].kill();
+    let killed_at = Instant::now();
+    // Each partition has a leader again when a batch over all of them is acknowledged and processed.
+    let goes_on = async |since: u64| {
+        until("it goes on", async || (totals(&store).await.all.received > since + 1_000).then_some(())).await;
+    };
+    goes_on(before).await;
+    let gap = killed_at.elapsed();
+    assert!(gap < 30 * SECOND, "partitions moved in {gap:?}");
+    // Back again, while there is load.
+    cluster.brokers[leader as usize - 1].start();
+    cluster.brokers[leader as usize - 1].wait();
+    goes_on(totals(&store).await.all.received).await;
+    store.close().await;
+    let (place, senders) = crew.finish(tasks).await;
+    let waited = senders.iter().map(|sender| sender.longest_wait).max().expect("there are senders");
+    println!(
+        "broker {leader} of three killed: processed again after {gap:?}, the longest wait of a sender {waited:?}, {} different records",
+        distinct(&senders)
+    );
+    same_as_undisturbed(place).await;
+}
