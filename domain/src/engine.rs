@@ -315,6 +315,8 @@ impl Engine {
         }
         totals.closed_windows += (closed.len() - first_closed) as u64;
         let disposition = if let Some(Placement::Late { window_start, lateness_ms }) = late {
+            // In no window, and yet it happened.
+            device.state.note_condition(reading, device.range, false);
             Disposition::Late { window_start, lateness_ms }
         } else {
             let is_newest = device.state.latest.is_none_or(|latest| reading.at > latest.at);

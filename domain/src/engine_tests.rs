@@ -155,6 +155,18 @@ fn an_excursion_does_not_depend_on_the_order_of_arrival() {
     }
 }
 
+/// What is too late for its window still says how bad it was.
+#[test]
+fn an_excursion_hears_of_late_readings() {
+    let (mut e, mut ids) = (engine(), MemoryIdentities::default());
+    let warm = (1..=8).map(|n| record("d", 5 * n, 9_000, None)).collect();
+    step(&mut e, &mut ids, 40, warm);
+    let [late] = step(&mut e, &mut ids, 41, vec![record("d", 21, 12_000, None)])[..] else { panic!("one record") };
+    assert!(matches!(late, Disposition::Late { .. }), "{late:?}");
+    let expected = Excursion { since: EventTime::from_ms(NOW + 5 * MINUTE_MS), peak: Milli(12_000) };
+    assert_eq!(e.device_now(e.device_by_id("d").expect("heard of")).excursion, Some(expected));
+}
+
 #[test]
 fn standing_follows_readings_and_silence() {
     let (mut e, mut ids) = (engine(), MemoryIdentities::default());

@@ -137,6 +137,8 @@ pub(crate) fn Pipeline(view: PipelineView, on_reload: impl Fn() + 'static) -> im
                     </time>
                     " · "
                     {check}
+                    " · "
+                    <a href="#words">{words.meaning}</a>
                 </p>
             </div>
             {move || nothing.get().then(|| view! {
@@ -237,6 +239,7 @@ fn LagPanel(now: RwSignal<PipelineNow>, clock: Signal<i64>, topic: String) -> im
         now.with(|n| n.checkpoint_at)
             .map_or_else(|| lang.words().general.none.to_owned(), |at| (words.ago)(&format::age(lang, clock.get() - at.ms())))
     };
+    let has_log = Memo::new(move |_| now.with(|n| n.partitions.is_empty()));
     view! {
         <section class="panel" aria-labelledby="lag" data-live=topic>
             <div class="panel__head">
@@ -251,8 +254,11 @@ fn LagPanel(now: RwSignal<PipelineNow>, clock: Signal<i64>, topic: String) -> im
                     <dd>{number(|n| n.closed_windows)}</dd>
                     <dt>{words.checkpoint}</dt>
                     <dd>{checkpoint}</dd>
-                    <dt>{words.log}</dt>
-                    <dd>{move || bytes(lang, now.with(|n| n.log_bytes))}</dd>
+                    // Where the log is Kafka's, its size is.
+                    {move || has_log.get().then(|| view! {
+                        <dt>{words.log}</dt>
+                        <dd>{move || bytes(lang, now.with(|n| n.log_bytes))}</dd>
+                    })}
                 </dl>
             </div>
             <p class="panel__foot">{words.lag_foot}</p>

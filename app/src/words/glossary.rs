@@ -25,7 +25,10 @@ const ID: Glossary = Glossary {
     terms: [
         ("Diterima", "Rekaman baru yang sah. Hanya ini yang masuk grafik dan angka."),
         ("Duplikat", "Sudah pernah diterima lalu dikirim lagi. Tidak dihitung dua kali; tidak perlu tindakan."),
-        ("Terlambat", "Datang setelah jendelanya selesai. Disimpan dan dapat dibaca, tetapi tidak mengubah hasil jendela."),
+        (
+            "Terlambat",
+            "Datang setelah jendelanya selesai. Disimpan dan tetap dipakai untuk menilai penyimpangan, tetapi tidak mengubah hasil jendela.",
+        ),
         (
             "Ditolak (dead letter)",
             "Tidak dapat dipakai: isinya rusak, jam alat salah, atau sensor mengirim kode rusak. Disimpan utuh sampai seseorang \
@@ -55,7 +58,7 @@ const EN: Glossary = Glossary {
     terms: [
         ("Accepted", "New and sound. Only these are in charts and figures."),
         ("Duplicate", "Accepted before and sent again. Not counted twice; nothing to do."),
-        ("Late", "Came after its window was done. Kept and readable, but it changes no window."),
+        ("Late", "Came after its window was done. Kept, and still used to judge an excursion, but it changes no window."),
         (
             "Rejected (dead letter)",
             "Cannot be used: broken content, a wrong device clock, or a failure code of the sensor. Kept as it came until somebody \

@@ -18,6 +18,8 @@ pub struct PipelineWords {
     pub since: Say1,
     /// "difference 0".
     pub difference: Say1,
+    /// Link to what the words mean.
+    pub meaning: &'static str,
     /// What the equation says, for those who do not see it.
     pub equation: &'static str,
     /// Term: everything that came in.
@@ -161,6 +163,7 @@ pub const ID: PipelineWords = PipelineWords {
     nothing_yet_note: "Kirim bacaan ke /ingest dengan kunci; angkanya muncul di sini seketika.",
     since: |time| format!("sejak {time}"),
     difference: |count| format!("selisih {count}"),
+    meaning: "Arti kata",
     equation: "Rekaman masuk sama dengan jumlah empat nasibnya",
     received: "masuk",
     accepted: "diterima",
@@ -174,7 +177,7 @@ pub const ID: PipelineWords = PipelineWords {
     per_second_foot: "60 menit, rata-rata tiap menit",
     lag: "Antrean (lag)",
     records: "rekaman",
-    lag_foot: "sudah tersimpan di cakram, belum dihitung",
+    lag_foot: "sudah tersimpan aman, belum dihitung",
     open_windows: "Jendela terbuka",
     closed_windows: "Jendela tertutup",
     checkpoint: "Titik simpan terakhir",
@@ -263,6 +266,7 @@ pub const EN: PipelineWords = PipelineWords {
     nothing_yet_note: "Post readings to /ingest with a key; the figures appear here at once.",
     since: |time| format!("since {time}"),
     difference: |count| format!("difference {count}"),
+    meaning: "What the words mean",
     equation: "Records received equal the sum of what became of them",
     received: "received",
     accepted: "accepted",
@@ -276,7 +280,7 @@ pub const EN: PipelineWords = PipelineWords {
     per_second_foot: "60 minutes, average of each minute",
     lag: "Lag",
     records: "records",
-    lag_foot: "stored on disk, not yet counted",
+    lag_foot: "stored safely, not yet counted",
     open_windows: "Windows open",
     closed_windows: "Windows closed",
     checkpoint: "Last checkpoint",

@@ -238,6 +238,7 @@ impl Recomputed {
                         match device.history.place(definitions, interval, reading, clock) {
                             Placed::Accepted => device.take(reading, range),
                             Placed::Late { window_start, lateness } => {
+                                device.stand(reading, range, false);
                                 *fate = LATE;
                                 late.insert(position, (window_start, lateness));
                             }
@@ -301,6 +302,15 @@ impl Device {
     fn take(&mut self, reading: &Reading, range: Range) {
         self.readings += 1;
         let is_newest = self.latest.is_none_or(|latest| reading.at > latest.at);
+        self.stand(reading, range, is_newest);
+        if is_newest {
+            self.latest = Some(*reading);
+            self.fault = self.fault.filter(|fault| fault.at >= reading.at);
+        }
+    }
+
+    /// What it says of the excursion, also where it is late.
+    fn stand(&mut self, reading: &Reading, range: Range, is_newest: bool) {
         if !range.condition(reading.temperature).is_excursion() {
             self.fine_at = self.fine_at.max(Some(reading.at));
             self.excursion = self.excursion.filter(|_| !is_newest);
@@ -312,10 +322,6 @@ impl Device {
             // An older one outside extends it backwards where none in range is known between.
             let since = open.since.min(reading.at);
             self.excursion = Excursion::after(Some(Excursion { since, ..open }), reading, range);
-        }
-        if is_newest {
-            self.latest = Some(*reading);
-            self.fault = self.fault.filter(|fault| fault.at >= reading.at);
         }
     }
 }

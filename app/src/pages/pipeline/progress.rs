@@ -33,7 +33,7 @@ pub fn WatermarkPanel(now: RwSignal<PipelineNow>, clock: Signal<i64>, topic: Str
             <tr>
                 <th scope="row">{topic_name(lang, of.topic.name().to_owned())}</th>
                 <td>{cell(of.half)}</td>
-                <td>{cell(of.tenth)}</td>
+                <td class="p2">{cell(of.tenth)}</td>
                 <td>{cell(of.lowest)}</td>
                 <td class="txt p2">{slowest}</td>
                 <td class="p3">{format::int(lang, of.active)}</td>
@@ -59,7 +59,7 @@ pub fn WatermarkPanel(now: RwSignal<PipelineNow>, clock: Signal<i64>, topic: Str
                         <tr>
                             <th scope="col">{words.topic}</th>
                             <th scope="col">{words.watermark_columns[0]}</th>
-                            <th scope="col">{words.watermark_columns[1]}</th>
+                            <th scope="col" class="p2">{words.watermark_columns[1]}</th>
                             <th scope="col">{words.watermark_columns[2]}</th>
                             <th scope="col" class="txt p2">{words.watermark_columns[3]}</th>
                             <th scope="col" class="p3">{words.watermark_columns[4]}</th>
