@@ -2,6 +2,7 @@
 
 use crate::event::Reading;
 use crate::milli::{Milli, div_round};
+use crate::planted;
 use serde::{Deserialize, Serialize};
 
 /// Count, sums and extremes of the readings of a window.
@@ -46,7 +47,13 @@ impl Aggregate {
         let t = reading.temperature;
         self.count += 1;
         self.temperature_sum += i64::from(t.0);
+        if planted("float-sums") {
+            self.temperature_sum = ((self.temperature_sum as f32 / 1_000.0) * 1_000.0) as i64;
+        }
         self.temperature_square_sum += u64::from(t.0.unsigned_abs()).pow(2);
+        if planted("square-sum-overflows") {
+            self.temperature_square_sum = u64::from(self.temperature_square_sum as u32);
+        }
         self.temperature_min = self.temperature_min.min(t);
         self.temperature_max = self.temperature_max.max(t);
         if let Some(humidity) = reading.humidity {

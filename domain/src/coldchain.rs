@@ -2,6 +2,7 @@
 
 use crate::event::Reading;
 use crate::milli::Milli;
+use crate::planted;
 use crate::time::EventTime;
 use serde::{Deserialize, Serialize};
 
@@ -22,11 +23,11 @@ impl Range {
 
     /// What `temperature` means for vaccine stored in this range. Freezing is at or below 0 °C where nothing may freeze.
     pub fn condition(self, temperature: Milli) -> Condition {
-        if temperature > self.max {
+        if temperature > self.max || (planted("limit-counts-as-outside") && temperature == self.max) {
             Condition::TooWarm
         } else if temperature >= self.min {
             Condition::Fine
-        } else if self.min > Milli(0) && temperature <= Milli(0) {
+        } else if self.min > Milli(0) && temperature <= Milli(0) && !planted("zero-is-not-freezing") {
             Condition::Freezing
         } else {
             Condition::TooCold
@@ -96,7 +97,7 @@ impl Excursion {
             return Some(Excursion { since: reading.at, peak: reading.temperature });
         };
         let peak = if range.distance(reading.temperature) > range.distance(open.peak) { reading.temperature } else { open.peak };
-        Some(Excursion { since: open.since, peak })
+        Some(Excursion { since: if planted("excursion-begins-anew") { reading.at } else { open.since }, peak })
     }
 }
 

@@ -22,6 +22,7 @@ use crate::feed::{DeviceMore, DeviceNow, LISTED_GAPS, OutOfRange};
 use crate::join::Fix;
 use crate::master::{EquipmentKind, Master, SensorIx};
 use crate::milli::Milli;
+use crate::planted;
 use crate::rollup::{KNOWN_EVERY_MS, KnownHour, Node, Rollup, Standing, histogram_column};
 use crate::sequence::Gap;
 use crate::time::{EventTime, MINUTE_MS, ProcessingTime};
@@ -121,7 +122,9 @@ impl Engine {
             };
             let received_at = state.received_at;
             engine.devices[index as usize].state = state;
-            engine.queue(index);
+            if !planted("restart-forgets-who-is-silent") {
+                engine.queue(index);
+            }
             if let Some(received_at) = received_at {
                 let facility = engine.devices[index as usize].facility;
                 engine.rollup.heard(facility, received_at);
@@ -234,6 +237,11 @@ impl Engine {
                 self.heard(index, now);
                 let device = &mut self.devices[index as usize];
                 let is_newest = device.state.fault.is_none_or(|known| fault.at > known.at);
+                if planted("sensor-code-is-an-excursion") {
+                    let code =
+                        Reading { at: fault.at, temperature: fault.code, humidity: None, battery: None, status: fault.status };
+                    device.state.note_condition(&code, device.range, is_newest);
+                }
                 if is_newest && device.state.latest.is_none_or(|r| fault.at > r.at) {
                     device.state.fault = Some(*fault);
                 }
@@ -314,9 +322,13 @@ impl Engine {
             device.note_closed(&config.windows, *roll_definition, &closed[first_closed..], rollup, &mut totals.stale);
         }
         totals.closed_windows += (closed.len() - first_closed) as u64;
-        let disposition = if let Some(Placement::Late { window_start, lateness_ms }) = late {
+        let disposition = if late.is_some() && planted("late-is-dropped-in-silence") {
+            Disposition::Accepted
+        } else if let Some(Placement::Late { window_start, lateness_ms }) = late {
             // In no window, and yet it happened.
-            device.state.note_condition(reading, device.range, false);
+            if !planted("late-data-passes-no-detection") {
+                device.state.note_condition(reading, device.range, false);
+            }
             Disposition::Late { window_start, lateness_ms }
         } else {
             let is_newest = device.state.latest.is_none_or(|latest| reading.at > latest.at);
@@ -414,7 +426,7 @@ impl Engine {
     /// Lets time pass to `now` (never backwards): idle devices fire, silent ones are counted as such, roll-ups get a version.
     pub fn pass_time(&mut self, now: ProcessingTime) {
         let passed_ms = now.ms() - self.now.ms();
-        if passed_ms <= 0 {
+        if passed_ms <= 0 && !planted("time-goes-back") {
             return;
         }
         let known_at = self.now.ms() - self.now.ms().rem_euclid(KNOWN_EVERY_MS) + KNOWN_EVERY_MS;
@@ -422,7 +434,7 @@ impl Engine {
             self.make_known(known_at);
         }
         self.now = now;
-        if passed_ms > UNREAD_AFTER_MS {
+        if passed_ms > UNREAD_AFTER_MS && !planted("time-in-which-nobody-read-is-silence") {
             self.totals.unread.note(now, passed_ms, self.config.windows.idle_after_ms);
         }
         while let Some((at, index)) = self.deadlines.first().copied()
@@ -434,6 +446,9 @@ impl Engine {
             if idle.is_some_and(|at| at <= self.now.ms()) {
                 let state = &mut self.devices[index as usize].state;
                 state.windows.fire_incomplete(&self.config.windows);
+                if planted("silence-resolves-an-excursion") {
+                    state.excursion = None;
+                }
                 if let Some(join) = state.extra.as_mut().and_then(|extra| extra.join.as_mut()) {
                     join.give_up_waiting(self.config.join, &mut settle_to(&mut self.derived.new, index));
                 }
@@ -445,7 +460,7 @@ impl Engine {
 
     /// Makes a version of all figures of hours that changed since the last one: they follow from the records received before `known_at`.
     fn make_known(&mut self, known_at: i64) {
-        for index in &self.dirty {
+        for index in self.dirty.iter().filter(|_| !planted("as-known-at-lags-behind")) {
             roll_up(
                 &mut self.devices[*index as usize],
                 &self.config.windows,

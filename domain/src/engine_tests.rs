@@ -194,6 +194,22 @@ fn standing_follows_readings_and_silence() {
     assert_eq!(e.next_deadline(), None);
 }
 
+/// A device that falls silent while it is too warm is too warm as far as anybody knows (semantics A5).
+#[test]
+fn silence_ends_no_excursion() {
+    let (mut e, mut ids) = (engine(), MemoryIdentities::default());
+    step(&mut e, &mut ids, 0, vec![record("P321705-1-F1", 0, 9_400, None)]);
+    let index = e.device_by_id("P321705-1-F1").expect("registered");
+    let open = Some(Excursion { since: EventTime::from_ms(NOW), peak: Milli(9_400) });
+    for minute in [14, 15, 16, 60, 600] {
+        pass(&mut e, minute);
+        assert_eq!(e.device_now(index).excursion, open, "after {minute} minutes");
+    }
+    assert_eq!(e.condition(index), Condition::NoWord);
+    step(&mut e, &mut ids, 600, vec![record("P321705-1-F1", 600, 9_000, None)]);
+    assert_eq!(e.device_now(index).excursion, open, "and still is when it comes back");
+}
+
 #[test]
 fn silence_after_a_return_is_noticed_in_time() {
     let (mut e, mut ids) = (engine(), MemoryIdentities::default());
@@ -483,8 +499,17 @@ proptest! {
         }
         let country = crate::master::RegionIx(0);
         let of = |region| one.rollup().readings(one.rollup().of_region(region).expect("above villages"));
-        let children: u64 = one.master().children(country).map(of).sum();
-        prop_assert_eq!(of(country), children + one.rollup().readings(one.rollup().unassigned()));
+        let sum = |region| one.master().children(region).map(of).sum::<u64>();
+        prop_assert_eq!(of(country), sum(country) + one.rollup().readings(one.rollup().unassigned()));
         prop_assert_eq!(of(country), tally.accepted);
+        let regions = (0..REGIONS.lines().count() as u32 - 1).map(crate::master::RegionIx);
+        for region in regions.clone().filter(|region| one.master().children(*region).next().is_some() && *region != country) {
+            prop_assert_eq!(of(region), sum(region));
+        }
+        // However often they were brought up to date meanwhile.
+        for region in regions {
+            let hours = |e: &Engine| e.rollup().hours(e.rollup().of_region(region).expect("above villages"), i64::MIN).collect::<Vec<_>>();
+            prop_assert_eq!(hours(&three), hours(&one));
+        }
     }
 }

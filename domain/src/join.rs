@@ -5,6 +5,7 @@
 //! result is the same for every order of arrival within the delay. A fix or reading behind its own watermark is late: it changes nothing
 //! that is settled, and joins what it still can.
 
+use crate::planted;
 use crate::time::EventTime;
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
@@ -99,7 +100,9 @@ impl Join {
     fn settle(&mut self, config: JoinConfig, settled: &mut impl FnMut(Located)) {
         let fixes_until = self.newest_fix.map_or(i64::MIN, |at| at.ms() - config.delay_ms);
         while let Some(at) = self.waiting.front().copied()
-            && (at.ms() + config.tolerance_ms < fixes_until || self.waiting.len() > MAX_HELD)
+            && (at.ms() + config.tolerance_ms
+                < fixes_until + if planted("joined-before-the-watermark") { config.delay_ms } else { 0 }
+                || self.waiting.len() > MAX_HELD)
         {
             self.waiting.pop_front();
             settled(Located { at, fix: self.nearest(config, at) });

@@ -19,7 +19,10 @@ pub mod join;
 pub mod kinetic;
 pub mod master;
 pub mod milli;
+mod planted;
 pub mod rollup;
 pub mod sequence;
 pub mod time;
 pub mod window;
+
+pub use planted::planted;

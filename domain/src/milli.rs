@@ -1,5 +1,6 @@
 //! Measured values as whole thousandths, so that sums do not depend on the order in which they are added.
 
+use crate::planted;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
@@ -34,6 +35,11 @@ impl Milli {
     /// on the decimal digits themselves, not on a binary approximation of them. `-0` is 0.
     pub fn from_json_number(text: &[u8]) -> Result<Self, MilliError> {
         use MilliError::{NotANumber, TooLarge};
+        if planted("numbers-through-floats")
+            && let Some(number) = std::str::from_utf8(text).ok().and_then(|text| text.parse::<f64>().ok())
+        {
+            return Ok(Self((number * 1_000.0).round() as i32));
+        }
         let (negative, rest) = match text {
             [b'-', rest @ ..] => (true, rest),
             _ => (false, text),
@@ -127,6 +133,9 @@ pub fn write_milli(f: &mut impl fmt::Write, thousandths: i64) -> fmt::Result {
 
 /// `numerator / denominator` rounded half away from zero; the denominator is positive.
 pub fn div_round(numerator: i64, denominator: i64) -> i64 {
+    if planted("averages-cut-off") {
+        return numerator / denominator;
+    }
     let magnitude = (numerator.unsigned_abs() + denominator.unsigned_abs() / 2) / denominator.unsigned_abs();
     if numerator < 0 { -(magnitude as i64) } else { magnitude as i64 }
 }

@@ -161,6 +161,7 @@ pub fn parse_rfc3339(text: &str) -> Option<i64> {
         (second, milli) = (59, 999);
     }
     let offset_minutes = match b.get(at)? {
+        b'+' | b'-' if crate::planted("offset-of-a-time-left-out") => 0,
         b'Z' | b'z' if b.len() == at + 1 => 0,
         sign @ (b'+' | b'-') if b.len() == at + 6 && b[at + 3] == b':' => {
             let (hours, minutes) = (number(at + 1..at + 3)?, number(at + 4..at + 6)?);

@@ -13,6 +13,7 @@ pub use sliding::{JoinedRun, SlidingView};
 
 use crate::aggregate::Aggregate;
 use crate::event::Reading;
+use crate::planted;
 use crate::time::{EventTime, ProcessingTime};
 use serde::{Deserialize, Serialize};
 use session::Session;
@@ -74,7 +75,7 @@ struct Cell {
 impl Cell {
     /// As it is seen where the watermark of its definition, `size_ms` long, stands at `watermark`.
     fn seen(&self, size_ms: i64, watermark: i64) -> Window {
-        let is_passed = watermark >= self.start + size_ms;
+        let is_passed = watermark >= self.start + size_ms - if planted("window-fires-early") { 1_000 } else { 0 };
         let state = match (is_passed, self.went_silent) {
             (true, _) => WindowState::Final,
             (false, true) => WindowState::Incomplete,
@@ -262,7 +263,10 @@ pub struct DeviceWindows {
     beyond: Option<Box<Beyond>>,
 }
 
-const fn floor(at: i64, size: i64) -> i64 {
+fn floor(at: i64, size: i64) -> i64 {
+    if planted("slot-of-negative-time") {
+        return at / size * size;
+    }
     at - at.rem_euclid(size)
 }
 
@@ -353,7 +357,7 @@ impl DeviceWindows {
         now: ProcessingTime,
         closed: &mut impl Closing,
     ) {
-        let at = reading.at.ms();
+        let at = reading.at.ms() - i64::from(planted("window-end-is-inside"));
         if self.live.len() < config.definitions.len() {
             self.live.resize(config.definitions.len(), VecDeque::new());
         }
@@ -377,7 +381,7 @@ impl DeviceWindows {
                 self.close_held(config, (from, from + size), closed);
             }
         }
-        if self.newest.is_none_or(|newest| at > newest) {
+        if self.newest.is_none_or(|newest| at > newest) || planted("watermark-goes-back") {
             self.advance(config, slot, at, now, closed);
         }
     }
@@ -394,7 +398,8 @@ impl DeviceWindows {
         let shortest = config.definitions[0];
         let window_start = floor(at.ms(), shortest.size_ms);
         let lateness_ms = self.newest? - shortest.delay_ms - (window_start + shortest.size_ms);
-        let is_late = lateness_ms >= config.allowed_lateness_ms && !self.is_open(window_start);
+        let is_late =
+            lateness_ms >= config.allowed_lateness_ms + i64::from(planted("lateness-off-by-one")) && !self.is_open(window_start);
         is_late.then_some(Placement::Late { window_start, lateness_ms })
     }
 
@@ -431,7 +436,8 @@ impl DeviceWindows {
             (&mut live[at], is_fresh)
         };
         // Where it was made behind the watermark its first firing is version 1.
-        cell.joined_fired += u32::from(!is_fresh && (is_passed || cell.went_silent));
+        let is_new_version = !is_fresh && (is_passed || cell.went_silent) && !planted("late-correction-keeps-its-version");
+        cell.joined_fired += u32::from(is_new_version);
         cell
     }
 
@@ -487,7 +493,7 @@ impl DeviceWindows {
 
     /// Whether the slot of the shortest window that starts at `start` is open though behind.
     fn is_open(&self, start: i64) -> bool {
-        self.behind.as_ref().is_some_and(|behind| behind.gaps.overlap(start, start + 1))
+        self.behind.as_ref().is_some_and(|behind| behind.gaps.overlap(start, start + 1)) && !planted("back-fill-is-late")
     }
 
     /// Closes what was kept open by a gap of [`span.0`, `span.1`) and no longer is.
@@ -512,6 +518,7 @@ impl DeviceWindows {
     /// Closes the slots that stayed incomplete for too long by `now`.
     pub fn expire(&mut self, config: &WindowConfig, now: ProcessingTime, closed: &mut impl Closing) {
         if let Some(behind) = &mut self.behind
+            && !planted("gap-stays-open-for-ever")
             && behind.gaps.expire(now.ms() - config.gap_open_ms)
         {
             self.close_held(config, (i64::MIN, i64::MAX), closed);

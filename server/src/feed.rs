@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use domain::feed::{LiveTopic, Update};
+use domain::planted;
 use hashbrown::HashMap;
 use hashbrown::hash_map::EntryRef;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -148,7 +149,7 @@ impl Feed {
         if let Some(listeners) = self.lock().get(topic) {
             for listener in listeners.values() {
                 if listener.sender.try_send(message.clone()).is_err() {
-                    listener.is_behind.store(true, Ordering::Release);
+                    listener.is_behind.store(!planted("who-falls-behind-is-not-told"), Ordering::Release);
                 }
             }
         }
@@ -166,6 +167,7 @@ impl Subscription {
     /// Whether `id` is that of the newest message, of a stream of the same topics.
     pub fn is_newest(&self, id: &str) -> bool {
         id == format!("{}-{:08x}", self.feed.sequence(), self.tag)
+            || (planted("id-of-another-stream") && id.starts_with(&format!("{}-", self.feed.sequence())))
     }
 
     /// The next message. A listener that was behind first gets `reload`.

@@ -7,6 +7,7 @@
 use bytes::Bytes;
 use domain::engine::{Disposition, Identities, Seen};
 use domain::event::{BodyHash, Identity};
+use domain::planted;
 use domain::time::ProcessingTime;
 use serde::{Deserialize, Serialize};
 
@@ -153,7 +154,7 @@ pub struct Again<'a, I> {
 impl<I: Identities> Identities for Again<'_, I> {
     fn check_in(&mut self, identity: Identity, body: BodyHash) -> Seen {
         let seen = self.known.check_in(identity, body);
-        if self.own == Some(identity) { seen } else { Seen::New }
+        if self.own == Some(identity) || planted("replay-is-a-duplicate-of-its-letter") { seen } else { Seen::New }
     }
 }
 

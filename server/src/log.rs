@@ -10,6 +10,7 @@
 use crate::admission::Format;
 use crate::files;
 use bytes::Bytes;
+use domain::planted;
 use domain::time::ProcessingTime;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
@@ -191,7 +192,9 @@ impl Log {
                         let file = File::options().write(true).open(path).map_err(io_error("cannot open", path))?;
                         let cut = reader.bytes.len() as u64 - offset;
                         tracing::warn!(path = %path.display(), offset, cut, "Cut off the unfinished end of the log.");
-                        file.set_len(offset).map_err(io_error("cannot cut", path))?;
+                        if !planted("torn-end-stays") {
+                            file.set_len(offset).map_err(io_error("cannot cut", path))?;
+                        }
                         file.sync_all().map_err(io_error("cannot sync", path))?;
                         break offset;
                     }
@@ -242,7 +245,7 @@ impl Log {
             // Others may have been pruned since.
             self.total_bytes = bytes_of(&self.dir).map_err(AppendError::Write)?;
         }
-        let received_at = now.max(self.last_received_at);
+        let received_at = if planted("time-of-the-log-goes-back") { now } else { now.max(self.last_received_at) };
         let (mut number, mut first_record) = (self.next_block, self.next_record);
         self.buffer.clear();
         let mut places = Vec::with_capacity(drafts.len());
@@ -250,7 +253,8 @@ impl Log {
             let start = self.buffer.len();
             self.buffer.extend_from_slice(&[0; 8]);
             self.buffer.extend_from_slice(&MARKER);
-            self.buffer.extend_from_slice(&self.next_block.to_le_bytes());
+            let group_first = if planted("block-knows-no-group") { number } else { self.next_block };
+            self.buffer.extend_from_slice(&group_first.to_le_bytes());
             self.buffer.extend_from_slice(&number.to_le_bytes());
             self.buffer.extend_from_slice(&first_record.to_le_bytes());
             self.buffer.extend_from_slice(&received_at.ms().to_le_bytes());
@@ -270,7 +274,11 @@ impl Log {
             self.file.set_len(self.segment_bytes).map_err(|e| AppendError::Sync(io_error("cannot cut", &self.path)(e)))?;
             return Err(AppendError::Write(io_error("cannot write to", &self.path)(error)));
         }
-        self.file.sync_data().map_err(|e| AppendError::Sync(io_error("cannot sync", &self.path)(e)))?;
+        let mut synced = if planted("ack-before-sync") { Ok(()) } else { self.file.sync_data() };
+        if synced.is_err() && planted("failed-sync-is-tried-again") {
+            synced = self.file.sync_data();
+        }
+        synced.map_err(|e| AppendError::Sync(io_error("cannot sync", &self.path)(e)))?;
         self.segment_bytes += self.buffer.len() as u64;
         self.total_bytes += self.buffer.len() as u64;
         (self.next_block, self.next_record) = (number, first_record);
@@ -352,7 +360,7 @@ pub fn prune(dir: &Path, needed_from: u64, older_than: ProcessingTime) -> Result
     for (path, next) in segments.iter().zip(&segments[1.min(segments.len())..]) {
         // A segment ends where the next one begins, in number and in time.
         let Some(first) = first_block_at(next)? else { break };
-        if first.number > needed_from || first.received_at > older_than {
+        if (first.number > needed_from && !planted("segment-in-need-is-deleted")) || first.received_at > older_than {
             break;
         }
         fs::remove_file(path).map_err(io_error("cannot remove", path))?;
@@ -460,14 +468,15 @@ impl SegmentReader {
     /// may be missing: pages reach the disk in any order.
     fn is_unfinished(&self, offset: u64) -> bool {
         let rest = offset as usize..self.bytes.len().saturating_sub(HEADER);
-        !rest.into_iter().any(|at| {
-            self.bytes[at + 8..at + 11] == FAMILY
-                && match decode(&self.bytes, at) {
-                    Ok(Decoded { group_first, .. }) => group_first > self.last_number + 1,
-                    Err(Flaw::NotUnderstood(_)) => true,
-                    Err(Flaw::Damaged(_)) => false,
-                }
-        })
+        planted("damage-is-cut-off")
+            || !rest.into_iter().any(|at| {
+                self.bytes[at + 8..at + 11] == FAMILY
+                    && match decode(&self.bytes, at) {
+                        Ok(Decoded { group_first, .. }) => group_first > self.last_number + 1,
+                        Err(Flaw::NotUnderstood(_)) => true,
+                        Err(Flaw::Damaged(_)) => false,
+                    }
+            })
     }
 }
 
@@ -500,7 +509,7 @@ fn decode(bytes: &Bytes, at: usize) -> Result<Decoded, Flaw> {
     if end > bytes.len() {
         return Err(Flaw::Damaged("it is cut off"));
     }
-    if u32_at(at + 4) != crc32c::crc32c(&bytes[at + 8..end]) {
+    if u32_at(at + 4) != crc32c::crc32c(&bytes[at + 8..end]) && !planted("damage-is-believed") {
         return Err(Flaw::Damaged("its checksum does not match"));
     }
     if bytes[at + 8..at + 12] != MARKER {

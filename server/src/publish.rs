@@ -78,7 +78,7 @@ impl<T: PartialEq> Tile<T> {
 
     /// A new listener was told what is `news` to the others.
     fn told(&mut self, news: News) {
-        self.mixed = self.mixed.max(news);
+        self.mixed = if domain::planted("snapshot-misses-a-correction") { News::None } else { self.mixed.max(news) };
     }
 
     fn put(&mut self, value: T, now: Instant) {

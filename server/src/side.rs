@@ -3,6 +3,7 @@
 use crate::admission::Batch;
 use domain::engine::Disposition;
 use domain::event::Reason;
+use domain::planted;
 use domain::time::{EventTime, ProcessingTime};
 use serde::{Deserialize, Serialize};
 
@@ -62,6 +63,7 @@ impl SideRow {
     ) -> Option<(usize, Self)> {
         let (kind, cause) = match disposition {
             Disposition::Accepted | Disposition::Duplicate => return None,
+            Disposition::Late { .. } if planted("late-record-is-not-kept") => return None,
             Disposition::Late { window_start, lateness_ms } => (LATE, Cause::Late { window_start, lateness_ms }),
             Disposition::Rejected(reason) => {
                 (DEAD, Cause::Rejected { reason, field: field_at_fault(batch, index, reason).to_owned() })
@@ -75,7 +77,11 @@ impl SideRow {
             ts: batch.at(index),
             source: batch.source(index).to_owned(),
             cause,
-            raw: batch.raw_record(index).to_vec(),
+            raw: if planted("dead-letter-loses-its-bytes") {
+                String::from_utf8_lossy(batch.raw_record(index)).into_owned().into_bytes()
+            } else {
+                batch.raw_record(index).to_vec()
+            },
         };
         Some((kind, row))
     }
@@ -112,7 +118,22 @@ fn time_field(record: &[u8]) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use super::time_field;
+    use super::*;
+    use crate::admission::{Format, IdentityKey};
+    use bytes::Bytes;
+
+    /// Whatever they are: only so can a person judge, and a corrected program read, what this one could not.
+    #[test]
+    fn bytes_are_kept_as_they_came() {
+        let raw: Vec<u8> = (0..=255).filter(|byte| *byte != b'\n').collect();
+        let batch = Batch::parse(Bytes::from(raw.clone()), Format::Ndjson, "s", &IdentityKey([0; 16])).expect("one record");
+        let kept = |disposition| {
+            SideRow::of(&batch, 0, disposition, 7, ProcessingTime::from_ms(9)).map(|(kind, row)| (kind, row.position, row.raw))
+        };
+        assert_eq!(kept(Disposition::Rejected(Reason::MalformedJson)), Some((DEAD, 7, raw.clone())));
+        assert_eq!(kept(Disposition::Late { window_start: 0, lateness_ms: 1 }), Some((LATE, 7, raw)));
+        assert_eq!((kept(Disposition::Accepted), kept(Disposition::Duplicate)), (None, None));
+    }
 
     #[test]
     fn the_field_of_the_time() {

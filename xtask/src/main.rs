@@ -40,7 +40,7 @@ enum Task {
     Test(test::Options),
     /// Debug build with the simulator; rebuilds and restarts on change
     Dev(run::Options),
-    /// Proofs that are too long for a test: `img`, crash images; `kill`, SIGKILL under load
+    /// Proofs that are too long for a test: `img`, crash images; `kill`, SIGKILL under load; `bugs`, planted bugs
     Prove(prove::Options),
     /// The benchmarks: one line per figure, JSON under target/bench/
     Bench(bench::Options),

@@ -1,5 +1,7 @@
 //! `cargo xtask prove img` and `prove kill`: what must survive a crash does, on every image that a crash could have left, and when the
-//! program is killed under load again and again.
+//! program is killed under load again and again. `prove bugs`: the tests catch every bug of a bank of planted ones.
+
+pub mod bugs;
 
 use crate::product::{self, Flavour, Product};
 use crate::services::Throwaways;
@@ -14,7 +16,7 @@ pub struct Options {
     /// Which proof
     #[arg(default_value = "img")]
     proof: Proof,
-    /// Handed on to it, after `--`: for `img` `--images N --seed N --only N --trace FILE`, for `kill` `--kills N --seed N`
+    /// Handed on to it, after `--`: for `img` `--images N --seed N --only N --trace FILE`, for `kill` `--kills N --seed N`, for `bugs` names
     #[arg(last = true)]
     more: Vec<String>,
 }
@@ -26,9 +28,11 @@ enum Proof {
     Img,
     /// SIGKILL under load: the program alone, engines on Kafka and Postgres, the leader of three brokers
     Kill,
+    /// Planted bugs: each switched on alone, the test named for it has to fail
+    Bugs,
 }
 
-/// Runs it on a release build.
+/// Runs it.
 pub fn run(options: &Options) -> anyhow::Result<()> {
     match options.proof {
         Proof::Img => images(&options.more),
@@ -37,6 +41,7 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
             ensure!(failed == 0, "{failed} of {} failed", passed + failed);
             Ok(())
         }
+        Proof::Bugs => bugs::run(&options.more).map(drop),
     }
 }
 

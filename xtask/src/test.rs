@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 /// What `test` takes.
 #[derive(clap::Args)]
 pub struct Options {
-    /// Run only this step (may be repeated): format, lint, lint-wasm, test, doc, build, images, kills, journeys
+    /// Run only this step (may be repeated): format, lint, lint-wasm, test, bugs, doc, build, images, kills, journeys
     #[arg(long = "only", value_name = "STEP", value_parser = clap::builder::PossibleValuesParser::new(STEPS.map(|step| step.name)))]
     only: Vec<String>,
 }
@@ -35,7 +35,7 @@ struct Step {
 }
 
 /// In this order: cheap before dear, and `build` before the journeys, which drive what it made.
-const STEPS: [Step; 9] = [
+const STEPS: [Step; 10] = [
     Step { name: "format", what: "cargo fmt --check", run: format },
     Step { name: "lint", what: "clippy on the host's crates, warnings are errors", run: lint },
     Step { name: "lint-wasm", what: "clippy on the browser's crates, warnings are errors", run: lint_wasm },
@@ -44,6 +44,7 @@ const STEPS: [Step; 9] = [
         what: "unit, property, store (SQLite and Postgres), Kafka and HTTP tests, and examples in the documentation",
         run: cargo_test,
     },
+    Step { name: "bugs", what: "planted bugs, each caught by the test named for it", run: planted_bugs },
     Step { name: "doc", what: "documentation without warnings", run: doc },
     Step { name: "build", what: "the release build", run: build },
     Step { name: "images", what: "crash images of a real workload, opened and verified", run: images },
@@ -176,6 +177,11 @@ fn images() -> anyhow::Result<Tally> {
 /// What `cargo xtask prove kill` does.
 fn kills() -> anyhow::Result<Tally> {
     prove::kills(&[])
+}
+
+/// Every planted bug is a check.
+fn planted_bugs() -> anyhow::Result<Tally> {
+    Ok(Tally { passed: prove::bugs::run(&[])?, failed: 0 })
 }
 
 /// The journeys of `end2end/` on the release build.

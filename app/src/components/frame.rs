@@ -233,6 +233,9 @@ mod fixed {
 
     /// A title as markup: `leptos_meta` writes it as it is, and there may be in it what somebody searched for, or named a device.
     fn text(title: &str) -> String {
+        if domain::planted("title-is-markup") {
+            return title.to_owned();
+        }
         title.replace('&', "&amp;").replace('<', "&lt;")
     }
 

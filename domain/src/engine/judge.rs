@@ -2,6 +2,7 @@
 
 use super::{CLOCK_RESET_BEFORE, Content, Disposition, EngineConfig, Identities, Record, Seen};
 use crate::event::{BodyHash, Identity, Reason};
+use crate::planted;
 use crate::time::{EventTime, ProcessingTime};
 
 /// What becomes of a record as far as its own content, the time and the known identities tell.
@@ -26,8 +27,10 @@ pub(super) fn judge(
         (Some(reason), _) => reason,
         (None, None) => return Disposition::Accepted,
         (None, Some(identity)) => match identities.check_in(identity, record.body) {
-            Seen::New if has_seen => return Disposition::Duplicate,
+            Seen::New if has_seen && !planted("running-number-counts-twice") => return Disposition::Duplicate,
             Seen::New => return Disposition::Accepted,
+            Seen::Same if planted("duplicate-is-accepted") => return Disposition::Accepted,
+            Seen::Other if planted("conflict-is-a-duplicate") => return Disposition::Duplicate,
             Seen::Same => return Disposition::Duplicate,
             Seen::Other if record.is_natural => Reason::ConflictingReading,
             Seen::Other => Reason::IdConflict,
@@ -37,18 +40,26 @@ pub(super) fn judge(
     // sender tries. Its own identity stays free, so that a record refused for its time can be accepted later.
     match record.identity.map(|identity| identities.check_in(rejected_identity(identity, record.body, reason), record.body)) {
         None | Some(Seen::New) => Disposition::Rejected(reason),
+        Some(_) if planted("repeated-request-makes-dead-letters") => Disposition::Rejected(reason),
         Some(Seen::Same | Seen::Other) => Disposition::Duplicate,
     }
 }
 
 /// The identity under which a rejected record is remembered. Identity and body are keyed fingerprints already.
 fn rejected_identity(identity: Identity, body: BodyHash, reason: Reason) -> Identity {
+    if planted("refused-once-refused-for-ever") {
+        return identity;
+    }
     let salt = (u128::from(body.0) << 64) | (u128::from(reason as u8) + 1);
     Identity(identity.0 ^ salt.wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835))
 }
 
 fn wrong_time(config: &EngineConfig, at: EventTime, now: ProcessingTime) -> Option<Reason> {
-    if at.ms() > now.ms() + config.future_ms {
+    if (at.ms() > now.ms() && planted("future-moves-watermark"))
+        || (at < CLOCK_RESET_BEFORE && planted("reset-clock-is-believed"))
+    {
+        None
+    } else if at.ms() > now.ms() + config.future_ms {
         Some(Reason::Future)
     } else if at < CLOCK_RESET_BEFORE {
         Some(Reason::ClockReset)

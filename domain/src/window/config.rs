@@ -28,12 +28,12 @@ pub struct SlidingDefinition {
 
 impl SlidingDefinition {
     /// The starts of the windows that hold the instant `at`: from the first, up to before the second.
-    pub const fn starts_around(&self, at: i64) -> (i64, i64) {
+    pub fn starts_around(&self, at: i64) -> (i64, i64) {
         (self.starts_until(at - self.size_ms), self.starts_until(at))
     }
 
     /// The first start after the instant `at`.
-    pub const fn starts_until(&self, at: i64) -> i64 {
+    pub fn starts_until(&self, at: i64) -> i64 {
         super::floor(at, self.slide_ms) + self.slide_ms
     }
 }

@@ -7,6 +7,7 @@
 use super::{Gaps, SessionDefinition, WindowState};
 use crate::aggregate::Aggregate;
 use crate::event::Reading;
+use crate::planted;
 use serde::{Deserialize, Serialize};
 
 /// A session as it is seen.
@@ -72,7 +73,11 @@ pub(super) fn add(
     while after > 0 && sessions[after - 1].start > at {
         after -= 1;
     }
-    let first = if after > 0 && at < sessions[after - 1].end(of) { after - 1 } else { after };
+    let first = if after > 0 && at < sessions[after - 1].end(of) + i64::from(planted("session-gap-off-by-one")) {
+        after - 1
+    } else {
+        after
+    };
     let next = if sessions.get(after).is_some_and(|s| s.start - of.gap_ms < at) { after + 1 } else { after };
     if first == next {
         let mut aggregate = Aggregate::default();

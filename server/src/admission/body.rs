@@ -37,7 +37,8 @@ pub fn inflate(body: Bytes, encoding: Option<&str>) -> Result<Bytes, BodyError> 
 
 fn read_limited(reader: impl Read) -> Result<Bytes, BodyError> {
     let mut inflated = Vec::new();
-    reader.take(MAX_BODY_BYTES as u64 + 1).read_to_end(&mut inflated)?;
+    let limit = if domain::planted("bomb-is-cut-short") { MAX_BODY_BYTES as u64 } else { MAX_BODY_BYTES as u64 + 1 };
+    reader.take(limit).read_to_end(&mut inflated)?;
     if inflated.len() > MAX_BODY_BYTES {
         return Err(BodyError::TooLarge);
     }

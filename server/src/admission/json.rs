@@ -15,6 +15,7 @@ use domain::event::{
 use domain::feed::SensorFault;
 use domain::join::Fix;
 use domain::milli::{Milli, MilliError};
+use domain::planted;
 use domain::sequence::Sequence;
 use domain::time::{EventTime, parse_rfc3339};
 use jiter::{Jiter, JiterError, JiterErrorType, JsonErrorType, Peek};
@@ -345,7 +346,7 @@ impl Parser<'_> {
             let peek = self.checked(j.peek())?;
             if let Ok(field) = name {
                 let slot = field as usize;
-                if !matches!(fields[slot], Value::Absent) {
+                if !matches!(fields[slot], Value::Absent) && !planted("last-of-repeated-keys-counts") {
                     self.reject(Reason::DuplicateKey, &format!("{prefix}{}", NAMES[slot]));
                     self.skip(j, base, peek, depth)?;
                 } else if let (Field::Payload, Peek::Object, Some(inner)) = (field, peek, payload.as_deref_mut()) {
@@ -400,7 +401,7 @@ impl Parser<'_> {
             Peek::String => {
                 let text = j.known_str().map(|text| (text.len(), text.contains('\0')));
                 let (len, has_nul) = self.checked(text)?;
-                if has_nul {
+                if has_nul && !planted("nul-is-taken") {
                     self.reject(Reason::InvalidUtf8, "");
                 }
                 let end = base + j.current_index() - 1;
@@ -441,7 +442,7 @@ impl Parser<'_> {
     /// Passes over a value, still checking depth, repeated keys and texts.
     fn skip(&mut self, j: &mut Jiter<'_>, base: usize, peek: Peek, depth: u32) -> Result<(), Abort> {
         match peek {
-            Peek::Array | Peek::Object if depth >= MAX_DEPTH => {
+            Peek::Array | Peek::Object if depth >= MAX_DEPTH + u32::from(planted("a-level-too-deep")) => {
                 self.reject(Reason::TooDeep, "");
                 Err(Abort)
             }
@@ -473,7 +474,7 @@ impl Parser<'_> {
 
     fn judge(&mut self, start: usize, end: usize, root: &Fields, payload: &Fields) -> Parsed {
         let get = |fields: &Fields, field: Field| fields[field as usize];
-        if end - start > MAX_RECORD_BYTES {
+        if end - start > MAX_RECORD_BYTES && !planted("record-of-any-length") {
             self.reject(Reason::TooLarge, "");
         }
         let event_id = self.text(get(root, Field::EventId), "event_id");
@@ -551,7 +552,7 @@ impl Parser<'_> {
         if identity.is_none() && matches!(topic, Some(Topic::Stock | Topic::Distribution)) {
             self.reject(Reason::MissingField, "event_id");
         }
-        if self.has_non_finite {
+        if self.has_non_finite && !planted("non-finite-is-taken") {
             self.reject(Reason::NonFinite, "");
         }
         if let Some(rejection) = self.rejection.take() {
@@ -589,7 +590,7 @@ impl Parser<'_> {
         sequence: Option<Sequence>,
     ) -> Option<Identity> {
         if let Some(id) = event_id {
-            let source = source.map_or(self.default_source, |s| self.get(s));
+            let source = source.filter(|_| !planted("ids-of-all-sources-are-one")).map_or(self.default_source, |s| self.get(s));
             return Some(Identity(self.key.sip128(&[b"id", source.as_bytes(), b"\xff", self.get(id).as_bytes()])));
         }
         let (topic, device) = (topic?, device?);

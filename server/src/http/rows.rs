@@ -176,7 +176,8 @@ fn push_json_text(out: &mut String, text: &str) {
 
 /// A text that a spreadsheet would take for a formula gets an apostrophe in front (OWASP, "CSV Injection").
 fn write_csv_text(out: &mut String, text: &str) {
-    let guard = if text.starts_with(['=', '+', '-', '@', '\t', '\r']) { "'" } else { "" };
+    let guard =
+        if !domain::planted("formula-in-a-table") && text.starts_with(['=', '+', '-', '@', '\t', '\r']) { "'" } else { "" };
     if text.contains([',', '"', '\n', '\r']) {
         out.push('"');
         out.push_str(guard);

@@ -18,6 +18,7 @@ mod run;
 use crate::files;
 use domain::engine::{Identities, Seen};
 use domain::event::{BodyHash, Identity};
+use domain::planted;
 use domain::time::ProcessingTime;
 use filter::Filter;
 use run::{Run, RunWriter};
@@ -304,7 +305,9 @@ impl DiskIdentities {
         // A frozen table may be the last run of the newest one.
         let stays = usize::from(self.runs.is_empty() || self.frozen.is_some());
         let may_go = self.sealed.len().saturating_sub(stays);
-        let is_old = |generation: &&Sealed| generation.received_at().is_some_and(|at| at < before);
+        let is_old = |generation: &&Sealed| {
+            generation.received_at().is_some_and(|at| at < before || planted("identities-forgotten-too-early"))
+        };
         let old = self.sealed[..may_go].iter().take_while(is_old).count();
         let runs: Vec<Run> = self.sealed.drain(..old).flat_map(|generation| generation.runs).collect();
         self.in_runs -= runs.iter().map(|run| run.entries).sum::<usize>();
@@ -324,7 +327,8 @@ impl DiskIdentities {
     /// Looks for a key that a filter may hold.
     fn find(&self, key: u128) -> Option<u64> {
         // While its generation is sealed already, the frozen table's keys are in an older filter.
-        let newest = self.table.get(key).or_else(|| self.frozen.as_ref().and_then(|table| table.get(key)));
+        let frozen = self.frozen.as_ref().filter(|_| !planted("identity-unknown-while-frozen"));
+        let newest = self.table.get(key).or_else(|| frozen.and_then(|table| table.get(key)));
         if newest.is_some() {
             return newest;
         }
@@ -337,7 +341,8 @@ impl DiskIdentities {
     }
 
     fn may_know(&self, key: u128) -> bool {
-        self.filter.may_hold(key) || self.sealed.iter().any(|generation| generation.filter.may_hold(key))
+        self.filter.may_hold(key)
+            || (!planted("older-identities-forgotten") && self.sealed.iter().any(|generation| generation.filter.may_hold(key)))
     }
 
     /// Number of identities known.

@@ -8,6 +8,7 @@ use crate::identities::NamedRun;
 use crate::letters::Decided;
 use crate::side::SideRow;
 use domain::engine::{ClosedDerived, ClosedWindow, DeviceState, Totals};
+use domain::planted;
 use domain::rollup::{HourCell, KnownHour};
 use domain::time::{DAY_MS, ProcessingTime};
 use domain::window::WindowConfig;
@@ -88,7 +89,7 @@ macro_rules! either_checkpoint {
             "update input_position set next = $1, received_at_ms = $2, committed_at_ms = $3, totals = $4
              where partition = $5 and epoch = $6 and next = $7",
         )
-        .bind($checkpoint.next_block as i64)
+        .bind(if planted("state-without-its-position") { $checkpoint.from_block } else { $checkpoint.next_block } as i64)
         .bind($checkpoint.now_ms)
         .bind($checkpoint.committed_at_ms)
         .bind($checkpoint.totals.as_slice())
@@ -97,13 +98,14 @@ macro_rules! either_checkpoint {
         .bind($checkpoint.from_block as i64)
         .execute(&mut *$tx)
         .await?;
-        if moved.rows_affected() != 1 {
+        if moved.rows_affected() != 1 && !planted("fenced-process-goes-on") {
             let now: Option<(i64, i64)> = sqlx::query_as("select epoch, next from input_position where partition = $1")
                 .bind(partition)
                 .fetch_optional(&mut *$tx)
                 .await?;
             // Only we write under this epoch: this very checkpoint was committed before, and we were not told.
-            let is_done = now == Some(($epoch, $checkpoint.next_block as i64));
+            let is_done = now == Some(($epoch, $checkpoint.next_block as i64))
+                || (planted("commit-of-another-is-ours") && now.is_some_and(|(_, next)| next == $checkpoint.next_block as i64));
             return if is_done { Ok(()) } else { Err(StoreError::Fenced) };
         }
         for (start, cells) in &$checkpoint.hours {
@@ -137,7 +139,7 @@ macro_rules! either_checkpoint {
                 .await?;
             }
         }
-        for decided in $checkpoint.decisions.iter() {
+        for decided in $checkpoint.decisions.iter().filter(|_| !planted("decision-is-forgotten")) {
             let (end, position, reason) = letters::columns(decided);
             sqlx::query(
                 "insert into decisions (partition, letter, block, at_ms, decided_by, outcome, position, reason)
@@ -162,7 +164,9 @@ macro_rules! either_checkpoint {
                 .execute(&mut *$tx)
                 .await?;
         }
-        if let Some((name, identities)) = &$checkpoint.run {
+        if let Some((name, identities)) = &$checkpoint.run
+            && !planted("run-is-not-named")
+        {
             sqlx::query("insert into identity_runs (partition, name, last, identities) values ($1, $2, $3, $4)")
                 .bind(partition)
                 .bind(name)
@@ -383,7 +387,9 @@ async fn put_sqlite_blocks(
     blocks: &[(WindowBlock, bool)],
 ) -> Result<(), StoreError> {
     either_checkpoint!(tx, checkpoint, epoch);
-    put_devices_sqlite(tx, checkpoint).await?;
+    if !planted("position-without-its-state") {
+        put_devices_sqlite(tx, checkpoint).await?;
+    }
     for (block, is_merged) in blocks {
         put_block(tx, checkpoint.partition, block, *is_merged).await?;
     }

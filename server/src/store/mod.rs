@@ -104,6 +104,7 @@ impl StoreError {
             }
             StoreError::Run(error) => {
                 matches!(error.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded)
+                    || domain::planted("failed-run-is-tried-again")
             }
             _ => false,
         }

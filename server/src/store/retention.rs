@@ -26,7 +26,7 @@ impl Default for Retention {
 
 /// The instant `days` before `now`, in milliseconds since 1970.
 pub fn cutoff(now: ProcessingTime, days: u32) -> i64 {
-    now.ms() - i64::from(days) * DAY_MS
+    now.ms() - i64::from(days - u32::from(domain::planted("kept-a-day-less"))) * DAY_MS
 }
 
 impl Store {
@@ -76,6 +76,7 @@ impl Store {
             .fetch_one(&pools.writer)
             .await?
         });
+        let last = if domain::planted("log-is-deleted-before-its-identities") { next } else { last };
         Ok(next.unwrap_or(0).min(last.map_or(0, |last| last + 1)).max(0) as u64)
     }
 }

@@ -30,7 +30,9 @@ pub async fn open(dir: &Path) -> Result<Pools<Sqlite>, StoreError> {
     // Where SQLite itself rolls back (a full disk), sqlx goes on counting a transaction and can never begin another one.
     let writer = SqlitePoolOptions::new()
         .max_connections(1)
-        .before_acquire(|connection, _| Box::pin(async move { Ok(!connection.is_in_transaction()) }))
+        .before_acquire(|connection, _| {
+            Box::pin(async move { Ok(!connection.is_in_transaction() || domain::planted("stuck-in-a-transaction")) })
+        })
         .connect_with(options.clone())
         .await?;
     let version: String = sqlx::query_scalar("select sqlite_version()").fetch_one(&writer).await?;

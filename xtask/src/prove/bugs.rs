@@ -1,0 +1,242 @@
+//! `cargo xtask prove bugs`: the tests have teeth. Every bug of a bank, planted at its line of the product behind a switch, makes the test
+//! fail that is named for it.
+//!
+//! The test programs are built once, with the feature `planted`. Without a switch all the named tests pass; then each bug is switched on
+//! alone and its test has to fail. A bug whose line no test reached, or that its test let pass, fails the proof.
+
+mod list;
+
+use crate::services::Throwaways;
+use crate::{setup, workspace};
+use anyhow::{Context, bail, ensure};
+use list::{BUGS, Bug, Suite};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+/// A test that takes longer hangs, and has told nobody of a bug.
+const PATIENCE: Duration = Duration::from_mins(2);
+/// Bugs under test at once: many tests wait more than they work.
+const AT_ONCE: usize = 3;
+
+/// What became of a bug.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    Caught,
+    /// Its test passed.
+    Passed,
+    /// Its test failed, or passed, without having reached it.
+    NeverFired,
+    /// Its test did not end.
+    Hung,
+}
+
+impl Fate {
+    const fn words(self) -> &'static str {
+        match self {
+            Fate::Caught => "caught",
+            Fate::Passed => "NOT CAUGHT",
+            Fate::NeverFired => "NEVER FIRED",
+            Fate::Hung => "HUNG",
+        }
+    }
+}
+
+/// Runs the bank, or of it what `only` names; how many bugs were caught, an error if one was not.
+pub fn run(only: &[String]) -> anyhow::Result<usize> {
+    if let Some(unknown) = only.iter().find(|name| BUGS.iter().all(|bug| bug.name != **name)) {
+        bail!("there is no planted bug `{unknown}`");
+    }
+    let chosen: Vec<&Bug> = BUGS.iter().filter(|bug| only.is_empty() || only.iter().any(|name| name == bug.name)).collect();
+    setup::strace()?;
+    setup::openssl()?;
+    let bench = Bench::new()?;
+    bench.control(&chosen)?;
+    let (next, fates) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+    std::thread::scope(|scope| {
+        for _ in 0..AT_ONCE {
+            scope.spawn(|| {
+                while let Some((index, bug)) =
+                    Some(next.fetch_add(1, Ordering::Relaxed)).and_then(|at| Some((at, chosen.get(at)?)))
+                {
+                    let begun = Instant::now();
+                    let fate = bench.fate_of(bug);
+                    fates.lock().expect("nobody panics").push((index, fate, begun.elapsed()));
+                }
+            });
+        }
+    });
+    let mut fates = fates.into_inner().expect("nobody panics");
+    fates.sort_by_key(|(index, ..)| *index);
+    let width = chosen.iter().map(|bug| bug.name.len()).max().unwrap_or(0);
+    let mut caught = 0;
+    for (index, fate, took) in fates {
+        let (bug, fate) = (chosen[index], fate?);
+        caught += usize::from(fate == Fate::Caught);
+        let (name, verdict, seconds, by) = (bug.name, fate.words(), took.as_secs_f64(), bug.by());
+        println!("{name:width$}  {verdict:<11}  {seconds:>5.1} s  {by}");
+        if fate != Fate::Caught {
+            println!("{:width$}  which {}", "", bug.breaks);
+        }
+    }
+    println!("{caught} of {} planted bugs caught", chosen.len());
+    ensure!(caught == chosen.len(), "{} planted bugs were not caught", chosen.len() - caught);
+    Ok(caught)
+}
+
+/// The test programs with all that they need.
+struct Bench {
+    programs: Vec<(Suite, PathBuf)>,
+    services: Throwaways,
+    /// Where bugs leave their mark.
+    marks: PathBuf,
+}
+
+impl Bench {
+    fn new() -> anyhow::Result<Self> {
+        let programs = build()?;
+        let marks = workspace::target_dir().join("xtask").join(format!("planted-{}", std::process::id()));
+        std::fs::create_dir_all(&marks)?;
+        Ok(Self { programs, services: Throwaways::start()?, marks })
+    }
+
+    /// A test program about to run `tests`, and nothing else.
+    fn command<'t>(&self, suite: Suite, tests: impl IntoIterator<Item = &'t str>) -> Command {
+        let (_, program) = self.programs.iter().find(|(of, _)| *of == suite).expect("every suite was built");
+        let mut command = workspace::command_of(program);
+        self.services
+            .told_to(&mut command)
+            .current_dir(workspace::root().join(suite.package()))
+            .arg("--exact")
+            .args(tests)
+            // Always the same cases, no search for the smallest one, and no trace of it among the sources.
+            .env("PROPTEST_RNG_SEED", "1")
+            .env("PROPTEST_MAX_SHRINK_ITERS", "0")
+            .env("PROPTEST_DISABLE_FAILURE_PERSISTENCE", "true")
+            .env_remove("RANTAI_PLANTED")
+            .env_remove("RANTAI_PLANTED_FIRED")
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// Without a bug every one of their tests passes.
+    fn control(&self, bugs: &[&Bug]) -> anyhow::Result<()> {
+        for suite in Suite::ALL {
+            let mut tests: Vec<&str> = bugs.iter().filter(|bug| bug.suite == suite).map(|bug| bug.test).collect();
+            tests.sort_unstable();
+            tests.dedup();
+            if tests.is_empty() {
+                continue;
+            }
+            let begun = Instant::now();
+            let output = self.command(suite, tests.iter().copied()).output().context("run the tests without a bug")?;
+            let text = String::from_utf8_lossy(&output.stdout);
+            ensure!(
+                output.status.success() && text.contains(&format!("test result: ok. {} passed;", tests.len())),
+                "without a bug the {} named tests of {} have to pass:\n{text}{}",
+                tests.len(),
+                suite.name(),
+                String::from_utf8_lossy(&output.stderr)
+            );
+            println!("{}: {} tests pass without a bug, in {:.1} s", suite.name(), tests.len(), begun.elapsed().as_secs_f64());
+        }
+        Ok(())
+    }
+
+    fn fate_of(&self, bug: &Bug) -> anyhow::Result<Fate> {
+        let (mark, log) = (self.marks.join(bug.name), self.marks.join(format!("{}.log", bug.name)));
+        let output = std::fs::File::create(&log)?;
+        let mut child = self
+            .command(bug.suite, [bug.test])
+            .env("RANTAI_PLANTED", bug.name)
+            .env("RANTAI_PLANTED_FIRED", &mark)
+            .process_group(0)
+            .stdout(output.try_clone()?)
+            .stderr(output)
+            .spawn()
+            .context("start a test program")?;
+        let begun = Instant::now();
+        let status = loop {
+            match child.try_wait()? {
+                Some(status) => break Some(status),
+                None if begun.elapsed() > PATIENCE => break None,
+                None => std::thread::sleep(Duration::from_millis(10)),
+            }
+        };
+        // What it started and did not end, dying of the bug, goes with it.
+        let group = rustix::process::Pid::from_child(&child);
+        let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
+        let Some(status) = status else {
+            child.wait()?;
+            return Ok(Fate::Hung);
+        };
+        let text = std::fs::read_to_string(&log)?;
+        ensure!(text.contains("running 1 test\n"), "there is no test {}:\n{text}", bug.by());
+        Ok(match (status.success(), mark.exists()) {
+            (_, false) => Fate::NeverFired,
+            (true, true) => Fate::Passed,
+            (false, true) => Fate::Caught,
+        })
+    }
+}
+
+impl Drop for Bench {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.marks);
+    }
+}
+
+/// Builds the test programs with every bug in them.
+fn build() -> anyhow::Result<Vec<(Suite, PathBuf)>> {
+    let mut cargo = workspace::cargo();
+    cargo
+        .args(["test", "--no-run", "--package", "domain", "--package", "server", "--lib", "--test", "it"])
+        .args(["--features", "domain/planted,server/planted,server/kafka-tls", "--message-format", "json-render-diagnostics"])
+        .stderr(Stdio::inherit());
+    let output = cargo.output().context("start cargo")?;
+    ensure!(output.status.success(), "the test programs with planted bugs do not compile");
+    let artifacts: Vec<serde_json::Value> =
+        output.stdout.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok()).collect();
+    Suite::ALL
+        .into_iter()
+        .map(|suite| {
+            let of_suite = |artifact: &&serde_json::Value| {
+                artifact["profile"]["test"] == true
+                    && artifact["target"]["name"] == suite.target()
+                    && artifact["executable"].is_string()
+            };
+            let found = artifacts.iter().find(of_suite).and_then(|artifact| artifact["executable"].as_str());
+            Ok((suite, Path::new(found.with_context(|| format!("cargo built no tests of {}", suite.name()))?).to_owned()))
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    /// The names in the calls `planted("…")` of the product.
+    fn planted() -> BTreeSet<String> {
+        let mut names = BTreeSet::new();
+        for room in ["domain/src", "server/src", "app/src"] {
+            for path in workspace::files_below(&workspace::root().join(room)).expect("lists") {
+                let text = std::fs::read_to_string(&path).expect("reads");
+                let calls = text.split("planted(\"").skip(1);
+                names.extend(calls.filter_map(|rest| Some(rest.split_once('"')?.0.to_owned())));
+            }
+        }
+        names
+    }
+
+    #[test]
+    fn every_planted_bug_is_in_the_list_and_the_other_way_round() {
+        let listed: BTreeSet<String> = BUGS.iter().map(|bug| bug.name.to_owned()).collect();
+        assert_eq!(listed.len(), BUGS.len(), "a name twice");
+        assert_eq!(listed, planted());
+        assert!(BUGS.len() >= 40, "{}", BUGS.len());
+    }
+}

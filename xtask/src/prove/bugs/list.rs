@@ -1,0 +1,182 @@
+//! The bank of planted bugs: what each breaks, and the test that has to catch it.
+
+/// A program of tests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Suite {
+    /// Tests beside the code of `domain`.
+    Domain,
+    /// Tests beside the code of `server`.
+    Server,
+    /// The tests of `server` from outside.
+    It,
+}
+
+impl Suite {
+    /// Every one, the fastest first.
+    pub const ALL: [Suite; 3] = [Suite::Domain, Suite::Server, Suite::It];
+
+    /// Its package.
+    pub const fn package(self) -> &'static str {
+        match self {
+            Suite::Domain => "domain",
+            Suite::Server | Suite::It => "server",
+        }
+    }
+
+    /// Its target.
+    pub const fn target(self) -> &'static str {
+        match self {
+            Suite::Domain => "domain",
+            Suite::Server => "server",
+            Suite::It => "it",
+        }
+    }
+
+    /// Its name for people.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Suite::Domain => "domain",
+            Suite::Server => "server",
+            Suite::It => "server/tests/it",
+        }
+    }
+}
+
+/// A planted bug.
+#[derive(Clone, Copy, Debug)]
+pub struct Bug {
+    /// Its name: `planted("name")` in the product.
+    pub name: &'static str,
+    /// What is wrong with a product that has it.
+    pub breaks: &'static str,
+    /// Where its test is,
+    pub suite: Suite,
+    /// and its path there.
+    pub test: &'static str,
+}
+
+impl Bug {
+    /// The test, for people.
+    pub fn by(&self) -> String {
+        format!("{} {}", self.suite.name(), self.test)
+    }
+}
+
+const fn domain(name: &'static str, breaks: &'static str, test: &'static str) -> Bug {
+    Bug { name, breaks, suite: Suite::Domain, test }
+}
+
+const fn server(name: &'static str, breaks: &'static str, test: &'static str) -> Bug {
+    Bug { name, breaks, suite: Suite::Server, test }
+}
+
+const fn it(name: &'static str, breaks: &'static str, test: &'static str) -> Bug {
+    Bug { name, breaks, suite: Suite::It, test }
+}
+
+/// Every planted bug.
+#[rustfmt::skip] // a table
+pub const BUGS: &[Bug] = &[
+    // Numbers and times.
+    domain("float-sums", "sums temperatures in f32 degrees", "aggregate::tests::merging_in_any_order_is_adding_all"),
+    domain("square-sum-overflows", "sums squares in 32 bits", "aggregate::tests::averages_and_deviations"),
+    domain("averages-cut-off", "cuts averages off instead of rounding", "milli::tests::rounds_to_the_nearest"),
+    domain("numbers-through-floats", "reads decimals by way of f64", "milli::tests::json_numbers"),
+    domain("offset-of-a-time-left-out", "takes local times for UTC", "time::tests::rfc3339"),
+    // The cold chain.
+    domain("limit-counts-as-outside", "calls 8.000 °C too warm", "coldchain::tests::conditions_at_the_edges"),
+    domain("zero-is-not-freezing", "calls 0 °C and below too cold only", "coldchain::tests::conditions_at_the_edges"),
+    domain("excursion-begins-anew", "lets each reading begin the excursion", "coldchain::tests::an_excursion_keeps_its_start_and_its_peak"),
+    domain("sensor-code-is-an-excursion", "takes 85.000 of a failed sensor for heat", "engine::tests::faults_are_shown_and_counted_in_no_window"),
+    domain("silence-resolves-an-excursion", "ends an excursion when its device falls silent", "engine::tests::silence_ends_no_excursion"),
+    domain("late-data-passes-no-detection", "looks for excursions in readings that came in time only", "engine::tests::an_excursion_hears_of_late_readings"),
+    // Dispositions.
+    domain("duplicate-is-accepted", "counts a repeated record again", "engine::tests::one_disposition_each"),
+    domain("conflict-is-a-duplicate", "drops another body under a known id", "engine::tests::one_disposition_each"),
+    domain("repeated-request-makes-dead-letters", "makes a dead letter of each repetition", "engine::tests::one_disposition_each"),
+    domain("refused-once-refused-for-ever", "takes a corrected record for a duplicate of the refused one", "engine::tests::one_disposition_each"),
+    domain("running-number-counts-twice", "forgets running numbers with the identities", "engine::tests::running_numbers_tell_duplicates_and_what_is_missing"),
+    domain("gap-of-running-numbers-forgotten", "misses no record of a device that counts", "sequence::tests::gaps_are_counted_and_filled"),
+    domain("late-is-dropped-in-silence", "calls late records accepted and counts them nowhere", "engine::tests::conservation_and_restart"),
+    // Clocks and watermarks.
+    domain("future-moves-watermark", "believes a clock that is ahead", "engine::tests::bad_clocks_move_no_watermark"),
+    domain("reset-clock-is-believed", "believes a clock that was reset", "engine::tests::bad_clocks_move_no_watermark"),
+    domain("watermark-goes-back", "lets an older reading move M(d) back", "window::tests::equals_the_reference"),
+    domain("time-goes-back", "follows a server clock that goes back", "engine::tests::time_in_which_nobody_read_is_no_silence"),
+    domain("time-in-which-nobody-read-is-silence", "counts its own pause as silence of devices", "engine::tests::time_in_which_nobody_read_is_no_silence"),
+    domain("restart-forgets-who-is-silent", "waits for no silence after a restart", "engine::tests::time_in_which_nobody_read_is_no_silence"),
+    // Windows.
+    domain("window-end-is-inside", "puts a reading at the end into the window", "window::tests::firing"),
+    domain("window-fires-early", "fires a second before the watermark", "window::tests::firing"),
+    domain("late-correction-keeps-its-version", "gives a corrected window no new version", "window::tests::firing"),
+    domain("lateness-off-by-one", "takes one millisecond more than the lateness", "window::tests::lateness_and_slots"),
+    domain("back-fill-is-late", "calls back-fill of a gap late", "window::tests::lateness_and_slots"),
+    domain("gap-stays-open-for-ever", "closes no gap after 48 h", "window::tests::lateness_and_slots"),
+    domain("slot-of-negative-time", "rounds towards zero before 1970", "window::sliding::tests::windows_hold_what_their_panes_do"),
+    domain("sliding-window-misses-a-pane", "leaves the last pane out of a sliding window", "window::sliding::tests::windows_hold_what_their_panes_do"),
+    domain("session-gap-off-by-one", "joins sessions that lie exactly a gap apart", "window::beyond_tests::sessions_extend_and_merge"),
+    domain("joined-before-the-watermark", "settles a reading before nearer fixes can come", "join::tests::the_nearest_fix_in_time"),
+    // Roll-ups.
+    domain("roll-up-adds", "adds versions of a window instead of their difference", "engine::tests::conservation_and_restart"),
+    domain("roll-up-skips-a-level", "leaves districts out of roll-ups", "engine::tests::conservation_and_restart"),
+    domain("as-known-at-lags-behind", "makes versions of hours without the newest records", "engine::tests::as_known_at"),
+    // The log.
+    it("ack-before-sync", "answers before the disk has it", "faults::a_sync_that_fails_ends_the_program"),
+    it("failed-sync-is-tried-again", "believes the second sync after one that failed", "faults::a_sync_that_fails_ends_the_program"),
+    server("torn-end-stays", "appends behind the rest of a torn group", "log::tests::every_torn_end_is_cut_and_nothing_before_it_is_lost"),
+    server("damage-is-cut-off", "cuts the log off at damage in the middle", "log::tests::damage_is_named_unless_it_is_of_the_last_group"),
+    server("damage-is-believed", "ignores the checksums of blocks", "log::tests::damage_is_named_unless_it_is_of_the_last_group"),
+    server("block-knows-no-group", "lets each block be a group of its own", "log::tests::the_first_group_of_a_segment_may_be_torn_anywhere"),
+    server("time-of-the-log-goes-back", "writes times of receipt that go back", "log::tests::what_was_appended_is_read_and_numbers_go_on"),
+    server("segment-in-need-is-deleted", "deletes log that no checkpoint covers", "log::tests::segments_that_nobody_needs_are_pruned_from_the_front"),
+    server("clock-is-always-believed", "follows a jump of the wall clock", "clock::tests::corrections_are_followed_and_jumps_are_not"),
+    // Identities.
+    it("identities-in-memory-only", "knows no duplicate after a restart", "lifecycle::stop_and_start_keep_everything"),
+    server("identity-unknown-while-frozen", "knows no duplicate while a run is written", "identities::tests::an_identity_is_known_in_the_table_while_frozen_and_from_disk"),
+    server("older-identities-forgotten", "looks in the newest generation only", "identities::tests::an_identity_is_known_in_the_table_while_frozen_and_from_disk"),
+    server("identities-forgotten-too-early", "forgets what may still be repeated", "identities::tests::what_is_too_old_to_matter_is_forgotten"),
+    server("run-is-not-checked", "ignores the checksums of runs", "identities::tests::a_run_that_is_not_what_was_written_is_never_believed"),
+    // Checkpoints and the store.
+    it("replayed-over-the-checkpoint", "counts again after a restart what a checkpoint covers", "lifecycle::stop_and_start_keep_everything"),
+    it("state-without-its-position", "stores the state and not the position", "store::what_a_checkpoint_wrote_a_restart_loads"),
+    it("position-without-its-state", "stores the position and not the state", "store::what_a_checkpoint_wrote_a_restart_loads"),
+    it("run-is-not-named", "names no run in its checkpoint", "store::what_a_checkpoint_wrote_a_restart_loads"),
+    it("fenced-process-goes-on", "does not look whether the position moved", "store::a_process_that_lost_its_place_is_fenced"),
+    it("commit-of-another-is-ours", "leaves the epoch out of the comparison", "store::a_process_that_lost_its_place_is_fenced"),
+    server("failed-run-is-tried-again", "tries a run again whose sync failed", "store::tests::only_what_may_pass_is_tried_again"),
+    it("stuck-in-a-transaction", "never writes again after a full disk", "faults::a_full_database_is_waited_for"),
+    it("kept-a-day-less", "deletes a day that is to be kept", "store::what_need_not_be_kept_is_deleted"),
+    it("log-is-deleted-before-its-identities", "lets log go whose identities no run holds", "store::what_need_not_be_kept_is_deleted"),
+    // Side outputs and decisions.
+    server("dead-letter-loses-its-bytes", "keeps dead letters as text", "side::tests::bytes_are_kept_as_they_came"),
+    server("late-record-is-not-kept", "counts late records and keeps none", "side::tests::bytes_are_kept_as_they_came"),
+    it("letter-is-replayed-twice", "lets every decision of a letter count", "letters::a_letter_is_decided_once"),
+    it("replay-is-a-duplicate-of-its-letter", "drops a letter that is refused again", "letters::a_letter_is_decided_once"),
+    it("decision-is-forgotten", "stores no decision", "letters::a_letter_is_decided_once"),
+    // Admission.
+    server("non-finite-is-taken", "takes NaN in what it does not know", "admission::tests::numbers"),
+    server("last-of-repeated-keys-counts", "takes the last of repeated keys", "admission::tests::repeated_keys"),
+    server("a-level-too-deep", "allows a level too much", "admission::tests::depth"),
+    server("nul-is-taken", "takes NUL in a text", "admission::tests::texts"),
+    server("record-of-any-length", "sets records no limit", "admission::tests::sizes"),
+    server("ids-of-all-sources-are-one", "leaves the source out of the identity", "admission::tests::who_a_record_is"),
+    server("bomb-is-cut-short", "takes the beginning of a body that is too long", "admission::tests::bodies"),
+    // HTTP and the live stream.
+    it("anybody-may-send", "takes records without a key", "contract::who_may_send"),
+    it("any-key-may-send", "takes records with a key for reading", "contract::who_may_send"),
+    it("revoked-key-lives-on", "believes a key that was revoked", "contract::who_may_send"),
+    it("key-by-its-beginning", "compares the beginning of a key", "store::keys"),
+    it("any-name-is-ours", "answers under foreign names", "security::only_under_our_own_name"),
+    it("title-is-markup", "writes a title as markup", "security::no_markup_through_a_title"),
+    server("any-site-decides", "lets the page of another site decide", "http::letters::tests::only_this_machine_and_only_our_own_pages"),
+    server("formula-in-a-table", "writes formulas into CSV", "http::rows::tests::rows_are_valid_and_harmless"),
+    server("broken-export-looks-whole", "ends a broken export as a whole one", "http::export::tests::what_is_not_whole_does_not_look_so"),
+    it("as-known-at-is-as-of-now", "answers `as known at` with the newest version", "derived::hours_as_they_were_known"),
+    server("id-of-another-stream", "takes the id of another stream for its own", "feed::tests::a_listener_gets_its_topics_and_no_others"),
+    server("who-falls-behind-is-not-told", "drops messages of a slow listener in silence", "feed::tests::a_listener_that_falls_behind_is_told_to_reload"),
+    server("snapshot-misses-a-correction", "leaves a newcomer with what was true for a moment", "publish::tests::a_newcomer_is_told_that_a_held_change_is_gone"),
+    // Kafka.
+    it("ack-before-the-brokers", "answers before Kafka has it", "kafka_faults::brokers_away_and_back"),
+    it("gap-is-passed-over", "begins anew where offsets are gone", "kafka::a_gap_stands_still_until_somebody_accepts_it"),
+    it("begins-at-the-end", "begins a new partition at its end", "kafka::others_write_directly_and_engines_come_and_go"),
+];
