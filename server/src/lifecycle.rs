@@ -57,7 +57,7 @@ pub fn lock_directory(dir: &Path) -> anyhow::Result<DirectoryLock> {
     crate::files::create_dir(dir).with_context(|| format!("create the data directory {}", dir.display()))?;
     let path = dir.join("lock");
     let mut file = File::options().create(true).truncate(false).write(true).read(true).open(&path)?;
-    if file.try_lock().is_err() {
+    if file.try_lock().is_err() && !domain::planted("directory-is-shared") {
         let said = fs::read_to_string(&path).unwrap_or_default();
         let process = said.lines().next().unwrap_or("(unknown)");
         anyhow::bail!("the data directory {} is in use by process {process}; stop it first", dir.display());

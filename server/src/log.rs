@@ -271,7 +271,9 @@ impl Log {
         }
         if let Err(error) = self.file.write_all(&self.buffer) {
             // Part of it may be there: take it away again, so that the next group starts where this one did.
-            self.file.set_len(self.segment_bytes).map_err(|e| AppendError::Sync(io_error("cannot cut", &self.path)(e)))?;
+            if !planted("half-a-group-stays") {
+                self.file.set_len(self.segment_bytes).map_err(|e| AppendError::Sync(io_error("cannot cut", &self.path)(e)))?;
+            }
             return Err(AppendError::Write(io_error("cannot write to", &self.path)(error)));
         }
         let mut synced = if planted("ack-before-sync") { Ok(()) } else { self.file.sync_data() };

@@ -13,6 +13,7 @@ use crate::store::Store;
 use anyhow::{Context as _, ensure};
 use domain::engine::EngineConfig;
 use domain::master::Master;
+use domain::planted;
 use rdkafka::bindings::rd_kafka_resp_err_t::{RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS, RD_KAFKA_RESP_ERR__REVOKE_PARTITIONS};
 use rdkafka::client::ClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
@@ -148,7 +149,7 @@ impl Engine {
                 // The store knows where to begin, and a position that is gone is for people to decide about.
                 ("enable.auto.commit", "false"),
                 ("enable.auto.offset.store", "false"),
-                ("auto.offset.reset", if domain::planted("gap-is-passed-over") { "earliest" } else { "error" }),
+                ("auto.offset.reset", if planted("gap-is-passed-over") { "earliest" } else { "error" }),
                 ("queued.min.messages", &FETCHED.to_string()),
                 ("queued.max.messages.kbytes", &FETCHED_KIB.to_string()),
                 ("statistics.interval.ms", "1000"),
@@ -208,10 +209,12 @@ impl Member {
         let mut begun = Vec::new();
         for (topic, partition) in keys {
             let (number, block) = self.beginning(&topic, partition)?;
-            let offset = block
-                .map_or(if domain::planted("begins-at-the-end") { Offset::End } else { Offset::Beginning }, |block| {
-                    Offset::Offset(block as i64 - 1)
-                });
+            let offset = match block {
+                None if planted("begins-at-the-end") => Offset::End,
+                None => Offset::Beginning,
+                Some(_) if planted("offset-of-kafka-is-believed") => Offset::Stored,
+                Some(block) => Offset::Offset(block as i64 - 1),
+            };
             partitions.set_partition_offset(&topic, partition, offset).context("note where a partition begins")?;
             // Before anything is fetched: from now on its messages come this way.
             let queue = self.consumer.split_partition_queue(&topic, partition).context("take a partition's queue")?;

@@ -136,6 +136,34 @@ async fn a_full_disk_is_waited_for() {
     verified(dir.path());
 }
 
+/// The disk takes the first half of a group and no more (a limit of the file's size does what a full disk does): the half is taken back, so
+/// that what is acknowledged afterwards stands behind what was acknowledged before.
+#[tokio::test(flavor = "multi_thread")]
+async fn half_a_group_is_taken_back() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let key = prepared(dir.path()).await;
+    // In half a KiB; past the limit the call fails instead of ending the program.
+    let under = ["sh", "-c", "trap '' XFSZ; ulimit -f 4096; exec \"$@\"", "_"];
+    let mut program = Program::start_under(dir.path(), &under.map(str::to_owned)).await;
+    let mut told = 0;
+    let mut refused = async |len: usize| {
+        let record = bare(&format!("d{told}"), now_ms(), "5");
+        let request = reqwest::Client::new().post(format!("{}/ingest", program.url)).bearer_auth(&key);
+        let status = request.body(record + &" ".repeat(len)).send().await.expect("an answer: the program lives").status();
+        told += u64::from(status == 200);
+        status == 503
+    };
+    while !refused(300_000).await {}
+    for len in [10, 200_000, 10, 300_000, 10] {
+        assert_eq!(refused(len).await, len == 300_000, "{len} bytes");
+    }
+    program.terminate();
+    assert!(tokio::time::timeout(LONG, program.ended()).await.expect("in time").success());
+    verified(dir.path());
+    let again = Program::start(dir.path()).await;
+    assert_eq!(unique(&again).await, told);
+}
+
 /// The database's disk is full for a while: records are taken in all the same, and the checkpoint is written when there is room.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_database_is_waited_for() {

@@ -123,6 +123,7 @@ pub const BUGS: &[Bug] = &[
     // The log.
     it("ack-before-sync", "answers before the disk has it", "faults::a_sync_that_fails_ends_the_program"),
     it("failed-sync-is-tried-again", "believes the second sync after one that failed", "faults::a_sync_that_fails_ends_the_program"),
+    it("half-a-group-stays", "appends behind half a group that the disk took", "faults::half_a_group_is_taken_back"),
     server("torn-end-stays", "appends behind the rest of a torn group", "log::tests::every_torn_end_is_cut_and_nothing_before_it_is_lost"),
     server("damage-is-cut-off", "cuts the log off at damage in the middle", "log::tests::damage_is_named_unless_it_is_of_the_last_group"),
     server("damage-is-believed", "ignores the checksums of blocks", "log::tests::damage_is_named_unless_it_is_of_the_last_group"),
@@ -141,6 +142,8 @@ pub const BUGS: &[Bug] = &[
     it("state-without-its-position", "stores the state and not the position", "store::what_a_checkpoint_wrote_a_restart_loads"),
     it("position-without-its-state", "stores the position and not the state", "store::what_a_checkpoint_wrote_a_restart_loads"),
     it("run-is-not-named", "names no run in its checkpoint", "store::what_a_checkpoint_wrote_a_restart_loads"),
+    it("directory-is-shared", "lets two processes write in one directory", "lifecycle::one_process_a_directory"),
+    it("other-windows-are-taken", "goes on with other windows than those of the state", "lifecycle::other_windows_than_those_of_the_state_are_refused"),
     it("fenced-process-goes-on", "does not look whether the position moved", "store::a_process_that_lost_its_place_is_fenced"),
     it("commit-of-another-is-ours", "leaves the epoch out of the comparison", "store::a_process_that_lost_its_place_is_fenced"),
     server("failed-run-is-tried-again", "tries a run again whose sync failed", "store::tests::only_what_may_pass_is_tried_again"),
@@ -178,5 +181,6 @@ pub const BUGS: &[Bug] = &[
     // Kafka.
     it("ack-before-the-brokers", "answers before Kafka has it", "kafka_faults::brokers_away_and_back"),
     it("gap-is-passed-over", "begins anew where offsets are gone", "kafka::a_gap_stands_still_until_somebody_accepts_it"),
+    it("offset-of-kafka-is-believed", "begins where Kafka says, not where the store says", "kafka::others_write_directly_and_engines_come_and_go"),
     it("begins-at-the-end", "begins a new partition at its end", "kafka::others_write_directly_and_engines_come_and_go"),
 ];
