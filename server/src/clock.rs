@@ -7,6 +7,7 @@
 
 use domain::engine::CLOCK_RESET_BEFORE;
 use domain::time::{DAY_MS, ProcessingTime};
+use std::cell::Cell;
 use std::time::Duration;
 
 /// Clocks are corrected by so much at once while all is well, in milliseconds.
@@ -25,9 +26,26 @@ pub struct Clocks {
     pub steady: Duration,
 }
 
+thread_local! {
+    static SIMULATED: Cell<Option<Clocks>> = const { Cell::new(None) };
+}
+
+/// On this thread the clocks stand at `clocks` from now on, or are the machine's again where there are none.
+pub fn simulate(clocks: Option<Clocks>) {
+    SIMULATED.set(clocks);
+}
+
+/// Where the clocks stand on a thread that simulates them.
+pub fn simulated() -> Option<Clocks> {
+    SIMULATED.get()
+}
+
 impl Clocks {
     /// As they are now.
     pub fn now() -> Self {
+        if let Some(simulated) = simulated() {
+            return simulated;
+        }
         let boot = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
         let steady = Duration::new(boot.tv_sec.unsigned_abs(), u32::try_from(boot.tv_nsec).unwrap_or_default());
         Self { wall: crate::pipeline::wall_clock(), steady }

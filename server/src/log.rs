@@ -8,11 +8,10 @@
 //! u64, received-at i64, kind u8, source length u8, source, body; little-endian. Numbers of blocks are contiguous from 1.
 
 use crate::admission::Format;
-use crate::files;
+use crate::files::{self, File};
 use bytes::Bytes;
 use domain::planted;
 use domain::time::ProcessingTime;
-use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
@@ -138,6 +137,7 @@ pub struct Log {
     file: File,
     path: PathBuf,
     segment_bytes: u64,
+    segment_limit: u64,
     /// Bytes of all segments.
     total_bytes: u64,
     next_block: u64,
@@ -189,7 +189,7 @@ impl Log {
                     Ok(Some(block)) => last = Some(block),
                     Ok(None) => break reader.offset,
                     Err(LogError::Damaged { offset, .. }) if is_last && reader.is_unfinished(offset) => {
-                        let file = File::options().write(true).open(path).map_err(io_error("cannot open", path))?;
+                        let file = File::append(path).map_err(io_error("cannot open", path))?;
                         let cut = reader.bytes.len() as u64 - offset;
                         tracing::warn!(path = %path.display(), offset, cut, "Cut off the unfinished end of the log.");
                         if !planted("torn-end-stays") {
@@ -215,19 +215,27 @@ impl Log {
             Some(open) => open,
             None => (create_segment(dir, next_block).map_err(AppendError::cause)?, 0),
         };
-        let file = File::options().append(true).open(&path).map_err(io_error("cannot open", &path))?;
+        let file = File::append(&path).map_err(io_error("cannot open", &path))?;
         let total_bytes = bytes_of(dir)?;
         Ok(Self {
             dir: dir.to_owned(),
             file,
             path,
             segment_bytes,
+            segment_limit: SEGMENT_BYTES,
             total_bytes,
             next_block,
             next_record,
             last_received_at,
             buffer: Vec::new(),
         })
+    }
+
+    /// Closes segments once they are longer than `bytes`, for tests and simulations.
+    #[must_use]
+    pub fn with_segments_of(mut self, bytes: u64) -> Self {
+        self.segment_limit = bytes;
+        self
     }
 
     /// Appends `drafts` as one group, received at `now` (or at the last block's time, if the clock went back), and waits until the
@@ -237,10 +245,9 @@ impl Log {
         if let Some(Draft { body, source, .. }) = drafts.iter().find(|draft| !draft.fits()) {
             return Err(AppendError::Write(LogError::TooLong { bytes: body.len(), source_bytes: source.len() }));
         }
-        if self.segment_bytes > SEGMENT_BYTES {
+        if self.segment_bytes > self.segment_limit {
             let path = create_segment(&self.dir, self.next_block)?;
-            self.file =
-                File::options().append(true).open(&path).map_err(|e| AppendError::Write(io_error("cannot open", &path)(e)))?;
+            self.file = File::append(&path).map_err(|e| AppendError::Write(io_error("cannot open", &path)(e)))?;
             (self.path, self.segment_bytes) = (path, 0);
             // Others may have been pruned since.
             self.total_bytes = bytes_of(&self.dir).map_err(AppendError::Write)?;
@@ -365,7 +372,7 @@ pub fn prune(dir: &Path, needed_from: u64, older_than: ProcessingTime) -> Result
         if (first.number > needed_from && !planted("segment-in-need-is-deleted")) || first.received_at > older_than {
             break;
         }
-        fs::remove_file(path).map_err(io_error("cannot remove", path))?;
+        files::remove(path).map_err(io_error("cannot remove", path))?;
         pruned += 1;
     }
     Ok(pruned)
@@ -386,13 +393,14 @@ fn first_block_at(path: &Path) -> Result<Option<Place>, LogError> {
 pub fn id(dir: &Path) -> Result<String, LogError> {
     let path = dir.join("id");
     files::create_dir(dir).map_err(io_error("cannot create", dir))?;
-    if !path.exists() {
+    if files::len(&path).is_err() {
         let mut name = [0; 16];
         getrandom::fill(&mut name).map_err(|e| io_error("cannot name", dir)(io::Error::other(e)))?;
         let name = format!("{:032x}", u128::from_le_bytes(name));
         files::replace(&path, |file| file.write_all(name.as_bytes())).map_err(io_error("cannot write to", &path))?;
     }
-    fs::read_to_string(&path).map_err(io_error("cannot read", &path))
+    let name = files::read(&path).map_err(io_error("cannot read", &path))?;
+    Ok(String::from_utf8_lossy(&name).into_owned())
 }
 
 fn first_block_of(path: &Path) -> Option<u64> {
@@ -402,8 +410,7 @@ fn first_block_of(path: &Path) -> Option<u64> {
 /// The segments in `dir`, oldest first.
 fn segments(dir: &Path) -> Result<Vec<PathBuf>, LogError> {
     let mut paths = Vec::new();
-    for entry in fs::read_dir(dir).map_err(io_error("cannot list", dir))? {
-        let path = entry.map_err(io_error("cannot list", dir))?.path();
+    for path in files::list(dir).map_err(io_error("cannot list", dir))? {
         if path.extension().is_some_and(|e| e == "seg") && first_block_of(&path).is_some() {
             paths.push(path);
         }
@@ -416,8 +423,8 @@ fn segments(dir: &Path) -> Result<Vec<PathBuf>, LogError> {
 fn bytes_of(dir: &Path) -> Result<u64, LogError> {
     let mut bytes = 0;
     for path in segments(dir)? {
-        match fs::metadata(&path) {
-            Ok(file) => bytes += file.len(),
+        match files::len(&path) {
+            Ok(len) => bytes += len,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {} // pruned a moment ago
             Err(error) => return Err(io_error("cannot look at", &path)(error)),
         }
@@ -443,8 +450,7 @@ struct SegmentReader {
 
 impl SegmentReader {
     fn open(path: &Path) -> Result<Self, LogError> {
-        let mut bytes = Vec::new();
-        File::open(path).and_then(|mut f| f.read_to_end(&mut bytes)).map_err(io_error("cannot read", path))?;
+        let bytes = files::read(path).map_err(io_error("cannot read", path))?;
         let last_number = first_block_of(path).unwrap_or(1).saturating_sub(1);
         Ok(Self { path: path.to_owned(), bytes: bytes.into(), offset: 0, last_number })
     }

@@ -1,6 +1,7 @@
 //! Tests of the log: crashes leave what was durable, and damage is named.
 
 use super::*;
+use std::fs;
 
 fn draft(body: &'static [u8]) -> Draft<'static> {
     Draft { kind: BlockKind::Records(Format::Ndjson), source: "gateway", body, records: body.len() as u64 }

@@ -1,7 +1,6 @@
 //! What tells, of nearly every new key, that it is new.
 
 use crate::files;
-use std::fs;
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
@@ -40,7 +39,7 @@ impl Filter {
     /// Reads the filter at `path`; `None` where it is not there or not whole.
     pub fn read(path: &Path, keys: usize) -> io::Result<Option<Self>> {
         let mut filter = Self::new(keys);
-        let bytes = match fs::read(path) {
+        let bytes = match files::read(path) {
             Ok(bytes) if bytes.len() == filter.blocks.len() * 64 + 4 => bytes,
             Ok(_) => return Ok(None),
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),

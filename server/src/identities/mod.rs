@@ -22,16 +22,28 @@ use domain::planted;
 use domain::time::ProcessingTime;
 use filter::Filter;
 use run::{Run, RunWriter};
-use std::fs;
 use std::hash::Hasher;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// A table is frozen at the next checkpoint once it holds so many identities.
-pub const FREEZE_AT: usize = 1_000_000;
-/// Keys per filter.
-const GENERATION_KEYS: usize = 16_000_000;
+/// How much is kept where; smaller in tests and simulations, where everything has to happen soon.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sizes {
+    /// A table is frozen at the next checkpoint once it holds so many identities.
+    pub freeze_at: usize,
+    /// Keys per filter.
+    pub generation_keys: usize,
+    /// A run of identities is written at the latest after so much log, be it of few: as much a restart reads at most for what it has
+    /// processed already.
+    pub run_bytes: u64,
+}
+
+impl Default for Sizes {
+    fn default() -> Self {
+        Self { freeze_at: 1_000_000, generation_keys: 16_000_000, run_bytes: 512 * 1024 * 1024 }
+    }
+}
 
 /// A run that counts.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -158,7 +170,7 @@ fn filter_of(runs: &[Run], generation_keys: usize) -> io::Result<Filter> {
 #[derive(Debug)]
 pub struct DiskIdentities {
     dir: PathBuf,
-    generation_keys: usize,
+    sizes: Sizes,
     table: Table,
     /// Being written by a checkpoint.
     frozen: Option<Arc<Table>>,
@@ -226,21 +238,17 @@ fn filter_path(run: &Path) -> PathBuf {
 
 impl DiskIdentities {
     /// Opens the memory in `dir` with the named `runs`, oldest first; other files there are left-overs of a crash and removed.
-    pub fn open(dir: &Path, runs: &[NamedRun]) -> io::Result<Self> {
-        Self::with_generations(dir, runs, GENERATION_KEYS)
-    }
-
-    fn with_generations(dir: &Path, runs: &[NamedRun], generation_keys: usize) -> io::Result<Self> {
+    pub fn open(dir: &Path, runs: &[NamedRun], sizes: Sizes) -> io::Result<Self> {
+        let generation_keys = sizes.generation_keys;
         files::create_dir(dir)?;
-        for entry in fs::read_dir(dir)? {
-            let path = entry?.path();
+        for path in files::list(dir)? {
             if !runs.iter().any(|run| path.file_stem() == Path::new(&run.name).file_stem()) {
-                fs::remove_file(path)?;
+                files::remove(&path)?;
             }
         }
         let mut identities = Self {
             dir: dir.to_owned(),
-            generation_keys,
+            sizes,
             table: Table::new(),
             frozen: None,
             retired: None,
@@ -271,15 +279,15 @@ impl DiskIdentities {
     /// Freezes the table, to be written and named by the checkpoint that ends with `last_block`, received at `now`.
     pub fn freeze(&mut self, last_block: u64, now: ProcessingTime, freeze: Freeze) -> Option<FrozenTable> {
         let len = self.table.len;
-        if self.frozen.is_some() || (freeze == Freeze::Full && len < FREEZE_AT) {
+        if self.frozen.is_some() || (freeze == Freeze::Full && len < self.sizes.freeze_at) {
             return None;
         }
         let next = self.retired.take().and_then(Arc::into_inner).map_or_else(Table::new, Table::cleared);
         let table = Arc::new(std::mem::replace(&mut self.table, next));
         self.frozen = Some(Arc::clone(&table));
         let of_generation = self.runs.iter().map(|run| run.entries).sum::<usize>() + len;
-        let seal = (of_generation >= self.generation_keys).then(|| {
-            let filter = Arc::new(std::mem::replace(&mut self.filter, Filter::new(self.generation_keys)));
+        let seal = (of_generation >= self.sizes.generation_keys).then(|| {
+            let filter = Arc::new(std::mem::replace(&mut self.filter, Filter::new(self.sizes.generation_keys)));
             self.sealed.push(Sealed { filter: Arc::clone(&filter), runs: std::mem::take(&mut self.runs) });
             filter
         });
@@ -319,8 +327,8 @@ impl DiskIdentities {
     pub fn remove_forgotten(&mut self) {
         for path in std::mem::take(&mut self.forgotten) {
             // What stays is removed by the next start.
-            let _ = fs::remove_file(filter_path(&path));
-            let _ = fs::remove_file(path);
+            let _ = files::remove(&filter_path(&path));
+            let _ = files::remove(&path);
         }
     }
 

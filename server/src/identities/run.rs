@@ -4,10 +4,9 @@
 //! of the run came in, i64; up to 170 entries of key and body; zeros; little-endian. Every page but the last is full.
 
 use super::Entry;
+use crate::files::File;
 use domain::time::ProcessingTime;
-use std::fs::File;
 use std::io::{self, BufWriter, Write};
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 const PAGE: usize = 4_096;
@@ -57,7 +56,7 @@ impl Run {
     pub fn open(path: &Path, identities: u64) -> io::Result<Self> {
         let context = |e: io::Error| io::Error::new(e.kind(), format!("the run of identities {}: {e}", path.display()));
         let file = File::open(path).map_err(context)?;
-        let len = file.metadata()?.len() as usize;
+        let len = file.len()? as usize;
         let received_at = ProcessingTime::from_ms(0);
         let mut run = Self { file, path: path.to_owned(), pages: len / PAGE, entries: 0, received_at };
         if !len.is_multiple_of(PAGE) {

@@ -1,11 +1,16 @@
 //! Tests of the memory of identities: what is known stays known, from memory and from disk.
 
 use super::*;
+use std::fs;
 
 const NOW: ProcessingTime = ProcessingTime::from_ms(1_000);
 
 fn named(frozen: &FrozenTable, last_block: u64) -> NamedRun {
     NamedRun { name: frozen.name.clone(), last_block, identities: frozen.len() as u64 }
+}
+
+fn generations_of(generation_keys: usize) -> Sizes {
+    Sizes { generation_keys, ..Sizes::default() }
 }
 
 fn key(i: u64) -> Identity {
@@ -17,7 +22,7 @@ fn key(i: u64) -> Identity {
 #[test]
 fn an_identity_is_known_in_the_table_while_frozen_and_from_disk() {
     let dir = tempfile::tempdir().expect("a directory");
-    let mut ids = DiskIdentities::with_generations(dir.path(), &[], 2_000).expect("opens");
+    let mut ids = DiskIdentities::open(dir.path(), &[], generations_of(2_000)).expect("opens");
     let mut runs = Vec::new();
     for round in 0..5u64 {
         for i in 0..1_000 {
@@ -30,7 +35,7 @@ fn an_identity_is_known_in_the_table_while_frozen_and_from_disk() {
         runs.push(named(&frozen, round));
     }
     fs::write(dir.path().join("left-over.run"), b"x").expect("writes");
-    let reopen = || DiskIdentities::with_generations(dir.path(), &runs, 2_000).expect("opens");
+    let reopen = || DiskIdentities::open(dir.path(), &runs, generations_of(2_000)).expect("opens");
     let from_filter = reopen();
     assert!(!dir.path().join("left-over.run").exists());
     let filter = dir.path().join(&runs[1].name).with_extension("filter");
@@ -55,7 +60,7 @@ fn an_identity_is_known_in_the_table_while_frozen_and_from_disk() {
 #[test]
 fn a_run_is_searched_whatever_its_keys() {
     let dir = tempfile::tempdir().expect("a directory");
-    let mut ids = DiskIdentities::open(dir.path(), &[]).expect("opens");
+    let mut ids = DiskIdentities::open(dir.path(), &[], Sizes::default()).expect("opens");
     let skewed = |i: u64| Identity(if i == 999 { u128::MAX } else { u128::from(i) << 64 });
     (0..1_000).for_each(|i| assert_eq!(ids.check_in(skewed(i), BodyHash(i)), Seen::New));
     let frozen = ids.freeze(1, NOW, Freeze::All).expect("freezes");
@@ -79,7 +84,7 @@ fn few_unknown_keys_pass_a_full_filter() {
 /// A directory with two runs of 500 each, and those runs.
 fn two_runs() -> (tempfile::TempDir, Vec<NamedRun>) {
     let dir = tempfile::tempdir().expect("a directory");
-    let mut ids = DiskIdentities::open(dir.path(), &[]).expect("opens");
+    let mut ids = DiskIdentities::open(dir.path(), &[], Sizes::default()).expect("opens");
     let mut runs = Vec::new();
     for round in 0..2 {
         (0..500).for_each(|i| assert_eq!(ids.check_in(key(round * 500 + i), BodyHash(i)), Seen::New));
@@ -117,9 +122,9 @@ fn a_run_that_is_not_what_was_written_is_never_believed() {
     ] {
         refused(bytes, identities);
     }
-    DiskIdentities::open(dir.path(), &runs).expect_err("a start does not go on without it");
+    DiskIdentities::open(dir.path(), &runs, Sizes::default()).expect_err("a start does not go on without it");
     fs::write(&path, &whole).expect("writes");
-    DiskIdentities::open(dir.path(), &runs).expect("opens");
+    DiskIdentities::open(dir.path(), &runs, Sizes::default()).expect("opens");
 }
 
 #[test]
@@ -128,23 +133,23 @@ fn a_start_with_another_secret_leaves_the_files_of_the_first() {
     let folders = [folder(root.path(), &[1; 16]), folder(root.path(), &[2; 16])];
     assert_ne!(folders[0], folders[1]);
     for folder in &folders {
-        DiskIdentities::open(folder, &[]).expect("opens");
+        DiskIdentities::open(folder, &[], Sizes::default()).expect("opens");
         fs::write(folder.join("x.run"), b"").expect("writes");
     }
-    DiskIdentities::open(&folders[0], &[]).expect("opens");
+    DiskIdentities::open(&folders[0], &[], Sizes::default()).expect("opens");
     assert!(!folders[0].join("x.run").exists() && folders[1].join("x.run").exists());
 }
 
 #[test]
 fn a_run_may_be_empty() {
     let (dir, mut runs) = two_runs();
-    let mut ids = DiskIdentities::open(dir.path(), &runs).expect("opens");
+    let mut ids = DiskIdentities::open(dir.path(), &runs, Sizes::default()).expect("opens");
     assert!(ids.freeze(3, NOW, Freeze::Full).is_none());
     let frozen = ids.freeze(3, NOW, Freeze::All).expect("a restart need not read what lies before");
     frozen.write().expect("writes");
     ids.thaw(&frozen).expect("opens");
     runs.push(named(&frozen, 3));
-    for mut ids in [ids, DiskIdentities::open(dir.path(), &runs).expect("opens")] {
+    for mut ids in [ids, DiskIdentities::open(dir.path(), &runs, Sizes::default()).expect("opens")] {
         assert_eq!((ids.len(), ids.check_in(key(999), BodyHash(499))), (1_000, Seen::Same));
     }
 }
@@ -154,7 +159,7 @@ fn a_run_may_be_empty() {
 fn what_is_too_old_to_matter_is_forgotten() {
     let dir = tempfile::tempdir().expect("a directory");
     let at = |second: u64| ProcessingTime::from_ms(second as i64 * 1_000);
-    let open = |runs: &[NamedRun]| DiskIdentities::with_generations(dir.path(), runs, 200).expect("opens");
+    let open = |runs: &[NamedRun]| DiskIdentities::open(dir.path(), runs, generations_of(200)).expect("opens");
     let mut ids = open(&[]);
     let mut runs = Vec::new();
     for second in 0..6 {

@@ -8,6 +8,7 @@ use super::KafkaConfig;
 use super::produce::Producer;
 use super::status::Status;
 use super::worker::{Order, Worker, WorkerParts};
+use crate::identities::Sizes;
 use crate::pipeline::{Due, Thread, fail};
 use crate::store::Store;
 use anyhow::{Context as _, ensure};
@@ -230,7 +231,7 @@ impl Member {
                 store: self.engine.store.clone(),
                 master: Arc::clone(&self.engine.master),
                 config: self.engine.config.clone(),
-                due: Due { records: 200_000, bytes: 32 << 20, every: self.engine.checkpoint_every },
+                due: Due { records: 200_000, bytes: 32 << 20, every: self.engine.checkpoint_every, identities: Sizes::default() },
                 status: self.engine.status.clone(),
                 feed: (self.engine.kafka.feed(), self.feed_partitions),
                 owned: Arc::clone(&self.owned),

@@ -86,9 +86,23 @@ impl Inbox {
 
     /// Puts a message at its end.
     pub fn put(&mut self, message: &BorrowedMessage<'_>) {
+        // A producer's own time is taken only where the topic was not set up: see `check_inputs`.
+        let received_at = ProcessingTime::from_ms(message.timestamp().to_millis().unwrap_or_default());
+        let headers = message.headers().into_iter().flat_map(Headers::iter).map(|header| (header.key, header.value));
+        self.note(message.offset(), received_at, message.payload().unwrap_or_default(), headers);
+    }
+
+    /// Puts a message at its end that lies at `offset` since `received_at`.
+    pub fn note<'h>(
+        &mut self,
+        offset: i64,
+        received_at: ProcessingTime,
+        value: &[u8],
+        headers: impl Iterator<Item = (&'h str, Option<&'h [u8]>)>,
+    ) {
         let (mut kind, mut is_unreadable, mut source) = (Kind::Records, false, 0);
-        for header in message.headers().into_iter().flat_map(Headers::iter) {
-            match (header.key, header.value) {
+        for header in headers {
+            match header {
                 (SOURCE, Some(name)) => source = self.source(name),
                 (CONTROL, Some(TIMER)) => kind = Kind::Timer,
                 (CONTROL, Some(DECISION)) => kind = Kind::Decision,
@@ -96,10 +110,7 @@ impl Inbox {
                 _ => {}
             }
         }
-        let value = message.payload().unwrap_or_default();
-        // A producer's own time is taken only where the topic was not set up: see `check_inputs`.
-        let received_at = ProcessingTime::from_ms(message.timestamp().to_millis().unwrap_or_default());
-        self.add(message.offset(), received_at, value, (kind, source, is_unreadable));
+        self.add(offset, received_at, value, (kind, source, is_unreadable));
     }
 
     fn add(

@@ -8,6 +8,7 @@ mod engine;
 mod extent;
 mod feed;
 mod inbox;
+mod partition;
 mod produce;
 pub mod setup;
 mod start;
@@ -18,7 +19,9 @@ mod worker;
 
 pub use engine::Engine;
 pub(crate) use extent::{Extent, nobody_else};
+pub use inbox::Inbox;
 pub(crate) use inbox::Kind;
+pub use partition::{Owned, WORTH_A_RUN};
 pub use produce::Intake;
 pub use start::start;
 pub use status::{Partition, State, Status};
@@ -28,15 +31,15 @@ use rdkafka::ClientConfig;
 use serde::{Deserialize, Serialize};
 
 /// The header by which a message names its source where the record does not.
-pub(crate) const SOURCE: &str = "source";
+pub const SOURCE: &str = "source";
 /// The header of messages that are more, or less, than a record, with one of the values below.
-pub(crate) const CONTROL: &str = "rantai";
+pub const CONTROL: &str = "rantai";
 /// Time passes, nothing else.
-pub(crate) const TIMER: &[u8] = b"timer";
+pub const TIMER: &[u8] = b"timer";
 /// The value is a decision of a dead letter.
-pub(crate) const DECISION: &[u8] = b"decision";
+pub const DECISION: &[u8] = b"decision";
 /// Admission could not read the record.
-pub(crate) const UNREADABLE: &[u8] = b"unreadable";
+pub const UNREADABLE: &[u8] = b"unreadable";
 
 /// Numbers of partitions take so many bits of a record's position.
 const PARTITION_BITS: u32 = 10;

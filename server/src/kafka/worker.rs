@@ -1,19 +1,17 @@
 //! One partition: fetches its messages, runs the engine over them, writes checkpoints, and ends as it is told.
 
-use super::STEP;
 use super::engine::Group;
 use super::feed::Teller;
-use super::inbox::{Inbox, Kind};
+use super::inbox::Inbox;
+use super::partition::{Owned, WORTH_A_RUN};
 use super::produce::Producer;
 use super::status::{State, Status};
-use super::take::take;
-use crate::identities::{self, Freeze};
-use crate::pipeline::{Due, Shard, fail, needed_from, wall_clock, write_checkpoint};
+use crate::identities;
+use crate::pipeline::{Due, fail, wall_clock, write_checkpoint};
 use crate::store::{Snapshot, Store, StoreError};
 use anyhow::Context;
 use domain::engine::EngineConfig;
 use domain::master::Master;
-use domain::time::{DAY_MS, ProcessingTime};
 use rdkafka::consumer::base_consumer::PartitionQueue;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::KafkaError;
@@ -31,10 +29,6 @@ const WAIT: Duration = Duration::from_millis(20);
 const UNCOMMITTED: u64 = 1_200_000;
 /// A checkpoint of fewer would cost more than it saves.
 const LEAST_SHARE: u64 = 40_000;
-/// Identities of so many records are written for the next owner; fewer it reads from the log again just as soon.
-const WORTH_A_RUN: u64 = 20_000;
-/// Identities are written at the latest after so long, by the log's time: what they came from may be gone from Kafka some day.
-const RUN_EVERY_MS: i64 = DAY_MS;
 /// How late a timer may be: most are passed by the next record anyway.
 const TIMER_SLACK: Duration = Duration::from_secs(1);
 /// A timer that did not come back by then is sent again.
@@ -84,7 +78,7 @@ pub(super) struct WorkerParts {
 }
 
 /// A checkpoint that is being written.
-struct Writing {
+struct Being {
     task: tokio::task::JoinHandle<Result<(), StoreError>>,
     next_block: u64,
 }
@@ -92,18 +86,14 @@ struct Writing {
 /// A partition at work.
 pub(super) struct Worker {
     parts: WorkerParts,
-    shard: Shard,
+    /// The partition.
+    of: Owned,
     epoch: i64,
-    /// The next block that has to come; those before it are known altogether.
-    expected: u64,
-    /// The newest time of a message so far.
-    clock: ProcessingTime,
     begun: Option<Instant>,
-    writing: Option<Writing>,
+    writing: Option<Being>,
     is_behind: bool,
     has_gap: bool,
     timer_sent: Option<Instant>,
-    processed: u64,
     teller: Teller,
     /// Everything before this block is stored.
     stored: u64,
@@ -118,10 +108,10 @@ impl Worker {
         let begun = Instant::now();
         let Some(snapshot) = load(&parts)? else { return Ok(()) };
         let dir = identities::folder(&parts.dir, &snapshot.identity_key);
-        let (epoch, expected) = (snapshot.epoch, needed_from(&snapshot));
+        let epoch = snapshot.epoch;
         let (stored, received) = (snapshot.next_block, snapshot.totals.all.received);
-        let mut shard = Shard::restore(snapshot, (parts.number, STEP), &dir, &parts.master, &parts.config, parts.due)?;
-        shard.watch();
+        let mut of = Owned::restore(snapshot, parts.number, &dir, &parts.master, &parts.config, parts.due)?;
+        of.shard.watch();
         let teller = Teller {
             topic: parts.feed.0.clone(),
             to: parts.number as i32 % parts.feed.1.max(1),
@@ -137,16 +127,13 @@ impl Worker {
             told_at: begun,
             tell_after: TELL,
             parts,
-            shard,
+            of,
             epoch,
-            expected,
-            clock: ProcessingTime::from_ms(0),
             begun: Some(begun),
             writing: None,
             is_behind: true,
             has_gap: false,
             timer_sent: None,
-            processed: 0,
         };
         worker.work()
     }
@@ -168,15 +155,15 @@ impl Worker {
                 self.written()?;
             }
             let share = (UNCOMMITTED / self.parts.owned.load(Ordering::Relaxed).max(1) as u64).max(LEAST_SHARE);
-            if self.has_gap || (self.shard.is_writing() && self.shard.uncommitted.load(Ordering::Relaxed) > share) {
+            if self.has_gap || (self.of.shard.is_writing() && self.of.shard.uncommitted.load(Ordering::Relaxed) > share) {
                 std::thread::sleep(WAIT);
             } else {
                 self.fetch()?;
             }
             // The next half can be taken in while the first one is written.
-            let is_half = self.shard.uncommitted.load(Ordering::Relaxed) > share / 2 && !self.shard.is_writing();
-            if self.shard.is_checkpoint_due() || is_half {
-                self.checkpoint();
+            let is_half = self.of.shard.uncommitted.load(Ordering::Relaxed) > share / 2 && !self.of.shard.is_writing();
+            if self.of.shard.is_checkpoint_due() || is_half {
+                self.checkpoint(u64::MAX);
             }
             if Instant::now() >= next_tick {
                 self.tick();
@@ -191,10 +178,10 @@ impl Worker {
     /// Tells pages what changed.
     fn tell(&mut self) {
         let begun = Instant::now();
-        let news = self.shard.take_news();
+        let news = self.of.shard.take_news();
         let lag = self.parts.status.lag(&self.parts.topic, self.parts.partition);
-        self.shard.room.admitted.store(self.shard.room.processed + lag, Ordering::Relaxed);
-        self.teller.tell(&self.parts.producer, &self.shard.room, news, self.shard.next_block, self.stored);
+        self.of.shard.room.admitted.store(self.of.shard.room.processed + lag, Ordering::Relaxed);
+        self.teller.tell(&self.parts.producer, &self.of.shard.room, news, self.of.shard.next_block, self.stored);
         self.told_at = Instant::now();
         let least = if self.is_behind { TELL_BEHIND } else { TELL };
         self.tell_after = least.max(begun.elapsed() * TELL_SHARE);
@@ -219,37 +206,25 @@ impl Worker {
             }
         }
         self.is_behind = inbox.is_full();
-        self.take(inbox);
+        if self.of.take(&inbox) {
+            self.timer_sent = None;
+        }
         if self.has_gap {
             self.stand_still()?;
         } else if !self.is_behind
             && let Some(begun) = self.begun.take()
         {
-            self.shard.restored(begun);
+            self.of.shard.restored(begun);
             self.parts.status.change(&self.parts.topic, self.parts.partition, |of| of.state = State::Running);
         }
         Ok(())
-    }
-
-    fn take(&mut self, inbox: Inbox) {
-        for run in inbox.runs(self.shard.next_block) {
-            if run.last < self.expected {
-                continue; // a run of identities tells as much
-            }
-            self.processed += take(&mut self.shard, self.parts.number, &run, &mut self.clock);
-            if run.kind == Kind::Timer {
-                self.timer_sent = None;
-            }
-            self.expected = run.last + 1;
-        }
-        self.shard.settle();
     }
 
     /// What should come next is gone. Going on would lose it in silence, so people decide.
     fn stand_still(&mut self) -> anyhow::Result<()> {
         let WorkerParts { topic, partition, consumer, status, .. } = &self.parts;
         let (low, high) = consumer.fetch_watermarks(topic, *partition, Duration::from_secs(10)).context("ask what Kafka has")?;
-        let from = self.expected as i64 - 1;
+        let from = self.of.expected() as i64 - 1;
         let to = if from < low { low } else { high };
         tracing::error!(
             topic,
@@ -261,27 +236,22 @@ impl Worker {
         Ok(())
     }
 
-    fn checkpoint(&mut self) {
-        let all = self.shard.run_is_due(u64::MAX, RUN_EVERY_MS);
-        self.begin_checkpoint(all);
-    }
-
-    /// `freeze_all`: also few identities become a run, so that nobody has to read them from the log again.
-    fn begin_checkpoint(&mut self, freeze_all: bool) {
-        let (checkpoint, frozen) = self.shard.cut(if freeze_all { Freeze::All } else { Freeze::Full });
-        let next_block = checkpoint.next_block;
-        let write = write_checkpoint(self.parts.store.clone(), checkpoint, frozen, self.epoch, self.parts.config.clone());
-        self.writing = Some(Writing { task: self.parts.runtime.spawn(write), next_block });
+    /// Identities become a run where they are `worth` that many records, so that nobody has to read them from the log again.
+    fn checkpoint(&mut self, worth: u64) {
+        let writing = self.of.cut(worth);
+        let next_block = writing.next_block();
+        let write = write_checkpoint(self.parts.store.clone(), writing, self.epoch, self.parts.config.clone());
+        self.writing = Some(Being { task: self.parts.runtime.spawn(write), next_block });
     }
 
     /// The checkpoint that was being written is done; waits for it where it is not.
     fn written(&mut self) -> anyhow::Result<()> {
-        let Some(Writing { task, next_block }) = self.writing.take() else { return Ok(()) };
+        let Some(Being { task, next_block }) = self.writing.take() else { return Ok(()) };
         if let Err(error) = self.parts.runtime.block_on(task).context("write a checkpoint")? {
             // Fenced, or something that trying again does not mend: this process has nothing to say any more.
             fail(&format!("partition {} of {}: {error}", self.parts.partition, self.parts.topic));
         }
-        self.shard.checkpoint_done()?;
+        self.of.shard.checkpoint_done()?;
         self.stored = next_block;
         // For tools that look at the group's lag; where to begin is what the store says.
         let mut hint = TopicPartitionList::new();
@@ -293,7 +263,7 @@ impl Worker {
     }
 
     fn tick(&mut self) {
-        let (next_offset, processed) = (self.expected as i64 - 1, self.processed);
+        let (next_offset, processed) = (self.of.expected() as i64 - 1, self.of.processed());
         self.parts.status.change(&self.parts.topic, self.parts.partition, |of| {
             of.lag = of.lag.saturating_sub(next_offset.saturating_sub(of.next_offset).max(0) as u64);
             (of.next_offset, of.processed) = (next_offset, processed);
@@ -302,7 +272,7 @@ impl Worker {
             && !self.has_gap
             && self.begun.is_none()
             && self.timer_sent.is_none_or(|at| at.elapsed() >= TIMER_PATIENCE)
-            && self.shard.room.engine.next_deadline().is_some_and(|deadline| deadline.plus(TIMER_SLACK) <= wall_clock())
+            && self.of.shard.room.engine.next_deadline().is_some_and(|deadline| deadline.plus(TIMER_SLACK) <= wall_clock())
         {
             self.parts.producer.send_timer(&self.parts.topic, self.parts.partition);
             self.timer_sent = Some(Instant::now());
@@ -328,11 +298,10 @@ impl Worker {
                 std::thread::sleep(Duration::from_millis(2));
             }
             self.written()?;
-            let all = self.shard.run_is_due(WORTH_A_RUN, RUN_EVERY_MS);
-            if !self.shard.has_news() && !all {
+            if !self.of.shard.has_news() && !self.of.is_run_due(WORTH_A_RUN) {
                 break;
             }
-            self.begin_checkpoint(all);
+            self.checkpoint(WORTH_A_RUN);
         }
         // The loop ended with the last checkpoint begun, or with nothing left to write.
         while self.writing.as_ref().is_some_and(|writing| !writing.task.is_finished()) && Instant::now() < end {

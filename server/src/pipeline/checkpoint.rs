@@ -5,35 +5,111 @@ use crate::store::{Checkpoint, Store, StoreError};
 use domain::engine::EngineConfig;
 use std::time::Duration;
 
-/// Writes a checkpoint, again and again while the disk is full or the database away: meanwhile the log refuses what it cannot hold.
-pub(crate) async fn write_checkpoint(
-    store: Store,
+/// What has to be done next for a checkpoint.
+#[derive(Debug)]
+pub enum Step<'a> {
+    /// The run of identities has to be written: [`FrozenTable::write`].
+    WriteRun(&'a FrozenTable),
+    /// The store has to keep the run for other processes: [`Store::keep_run`].
+    KeepRun(&'a FrozenTable),
+    /// The transaction: [`Store::checkpoint`].
+    Commit(&'a Checkpoint),
+    /// So long nothing.
+    Wait(Duration),
+    /// It is committed.
+    Done,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Next {
+    WriteRun,
+    KeepRun,
+    Commit,
+    Wait,
+    Done,
+}
+
+/// A checkpoint on its way into the store. Whoever writes it does one step after the other and tells how each went.
+#[derive(Debug)]
+pub struct Writing {
     checkpoint: Checkpoint,
     frozen: Option<FrozenTable>,
+    next: Next,
+    wait: Duration,
+}
+
+impl Writing {
+    /// Begins to write what [`crate::pipeline::Shard::cut`] has cut.
+    pub fn new((checkpoint, frozen): (Checkpoint, Option<FrozenTable>)) -> Self {
+        let mut writing = Self { checkpoint, frozen, next: Next::Commit, wait: Duration::from_millis(200) };
+        writing.begin();
+        writing
+    }
+
+    fn begin(&mut self) {
+        self.next = if self.frozen.is_some() { Next::WriteRun } else { Next::Commit };
+    }
+
+    /// Where the checkpoint ends: the first block that it does not cover.
+    pub fn next_block(&self) -> u64 {
+        self.checkpoint.next_block
+    }
+
+    /// What has to be done next.
+    pub fn step(&self) -> Step<'_> {
+        match (self.next, &self.frozen) {
+            (Next::WriteRun, Some(frozen)) => Step::WriteRun(frozen),
+            (Next::KeepRun, Some(frozen)) => Step::KeepRun(frozen),
+            (Next::Wait, _) => Step::Wait(self.wait),
+            (Next::Done, _) => Step::Done,
+            _ => Step::Commit(&self.checkpoint),
+        }
+    }
+
+    /// How the step went. What may pass is tried again from the beginning, while the disk is full or the database away: meanwhile the log
+    /// refuses what it cannot hold. After an error that is given back the process has to end.
+    pub fn went(&mut self, result: Result<(), StoreError>) -> Result<(), StoreError> {
+        match (result, self.next) {
+            (Ok(()), Next::WriteRun) => self.next = Next::KeepRun,
+            (Ok(()), Next::KeepRun) => self.next = Next::Commit,
+            (Ok(()), Next::Commit | Next::Done) => self.next = Next::Done,
+            (Ok(()), Next::Wait) => {
+                self.wait = (self.wait * 2).min(Duration::from_secs(1));
+                self.begin();
+            }
+            (Err(error), _) if error.may_pass() => {
+                tracing::error!(%error, "The checkpoint failed; trying again.");
+                self.next = Next::Wait;
+            }
+            (Err(other), _) => return Err(other),
+        }
+        Ok(())
+    }
+}
+
+/// Writes a checkpoint, again and again while the disk is full or the database away.
+pub(crate) async fn write_checkpoint(
+    store: Store,
+    mut writing: Writing,
     epoch: i64,
     config: EngineConfig,
 ) -> Result<(), StoreError> {
-    let mut wait = Duration::from_millis(200);
     loop {
-        let attempt = async {
-            if let Some(frozen) = frozen.clone() {
+        let result = match writing.step() {
+            Step::WriteRun(frozen) => {
+                let frozen = frozen.clone();
                 let written = tokio::task::spawn_blocking(move || frozen.write()).await;
-                written.map_err(std::io::Error::other).flatten().map_err(StoreError::Run)?;
+                written.map_err(std::io::Error::other).flatten().map_err(StoreError::Run)
             }
-            if let Some(frozen) = &frozen {
-                store.keep_run(checkpoint.partition, epoch, frozen.path()).await?;
-            }
-            store.checkpoint(&checkpoint, epoch, &config.windows).await
-        };
-        match attempt.await {
-            Ok(()) => break,
-            Err(error) if error.may_pass() => {
-                tracing::error!(%error, "The checkpoint failed; trying again.");
+            Step::KeepRun(frozen) => store.keep_run(writing.checkpoint.partition, epoch, frozen.path()).await,
+            Step::Commit(checkpoint) => store.checkpoint(checkpoint, epoch, &config.windows).await,
+            Step::Wait(wait) => {
                 tokio::time::sleep(wait).await;
-                wait = (wait * 2).min(Duration::from_secs(1));
+                Ok(())
             }
-            Err(other) => return Err(other),
-        }
+            Step::Done => break,
+        };
+        writing.went(result)?;
     }
     loop {
         match store.merge_blocks(&config.windows).await {

@@ -4,20 +4,18 @@
 //! engine thread owns the [`Shard`] and answers questions between blocks; a task writes one checkpoint at a time. Durable first, then
 //! processed, then answered.
 
-use super::checkpoint::write_checkpoint;
-use super::replay::records_of;
-use super::room::{Due, Shard, needed_from};
+use super::checkpoint::{Writing, write_checkpoint};
+use super::room::Due;
+use super::steps::{EngineSide, Group, LogSide, Submission, open_log, restore};
 use super::{Answer, BODIES_KIB, Intake, PARTITION, Pipeline, Question, Refused, Threads, fail, wall_clock};
 use crate::admission::{Batch, Format, IdentityKey};
 use crate::clock::{Clock, Clocks, Doubt};
 use crate::feed::Feed;
-use crate::identities::{self, Freeze};
+use crate::identities::{self, Freeze, Sizes};
 use crate::letters::Decision;
-use crate::log::{AppendError, BlockKind, Draft, Log, Place};
 use crate::publish::Publisher;
-use crate::store::{Snapshot, Store, StoreError};
+use crate::store::{Store, StoreError};
 use anyhow::Context;
-use bytes::Bytes;
 use domain::engine::EngineConfig;
 use domain::master::Master;
 use std::path::Path;
@@ -38,40 +36,8 @@ const UNCOMMITTED_RECORDS: u64 = CHECKPOINT_RECORDS + 1_000_000;
 const UNCOMMITTED_BYTES: u64 = CHECKPOINT_BYTES + 256 * 1024 * 1024;
 /// How long the last checkpoints may take when the server stops: they only make the next start short.
 const LAST_CHECKPOINT: Duration = Duration::from_secs(10);
-/// How late a timer may be: most are passed by the next block anyway, and each entry of its own costs a sync.
-const TIMER_SLACK: Duration = Duration::from_secs(1);
-/// A timer entry that did not come back by then was lost to a full disk and is sent again.
-const TIMER_PATIENCE: Duration = Duration::from_secs(5);
-
-/// What goes into the log.
-pub(super) enum Submission {
-    Records {
-        batch: Batch,
-        format: Format,
-        source: String,
-        reply: oneshot::Sender<Result<Answer, Refused>>,
-        permit: OwnedSemaphorePermit,
-    },
-    /// A decision of a dead letter, encoded, with the source and the number of the records in it.
-    Decision {
-        body: Bytes,
-        source: String,
-        records: u64,
-        reply: oneshot::Sender<Result<(), Refused>>,
-    },
-    Timer,
-}
-
-struct Durable {
-    place: Place,
-    submission: Submission,
-}
-
 enum Message {
-    Group {
-        blocks: Vec<Durable>,
-        log_bytes: u64,
-    },
+    Group(Group),
     Ask(Question),
     CheckpointDone(Result<(), StoreError>),
     /// The log thread has ended: nothing follows but questions.
@@ -144,10 +110,11 @@ impl Pipeline {
         let identities_dir = identities::folder(&dir.join("identities"), &key.0);
         store.fetch_runs(PARTITION, &identities_dir).await.context("fetch the memory of identities")?;
         let epoch = snapshot.epoch;
-        let log = Log::open(&log_dir, move |block| records_of(block, &key)).context("open the log")?;
+        let log = open_log(&log_dir, key).context("open the log")?;
         let clock = Clock::start(Clocks::now(), log.last_received_at(), doubt)?;
         let (master, shard_config) = (Arc::clone(master), config.clone());
-        let due = Due { records: CHECKPOINT_RECORDS, bytes: CHECKPOINT_BYTES, every: checkpoint_every };
+        let due =
+            Due { records: CHECKPOINT_RECORDS, bytes: CHECKPOINT_BYTES, every: checkpoint_every, identities: Sizes::default() };
         let restored =
             tokio::task::spawn_blocking(move || restore(snapshot, &log_dir, &identities_dir, &master, &shard_config, due));
         let mut shard = restored.await.context("restore")??;
@@ -164,15 +131,16 @@ impl Pipeline {
         let timers = submissions.downgrade();
         let log_thread = {
             let (messages, admitted) = (messages.clone(), Arc::clone(&admitted));
+            let side = LogSide::new(log, clock, admitted);
             let run = move || {
-                run_log(log, clock, to_log, &messages, &admitted);
+                run_log(side, to_log, &messages);
                 Ok(())
             };
             std::thread::Builder::new().name("log".into()).spawn(run)?
         };
         let engine_thread = {
             let driver = Driver {
-                shard,
+                side: EngineSide::new(shard),
                 publisher: Publisher::new(Arc::clone(&feed)),
                 store,
                 epoch,
@@ -180,7 +148,6 @@ impl Pipeline {
                 runtime: tokio::runtime::Handle::current(),
                 done: messages.clone(),
                 timers,
-                timer_sent: None,
             };
             std::thread::Builder::new().name("engine".into()).spawn(move || driver.run(&to_engine))?
         };
@@ -195,29 +162,7 @@ impl Pipeline {
     }
 }
 
-/// State as of the checkpoint, then the rest of the log.
-fn restore(
-    snapshot: Snapshot,
-    log_dir: &Path,
-    identities_dir: &Path,
-    master: &Arc<Master>,
-    config: &EngineConfig,
-    due: Due,
-) -> anyhow::Result<Shard> {
-    let from = needed_from(&snapshot);
-    let mut shard = Shard::restore(snapshot, (PARTITION, 1), identities_dir, master, config, due)?;
-    shard.read_log(log_dir, from)?;
-    Ok(shard)
-}
-
-fn run_log(
-    mut log: Log,
-    mut clock: Clock,
-    mut submissions: mpsc::Receiver<Submission>,
-    engine: &std_mpsc::Sender<Message>,
-    admitted: &AtomicU64,
-) {
-    let mut is_clock_wrong = false;
+fn run_log(mut side: LogSide, mut submissions: mpsc::Receiver<Submission>, engine: &std_mpsc::Sender<Message>) {
     while let Some(first) = submissions.blocking_recv() {
         let mut bytes = 0;
         let mut group = vec![first];
@@ -229,62 +174,21 @@ fn run_log(
             }
             group.push(next);
         }
-        let drafts: Vec<Draft<'_>> = group
-            .iter()
-            .map(|submission| match submission {
-                Submission::Records { batch, format, source, .. } => {
-                    Draft { kind: BlockKind::Records(*format), source, body: batch.raw(), records: batch.len() as u64 }
-                }
-                Submission::Decision { body, source, records, .. } => {
-                    Draft { kind: BlockKind::Decision, source, body, records: *records }
-                }
-                Submission::Timer => Draft { kind: BlockKind::Timer, source: "", body: b"", records: 0 },
-            })
-            .collect();
-        let now = match clock.time(Clocks::now()) {
-            Ok(now) => now,
-            Err(error) => {
-                if !std::mem::replace(&mut is_clock_wrong, true) {
-                    tracing::error!(%error, "Senders are asked to come again.");
-                }
-                refuse(group);
-                continue;
-            }
-        };
-        if std::mem::take(&mut is_clock_wrong) {
-            tracing::info!("The server's clock is right again.");
-        }
-        match log.append(&drafts, now) {
-            Ok(places) => {
-                admitted.fetch_add(drafts.iter().map(|d| d.records).sum(), Ordering::Relaxed);
-                let blocks = places.into_iter().zip(group).map(|(place, submission)| Durable { place, submission }).collect();
-                if engine.send(Message::Group { blocks, log_bytes: log.total_bytes() }).is_err() {
+        match side.keep(group) {
+            Ok(Some(group)) => {
+                if engine.send(Message::Group(group)).is_err() {
                     return;
                 }
             }
-            Err(AppendError::Write(error)) => {
-                tracing::error!(%error, "Cannot write to the log; senders are asked to come again.");
-                refuse(group);
-            }
-            Err(AppendError::Sync(error)) => fail(&error),
+            Ok(None) => {}
+            Err(error) => fail(&error),
         }
     }
     let _ = engine.send(Message::Drained);
 }
 
-/// Asks the senders of `group` to come again.
-fn refuse(group: Vec<Submission>) {
-    for submission in group {
-        match submission {
-            Submission::Records { reply, .. } => drop(reply.send(Err(Refused::Unwritable))),
-            Submission::Decision { reply, .. } => drop(reply.send(Err(Refused::Unwritable))),
-            Submission::Timer => {}
-        }
-    }
-}
-
 struct Driver {
-    shard: Shard,
+    side: EngineSide,
     publisher: Publisher,
     store: Store,
     epoch: i64,
@@ -292,33 +196,31 @@ struct Driver {
     runtime: tokio::runtime::Handle,
     done: std_mpsc::Sender<Message>,
     timers: mpsc::WeakSender<Submission>,
-    /// When a timer entry was last sent to the log, while it has not come back.
-    timer_sent: Option<Instant>,
 }
 
 impl Driver {
     fn run(mut self, messages: &std_mpsc::Receiver<Message>) -> anyhow::Result<()> {
         let mut next_tick = Instant::now();
         let mut drained: Option<Instant> = None;
-        while drained.is_none() || self.shard.is_writing() {
+        while drained.is_none() || self.side.shard.is_writing() {
             if drained.is_some_and(|at| at.elapsed() >= LAST_CHECKPOINT) {
                 tracing::warn!("Stopping without a last checkpoint: it takes too long. The next start reads the log instead.");
                 return Ok(());
             }
             match messages.recv_timeout(next_tick.saturating_duration_since(Instant::now())) {
-                Ok(Message::Group { blocks, log_bytes }) => self.group(blocks, log_bytes),
-                Ok(Message::Ask(question)) => question(&mut self.shard.room),
+                Ok(Message::Group(group)) => self.side.take(group),
+                Ok(Message::Ask(question)) => question(&mut self.side.shard.room),
                 Ok(Message::CheckpointDone(result)) => {
                     if let Err(error) = result {
                         fail(&error);
                     }
-                    self.shard.checkpoint_done()?;
+                    self.side.shard.checkpoint_done()?;
                 }
                 Ok(Message::Drained) => drained = Some(Instant::now()),
                 Err(std_mpsc::RecvTimeoutError::Timeout) => {}
                 Err(std_mpsc::RecvTimeoutError::Disconnected) => break,
             }
-            if self.shard.is_checkpoint_due() {
+            if self.side.shard.is_checkpoint_due() {
                 self.checkpoint();
             }
             if Instant::now() >= next_tick {
@@ -327,9 +229,9 @@ impl Driver {
             }
         }
         // Everything durable is processed; one last checkpoint makes the next start short.
-        if self.shard.has_news() {
-            let (checkpoint, frozen) = self.shard.cut(Freeze::Full);
-            let written = write_checkpoint(self.store.clone(), checkpoint, frozen, self.epoch, self.config);
+        if self.side.shard.has_news() {
+            let writing = Writing::new(self.side.shard.cut(Freeze::Full));
+            let written = write_checkpoint(self.store.clone(), writing, self.epoch, self.config);
             let left = LAST_CHECKPOINT.saturating_sub(drained.map_or(Duration::ZERO, |at| at.elapsed()));
             if let Ok(written) = self.runtime.block_on(async { tokio::time::timeout(left, written).await }) {
                 written?;
@@ -340,48 +242,21 @@ impl Driver {
         Ok(())
     }
 
-    fn group(&mut self, blocks: Vec<Durable>, log_bytes: u64) {
-        self.shard.room.log_bytes = log_bytes;
-        for Durable { place, submission } in blocks {
-            match submission {
-                Submission::Timer => {
-                    self.shard.pass_time(place);
-                    self.timer_sent = None;
-                }
-                Submission::Records { batch, reply, permit, .. } => {
-                    let dispositions = self.shard.take(&batch, place).to_vec();
-                    self.shard.room.rates.count(batch.len() as u32, place.received_at);
-                    // A sender that has gone away is not told; the records are safe all the same.
-                    let _ = reply.send(Ok(Answer::Judged { batch, dispositions }));
-                    drop(permit);
-                }
-                Submission::Decision { body, source, reply, .. } => {
-                    if let Err(error) = self.shard.decide(&body, &source, place) {
-                        unreachable!("it was encoded a moment ago: {error}");
-                    }
-                    let _ = reply.send(Ok(()));
-                }
-            }
-        }
-        self.shard.settle();
-    }
-
     fn tick(&mut self) {
-        self.publisher.publish(&mut self.shard.room);
-        if self.timer_sent.is_none_or(|at| at.elapsed() >= TIMER_PATIENCE)
-            && self.shard.room.engine.next_deadline().is_some_and(|deadline| deadline.plus(TIMER_SLACK) <= wall_clock())
+        self.publisher.publish(&mut self.side.shard.room);
+        if self.side.is_timer_due()
             && let Some(timers) = self.timers.upgrade()
         {
             // Full: the log is busy, and its blocks carry time too.
-            self.timer_sent = timers.try_send(Submission::Timer).is_ok().then(Instant::now);
+            self.side.note_timer(timers.try_send(Submission::Timer).is_ok());
         }
     }
 
     fn checkpoint(&mut self) {
-        let (checkpoint, frozen) = self.shard.cut(Freeze::Full);
+        let writing = Writing::new(self.side.shard.cut(Freeze::Full));
         let (store, config, done, epoch) = (self.store.clone(), self.config.clone(), self.done.clone(), self.epoch);
         self.runtime.spawn(async move {
-            let result = write_checkpoint(store, checkpoint, frozen, epoch, config).await;
+            let result = write_checkpoint(store, writing, epoch, config).await;
             let _ = done.send(Message::CheckpointDone(result));
         });
     }

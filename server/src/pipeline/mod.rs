@@ -1,19 +1,20 @@
 //! What turns records into state: the handle by which the rest of the server reaches it, and what drives the engine.
 //!
-//! `room` is a partition's state, `checkpoint` writes it down, `embedded` drives one on the log of this process; `crate::kafka`
-//! drives many on Kafka.
+//! `room` is a partition's state, `checkpoint` writes it down, `steps` is what is done with one on the log of this process and
+//! `embedded` the threads that do it; `crate::kafka` drives many on Kafka.
 
 mod checkpoint;
 mod embedded;
 mod rates;
 mod replay;
 mod room;
+pub mod steps;
 
+pub use checkpoint::{Step, Writing};
 pub use rates::Rates;
-pub use room::Room;
+pub use room::{Due, News, Room, Shard, needed_from};
 
 pub(crate) use checkpoint::write_checkpoint;
-pub(crate) use room::{Due, News, Shard, needed_from};
 
 use crate::admission::{Batch, Format, IdentityKey};
 use crate::feed::Feed;
@@ -39,6 +40,9 @@ pub const PARTITION: u32 = 0;
 
 /// The wall clock. Everything that must be the same after a replay takes its time from the log instead.
 pub fn wall_clock() -> ProcessingTime {
+    if let Some(simulated) = crate::clock::simulated() {
+        return simulated.wall;
+    }
     let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     ProcessingTime::from_ms(since_epoch.as_millis() as i64)
 }

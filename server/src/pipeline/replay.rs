@@ -3,6 +3,7 @@
 use super::PARTITION;
 use super::room::{Due, Shard};
 use crate::admission::Batch;
+use crate::identities::Sizes;
 use crate::letters::Decision;
 use crate::log::{Block, BlockKind, Place};
 use crate::store::Snapshot;
@@ -13,8 +14,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// A checkpoint of a rebuild is due after so many records: it lies in memory meanwhile.
-const REBUILD: Due = Due { records: 500_000, bytes: 256 * 1024 * 1024, every: Duration::MAX };
+/// A checkpoint of a rebuild is due after so many records,
+const REBUILD_RECORDS: u64 = 500_000;
+/// or so many bytes of log: it lies in memory meanwhile.
+const REBUILD_BYTES: u64 = 256 * 1024 * 1024;
 
 /// How many records a block holds.
 pub fn records_of(block: &Block, key: &crate::admission::IdentityKey) -> u64 {
@@ -35,7 +38,8 @@ impl Shard {
         master: &Arc<Master>,
         config: &EngineConfig,
     ) -> anyhow::Result<Self> {
-        Shard::restore(snapshot, (PARTITION, 1), identities_dir, master, config, REBUILD)
+        let due = Due { records: REBUILD_RECORDS, bytes: REBUILD_BYTES, every: Duration::MAX, identities: Sizes::default() };
+        Shard::restore(snapshot, (PARTITION, 1), identities_dir, master, config, due)
     }
 
     /// Takes in a block of the log as it was taken in when it was new; of one that the state covers, only the identities.

@@ -6,7 +6,8 @@
 use super::rates::Rates;
 use super::wall_clock;
 use crate::admission::{Batch, Format, IdentityKey};
-use crate::identities::{DiskIdentities, Freeze, FrozenTable};
+use crate::clock::Clocks;
+use crate::identities::{DiskIdentities, Freeze, FrozenTable, Sizes};
 use crate::letters::{Again, Decided, Decision, Outcome, Verdict};
 use crate::log::Place;
 use crate::side::SideRow;
@@ -34,6 +35,8 @@ pub struct Due {
     pub bytes: u64,
     /// or so long with any change.
     pub every: Duration,
+    /// When the memory of identities is written down.
+    pub identities: Sizes,
 }
 
 /// What questions see, between two blocks.
@@ -147,10 +150,6 @@ impl Room {
     }
 }
 
-/// A run of identities is written at the latest after so much log, be it of few: as much a restart reads at most for what it has
-/// processed already.
-const RUN_BYTES: u64 = 512 * 1024 * 1024;
-
 /// What came in since the last run of identities.
 #[derive(Default)]
 struct SinceRun {
@@ -161,7 +160,8 @@ struct SinceRun {
 }
 
 /// A room with what processes its part of the log.
-pub(crate) struct Shard {
+pub struct Shard {
+    /// What questions see.
     pub room: Room,
     partition: u32,
     /// Positions of two records that follow each other differ by so much.
@@ -182,7 +182,8 @@ pub(crate) struct Shard {
     bytes_since: u64,
     /// The part of `uncommitted_bytes` that the checkpoint on its way covers.
     bytes_in_flight: u64,
-    last_checkpoint: Instant,
+    /// When the last one was cut, by the clock that nobody sets.
+    last_checkpoint: Duration,
     due: Due,
     dispositions: Vec<Disposition>,
     since_run: SinceRun,
@@ -192,7 +193,7 @@ pub(crate) struct Shard {
 
 /// What changed in a shard.
 #[derive(Debug, Default)]
-pub(crate) struct News {
+pub struct News {
     /// Devices; some may be named twice.
     pub devices: Vec<u32>,
     /// Windows that left memory, and the block by which they had.
@@ -211,7 +212,8 @@ impl Shard {
         config: &EngineConfig,
         due: Due,
     ) -> anyhow::Result<Self> {
-        let identities = DiskIdentities::open(identities_dir, &snapshot.runs).context("open the memory of identities")?;
+        let identities =
+            DiskIdentities::open(identities_dir, &snapshot.runs, due.identities).context("open the memory of identities")?;
         let places: Vec<(u32, String)> = snapshot.devices.iter().map(|(index, state)| (*index, state.id.clone())).collect();
         let states = snapshot.devices.into_iter().map(|(_, state)| state);
         let engine = Engine::restore(config.clone(), master, snapshot.now, snapshot.totals, states, snapshot.hours);
@@ -240,7 +242,7 @@ impl Shard {
             uncommitted_bytes: Arc::default(),
             bytes_since: 0,
             bytes_in_flight: 0,
-            last_checkpoint: Instant::now(),
+            last_checkpoint: Clocks::now().steady,
             due,
             dispositions: Vec::new(),
             since_run: SinceRun::default(),
@@ -421,7 +423,7 @@ impl Shard {
             && self.has_news()
             && (self.records_since >= self.due.records
                 || self.bytes_since >= self.due.bytes
-                || self.last_checkpoint.elapsed() >= self.due.every)
+                || Clocks::now().steady.saturating_sub(self.last_checkpoint) >= self.due.every)
     }
 
     /// Cuts a checkpoint: all that changed since the last, as of the last block.
@@ -431,7 +433,7 @@ impl Shard {
         let windows = Arc::new(std::mem::take(&mut room.closed));
         let side = Arc::new(std::mem::take(&mut room.side));
         let decisions = Arc::new(std::mem::take(&mut room.decisions));
-        let freeze = if self.since_run.bytes >= RUN_BYTES { Freeze::All } else { freeze };
+        let freeze = if self.since_run.bytes >= self.due.identities.run_bytes { Freeze::All } else { freeze };
         let now = room.engine.now();
         let frozen = self.identities.freeze(self.next_block - 1, now, freeze);
         if frozen.is_some() {
@@ -469,7 +471,7 @@ impl Shard {
         self.checkpoint_block = self.next_block;
         self.bytes_in_flight = self.bytes_since;
         (self.records_since, self.bytes_since) = (0, 0);
-        self.last_checkpoint = Instant::now();
+        self.last_checkpoint = Clocks::now().steady;
         (checkpoint, frozen)
     }
 
@@ -489,6 +491,6 @@ impl Shard {
 }
 
 /// The first block that a restart with `snapshot` has to read: what the newest run of identities does not cover.
-pub(crate) fn needed_from(snapshot: &Snapshot) -> u64 {
+pub fn needed_from(snapshot: &Snapshot) -> u64 {
     snapshot.runs.last().map_or(0, |run| run.last_block) + 1
 }

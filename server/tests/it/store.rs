@@ -9,7 +9,7 @@ use domain::milli::Milli;
 use domain::rollup::HourCell;
 use domain::time::{EventTime, ProcessingTime};
 use domain::window::{Window, WindowConfig, WindowState};
-use server::identities::{DiskIdentities, Freeze, NamedRun};
+use server::identities::{DiskIdentities, Freeze, NamedRun, Sizes};
 use server::side::{Cause, DEAD, LATE, SideRow};
 use server::store::{Checkpoint, KeyError, Retention, Snapshot, Store, StoreAddress, StoreError};
 use sqlx::Connection;
@@ -499,7 +499,7 @@ fn named(name: &str, last_block: u64, identities: u64) -> NamedRun {
 
 /// Writes a run of that name in `dir`; its bytes.
 fn write_run(dir: &Path, name: &str) -> Vec<u8> {
-    let mut identities = DiskIdentities::open(dir, &[]).expect("opens");
+    let mut identities = DiskIdentities::open(dir, &[], Sizes::default()).expect("opens");
     for i in 0..u128::from(RUN) {
         identities.check_in(Identity(i << 100), BodyHash(i as u64));
     }

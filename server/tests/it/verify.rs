@@ -11,7 +11,7 @@ use domain::milli::Milli;
 use domain::rollup::HourCell;
 use domain::time::ProcessingTime;
 use server::blocks;
-use server::identities::{DiskIdentities, Freeze};
+use server::identities::{DiskIdentities, Freeze, Sizes};
 use server::rebuild::rebuild;
 use server::side::{Cause, DEAD, LATE, SideRow};
 use server::store::{Retention, Store};
@@ -266,7 +266,7 @@ async fn identities(dir: &Path) -> PathBuf {
 
 /// A run without identities that is said to cover the log up to block `last`.
 async fn empty_run(pool: &SqlitePool, folder: &Path, last: u64) {
-    let mut none = DiskIdentities::open(&folder.with_extension("aside"), &[]).expect("opens");
+    let mut none = DiskIdentities::open(&folder.with_extension("aside"), &[], Sizes::default()).expect("opens");
     let frozen = none.freeze(last, ProcessingTime::from_ms(now_ms()), Freeze::All).expect("freezes");
     frozen.write().expect("writes");
     std::fs::rename(frozen.path(), folder.join(&frozen.name)).expect("moves");

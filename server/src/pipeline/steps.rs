@@ -1,0 +1,217 @@
+//! The steps of the embedded pipeline, without a thread or a wait among them: its driver takes them, and so does the simulation
+//! (`server/examples/sim`).
+
+use super::replay::records_of;
+use super::room::{Due, Shard, needed_from};
+use super::{Answer, PARTITION, Refused};
+use crate::admission::{Batch, Format, IdentityKey};
+use crate::clock::{Clock, Clocks};
+use crate::log::{AppendError, BlockKind, Draft, Log, LogError, Place};
+use crate::store::Snapshot;
+use bytes::Bytes;
+use domain::engine::EngineConfig;
+use domain::master::Master;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+
+/// How late a timer may be: most are passed by the next block anyway, and each entry of its own costs a sync.
+const TIMER_SLACK: Duration = Duration::from_secs(1);
+/// A timer entry that did not come back by then was lost to a full disk and is sent again.
+const TIMER_PATIENCE: Duration = Duration::from_secs(5);
+
+/// What goes into the log.
+#[derive(Debug)]
+pub enum Submission {
+    /// The records of a request.
+    Records {
+        /// They.
+        batch: Batch,
+        /// How they are told apart.
+        format: Format,
+        /// Source of those that name none.
+        source: String,
+        /// Who waits for the answer.
+        reply: oneshot::Sender<Result<Answer, Refused>>,
+        /// The room that the body takes.
+        permit: OwnedSemaphorePermit,
+    },
+    /// A decision of a dead letter, encoded, with the source and the number of the records in it.
+    Decision {
+        /// It.
+        body: Bytes,
+        /// Source of the letter.
+        source: String,
+        /// How many records it takes in again.
+        records: u64,
+        /// Who waits for the answer.
+        reply: oneshot::Sender<Result<(), Refused>>,
+    },
+    /// Time alone.
+    Timer,
+}
+
+impl Submission {
+    /// Asks its sender to come again.
+    fn refuse(self) {
+        match self {
+            Submission::Records { reply, .. } => drop(reply.send(Err(Refused::Unwritable))),
+            Submission::Decision { reply, .. } => drop(reply.send(Err(Refused::Unwritable))),
+            Submission::Timer => {}
+        }
+    }
+
+    fn draft(&self) -> Draft<'_> {
+        match self {
+            Submission::Records { batch, format, source, .. } => {
+                Draft { kind: BlockKind::Records(*format), source, body: batch.raw(), records: batch.len() as u64 }
+            }
+            Submission::Decision { body, source, records, .. } => {
+                Draft { kind: BlockKind::Decision, source, body, records: *records }
+            }
+            Submission::Timer => Draft { kind: BlockKind::Timer, source: "", body: b"", records: 0 },
+        }
+    }
+}
+
+/// Something submitted that the disk has.
+#[derive(Debug)]
+pub struct Durable {
+    /// Where.
+    pub place: Place,
+    /// What.
+    pub submission: Submission,
+}
+
+/// What was made durable at once.
+#[derive(Debug)]
+pub struct Group {
+    /// In order of the log.
+    pub blocks: Vec<Durable>,
+    /// Bytes of the log after it.
+    pub log_bytes: u64,
+}
+
+/// Opens the log in `dir`, whose records have identities under `key`.
+pub fn open_log(dir: &Path, key: IdentityKey) -> Result<Log, LogError> {
+    Log::open(dir, move |block| records_of(block, &key))
+}
+
+/// State as of the checkpoint, then the rest of the log.
+pub fn restore(
+    snapshot: Snapshot,
+    log_dir: &Path,
+    identities_dir: &Path,
+    master: &Arc<Master>,
+    config: &EngineConfig,
+    due: Due,
+) -> anyhow::Result<Shard> {
+    let from = needed_from(&snapshot);
+    let mut shard = Shard::restore(snapshot, (PARTITION, 1), identities_dir, master, config, due)?;
+    shard.read_log(log_dir, from)?;
+    Ok(shard)
+}
+
+/// The side that makes things durable.
+#[derive(Debug)]
+pub struct LogSide {
+    log: Log,
+    clock: Clock,
+    admitted: Arc<AtomicU64>,
+    is_clock_wrong: bool,
+}
+
+impl LogSide {
+    /// Appends to `log` by the time of `clock`, and adds to `admitted` the records that were.
+    pub fn new(log: Log, clock: Clock, admitted: Arc<AtomicU64>) -> Self {
+        Self { log, clock, admitted, is_clock_wrong: false }
+    }
+
+    /// Makes `group` durable; `None` where it was not, and its senders were asked to come again. After an error nobody knows what the
+    /// disk holds: the process has to end.
+    pub fn keep(&mut self, group: Vec<Submission>) -> Result<Option<Group>, LogError> {
+        let now = match self.clock.time(Clocks::now()) {
+            Ok(now) => now,
+            Err(error) => {
+                if !std::mem::replace(&mut self.is_clock_wrong, true) {
+                    tracing::error!(%error, "Senders are asked to come again.");
+                }
+                group.into_iter().for_each(Submission::refuse);
+                return Ok(None);
+            }
+        };
+        if std::mem::take(&mut self.is_clock_wrong) {
+            tracing::info!("The server's clock is right again.");
+        }
+        let drafts: Vec<Draft<'_>> = group.iter().map(Submission::draft).collect();
+        match self.log.append(&drafts, now) {
+            Ok(places) => {
+                self.admitted.fetch_add(drafts.iter().map(|d| d.records).sum(), Ordering::Relaxed);
+                let blocks = places.into_iter().zip(group).map(|(place, submission)| Durable { place, submission }).collect();
+                Ok(Some(Group { blocks, log_bytes: self.log.total_bytes() }))
+            }
+            Err(AppendError::Write(error)) => {
+                tracing::error!(%error, "Cannot write to the log; senders are asked to come again.");
+                group.into_iter().for_each(Submission::refuse);
+                Ok(None)
+            }
+            Err(AppendError::Sync(error)) => Err(error),
+        }
+    }
+}
+
+/// The side that takes in what is durable, and answers.
+pub struct EngineSide {
+    /// State.
+    pub shard: Shard,
+    /// When a timer entry was last sent to the log, while it has not come back.
+    timer_sent: Option<Duration>,
+}
+
+impl EngineSide {
+    /// Goes on with `shard`.
+    pub fn new(shard: Shard) -> Self {
+        Self { shard, timer_sent: None }
+    }
+
+    /// Runs the engine over `group` and answers its senders.
+    pub fn take(&mut self, group: Group) {
+        self.shard.room.log_bytes = group.log_bytes;
+        for Durable { place, submission } in group.blocks {
+            match submission {
+                Submission::Timer => {
+                    self.shard.pass_time(place);
+                    self.timer_sent = None;
+                }
+                Submission::Records { batch, reply, permit, .. } => {
+                    let dispositions = self.shard.take(&batch, place).to_vec();
+                    self.shard.room.rates.count(batch.len() as u32, place.received_at);
+                    // A sender that has gone away is not told; the records are safe all the same.
+                    let _ = reply.send(Ok(Answer::Judged { batch, dispositions }));
+                    drop(permit);
+                }
+                Submission::Decision { body, source, reply, .. } => {
+                    if let Err(error) = self.shard.decide(&body, &source, place) {
+                        unreachable!("it was encoded a moment ago: {error}");
+                    }
+                    let _ = reply.send(Ok(()));
+                }
+            }
+        }
+        self.shard.settle();
+    }
+
+    /// Whether a timer entry should go to the log now.
+    pub fn is_timer_due(&self) -> bool {
+        let Clocks { wall, steady } = Clocks::now();
+        self.timer_sent.is_none_or(|at| steady.saturating_sub(at) >= TIMER_PATIENCE)
+            && self.shard.room.engine.next_deadline().is_some_and(|deadline| deadline.plus(TIMER_SLACK) <= wall)
+    }
+
+    /// Takes note of whether one was sent.
+    pub fn note_timer(&mut self, is_sent: bool) {
+        self.timer_sent = is_sent.then(|| Clocks::now().steady);
+    }
+}
