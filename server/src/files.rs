@@ -29,6 +29,8 @@ pub trait Disk: Debug {
 pub trait DiskFile: Debug + Send + Sync {
     /// Writes some of `bytes` at its end; how many.
     fn append(&mut self, bytes: &[u8]) -> io::Result<usize>;
+    /// Writes `bytes` over what lies at `offset`, all of which is there.
+    fn write_over(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
     /// Reads into `buffer` from `offset` on; how much, 0 at its end.
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
     /// How long it is, in bytes.
@@ -52,6 +54,8 @@ pub enum How {
     Create,
     /// To be written at its end; it has to be there.
     Append,
+    /// To be written over; it has to be there.
+    Over,
 }
 
 thread_local! {
@@ -86,6 +90,7 @@ impl File {
             How::Read => options.read(true),
             How::Create => options.write(true).create(true).truncate(true),
             How::Append => options.append(true),
+            How::Over => options.write(true),
         };
         on(
             |disk| Ok(Self(Place::Simulated { file: disk.open(path, how)?, read: 0 })),
@@ -108,12 +113,30 @@ impl File {
         Self::open_as(path, How::Append)
     }
 
+    /// Opens the file at `path` to be written over.
+    pub fn over(path: &Path) -> io::Result<Self> {
+        Self::open_as(path, How::Over)
+    }
+
+    /// Writes `bytes` over what lies at `offset`.
+    pub fn write_over(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        match &self.0 {
+            Place::Real(file) => file.write_all_at(bytes, offset),
+            Place::Simulated { file, .. } => file.write_over(bytes, offset),
+        }
+    }
+
     /// How long it is, in bytes.
     pub fn len(&self) -> io::Result<u64> {
         match &self.0 {
             Place::Real(file) => Ok(file.metadata()?.len()),
             Place::Simulated { file, .. } => file.len(),
         }
+    }
+
+    /// Whether it holds nothing.
+    pub fn is_empty(&self) -> io::Result<bool> {
+        Ok(self.len()? == 0)
     }
 
     /// Cuts it off, or makes it longer by zeros.

@@ -178,6 +178,8 @@ impl Log {
         let segments = segments(dir)?;
         let (mut next_block, mut next_record) = (1, 1);
         let mut last_received_at = ProcessingTime::from_ms(0);
+        // Whoever made a segment may have ended before its name was durable.
+        files::sync_dir(dir).map_err(io_error("cannot sync", dir))?;
         let mut open = None;
         // The newest segment may be empty: a crash right after it was made.
         for path in segments.iter().rev() {
@@ -205,6 +207,7 @@ impl Log {
                 open = Some((path.clone(), end));
             }
             if let Some(block) = last {
+                reader.confirm()?;
                 next_block = block.number + 1;
                 next_record = block.first_record + count(&block);
                 last_received_at = block.received_at;
@@ -446,13 +449,15 @@ struct SegmentReader {
     offset: u64,
     /// Number of the last block that was read, or of the one before the segment.
     last_number: u64,
+    /// The group of the last block that was read: number of its first block, and where that lies.
+    group: (u64, u64),
 }
 
 impl SegmentReader {
     fn open(path: &Path) -> Result<Self, LogError> {
         let bytes = files::read(path).map_err(io_error("cannot read", path))?;
         let last_number = first_block_of(path).unwrap_or(1).saturating_sub(1);
-        Ok(Self { path: path.to_owned(), bytes: bytes.into(), offset: 0, last_number })
+        Ok(Self { path: path.to_owned(), bytes: bytes.into(), offset: 0, last_number, group: (0, 0) })
     }
 
     fn next_block(&mut self) -> Result<Option<Block>, LogError> {
@@ -462,13 +467,26 @@ impl SegmentReader {
         }
         let (path, offset) = (|| self.path.clone(), self.offset);
         match decode(&self.bytes, at) {
-            Ok(Decoded { block, end, .. }) => {
+            Ok(Decoded { block, group_first, end }) => {
+                if self.group.0 != group_first {
+                    self.group = (group_first, offset);
+                }
                 (self.offset, self.last_number) = (end as u64, block.number);
                 Ok(Some(block))
             }
             Err(Flaw::Damaged(reason)) => Err(LogError::Damaged { path: path(), offset, reason }),
             Err(Flaw::NotUnderstood(reason)) => Err(LogError::NotUnderstood { path: path(), offset, reason }),
         }
+    }
+
+    /// Makes the last group durable that was read. Whoever wrote it may have ended before it was, and was told so by nobody; after a sync
+    /// that failed the system even takes for written what is not, and only writes again what is written anew. Groups before it were
+    /// durable when it was begun.
+    fn confirm(&self) -> Result<(), LogError> {
+        let file = File::over(&self.path).map_err(io_error("cannot open", &self.path))?;
+        let group = &self.bytes[self.group.1 as usize..self.offset as usize];
+        file.write_over(group, self.group.1).map_err(io_error("cannot write to", &self.path))?;
+        file.sync_all().map_err(io_error("cannot sync", &self.path))
     }
 
     /// Whether what starts at `offset` can be the rest of a group whose append never ended: no block of a group follows that began

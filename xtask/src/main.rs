@@ -40,7 +40,8 @@ enum Task {
     Test(test::Options),
     /// Debug build with the simulator; rebuilds and restarts on change
     Dev(run::Options),
-    /// Proofs that are too long for a test: `img`, crash images; `kill`, SIGKILL under load; `bugs`, planted bugs
+    /// Proofs that are too long for a test: `sim`, simulated faults; `img`, crash images; `kill`, SIGKILL under load; `bugs`, planted
+    /// bugs; all where none is named
     Prove(prove::Options),
     /// The benchmarks: one line per figure, JSON under target/bench/
     Bench(bench::Options),

@@ -1,5 +1,4 @@
-//! `cargo xtask prove img` and `prove kill`: what must survive a crash does, on every image that a crash could have left, and when the
-//! program is killed under load again and again. `prove bugs`: the tests catch every bug of a bank of planted ones.
+//! `cargo xtask prove`: what must survive does, on more courses of events than tests have time for.
 
 pub mod bugs;
 
@@ -13,10 +12,13 @@ use clap::Parser;
 /// What `prove` takes.
 #[derive(clap::Args)]
 pub struct Options {
-    /// Which proof
-    #[arg(default_value = "img")]
-    proof: Proof,
-    /// Handed on to it, after `--`: for `img` `--images N --seed N --only N --trace FILE`, for `kill` `--kills N --seed N`, for `bugs` names
+    /// Which proof: all where none is named
+    proof: Option<Proof>,
+    /// The long form: twenty times the seeds, ten times the images, twenty times the kills
+    #[arg(long)]
+    nightly: bool,
+    /// Handed on to the proof, after `--`: img takes `--images N --seed N --only N --trace FILE`, sim `--seeds N
+    /// --from N --seed N`, kill `--kills N --seed N`, bugs names
     #[arg(last = true)]
     more: Vec<String>,
 }
@@ -30,19 +32,43 @@ enum Proof {
     Kill,
     /// Planted bugs: each switched on alone, the test named for it has to fail
     Bugs,
+    /// Simulation: crashes, faults of disk, store and broker, lost answers, all from one seed
+    Sim,
 }
+
+/// Images, seeds and kills of the long form.
+const NIGHTLY_IMAGES: u32 = 200_000;
+const NIGHTLY_SEEDS: u32 = 100_000;
+const NIGHTLY_TWICE: u32 = 5_000;
+const NIGHTLY_KILLS: u32 = 2_000;
 
 /// Runs it.
 pub fn run(options: &Options) -> anyhow::Result<()> {
-    match options.proof {
-        Proof::Img => images(&options.more),
-        Proof::Kill => {
-            let Tally { passed, failed } = kills(&options.more)?;
-            ensure!(failed == 0, "{failed} of {} failed", passed + failed);
-            Ok(())
+    ensure!(options.proof.is_some() || options.more.is_empty(), "name the proof that takes these options");
+    let proofs = options.proof.map_or(vec![Proof::Sim, Proof::Bugs, Proof::Img, Proof::Kill], |proof| vec![proof]);
+    for proof in proofs {
+        let mut more = Vec::new();
+        if options.nightly {
+            let long: &[(&str, u32)] = match proof {
+                Proof::Img => &[("--images", NIGHTLY_IMAGES)],
+                Proof::Bugs => &[],
+                Proof::Kill => &[("--kills", NIGHTLY_KILLS)],
+                Proof::Sim => &[("--seeds", NIGHTLY_SEEDS), ("--twice", NIGHTLY_TWICE)],
+            };
+            more.extend(long.iter().flat_map(|(name, value)| [(*name).to_owned(), value.to_string()]));
         }
-        Proof::Bugs => bugs::run(&options.more).map(drop),
+        more.extend_from_slice(&options.more);
+        match proof {
+            Proof::Bugs => drop(bugs::run(&more)?),
+            Proof::Img => images(&more)?,
+            Proof::Kill => {
+                let Tally { passed, failed } = kills(&more)?;
+                ensure!(failed == 0, "{failed} of {} failed", passed + failed);
+            }
+            Proof::Sim => simulation(&more)?,
+        }
     }
+    Ok(())
 }
 
 /// Crash images; `more` are options of the example `img`.
@@ -89,4 +115,9 @@ pub fn kills(more: &[String]) -> anyhow::Result<Tally> {
     let tally = test::tests_of(&mut cargo)?;
     ensure!(tally.passed + tally.failed == PROOFS.len(), "not every proof was found");
     Ok(tally)
+/// The simulation; `more` are options of the example `sim`.
+pub fn simulation(more: &[String]) -> anyhow::Result<()> {
+    let mut cargo = workspace::cargo();
+    cargo.args(["run", "--release", "--quiet", "--package", "server", "--example", "sim", "--"]).args(more);
+    workspace::succeed(&mut cargo)
 }

@@ -48,6 +48,11 @@ impl Owned {
         Ok(Self { shard, number, expected, clock: ProcessingTime::from_ms(0), processed: 0 })
     }
 
+    /// Its number in the store.
+    pub const fn number(&self) -> u32 {
+        self.number
+    }
+
     /// The next block that has to come.
     pub const fn expected(&self) -> u64 {
         self.expected

@@ -181,7 +181,7 @@ fn run_log(mut side: LogSide, mut submissions: mpsc::Receiver<Submission>, engin
                 }
             }
             Ok(None) => {}
-            Err(error) => fail(&error),
+            Err(unknown) => fail(&unknown.error),
         }
     }
     let _ = engine.send(Message::Drained);

@@ -1,7 +1,7 @@
 //! The steps of the embedded pipeline, without a thread or a wait among them: its driver takes them, and so does the simulation
 //! (`server/examples/sim`).
 
-use super::replay::records_of;
+pub use super::replay::records_of;
 use super::room::{Due, Shard, needed_from};
 use super::{Answer, PARTITION, Refused};
 use crate::admission::{Batch, Format, IdentityKey};
@@ -114,6 +114,15 @@ pub fn restore(
     Ok(shard)
 }
 
+/// A group of which nobody knows whether the disk has it.
+#[derive(Debug)]
+pub struct Unknown {
+    /// Why.
+    pub error: LogError,
+    /// Nobody of them may be told anything.
+    pub group: Vec<Submission>,
+}
+
 /// The side that makes things durable.
 #[derive(Debug)]
 pub struct LogSide {
@@ -131,7 +140,7 @@ impl LogSide {
 
     /// Makes `group` durable; `None` where it was not, and its senders were asked to come again. After an error nobody knows what the
     /// disk holds: the process has to end.
-    pub fn keep(&mut self, group: Vec<Submission>) -> Result<Option<Group>, LogError> {
+    pub fn keep(&mut self, group: Vec<Submission>) -> Result<Option<Group>, Unknown> {
         let now = match self.clock.time(Clocks::now()) {
             Ok(now) => now,
             Err(error) => {
@@ -157,7 +166,7 @@ impl LogSide {
                 group.into_iter().for_each(Submission::refuse);
                 Ok(None)
             }
-            Err(AppendError::Sync(error)) => Err(error),
+            Err(AppendError::Sync(error)) => Err(Unknown { error, group }),
         }
     }
 }

@@ -11,7 +11,9 @@ mod report;
 mod scan;
 
 pub use kafka::verify_kafka;
+pub use recompute::{Device, Recomputed};
 pub use report::{Law, Report};
+pub use scan::{Outline, outline};
 
 use crate::log::{Log, LogError};
 use crate::pipeline::{Shard, needed_from};
@@ -21,9 +23,7 @@ use books::Books;
 use domain::engine::EngineConfig;
 use domain::master::Master;
 use domain::time::ProcessingTime;
-use recompute::Recomputed;
-pub(crate) use scan::outline;
-use scan::{Outline, Source};
+use scan::Source;
 use std::path::Path;
 use std::sync::Arc;
 

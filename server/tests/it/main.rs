@@ -16,6 +16,7 @@ mod live;
 mod reading;
 mod reference;
 mod security;
+mod sim;
 mod store;
 mod support;
 mod verify;

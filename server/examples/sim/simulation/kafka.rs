@@ -1,0 +1,621 @@
+//! Several machines on Kafka: a broker with partitions, a group that moves them between processes, processes that crash, pause and wake
+//! up as zombies, and one store for all.
+
+use super::disk::Disk;
+use super::oracle::{self, NEVER};
+use super::random::Random;
+use super::store::{KEY, Store, Stored};
+use super::workload::{self, Request};
+use super::world::World;
+use anyhow::{Context, ensure};
+use domain::engine::EngineConfig;
+use domain::event::Reason;
+use domain::master::Master;
+use domain::time::ProcessingTime;
+use server::admission::{Batch, IdentityKey};
+use server::clock::Clocks;
+use server::identities::{self, Sizes};
+use server::kafka::{CONTROL, Inbox, Owned, SOURCE, TIMER, UNREADABLE};
+use server::pipeline::{Due, Step, Writing};
+use server::store::StoreError;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A process that was not heard of for so long has lost its partitions.
+const SESSION_MS: i64 = 10_000;
+/// Worth a run when a partition is given back, in records.
+const WORTH: u64 = 15;
+
+/// A message as the broker has it.
+#[derive(Clone, Debug)]
+pub struct Message {
+    pub offset: i64,
+    pub at: ProcessingTime,
+    pub value: Vec<u8>,
+    pub headers: Vec<(&'static str, Vec<u8>)>,
+}
+
+impl Message {
+    fn put(&self, inbox: &mut Inbox) {
+        let headers = self.headers.iter().map(|(key, value)| (*key, Some(value.as_slice())));
+        inbox.note(self.offset, self.at, &self.value, headers);
+    }
+
+    pub fn is_timer(&self) -> bool {
+        self.headers.iter().any(|(key, value)| *key == CONTROL && value == TIMER)
+    }
+}
+
+/// A partition as the broker has it.
+#[derive(Clone, Debug, Default)]
+pub struct Log {
+    pub messages: Vec<Message>,
+    next_offset: i64,
+}
+
+/// A process's partition.
+struct Work {
+    owned: Owned,
+    epoch: i64,
+    /// The next offset to fetch.
+    offset: i64,
+    writing: Option<Writing>,
+    /// It was asked to give it back.
+    drains: bool,
+    timer_sent: Option<Duration>,
+}
+
+/// A partition that was given and not begun with: its offset is known.
+enum Place {
+    Given(i64),
+    Working(Box<Work>),
+}
+
+struct Process {
+    world: World,
+    disk: Disk,
+    places: BTreeMap<u32, Place>,
+    /// Nothing of it runs before: it crashed, or is paused.
+    asleep_until: i64,
+    /// It is a member of the group.
+    is_member: bool,
+    /// It has been told which partitions it has lost.
+    has_heard: bool,
+}
+
+/// The simulation of one seed.
+pub struct Cluster {
+    pub world: World,
+    random: Random,
+    pub logs: Vec<Log>,
+    store: Store,
+    processes: Vec<Process>,
+    /// Who owns which partition, as the group has it.
+    owners: Vec<Option<usize>>,
+    outbox: Vec<Request>,
+    config: EngineConfig,
+    master: Arc<Master>,
+    due: Due,
+    crashes_left: u64,
+    is_calm: bool,
+    /// Partitions that a process began with which had lost them already: their owners are fenced by it, and begin again.
+    begun_late: BTreeSet<u32>,
+}
+
+fn identities_dir(partition: u32) -> PathBuf {
+    identities::folder(&PathBuf::from(format!("/data/partition-events-{partition}")), &KEY)
+}
+
+/// Where a device's messages go.
+fn partition_of(key: &str, partitions: usize) -> usize {
+    key.bytes().fold(7usize, |hash, byte| hash.wrapping_mul(31) ^ usize::from(byte)) % partitions
+}
+
+impl Cluster {
+    pub fn new(mut random: Random, master: &Arc<Master>) -> Self {
+        let world = World::new(random.fork());
+        let fails_one_in = *random.pick(&[0, 0, 300, 100, 40]);
+        let partitions = 1 + random.index(4);
+        let processes = 1 + random.index(4);
+        let records = workload::records(&mut random, 26);
+        let mut outbox = workload::requests(&mut random, &records);
+        outbox.sort_by_key(|request| std::cmp::Reverse(request.due_ms));
+        let identities = Sizes {
+            freeze_at: 5 + random.index(40),
+            generation_keys: 60 + random.index(150),
+            run_bytes: 2_000 + random.below(30_000),
+        };
+        let every = Duration::from_secs(5 + random.below(60));
+        let due = Due { records: 10 + random.below(80), bytes: 1_000 + random.below(20_000), every, identities };
+        let processes = (0..processes)
+            .map(|_| {
+                let world = World::new(random.fork());
+                world.get().fails_one_in = fails_one_in;
+                let disk = Disk::new(&world);
+                Process { world, disk, places: BTreeMap::new(), asleep_until: 0, is_member: true, has_heard: true }
+            })
+            .collect();
+        let mut cluster = Self {
+            logs: vec![Log::default(); partitions],
+            store: Store::default(),
+            owners: vec![None; partitions],
+            outbox,
+            config: EngineConfig::default(),
+            master: Arc::clone(master),
+            due,
+            crashes_left: 8 + random.below(12),
+            is_calm: false,
+            begun_late: BTreeSet::new(),
+            processes,
+            random,
+            world,
+        };
+        (0..cluster.processes.len()).for_each(|at| cluster.light(at));
+        cluster
+    }
+
+    /// All that happened to all of them.
+    pub fn worlds(&self) -> impl Iterator<Item = &World> {
+        std::iter::once(&self.world).chain(self.processes.iter().map(|process| &process.world))
+    }
+
+    /// A process begins, to crash at some point.
+    fn light(&mut self, at: usize) {
+        let fuse = (self.crashes_left > 0).then(|| {
+            let far = if self.random.one_in(3) { 15 } else { 200 };
+            self.random.below(far)
+        });
+        self.crashes_left = self.crashes_left.saturating_sub(1);
+        self.processes[at].world.begin_life(fuse);
+    }
+
+    fn now(&self) -> i64 {
+        self.world.get().now_ms
+    }
+
+    /// Until everything that was sent is confirmed and processed.
+    pub fn run(&mut self) -> anyhow::Result<()> {
+        for turn in 0.. {
+            ensure!(turn < 60_000, "60 000 turns, and still not everything was taken in");
+            let ms = self.random.between(0, 1_500);
+            self.world.pass(ms);
+            if self.outbox.is_empty() && !self.is_calm {
+                self.calm();
+            }
+            match self.random.below(12) {
+                0..=1 => self.send()?,
+                2 => self.rebalance(),
+                3 if !self.is_calm => self.pause(),
+                _ => {
+                    let at = self.random.index(self.processes.len());
+                    self.turn(at)?;
+                }
+            }
+            if self.is_calm && self.is_done() {
+                break;
+            }
+        }
+        self.check()
+    }
+
+    /// Nothing goes wrong from now on, and everybody is awake.
+    fn calm(&mut self) {
+        self.is_calm = true;
+        self.crashes_left = 0;
+        let now = self.now();
+        for process in &mut self.processes {
+            process.world.get().fails_one_in = 0;
+            process.asleep_until = process.asleep_until.min(now);
+            if !process.world.is_crashed() {
+                process.world.begin_life(None);
+            }
+        }
+    }
+
+    fn is_done(&self) -> bool {
+        self.logs.iter().enumerate().all(|(partition, log)| {
+            let end = log.messages.last().map_or(1, |message| message.offset as u64 + 2);
+            let stored = self.store.of.get(&(partition as u32));
+            log.messages.is_empty() || stored.is_some_and(|stored| stored.next == end)
+        })
+    }
+
+    /// A request goes to the broker, or part of it, or nobody knows.
+    fn send(&mut self) -> anyhow::Result<()> {
+        let now = self.now();
+        if self.outbox.last().is_some_and(|next| next.due_ms > now + 60_000) && self.random.one_in(3) {
+            self.world.pass(15_000);
+        }
+        let Some(mut request) = self.outbox.pop_if(|next| next.due_ms <= now) else { return Ok(()) };
+        let batch = Batch::parse(request.body.clone(), request.format, request.source, &IdentityKey(KEY))?;
+        let mut is_confirmed = true;
+        for index in 0..batch.len() {
+            let mut headers = vec![(SOURCE, request.source.as_bytes().to_vec())];
+            if batch.rejection(index) == Some(Reason::MalformedJson) {
+                headers.push((CONTROL, UNREADABLE.to_vec()));
+            }
+            let partition = match batch.device_id(index).or_else(|| batch.event_id(index)) {
+                Some(key) => partition_of(key, self.logs.len()),
+                None => self.random.index(self.logs.len()),
+            };
+            let (is_stored, is_told) = if self.is_calm {
+                (true, true)
+            } else {
+                match self.random.below(40) {
+                    0 => (false, false),
+                    1 | 2 => (true, false),
+                    _ => (true, true),
+                }
+            };
+            if is_stored {
+                self.store_message(partition, batch.raw_record(index).to_vec(), headers);
+            }
+            if !is_told {
+                self.world.note(if is_stored { "a message stored and not confirmed" } else { "a message lost by the broker" });
+                is_confirmed = false;
+            }
+        }
+        if !is_confirmed || self.random.one_in(25) {
+            request.tries += 1;
+            let wait = self.random.between(100, 5_000);
+            request.due_ms = now + wait;
+            let at = self.outbox.partition_point(|other| other.due_ms > request.due_ms);
+            self.outbox.insert(at, request);
+        }
+        Ok(())
+    }
+
+    fn store_message(&mut self, partition: usize, value: Vec<u8>, headers: Vec<(&'static str, Vec<u8>)>) {
+        let at = ProcessingTime::from_ms(self.now());
+        let has_hole = self.random.one_in(20);
+        let log = &mut self.logs[partition];
+        log.next_offset += i64::from(has_hole);
+        log.messages.push(Message { offset: log.next_offset, at, value, headers });
+        log.next_offset += 1;
+    }
+
+    /// A process stands still for a while; if it is long, it is a zombie when it goes on.
+    fn pause(&mut self) {
+        if self.random.one_in(25) {
+            let (at, ms) = (self.random.index(self.processes.len()), self.random.between(500, 40_000));
+            self.processes[at].asleep_until = self.now() + ms;
+            self.world.note("a process paused");
+        }
+    }
+
+    /// The group looks who is there, and moves partitions.
+    fn rebalance(&mut self) {
+        let now = self.now();
+        let mut has_changed = false;
+        for (at, process) in self.processes.iter_mut().enumerate() {
+            let is_gone = process.world.is_crashed() || now + SESSION_MS < process.asleep_until;
+            if is_gone && process.is_member {
+                process.is_member = false;
+                process.has_heard = false;
+                has_changed = true;
+                for owner in &mut self.owners {
+                    if *owner == Some(at) {
+                        *owner = None;
+                    }
+                }
+            } else if !is_gone && !process.is_member && now >= process.asleep_until && process.has_heard {
+                (process.is_member, has_changed) = (true, true);
+            }
+        }
+        let members: Vec<usize> = (0..self.processes.len()).filter(|at| self.processes[*at].is_member).collect();
+        if members.is_empty() {
+            return;
+        }
+        let is_whim = !self.is_calm && self.random.one_in(12);
+        if !has_changed && !is_whim && self.owners.iter().all(Option::is_some) {
+            return;
+        }
+        self.world.note("a rebalance");
+        let turn = self.random.index(members.len());
+        for partition in 0..self.logs.len() {
+            let target = members[(partition + turn) % members.len()];
+            match self.owners[partition] {
+                Some(owner) if owner == target => {}
+                Some(owner) => {
+                    // Given back first: whoever is to have it gets it in the next round.
+                    match self.processes[owner].places.get_mut(&(partition as u32)) {
+                        Some(Place::Working(work)) if !work.drains => {
+                            work.drains = true;
+                            self.world.note("a partition asked back");
+                        }
+                        Some(Place::Working(_)) => {}
+                        Some(Place::Given(_)) | None => {
+                            self.processes[owner].places.remove(&(partition as u32));
+                            self.owners[partition] = None;
+                        }
+                    }
+                }
+                None => {
+                    let begins_at = self.begins_at(partition as u32);
+                    // Whatever it had of it before is void.
+                    self.processes[target].places.insert(partition as u32, Place::Given(begins_at));
+                    self.owners[partition] = Some(target);
+                    self.world.note("a partition given");
+                }
+            }
+        }
+    }
+
+    /// The offset at which the store says that a partition begins.
+    fn begins_at(&self, partition: u32) -> i64 {
+        self.store.of.get(&partition).map_or(0, |stored| stored.needed_from().max(1) as i64 - 1)
+    }
+
+    /// A process does something.
+    fn turn(&mut self, at: usize) -> anyhow::Result<()> {
+        let now = self.now();
+        if now < self.processes[at].asleep_until {
+            return Ok(());
+        }
+        self.processes[at].world.get().now_ms = now;
+        if self.processes[at].world.is_crashed() {
+            self.revive(at);
+            return Ok(());
+        }
+        if !self.processes[at].is_member && !self.processes[at].has_heard && self.random.one_in(6) {
+            // What it has lost it drops; until then it was a zombie.
+            self.world.note("a zombie hears of it");
+            self.processes[at].places.clear();
+            self.processes[at].has_heard = true;
+            return Ok(());
+        }
+        let partitions: Vec<u32> = self.processes[at].places.keys().copied().collect();
+        if partitions.is_empty() {
+            return Ok(());
+        }
+        let partition = *self.random.pick(&partitions);
+        self.processes[at].disk.mount();
+        let failures = self.failures(at);
+        let is_zombie = self.owners[partition as usize] != Some(at);
+        if is_zombie && matches!(self.processes[at].places.get(&partition), Some(Place::Given(_))) {
+            self.begun_late.insert(partition);
+            self.world.note("a zombie begins");
+        }
+        let done = self.work(at, partition);
+        if is_zombie {
+            self.world.note("a zombie works");
+        }
+        let process = &mut self.processes[at];
+        match done {
+            _ if process.world.is_crashed() => {
+                self.world.note("a process crashed");
+                process.asleep_until = now + self.random.between(100, 30_000);
+                if self.random.one_in(2) {
+                    self.world.note("power lost");
+                    process.disk.lose_power();
+                }
+                process.places.clear();
+                Ok(())
+            }
+            Ok(true) => {
+                if self.owners[partition as usize] == Some(at) {
+                    self.owners[partition as usize] = None;
+                }
+                process.places.remove(&partition);
+                Ok(())
+            }
+            Ok(false) => Ok(()),
+            Err(error) => {
+                let is_fenced = matches!(error.downcast_ref(), Some(StoreError::Fenced));
+                // Without a fault of its own a process ends only because somebody else has taken over.
+                ensure!(is_fenced || self.failures(at) > failures, "without any fault: {error:#}");
+                let is_expected = is_zombie || self.begun_late.contains(&partition);
+                ensure!(!is_fenced || is_expected, "the owner of partition {partition} was fenced");
+                self.world.note(if is_fenced { "a process fenced" } else { "a process ended itself" });
+                let process = &mut self.processes[at];
+                process.places.clear();
+                process.world.get().is_crashed = true;
+                process.asleep_until = now + 1_000;
+                Ok(())
+            }
+        }
+    }
+
+    fn failures(&self, at: usize) -> u64 {
+        let state = self.processes[at].world.get();
+        state.counts.iter().filter(|(name, _)| name.starts_with("failure")).map(|(_, count)| count).sum()
+    }
+
+    /// A process that had ended begins again.
+    fn revive(&mut self, at: usize) {
+        let process = &mut self.processes[at];
+        process.places.clear();
+        // The group learns of it sooner or later: for now it is another member.
+        process.is_member = false;
+        process.has_heard = true;
+        for owner in &mut self.owners {
+            if *owner == Some(at) {
+                *owner = None;
+            }
+        }
+        self.light(at);
+    }
+
+    /// A step for a partition; whether it was given back.
+    fn work(&mut self, at: usize, partition: u32) -> anyhow::Result<bool> {
+        let Some(place) = self.processes[at].places.remove(&partition) else { return Ok(false) };
+        let world = self.processes[at].world.clone();
+        let mut work = match place {
+            Place::Working(work) => work,
+            Place::Given(offset) => {
+                let begun = self.begin(partition, offset, &world)?;
+                let place = begun.map_or(Place::Given(offset), |work| Place::Working(Box::new(work)));
+                self.processes[at].places.insert(partition, place);
+                return Ok(false);
+            }
+        };
+        let is_back = if work.drains {
+            self.drain(&mut work, &world)?
+        } else {
+            match self.random.below(8) {
+                0..=3 => self.fetch(&mut work, partition),
+                4 => self.send_timer(&mut work, partition),
+                _ => self.write(&mut work, &world)?,
+            }
+            world.point("a worker's step")?;
+            if work.writing.is_none() && work.owned.shard.is_checkpoint_due() {
+                work.writing = Some(work.owned.cut(u64::MAX));
+                world.point("checkpoint cut")?;
+            }
+            false
+        };
+        if !is_back {
+            self.processes[at].places.insert(partition, Place::Working(work));
+        }
+        Ok(is_back)
+    }
+
+    /// Takes a partition over; `None` where the store did not answer.
+    fn begin(&mut self, partition: u32, offset: i64, world: &World) -> anyhow::Result<Option<Work>> {
+        world.get().phase = "starting";
+        let Ok(snapshot) = self.store.load(partition, world)? else { return Ok(None) };
+        let dir = identities_dir(partition);
+        self.store.fetch_runs(partition, &dir, world).context("fetch runs")?;
+        world.point("state loaded")?;
+        let epoch = snapshot.epoch;
+        let mut owned = Owned::restore(snapshot, partition, &dir, &self.master, &self.config, self.due)?;
+        owned.shard.watch();
+        world.point("state restored")?;
+        world.get().phase = "running";
+        Ok(Some(Work { owned, epoch, offset, writing: None, drains: false, timer_sent: None }))
+    }
+
+    fn fetch(&mut self, work: &mut Work, partition: u32) {
+        let log = &self.logs[partition as usize];
+        let from = log.messages.partition_point(|message| message.offset < work.offset);
+        let to = (from + 1 + self.random.index(12)).min(log.messages.len());
+        if from == to {
+            return;
+        }
+        let mut inbox = Inbox::new("events");
+        log.messages[from..to].iter().for_each(|message| message.put(&mut inbox));
+        work.offset = log.messages[to - 1].offset + 1;
+        if work.owned.take(&inbox) {
+            work.timer_sent = None;
+        }
+        let _ = work.owned.shard.take_news();
+    }
+
+    fn send_timer(&mut self, work: &mut Work, partition: u32) {
+        let Clocks { wall, steady } = Clocks::now();
+        let is_due = work.owned.shard.room.engine.next_deadline().is_some_and(|deadline| deadline.plus_ms(1_000) <= wall);
+        let is_behind = self.logs[partition as usize].messages.last().is_some_and(|last| last.offset >= work.offset);
+        if is_due && !is_behind && !self.is_calm && work.timer_sent.is_none_or(|at| steady.saturating_sub(at).as_secs() >= 5) {
+            work.timer_sent = Some(steady);
+            self.store_message(partition as usize, Vec::new(), vec![(CONTROL, TIMER.to_vec())]);
+            self.world.note("a timer");
+        }
+    }
+
+    /// The writer of checkpoints does a step.
+    fn write(&mut self, work: &mut Work, world: &World) -> anyhow::Result<()> {
+        let Some(writing) = &mut work.writing else { return Ok(()) };
+        let partition = work.owned.number();
+        let result = match writing.step() {
+            Step::WriteRun(frozen) => frozen.write().map_err(StoreError::Run),
+            Step::KeepRun(frozen) => self.store.keep_run(partition, work.epoch, frozen.path(), world),
+            Step::Commit(checkpoint) => self.store.checkpoint(checkpoint, work.epoch, world),
+            Step::Wait(_) => Ok(()),
+            Step::Done => {
+                work.writing = None;
+                work.owned.shard.checkpoint_done()?;
+                world.point("checkpoint done")?;
+                return Ok(());
+            }
+        };
+        writing.went(result)?;
+        world.point("checkpoint's step")?;
+        Ok(())
+    }
+
+    /// Gives a partition back; whether that is done.
+    fn drain(&mut self, work: &mut Work, world: &World) -> anyhow::Result<bool> {
+        world.get().phase = "stopping";
+        if !self.is_calm && self.random.one_in(60) {
+            self.world.note("a drain took too long");
+            return Ok(true);
+        }
+        if work.writing.is_some() {
+            self.write(work, world)?;
+        } else if work.owned.shard.has_news() {
+            work.writing = Some(work.owned.cut(WORTH));
+            world.point("last checkpoint cut")?;
+        } else {
+            world.get().phase = "running";
+            self.world.note("a partition given back");
+            return Ok(true);
+        }
+        Ok(false)
+    }
+
+    /// What is stored against one life without interruption, partition by partition, and against one partition instead of several.
+    fn check(&mut self) -> anyhow::Result<()> {
+        let calm = World::new(Random(0));
+        calm.get().now_ms = self.now();
+        let disk = Disk::new(&calm);
+        disk.mount();
+        let mut merged = BTreeMap::new();
+        let mut received = 0;
+        for (partition, log) in self.logs.iter().enumerate() {
+            let found = self.store.of.get(&(partition as u32)).cloned().unwrap_or_default();
+            let records = log.messages.iter().filter(|message| !message.is_timer()).count() as u64;
+            let totals = oracle::totals_of(&found);
+            oracle::same(&format!("L1: records of partition {partition}"), &records, &totals.all.received)?;
+            oracle::check_sums(&totals)?;
+            received += records;
+            if records == 0 {
+                continue;
+            }
+            let expected = self.uninterrupted(partition as u32, log.messages.iter(), &disk)?;
+            oracle::compare(&expected, &found).with_context(|| format!("L4: partition {partition}"))?;
+            for (key, seen) in oracle::windows_of(&found, &self.config)? {
+                ensure!(merged.insert(key.clone(), seen.sums).is_none(), "L2: two partitions have the window {key:?}");
+            }
+        }
+        // One partition instead of several: the same readings in the same windows.
+        let mut all: Vec<(usize, &Message)> = Vec::new();
+        for (partition, log) in self.logs.iter().enumerate() {
+            all.extend(log.messages.iter().map(|message| (partition, message)));
+        }
+        all.sort_by_key(|(partition, message)| (message.at, *partition, message.offset));
+        let renumbered: Vec<Message> =
+            all.into_iter().zip(0..).map(|((_, message), offset)| Message { offset, ..message.clone() }).collect();
+        let one = self.uninterrupted(1_000, renumbered.iter(), &disk)?;
+        oracle::same("rescale: records", &received, &oracle::totals_of(&one).all.received)?;
+        let windows: BTreeMap<_, _> =
+            oracle::windows_of(&one, &self.config)?.into_iter().map(|(key, seen)| (key, seen.sums)).collect();
+        oracle::same("rescale: windows", &windows, &merged)?;
+        let mut state = self.world.get();
+        *state.counts.entry("records processed".to_owned()).or_default() += received;
+        state.note(&format!("{received} records, {} windows", merged.len()));
+        Ok(())
+    }
+
+    /// The state of one life over `messages`, fetched all at once.
+    fn uninterrupted<'m>(
+        &self,
+        partition: u32,
+        messages: impl Iterator<Item = &'m Message>,
+        disk: &Disk,
+    ) -> anyhow::Result<Stored> {
+        disk.mount();
+        let fresh = Stored { next: 1, ..Stored::default() }.snapshot();
+        let dir = Path::new("/oracle").join(partition.to_string());
+        let mut owned = Owned::restore(fresh, partition, &dir, &self.master, &self.config, NEVER)?;
+        let mut inbox = Inbox::new("events");
+        messages.for_each(|message| message.put(&mut inbox));
+        owned.take(&inbox);
+        let mut stored = Stored { next: 1, ..Stored::default() };
+        let writing = owned.cut(u64::MAX);
+        let Step::Commit(checkpoint) = writing.step() else { anyhow::bail!("a run of identities was cut") };
+        stored.apply(checkpoint);
+        Ok(stored)
+    }
+}

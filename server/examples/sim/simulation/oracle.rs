@@ -1,0 +1,232 @@
+//! What has to be true at the end, whatever befell: L1 nothing lost, L2 nothing twice, L3 everything counted, L4 the same state as without
+//! any interruption and as recomputed by other code.
+
+use super::embedded::Embedded;
+use super::random::Random;
+use super::store::{KEY, Stored};
+use super::world::World;
+use anyhow::{Context, ensure};
+use domain::engine::{ClosedWindow, DeviceState, EngineConfig, Tally, Totals};
+use domain::event::Topic;
+use domain::master::Master;
+use server::admission::IdentityKey;
+use server::identities::{Freeze, Sizes};
+use server::log::{self, Block};
+use server::pipeline::{Due, PARTITION, Shard, steps};
+use server::side::{DEAD, LATE};
+use server::verify::history::{Seen, Sums};
+use server::verify::{Recomputed, outline};
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Sizes with which nothing is ever written aside.
+pub const NEVER: Due = Due {
+    records: u64::MAX,
+    bytes: u64::MAX,
+    every: Duration::MAX,
+    identities: Sizes { freeze_at: usize::MAX, generation_keys: 4_000, run_bytes: u64::MAX },
+};
+
+/// Everything after a life of crashes.
+pub fn check(sim: &mut Embedded) -> anyhow::Result<()> {
+    let found = sim.store.of.get(&PARTITION).cloned().unwrap_or_default();
+    let world = World::new(Random(0));
+    world.get().now_ms = sim.world.get().now_ms;
+    let (dir, key) = (sim.log_dir(), IdentityKey(KEY));
+
+    // What a start would find now, on the disk as it is.
+    sim.world.begin_life(None);
+    let identities_dir = server::identities::folder(Path::new("/data/identities"), &KEY);
+    let mut restarted = steps::restore(found.snapshot(), &dir, &identities_dir, &sim.master, &sim.config, sim.tuning.due)
+        .context("a last start")?;
+
+    sim.disk.archive(&world).mount();
+    let outline = outline(&dir).map_err(anyhow::Error::msg).context("L1: the log")?;
+    let blocks: Vec<Block> = log::read(&dir, 1)?.collect::<Result<_, _>>().context("L1: the log")?;
+    ensure!(outline.first_block <= 1, "the log's beginning is gone");
+
+    let mut whole = uninterrupted(&blocks, &sim.master, &sim.config)?;
+    same("known identities", &whole.identities().len(), &restarted.identities().len())?;
+    let mut expected = Stored { next: 1, ..Stored::default() };
+    expected.apply(&whole.cut(Freeze::Full).0);
+    compare(&expected, &found).context("L4: against a life without interruption")?;
+
+    let mut recomputed = Recomputed::of(&dir, key, &outline, &sim.config, &sim.master)?;
+    for (number, (body, told)) in &sim.told.judged {
+        let at = blocks.partition_point(|block| block.number < *number);
+        let block = blocks.get(at).filter(|block| block.number == *number);
+        let block = block.with_context(|| format!("L1: block {number} was confirmed, and is not there"))?;
+        ensure!(block.body == *body, "L1: block {number} was confirmed, and is another");
+        for (told, position) in told.iter().zip(block.first_record..) {
+            let fate = recomputed.fate(position).context("L1: a confirmed record has no fate")?;
+            ensure!(fate == *told, "L2: the sender of record {position} was told {told:?}, and it is {fate:?}");
+        }
+    }
+    for letter in &sim.told.decided {
+        ensure!(
+            found.decisions.iter().any(|decided| decided.letter == *letter),
+            "L1: the decision of letter {letter} was confirmed, and is not there"
+        );
+    }
+    recount(&blocks, &mut recomputed, &found, &sim.master, &sim.config)?;
+    let mut state = sim.world.get();
+    state.note(&format!("{:?}", crc(&found)));
+    *state.counts.entry("records processed".to_owned()).or_default() += outline_records(&found);
+    Ok(())
+}
+
+fn outline_records(stored: &Stored) -> u64 {
+    totals_of(stored).all.received
+}
+
+pub fn totals_of(stored: &Stored) -> Totals {
+    if stored.totals.is_empty() { Totals::default() } else { postcard::from_bytes(&stored.totals).expect("it was encoded") }
+}
+
+fn crc(stored: &Stored) -> u32 {
+    let mut crc = crc32c::crc32c(&stored.totals);
+    for state in stored.devices.values() {
+        crc = crc32c::crc32c_append(crc, state);
+    }
+    crc
+}
+
+/// The state of one life over `blocks`.
+pub fn uninterrupted(blocks: &[Block], master: &Arc<Master>, config: &EngineConfig) -> anyhow::Result<Shard> {
+    let fresh = Stored { next: 1, ..Stored::default() }.snapshot();
+    let mut shard = Shard::restore(fresh, (PARTITION, 1), Path::new("/oracle"), master, config, NEVER)?;
+    for block in blocks {
+        shard.feed(block.clone())?;
+    }
+    shard.settle();
+    Ok(shard)
+}
+
+pub fn same<T: PartialEq + Debug>(what: &str, expected: &T, found: &T) -> anyhow::Result<()> {
+    ensure!(expected == found, "{what}: expected {expected:?}; found {found:?}");
+    Ok(())
+}
+
+/// The first difference of two lists.
+fn same_list<T: PartialEq + Debug>(what: &str, expected: &[T], found: &[T]) -> anyhow::Result<()> {
+    if let Some(at) = (0..expected.len().max(found.len())).find(|at| expected.get(*at) != found.get(*at)) {
+        let (of, expected, found) = (expected.len(), expected.get(at), found.get(at));
+        anyhow::bail!("{what}, number {at} of {of}: expected {expected:?}; found {found:?}");
+    }
+    Ok(())
+}
+
+fn sorted(windows: &[ClosedWindow]) -> Vec<ClosedWindow> {
+    let mut windows = windows.to_vec();
+    windows.sort_by_key(|closed| (closed.device, closed.definition, closed.window.start));
+    windows
+}
+
+/// Holds what is stored against what should be, bit for bit.
+pub fn compare(expected: &Stored, found: &Stored) -> anyhow::Result<()> {
+    same("the position", &expected.next, &found.next)?;
+    same("the log's time", &expected.now_ms, &found.now_ms)?;
+    same("counters", &totals_of(expected), &totals_of(found))?;
+    same("counters as bytes", &expected.totals, &found.totals)?;
+    let (keys, found_keys): (Vec<_>, Vec<_>) = (expected.devices.keys().collect(), found.devices.keys().collect());
+    same("devices", &keys, &found_keys)?;
+    for (index, state) in &expected.devices {
+        if state != &found.devices[index] {
+            let decode = |bytes: &[u8]| postcard::from_bytes::<DeviceState>(bytes).expect("it was encoded");
+            same("a device", &decode(state), &decode(&found.devices[index]))?;
+            anyhow::bail!("device {index} is the same in other bytes");
+        }
+    }
+    same("hours", &expected.hours, &found.hours)?;
+    same_list("windows", &sorted(&expected.windows), &sorted(&found.windows))?;
+    same_list("late records", &expected.side[LATE], &found.side[LATE])?;
+    same_list("dead letters", &expected.side[DEAD], &found.side[DEAD])?;
+    same_list("decisions", &expected.decisions, &found.decisions)?;
+    same_list("sessions, sliding windows, places", &expected.derived, &found.derived)?;
+    same_list("versions of hours", &expected.known, &found.known)
+}
+
+/// L3, and the windows and counters by other code than the engine's.
+fn recount(
+    blocks: &[Block],
+    recomputed: &mut Recomputed,
+    found: &Stored,
+    master: &Master,
+    config: &EngineConfig,
+) -> anyhow::Result<()> {
+    let devices = recomputed.devices(master, 0)?;
+    let totals = totals_of(found);
+    let mut tally = Tally::default();
+    let last = blocks.last().map_or(1, |block| block.first_record + steps::records_of(block, &IdentityKey(KEY)));
+    for position in blocks.first().map_or(1, |block| block.first_record)..last {
+        if let Some(fate) = recomputed.fate(position) {
+            tally.count(fate);
+        }
+    }
+    same("L3: counters", &tally, &totals.all)?;
+    check_sums(&totals)?;
+    same("L3: late records", &totals.all.late, &(found.side[LATE].len() as u64))?;
+    same("L3: dead letters", &totals.all.rejected, &(found.side[DEAD].len() as u64))?;
+    let mut windows = windows_of(found, config)?;
+    let accepted = totals.by_topic[Topic::Temperature as usize].accepted;
+    for definition in 0..config.windows.definitions().len() {
+        let held: u64 = windows.iter().filter(|((of, ..), _)| *of == definition).map(|(_, seen)| seen.sums.count).sum();
+        same("L3: readings in windows", &accepted, &held)?;
+    }
+    for (id, device) in &devices {
+        for (definition, start, expected) in device.history.windows(recomputed.definitions()) {
+            let seen = windows.remove(&(definition, id.clone(), start));
+            same(&format!("L4: window {definition} of {id} from {start}"), &Some(expected), &seen)?;
+        }
+    }
+    ensure!(windows.is_empty(), "L4: nothing in the log belongs to {:?}", windows.keys().next());
+    Ok(())
+}
+
+/// Every tally is the sum of its parts, and they of each other.
+pub fn check_sums(totals: &Totals) -> anyhow::Result<()> {
+    let of_sources = totals.by_source.iter().map(|(_, tally)| tally);
+    for tally in std::iter::once(&totals.all).chain(&totals.by_topic).chain(of_sources.clone()) {
+        let Tally { received, accepted, duplicate, late, rejected } = *tally;
+        same("L3: received", &(accepted + duplicate + late + rejected), &received)?;
+    }
+    let sum = |parts: &mut dyn Iterator<Item = &Tally>| {
+        parts.fold(Tally::default(), |mut sum, part| {
+            sum.add(part);
+            sum
+        })
+    };
+    same("L3: topics", &sum(&mut totals.by_topic.iter()), &totals.all)?;
+    same("L3: sources", &sum(&mut of_sources.clone()), &totals.all)?;
+    same("L3: reasons", &totals.by_reason.iter().sum(), &totals.all.rejected)
+}
+
+/// A window: definition, device, start.
+pub type WindowKey = (usize, String, i64);
+
+/// All windows, put away or not; an error where one is there twice.
+pub fn windows_of(stored: &Stored, config: &EngineConfig) -> anyhow::Result<BTreeMap<WindowKey, Seen>> {
+    let states: BTreeMap<u32, DeviceState> =
+        stored.devices.iter().map(|(index, bytes)| (*index, postcard::from_bytes(bytes).expect("it was encoded"))).collect();
+    let mut all = BTreeMap::new();
+    let mut put = |definition: usize, index: u32, window: &domain::window::Window| {
+        let key = (definition, states[&index].id.clone(), window.start);
+        let seen = Seen { version: u64::from(window.version), state: window.state, sums: Sums::of(&window.aggregate) };
+        ensure!(all.insert(key.clone(), seen).is_none(), "L2: the window {key:?} is there twice");
+        Ok(())
+    };
+    for closed in &stored.windows {
+        put(usize::from(closed.definition), closed.device, &closed.window)?;
+    }
+    for (index, state) in &states {
+        for definition in 0..config.windows.definitions().len() {
+            for window in state.windows.windows(&config.windows, definition) {
+                put(definition, *index, &window)?;
+            }
+        }
+    }
+    Ok(all)
+}
