@@ -119,7 +119,7 @@ impl Embedded {
         let world = World::new(random.fork());
         world.get().fails_one_in = *random.pick(&[0, 0, 400, 120, 50]);
         let disk = Disk::new(&world);
-        let records = workload::records(&mut random, 26);
+        let records = workload::records(&mut random, 50);
         let mut outbox = workload::requests(&mut random, &records);
         outbox.sort_by_key(|request| std::cmp::Reverse(request.due_ms));
         Self {

@@ -2,7 +2,7 @@
 //! up as zombies, and one store for all.
 
 use super::disk::Disk;
-use super::oracle::{self, NEVER};
+use super::oracle::{self, NEVER, WindowKey};
 use super::random::Random;
 use super::store::{KEY, Store, Stored};
 use super::workload::{self, Request};
@@ -15,9 +15,12 @@ use domain::time::ProcessingTime;
 use server::admission::{Batch, IdentityKey};
 use server::clock::Clocks;
 use server::identities::{self, Sizes};
-use server::kafka::{CONTROL, Inbox, Owned, SOURCE, TIMER, UNREADABLE};
+use server::kafka::{CONTROL, DECISION, Inbox, Owned, SOURCE, TIMER, UNREADABLE};
+use server::letters::{Decision, Outcome, Verdict};
 use server::pipeline::{Due, Step, Writing};
+use server::side::DEAD;
 use server::store::StoreError;
+use server::verify::history::Sums;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -43,8 +46,8 @@ impl Message {
         inbox.note(self.offset, self.at, &self.value, headers);
     }
 
-    pub fn is_timer(&self) -> bool {
-        self.headers.iter().any(|(key, value)| *key == CONTROL && value == TIMER)
+    fn is_record(&self) -> bool {
+        !self.headers.iter().any(|(key, value)| *key == CONTROL && value != UNREADABLE)
     }
 }
 
@@ -100,6 +103,8 @@ pub struct Cluster {
     due: Due,
     crashes_left: u64,
     is_calm: bool,
+    /// Whether somebody decides of dead letters.
+    decides: bool,
     /// Partitions that a process began with which had lost them already: their owners are fenced by it, and begin again.
     begun_late: BTreeSet<u32>,
 }
@@ -119,7 +124,7 @@ impl Cluster {
         let fails_one_in = *random.pick(&[0, 0, 300, 100, 40]);
         let partitions = 1 + random.index(4);
         let processes = 1 + random.index(4);
-        let records = workload::records(&mut random, 26);
+        let records = workload::records(&mut random, 50);
         let mut outbox = workload::requests(&mut random, &records);
         outbox.sort_by_key(|request| std::cmp::Reverse(request.due_ms));
         let identities = Sizes {
@@ -147,6 +152,7 @@ impl Cluster {
             due,
             crashes_left: 8 + random.below(12),
             is_calm: false,
+            decides: random.one_in(2),
             begun_late: BTreeSet::new(),
             processes,
             random,
@@ -188,6 +194,7 @@ impl Cluster {
                 0..=1 => self.send()?,
                 2 => self.rebalance(),
                 3 if !self.is_calm => self.pause(),
+                4 if self.decides && !self.is_calm => self.decide(),
                 _ => {
                     let at = self.random.index(self.processes.len());
                     self.turn(at)?;
@@ -274,6 +281,22 @@ impl Cluster {
         log.next_offset += i64::from(has_hole);
         log.messages.push(Message { offset: log.next_offset, at, value, headers });
         log.next_offset += 1;
+    }
+
+    /// Somebody decides of a dead letter, perhaps not for the first time.
+    fn decide(&mut self) {
+        let partition = self.random.index(self.logs.len());
+        let letters = self.store.of.get(&(partition as u32)).map_or(&[][..], |stored| &stored.side[DEAD]);
+        if letters.is_empty() || !self.random.one_in(30) {
+            return;
+        }
+        let row = self.random.pick(letters);
+        let verdict = if self.random.one_in(2) { Verdict::Replay } else { Verdict::Discard("of no use".to_owned()) };
+        let decision = Decision { letter: row.position, by: "Sari".to_owned(), verdict };
+        let headers = vec![(SOURCE, row.source.as_bytes().to_vec()), (CONTROL, DECISION.to_vec())];
+        let value = decision.encode(&row.raw).to_vec();
+        self.store_message(partition, value, headers);
+        self.world.note("a decision");
     }
 
     /// A process stands still for a while; if it is long, it is a zombie when it goes on.
@@ -565,7 +588,9 @@ impl Cluster {
         let mut received = 0;
         for (partition, log) in self.logs.iter().enumerate() {
             let found = self.store.of.get(&(partition as u32)).cloned().unwrap_or_default();
-            let records = log.messages.iter().filter(|message| !message.is_timer()).count() as u64;
+            let replays =
+                found.decisions.iter().filter(|decided| matches!(decided.outcome, Outcome::Replayed { .. })).count() as u64;
+            let records = log.messages.iter().filter(|message| message.is_record()).count() as u64 + replays;
             let totals = oracle::totals_of(&found);
             oracle::same(&format!("L1: records of partition {partition}"), &records, &totals.all.received)?;
             oracle::check_sums(&totals)?;
@@ -579,7 +604,18 @@ impl Cluster {
                 ensure!(merged.insert(key.clone(), seen.sums).is_none(), "L2: two partitions have the window {key:?}");
             }
         }
-        // One partition instead of several: the same readings in the same windows.
+        // Decisions name letters by partition and offset: they would mean others.
+        if !self.decides {
+            self.rescaled(received, &merged, &disk)?;
+        }
+        let mut state = self.world.get();
+        *state.counts.entry("records processed".to_owned()).or_default() += received;
+        state.note(&format!("{received} records, {} windows", merged.len()));
+        Ok(())
+    }
+
+    /// One partition instead of several: the same readings in the same windows.
+    fn rescaled(&self, received: u64, merged: &BTreeMap<WindowKey, Sums>, disk: &Disk) -> anyhow::Result<()> {
         let mut all: Vec<(usize, &Message)> = Vec::new();
         for (partition, log) in self.logs.iter().enumerate() {
             all.extend(log.messages.iter().map(|message| (partition, message)));
@@ -587,15 +623,11 @@ impl Cluster {
         all.sort_by_key(|(partition, message)| (message.at, *partition, message.offset));
         let renumbered: Vec<Message> =
             all.into_iter().zip(0..).map(|((_, message), offset)| Message { offset, ..message.clone() }).collect();
-        let one = self.uninterrupted(1_000, renumbered.iter(), &disk)?;
+        let one = self.uninterrupted(1_000, renumbered.iter(), disk)?;
         oracle::same("rescale: records", &received, &oracle::totals_of(&one).all.received)?;
         let windows: BTreeMap<_, _> =
             oracle::windows_of(&one, &self.config)?.into_iter().map(|(key, seen)| (key, seen.sums)).collect();
-        oracle::same("rescale: windows", &windows, &merged)?;
-        let mut state = self.world.get();
-        *state.counts.entry("records processed".to_owned()).or_default() += received;
-        state.note(&format!("{received} records, {} windows", merged.len()));
-        Ok(())
+        oracle::same("rescale: windows", &windows, merged)
     }
 
     /// The state of one life over `messages`, fetched all at once.

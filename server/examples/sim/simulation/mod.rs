@@ -3,6 +3,7 @@
 pub mod disk;
 pub mod embedded;
 pub mod kafka;
+pub mod meta;
 pub mod oracle;
 pub mod random;
 pub mod store;
@@ -25,7 +26,7 @@ pub struct Outcome {
     pub trace: u64,
 }
 
-/// Runs a seed: two of three on the embedded log, the third on Kafka. Everything follows from it.
+/// Runs a seed: two of three on the embedded log, the third on Kafka; then what has to be true without faults. Everything follows from it.
 pub fn run(seed: u64, master: &Arc<Master>, is_told: bool) -> Outcome {
     let mut random = Random(seed.wrapping_mul(0x2545_f491_4f6c_dd1d));
     let outcome = if seed.is_multiple_of(3) {
@@ -39,6 +40,12 @@ pub fn run(seed: u64, master: &Arc<Master>, is_told: bool) -> Outcome {
         let error = caught(|| sim.run());
         Outcome::of(error, std::iter::once(&sim.world))
     };
+    let mut outcome = outcome;
+    if outcome.error.is_none() {
+        let (permuted, repeated) = (random.fork(), random.fork());
+        let of_all = || meta::permutation(permuted, master).and_then(|()| meta::duplication(repeated, master));
+        outcome.error = caught(of_all);
+    }
     server::files::mount(None);
     server::clock::simulate(None);
     outcome

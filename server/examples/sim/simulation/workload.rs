@@ -78,6 +78,23 @@ fn fix(device: &str, at: i64, random: &mut Random) -> String {
     )
 }
 
+/// Readings of several devices with their times, oldest first: nothing is wrong with any of them.
+pub fn readings(random: &mut Random, devices: usize, of_device: usize) -> Vec<(i64, String)> {
+    let mut all = Vec::new();
+    for device in &DEVICES[..devices] {
+        let step = *random.pick(&[7 * SECOND, 20 * SECOND, MINUTE, 5 * MINUTE]);
+        let naming = *random.pick(&[Naming::Natural, Naming::Id, Naming::Numbered]);
+        let mut at = BEGIN_MS;
+        for n in 0..of_device {
+            at += step + random.between(-step / 3, step / 3 + 1);
+            let milli = random.between(-2_000, 12_000);
+            all.push((at, reading(device, naming, n, at, milli)));
+        }
+    }
+    all.sort_by_key(|(at, _)| *at);
+    all
+}
+
 /// Everything that is sent, in order of sending.
 pub fn records(random: &mut Random, of_device: usize) -> Vec<Sent> {
     let mut all: Vec<Sent> = Vec::new();

@@ -1,0 +1,100 @@
+//! Properties of the whole (semantics 3.6) that need no faults: the order of arrival within lateness, and how often something comes.
+//!
+//! Crash-equivalence is what `embedded` and `kafka` compare at their ends, rescaling `kafka`, replay the example's runs of one seed twice;
+//! that both databases hold the same is tested with real ones (`tests/it/store.rs`).
+
+use super::disk::Disk;
+use super::oracle::{NEVER, WindowKey, check_sums, same, totals_of, windows_of};
+use super::random::Random;
+use super::store::Stored;
+use super::workload;
+use super::world::{BEGIN_MS, World};
+use anyhow::Context;
+use bytes::Bytes;
+use domain::engine::{EngineConfig, Tally};
+use domain::master::Master;
+use domain::time::ProcessingTime;
+use domain::window::WindowState;
+use server::admission::Format;
+use server::identities::Freeze;
+use server::log::{Block, BlockKind};
+use server::pipeline::{PARTITION, Shard};
+use server::verify::history::Sums;
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+const MINUTE: i64 = 60_000;
+
+/// What the texts of `records` lead to in this order, each a request of its own, all at `at_ms`.
+fn led_to<'t>(
+    records: impl Iterator<Item = &'t str>,
+    at_ms: i64,
+    master: &Arc<Master>,
+    config: &EngineConfig,
+) -> anyhow::Result<Stored> {
+    let world = World::new(Random(0));
+    Disk::new(&world).mount();
+    let fresh = Stored { next: 1, ..Stored::default() };
+    let mut shard = Shard::restore(fresh.snapshot(), (PARTITION, 1), Path::new("/meta"), master, config, NEVER)?;
+    for (text, number) in records.zip(1..) {
+        shard.feed(Block {
+            number,
+            first_record: number,
+            received_at: ProcessingTime::from_ms(at_ms),
+            kind: BlockKind::Records(Format::Record),
+            source: "gateway".to_owned(),
+            body: Bytes::copy_from_slice(text.as_bytes()),
+        })?;
+    }
+    shard.settle();
+    let mut stored = fresh;
+    stored.apply(&shard.cut(Freeze::Full).0);
+    check_sums(&totals_of(&stored))?;
+    Ok(stored)
+}
+
+/// All windows but for their versions, which say how often they changed.
+fn contents(stored: &Stored, config: &EngineConfig) -> anyhow::Result<BTreeMap<WindowKey, (WindowState, Sums)>> {
+    Ok(windows_of(stored, config)?.into_iter().map(|(key, seen)| (key, (seen.state, seen.sums))).collect())
+}
+
+/// Any order of arrival within lateness, of one device or of several, leads to the same windows and the same counts.
+pub fn permutation(mut random: Random, master: &Arc<Master>) -> anyhow::Result<()> {
+    let config = EngineConfig::default();
+    let within = config.windows.definitions()[0].delay_ms + config.windows.allowed_lateness_ms();
+    let records = workload::readings(&mut random, 5, 60);
+    let now = BEGIN_MS + 24 * 60 * MINUTE;
+    let sorted = led_to(records.iter().map(|(_, text)| text.as_str()), now, master, &config)?;
+    let mut moved: Vec<(i64, &str)> = records.iter().map(|(at, text)| (at + random.between(0, within), text.as_str())).collect();
+    moved.sort_by_key(|(at, _)| *at);
+    let moved = led_to(moved.into_iter().map(|(_, text)| text), now, master, &config)?;
+    same("permutation: counts", &totals_of(&sorted).all, &totals_of(&moved).all)?;
+    same("permutation: windows", &contents(&sorted, &config)?, &contents(&moved, &config)?)
+}
+
+/// However often something comes, all is the same but for the count of duplicates.
+pub fn duplication(mut random: Random, master: &Arc<Master>) -> anyhow::Result<()> {
+    let config = EngineConfig::default();
+    let records = workload::records(&mut random, 40);
+    let now = BEGIN_MS + 24 * 60 * MINUTE;
+    // What nobody can read has nothing by which it could be known again.
+    let texts: Vec<&str> = records.iter().map(|sent| sent.text.as_str()).filter(|text| text.ends_with('}')).collect();
+    let once = led_to(texts.iter().copied(), now, master, &config)?;
+    let mut often: Vec<&str> = Vec::new();
+    for (at, text) in texts.iter().enumerate() {
+        often.push(text);
+        for _ in 0..random.below(3) {
+            often.push(texts[random.index(at + 1)]);
+        }
+    }
+    let again = often.len() - texts.len();
+    let often = led_to(often.into_iter(), now, master, &config)?;
+    let (one, other) = (totals_of(&once).all, totals_of(&often).all);
+    let expected = Tally { received: one.received + again as u64, duplicate: one.duplicate + again as u64, ..one };
+    same("duplication: counts", &expected, &other)?;
+    same("duplication: devices", &once.devices, &often.devices).context("bit for bit")?;
+    same("duplication: hours", &once.hours, &often.hours)?;
+    same("duplication: windows", &windows_of(&once, &config)?.len(), &windows_of(&often, &config)?.len())?;
+    same("duplication: windows put away", &once.windows, &often.windows)
+}
