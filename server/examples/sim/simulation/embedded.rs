@@ -12,7 +12,7 @@ use bytes::Bytes;
 use domain::engine::{Disposition, EngineConfig};
 use domain::master::Master;
 use server::admission::{Batch, IdentityKey};
-use server::clock::{Clock, Clocks, Doubt};
+use server::clock::{Clock, ClockError, Clocks, Doubt};
 use server::identities::{self, Freeze, Sizes};
 use server::letters::{Decision, Verdict};
 use server::log;
@@ -112,6 +112,10 @@ pub struct Embedded {
     bodies: Arc<Semaphore>,
     crashes_left: u64,
     prunes: bool,
+    /// By how much the wall clock is wrong.
+    wrong_by_ms: i64,
+    /// Somebody has looked at the clock.
+    doubt: Doubt,
 }
 
 impl Embedded {
@@ -137,6 +141,8 @@ impl Embedded {
             bodies: Arc::new(Semaphore::new(Semaphore::MAX_PERMITS)),
             crashes_left: 8 + random.below(12),
             prunes: random.one_in(3),
+            wrong_by_ms: 0,
+            doubt: Doubt::Refuse,
             world,
             random,
         }
@@ -150,13 +156,15 @@ impl Embedded {
     pub fn run(&mut self) -> anyhow::Result<()> {
         self.disk.mount();
         for lives in 0.. {
-            ensure!(lives < 500, "500 lives, and still not everything was taken in");
+            ensure!(lives < 3_000, "3 000 lives, and still not everything was taken in");
             let fuse = (self.crashes_left > 0).then(|| {
                 let far = if self.random.one_in(3) { 15 } else { 160 };
                 self.random.below(far)
             });
             if fuse.is_none() {
                 self.world.get().fails_one_in = 0;
+                self.set_clock(0);
+                self.doubt = Doubt::Accept;
             }
             self.world.begin_life(fuse);
             let failures = self.failures();
@@ -164,6 +172,11 @@ impl Embedded {
                 Ok(end) => end,
                 Err(_) if self.world.is_crashed() => End::Crashed,
                 Err(_) if self.failures() > failures => End::Failed,
+                Err(error) if error.is::<ClockError>() => {
+                    self.world.note("a start refused for the clock");
+                    self.doubt = *self.random.pick(&[Doubt::Refuse, Doubt::Accept]);
+                    End::Failed
+                }
                 Err(error) => return Err(error.context("without any fault")),
             };
             self.take_answers(end)?;
@@ -252,6 +265,12 @@ impl Embedded {
         Ok(())
     }
 
+    /// The wall clock is wrong by so much from now on.
+    fn set_clock(&mut self, by_ms: i64) {
+        self.world.set_wall(by_ms - self.wrong_by_ms);
+        self.wrong_by_ms = by_ms;
+    }
+
     fn phase(&self, phase: &'static str) {
         self.world.get().phase = phase;
     }
@@ -269,6 +288,13 @@ impl Embedded {
             stops_in -= 1;
             let ms = self.random.between(0, 2_500);
             self.world.pass(ms);
+            if self.wrong_by_ms != 0 && self.random.one_in(30) {
+                self.set_clock(0);
+            } else if self.crashes_left > 0 && self.random.one_in(600) {
+                let by = self.random.between(11_000, 2 * 3_600_000);
+                self.set_clock(if self.random.one_in(2) { by } else { -by });
+                self.world.note("the clock set wrong");
+            }
             if let Some(end) = self.turn(&mut process)? {
                 return Ok(end);
             }
@@ -286,7 +312,8 @@ impl Embedded {
         let log_dir = self.dir.join("log");
         let log = open_log(&log_dir, IdentityKey(KEY))?.with_segments_of(self.tuning.segment_bytes);
         self.world.point("log opened")?;
-        let clock = Clock::start(Clocks::now(), log.last_received_at(), Doubt::Refuse)?;
+        let clock = Clock::start(Clocks::now(), log.last_received_at(), self.doubt)?;
+        self.doubt = Doubt::Refuse;
         let dir = self.identities_dir();
         let shard = restore(snapshot, &log_dir, &dir, &self.master, &self.config, self.tuning.due)?;
         self.world.point("state restored")?;
@@ -465,6 +492,10 @@ impl Embedded {
             }
         }
         self.take_answers(End::Stopped)?;
+        if self.crashes_left > 0 && self.random.one_in(6) {
+            self.world.note("a last checkpoint given up");
+            return Ok(End::Stopped);
+        }
         if process.engine.shard.has_news() {
             process.writing = Some(Writing::new(process.engine.shard.cut(Freeze::Full)));
             self.world.point("last checkpoint cut")?;

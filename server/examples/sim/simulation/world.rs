@@ -85,6 +85,12 @@ impl World {
         self.set_clocks();
     }
 
+    /// Somebody sets the wall clock.
+    pub fn set_wall(&self, by_ms: i64) {
+        self.get().now_ms += by_ms;
+        self.set_clocks();
+    }
+
     fn set_clocks(&self) {
         let state = self.get();
         let steady = Duration::from_millis(state.steady_ms as u64);
