@@ -7,7 +7,7 @@ use domain::event::{BodyHash, Identity, Topic};
 use domain::milli::Milli;
 use domain::time::{EventTime, ProcessingTime};
 use server::admission::{Batch, Format, IdentityKey};
-use server::identities::DiskIdentities;
+use server::identities::{DiskIdentities, Sizes};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -78,7 +78,7 @@ pub fn run(figures: &mut Figures) -> anyhow::Result<()> {
     run("engine with parse, identities excluded", Box::new(|done| parsed(&bodies, done, &key, &mut engine, received, &mut none)));
     let mut engine = Engine::new(EngineConfig::default(), &master);
     let dir = tempfile::tempdir()?;
-    let mut identities = DiskIdentities::open(dir.path(), &[])?;
+    let mut identities = DiskIdentities::open(dir.path(), &[], Sizes::default())?;
     run(
         "engine with parse and identities, before they go to disk",
         Box::new(|done| parsed(&bodies, done, &key, &mut engine, received, &mut identities)),
