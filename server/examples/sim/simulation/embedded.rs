@@ -292,7 +292,8 @@ impl Embedded {
                 self.set_clock(0);
             } else if self.crashes_left > 0 && self.random.one_in(600) {
                 let by = self.random.between(11_000, 2 * 3_600_000);
-                self.set_clock(if self.random.one_in(2) { by } else { -by });
+                let is_ahead = self.random.one_in(2);
+                self.set_clock(if is_ahead { by } else { -by });
                 self.world.note("the clock set wrong");
             }
             if let Some(end) = self.turn(&mut process)? {

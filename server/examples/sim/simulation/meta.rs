@@ -90,9 +90,9 @@ pub fn duplication(mut random: Random, master: &Arc<Master>) -> anyhow::Result<(
     }
     let again = often.len() - texts.len();
     let often = led_to(often.into_iter(), now, master, &config)?;
-    let (one, other) = (totals_of(&once).all, totals_of(&often).all);
-    let expected = Tally { received: one.received + again as u64, duplicate: one.duplicate + again as u64, ..one };
-    same("duplication: counts", &expected, &other)?;
+    let (of_once, of_often) = (totals_of(&once).all, totals_of(&often).all);
+    let expected = Tally { received: of_once.received + again as u64, duplicate: of_once.duplicate + again as u64, ..of_once };
+    same("duplication: counts", &expected, &of_often)?;
     same("duplication: devices", &once.devices, &often.devices).context("bit for bit")?;
     same("duplication: hours", &once.hours, &often.hours)?;
     same("duplication: windows", &windows_of(&once, &config)?.len(), &windows_of(&often, &config)?.len())?;
