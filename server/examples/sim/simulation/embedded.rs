@@ -288,6 +288,7 @@ impl Embedded {
             stops_in -= 1;
             let ms = self.random.between(0, 2_500);
             self.world.pass(ms);
+            let was_wrong_by_ms = self.wrong_by_ms;
             if self.wrong_by_ms != 0 && self.random.one_in(30) {
                 self.set_clock(0);
             } else if self.crashes_left > 0 && self.random.one_in(600) {
@@ -295,6 +296,10 @@ impl Embedded {
                 let is_ahead = self.random.one_in(2);
                 self.set_clock(if is_ahead { by } else { -by });
                 self.world.note("the clock set wrong");
+            }
+            if self.wrong_by_ms != was_wrong_by_ms {
+                // A process that does not believe its clock takes nothing in: somebody starts it again.
+                stops_in = stops_in.min(20 + self.random.below(150));
             }
             if let Some(end) = self.turn(&mut process)? {
                 return Ok(end);
