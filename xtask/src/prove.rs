@@ -115,6 +115,8 @@ pub fn kills(more: &[String]) -> anyhow::Result<Tally> {
     let tally = test::tests_of(&mut cargo)?;
     ensure!(tally.passed + tally.failed == PROOFS.len(), "not every proof was found");
     Ok(tally)
+}
+
 /// The simulation; `more` are options of the example `sim`.
 pub fn simulation(more: &[String]) -> anyhow::Result<()> {
     let mut cargo = workspace::cargo();
