@@ -39,9 +39,14 @@ pub struct Sizes {
     pub run_bytes: u64,
 }
 
+impl Sizes {
+    /// As a server has them.
+    pub const NORMAL: Self = Self { freeze_at: 1_000_000, generation_keys: 16_000_000, run_bytes: 512 * 1024 * 1024 };
+}
+
 impl Default for Sizes {
     fn default() -> Self {
-        Self { freeze_at: 1_000_000, generation_keys: 16_000_000, run_bytes: 512 * 1024 * 1024 }
+        Self::NORMAL
     }
 }
 

@@ -5,6 +5,7 @@ use super::recompute::Recomputed;
 use super::report::{Law, Report};
 use super::scan::{Outline, Source, outline_of};
 use super::{Subject, forgotten_before};
+use crate::identities::Sizes;
 use crate::kafka::{Extent, KafkaConfig, STEP, nobody_else, take};
 use crate::pipeline::{Due, Shard, needed_from};
 use anyhow::Context;
@@ -13,7 +14,7 @@ use std::path::Path;
 use std::time::Duration;
 
 /// Nothing is written.
-const NEVER: Due = Due { records: u64::MAX, bytes: u64::MAX, every: Duration::MAX };
+const NEVER: Due = Due { records: u64::MAX, bytes: u64::MAX, every: Duration::MAX, identities: Sizes::NORMAL };
 
 /// Verifies every partition that was ever read, and what only all of them together show; each with its name. Refused while engines are
 /// at work. Senders need not stop: looked at is what Kafka has at the beginning.

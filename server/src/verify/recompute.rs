@@ -14,6 +14,7 @@ use domain::sequence::{Sequence, Sequences};
 use domain::time::{EventTime, MINUTE_MS};
 use std::collections::{HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::Path;
 
 /// Records of which everything is remembered at once, at most.
 const AT_ONCE: u64 = 6_000_000;
@@ -151,6 +152,17 @@ impl Known {
 }
 
 impl Recomputed {
+    /// [`Recomputed::of`] the embedded log in `dir`.
+    pub fn of_files(
+        dir: &Path,
+        key: IdentityKey,
+        outline: &Outline,
+        config: &EngineConfig,
+        master: &Master,
+    ) -> anyhow::Result<Self> {
+        Self::of(Source::Files(dir.to_owned()), key, outline, config, master)
+    }
+
     /// Judges every record of `log`, whose outline is known.
     pub fn of(log: Source, key: IdentityKey, outline: &Outline, config: &EngineConfig, master: &Master) -> anyhow::Result<Self> {
         let records = outline.last_first_record.saturating_sub(outline.first_record) / log.step() + 1;

@@ -54,7 +54,7 @@ pub fn check(sim: &mut Embedded) -> anyhow::Result<()> {
     expected.apply(&whole.cut(Freeze::Full).0);
     compare(&expected, &found).context("L4: against a life without interruption")?;
 
-    let mut recomputed = Recomputed::of(&dir, key, &outline, &sim.config, &sim.master)?;
+    let mut recomputed = Recomputed::of_files(&dir, key, &outline, &sim.config, &sim.master)?;
     for (number, (body, told)) in &sim.told.judged {
         let at = blocks.partition_point(|block| block.number < *number);
         let block = blocks.get(at).filter(|block| block.number == *number);
