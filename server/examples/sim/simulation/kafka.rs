@@ -567,7 +567,7 @@ impl Cluster {
         }
         if work.writing.is_some() {
             self.write(work, world)?;
-        } else if work.owned.shard.has_news() {
+        } else if work.owned.shard.has_news() || work.owned.is_run_due(WORTH) {
             work.writing = Some(work.owned.cut(WORTH));
             world.point("last checkpoint cut")?;
         } else {
