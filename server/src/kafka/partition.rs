@@ -78,9 +78,10 @@ impl Owned {
         has_timer
     }
 
-    /// Whether identities are `worth` that many records, or old, and in no run yet.
+    /// Whether identities are `worth` that many records, or old, and in no run yet. Not while those of what the state covers are still
+    /// being read: a run says that it has them all.
     pub fn is_run_due(&self, worth: u64) -> bool {
-        self.shard.run_is_due(worth, RUN_EVERY_MS)
+        self.expected >= self.shard.next_block && self.shard.run_is_due(worth, RUN_EVERY_MS)
     }
 
     /// Cuts a checkpoint. Identities become a run where they are `worth` that many records, or old.

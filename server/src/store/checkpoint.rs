@@ -167,13 +167,17 @@ macro_rules! either_checkpoint {
         if let Some((name, identities)) = &$checkpoint.run
             && !planted("run-is-not-named")
         {
-            sqlx::query("insert into identity_runs (partition, name, last, identities) values ($1, $2, $3, $4)")
-                .bind(partition)
-                .bind(name)
-                .bind($checkpoint.next_block as i64 - 1)
-                .bind(*identities as i64)
-                .execute(&mut *$tx)
-                .await?;
+            // One that covers no new block is not told from its repetition by the position.
+            sqlx::query(
+                "insert into identity_runs (partition, name, last, identities) values ($1, $2, $3, $4)
+                 on conflict (partition, name) do nothing",
+            )
+            .bind(partition)
+            .bind(name)
+            .bind($checkpoint.next_block as i64 - 1)
+            .bind(*identities as i64)
+            .execute(&mut *$tx)
+            .await?;
         }
     }};
 }

@@ -51,7 +51,9 @@ impl Stored {
         self.derived.extend(checkpoint.derived.iter().copied());
         self.known.extend(checkpoint.known_hours.iter().cloned());
         self.runs.retain(|run| !checkpoint.forgotten_runs.contains(&run.name));
-        if let Some((name, identities)) = &checkpoint.run {
+        if let Some((name, identities)) = &checkpoint.run
+            && !self.runs.iter().any(|run| run.name == *name)
+        {
             let (name, identities) = (name.clone(), *identities);
             self.runs.push(NamedRun { name, last_block: checkpoint.next_block - 1, identities });
         }
@@ -158,12 +160,6 @@ impl Store {
             }
             world.note("a commit fenced");
             return Err(StoreError::Fenced);
-        }
-        if let Some((name, _)) = &checkpoint.run
-            && stored.runs.iter().any(|run| run.name == *name)
-        {
-            let (key, reason) = (name.clone(), "it is there already".to_owned());
-            return Err(StoreError::Broken { table: "identity_runs", key, reason });
         }
         stored.apply(checkpoint);
         world.note("a commit");
