@@ -16,7 +16,8 @@ use std::path::Path;
 #[test]
 fn fifty_seeds() {
     let master = workload::master();
-    for seed in 1..=50 {
+    // Those after the first fifty found something once.
+    for seed in (1..=50).chain([171, 204, 276, 291, 336]) {
         let outcome = run(seed, &master, false);
         assert_eq!(outcome.error, None, "again: cargo xtask prove sim -- --seed {seed}");
     }
