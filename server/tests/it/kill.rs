@@ -17,7 +17,9 @@ use std::time::{Duration, Instant};
 
 /// Kills in the short form, with a moment each.
 const KILLS: u64 = 20;
-pub const SENDERS: u64 = 3;
+const SENDERS: u64 = 3;
+/// Between two requests of a sender: what came in is read back in the end, window by window.
+const PAUSE: Duration = Duration::from_millis(2);
 const DEVICES: u64 = 8;
 const PER_DEVICE: u64 = 5;
 const RECORDS: u64 = DEVICES * PER_DEVICE;
@@ -213,7 +215,7 @@ fn lines(base: i64, sender: u64, batch: u64) -> String {
 pub struct Sender {
     number: u64,
     /// Between two requests.
-    pub pause: Duration,
+    pause: Duration,
     /// The first batch that was never sent.
     next: u64,
     /// Sent, and not acknowledged.
@@ -236,9 +238,7 @@ impl Sender {
         let client = reqwest::Client::new();
         let mut acknowledged_at = Instant::now();
         loop {
-            if !self.pause.is_zero() {
-                tokio::time::sleep(self.pause).await;
-            }
+            tokio::time::sleep(self.pause).await;
             let batch = match self.open.first() {
                 Some(open) => *open,
                 None if only_open => return self,
@@ -335,7 +335,7 @@ async fn killed_again_and_again_under_load() {
     let key = make_key(dir.path());
     let base = now_ms() - AGO_MS;
     let (mut random, rounds) = (moments(), kills(KILLS));
-    let mut senders = Sender::all(Duration::ZERO);
+    let mut senders = Sender::all(PAUSE);
     let mut program = Program::start(dir.path()).await;
     let mut slowest = Duration::ZERO;
     for round in 1..=rounds {
