@@ -1,7 +1,7 @@
 //! The embedded driver: submissions into the log, durable blocks into the engine, what follows to senders, pages and the store.
 //!
 //! Three parts, each owning what it touches, so there is no lock: the log thread appends groups and waits for the disk; the
-//! engine thread owns the [`Shard`] and answers questions between blocks; a task writes one checkpoint at a time. Durable first, then
+//! engine thread owns the [`Shard`](super::room::Shard) and answers questions between blocks; a task writes one checkpoint at a time. Durable first, then
 //! processed, then answered.
 
 use super::checkpoint::{Writing, write_checkpoint};
