@@ -88,8 +88,9 @@ impl Place {
         client
     }
 
+    /// Idempotent: what it sends again after a slow answer is there once, and offsets are those that a test counts on.
     fn producer(&self) -> BaseProducer {
-        self.client().create().expect("a producer")
+        self.client().set("enable.idempotence", "true").create().expect("a producer")
     }
 
     /// A key for a program that takes records in.
@@ -407,6 +408,8 @@ async fn a_gap_stands_still_until_somebody_accepts_it() {
     place.stored(20).await;
     engine.stop().await;
     send(20, 40);
+    let there = producer.client().fetch_watermarks(&place.kafka.topics, 1, 10 * SECOND).expect("answers");
+    assert_eq!(there, (0, 40), "each record is there once");
     let admin: AdminClient<DefaultClientContext> = place.client().create().expect("a client");
     let mut gone = TopicPartitionList::new();
     gone.add_partition_offset(&place.kafka.topics, 1, Offset::Offset(30)).expect("a list");
