@@ -147,7 +147,7 @@ impl Events {
     /// Listens to `topic`.
     pub fn open(server: &Server, topic: &str) -> anyhow::Result<Self> {
         let mut stream = TcpStream::connect(&server.address)?;
-        write!(stream, "GET /live?topics={topic} HTTP/1.1\r\nhost: bench\r\n\r\n")?;
+        write!(stream, "GET /live?topics={topic} HTTP/1.1\r\nhost: localhost\r\n\r\n")?;
         Ok(Self(BufReader::new(stream)))
     }
 
@@ -228,7 +228,7 @@ impl Connection {
         mut each: impl FnMut(&[u8]),
     ) -> anyhow::Result<(String, u16, Duration, Duration)> {
         let asked = Instant::now();
-        write!(self.stream.get_mut(), "GET {path} HTTP/1.1\r\nhost: bench\r\n{headers}\r\n")?;
+        write!(self.stream.get_mut(), "GET {path} HTTP/1.1\r\nhost: localhost\r\n{headers}\r\n")?;
         ensure!(!self.stream.fill_buf()?.is_empty(), "the connection ended");
         let first_byte = asked.elapsed();
         let mut head = String::new();

@@ -36,7 +36,7 @@ pub fn run(figures: &mut Figures, length: Duration) -> anyhow::Result<()> {
     for index in 0..LISTENERS {
         let mut stream = TcpStream::connect(&server.address).context("connect a listener")?;
         let topics: Vec<String> = IDS.iter().map(|id| format!("device:{id}")).collect();
-        write!(stream, "GET /live?topics={} HTTP/1.1\r\nhost: bench\r\n\r\n", topics.join(","))?;
+        write!(stream, "GET /live?topics={} HTTP/1.1\r\nhost: localhost\r\n\r\n", topics.join(","))?;
         stream.set_nonblocking(true)?;
         epoll::add(&poll, &stream, epoll::EventData::new_u64(index as u64), epoll::EventFlags::IN)?;
         listeners.push(Listener { stream, rest: Vec::new(), received: 0 });
