@@ -1,7 +1,7 @@
 //! Some seeds of the simulation, where every assertion of a debug build counts; `cargo xtask prove sim` runs thousands.
 
 #[path = "../../examples/sim/simulation/mod.rs"]
-mod simulation;
+pub mod simulation;
 
 use bytes::Bytes;
 use domain::time::ProcessingTime;
