@@ -104,6 +104,7 @@ pub async fn start(args: &Config) -> anyhow::Result<Running> {
     let address = listener.local_addr()?;
     lock.announce(address).context("write the lock file")?;
     let store = Store::open(&args.store, &args.data_dir).await.with_context(|| format!("open the database {}", args.store))?;
+    store.check_format().await?;
     let master = tokio::task::spawn_blocking(crate::data::master).await.context("load master data")??;
     let master = Arc::new(master);
     let every = Duration::from_millis(args.checkpoint_ms);

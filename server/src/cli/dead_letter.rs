@@ -110,11 +110,13 @@ impl DeadLetterCommand {
         match self {
             DeadLetterCommand::List { state, after, limit, data } => {
                 let store = open(&existing(&data)?).await?;
+                store.check_format().await?;
                 list(&store, state, after, limit).await?;
                 store.close().await;
             }
             DeadLetterCommand::Show { position, data } => {
                 let store = open(&existing(&data)?).await?;
+                store.check_format().await?;
                 show(&store, position).await?;
                 store.close().await;
             }

@@ -2,7 +2,7 @@
 
 use super::derived::put_derived;
 use super::postgres::{self, Readings, window_rows};
-use super::{Database, Pools, Store, StoreError, broken, either, letters};
+use super::{Database, Pools, STATE_FORMAT, Store, StoreError, broken, either, letters};
 use crate::blocks::{self, WindowBlock};
 use crate::identities::NamedRun;
 use crate::letters::Decided;
@@ -229,7 +229,7 @@ impl Store {
     }
 
     /// Loads what the last checkpoint of `partition` wrote, and takes it over: any other process is fenced from here on. Refused where
-    /// the state follows from another log than `log`.
+    /// the state follows from another log than `log`, or is in another format than [`STATE_FORMAT`].
     pub async fn load(&self, partition: u32, log: &str, now: ProcessingTime) -> Result<Snapshot, StoreError> {
         let partition = i64::from(partition);
         let identity_key = self.identity_key().await?;
@@ -238,18 +238,27 @@ impl Store {
         let taken: Option<PositionRow> = either!(self, pools => {
             // A log without a name is of a time before logs had names.
             sqlx::query_as(
-                "insert into input_position (partition, epoch, next, received_at_ms, committed_at_ms, log)
-                 values ($1, 1, 1, 0, 0, $2)
-                 on conflict (partition) do update set epoch = input_position.epoch + 1, log = excluded.log
+                // A state that nothing was committed of is of any format.
+                "insert into input_position (partition, epoch, next, received_at_ms, committed_at_ms, log, state_format)
+                 values ($1, 1, 1, 0, 0, $2, $3)
+                 on conflict (partition) do update
+                 set epoch = input_position.epoch + 1, log = excluded.log, state_format = excluded.state_format
                  where input_position.log in ('', excluded.log)
+                     and (input_position.state_format = excluded.state_format or input_position.committed_at_ms = 0
+                         or $4)
                  returning epoch, next, received_at_ms, committed_at_ms, totals",
             )
             .bind(partition)
             .bind(log)
+            .bind(STATE_FORMAT)
+            .bind(planted("any-format-is-ours"))
             .fetch_optional(&pools.writer)
             .await?
         });
-        let (epoch, next, received_at_ms, committed_at_ms, totals) = taken.ok_or(StoreError::OtherLog)?;
+        let Some((epoch, next, received_at_ms, committed_at_ms, totals)) = taken else {
+            self.check_format().await?;
+            return Err(StoreError::OtherLog);
+        };
         self.snapshot(partition, identity_key, uptime_start, (epoch, next, received_at_ms, committed_at_ms, totals)).await
     }
 
@@ -257,6 +266,7 @@ impl Store {
     /// nobody writes.
     pub async fn peek(&self, partition: u32, log: &str) -> Result<Option<Snapshot>, StoreError> {
         let partition = i64::from(partition);
+        self.check_format().await?;
         let (Some(key), Some(start)) = (self.fact("identity_key").await?, self.fact("uptime_start_ms").await?) else {
             return Ok(None);
         };

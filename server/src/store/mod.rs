@@ -8,6 +8,7 @@ mod address;
 mod checkpoint;
 mod derived;
 mod dump;
+mod format;
 mod keys;
 mod letters;
 mod partitions;
@@ -22,6 +23,7 @@ mod windows;
 pub use address::{AddressError, StoreAddress};
 pub use checkpoint::{Checkpoint, Snapshot};
 pub use derived::DerivedKind;
+pub use format::STATE_FORMAT;
 pub use keys::{ApiKey, KeyError};
 pub use partitions::{KafkaPartition, Overview};
 pub use postgres::Readings;
@@ -70,6 +72,14 @@ pub enum StoreError {
         "the database holds the state of another log: start with the data directory it was written from, or with an empty database"
     )]
     OtherLog,
+    /// The state is encoded in a way that this program does not write.
+    #[error("{}", format::other(*partition, *found))]
+    OtherFormat {
+        /// Of which partition.
+        partition: i64,
+        /// Its format.
+        found: i64,
+    },
     /// What is stored follows from other windows.
     #[error(
         "the state was made with the windows {stored}, and the server was told {given}: tell it the former, or make the state anew with \

@@ -49,6 +49,7 @@ type PositionRow = (i64, i64, i64, i64, i64, Option<Vec<u8>>);
 impl Store {
     /// Every partition as of one moment.
     pub async fn overview(&self) -> Result<Vec<Overview>, StoreError> {
+        self.check_format().await?;
         let mut tx = self.shared()?.begin().await?;
         sqlx::raw_sql("set transaction isolation level repeatable read read only").execute(&mut *tx).await?;
         let positions: Vec<PositionRow> = sqlx::query_as(

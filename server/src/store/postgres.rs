@@ -10,13 +10,14 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-const MIGRATIONS: [&str; 6] = [
+const MIGRATIONS: [&str; 7] = [
     include_str!("../../migrations/postgres/0001_init.sql"),
     include_str!("../../migrations/postgres/0002_decisions.sql"),
     include_str!("../../migrations/postgres/0003_kafka.sql"),
     include_str!("../../migrations/postgres/0004_derived.sql"),
     include_str!("../../migrations/postgres/0005_sources.sql"),
     include_str!("../../migrations/postgres/0006_side_by_partition.sql"),
+    include_str!("../../migrations/postgres/0007_state_format.sql"),
 ];
 const OLDEST: i32 = 150_000;
 /// Held while the schema changes, so that several processes may start at once. Any number that nobody else uses.

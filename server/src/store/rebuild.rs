@@ -3,7 +3,7 @@
 
 use super::checkpoint::{put_postgres, put_sqlite};
 use super::postgres::Days;
-use super::{Checkpoint, Database, Pools, Snapshot, Store, StoreError};
+use super::{Checkpoint, Database, Pools, Readings, STATE_FORMAT, Snapshot, Store, StoreError, either};
 use domain::engine::Totals;
 use domain::time::ProcessingTime;
 use domain::window::WindowConfig;
@@ -39,9 +39,11 @@ macro_rules! empty {
             sqlx::raw_sql(sqlx::AssertSqlSafe(text)).execute(&mut **$tx).await?;
         }
         sqlx::query(
-            "update input_position set next = 1, received_at_ms = 0, committed_at_ms = 0, totals = null where partition = $1",
+            "update input_position set next = 1, received_at_ms = 0, committed_at_ms = 0, totals = null, state_format = $2
+             where partition = $1",
         )
         .bind(i64::from($partition))
+        .bind(STATE_FORMAT)
         .execute(&mut **$tx)
         .await?;
     };
@@ -55,8 +57,23 @@ impl Store {
         log: &str,
         now: ProcessingTime,
     ) -> Result<(Rebuilding, Snapshot), StoreError> {
-        // Secrets and names stay; whoever else holds the partition is fenced from here on.
-        let old = self.load(partition, log, now).await?;
+        // Secrets and names stay; whoever else holds the partition is fenced from here on. The old state is not read: it may be in a format
+        // that this program does not know.
+        let (identity_key, uptime_start) = (self.identity_key().await?, self.uptime_start(now).await?);
+        let taken: Option<i64> = either!(self, pools => {
+            sqlx::query_scalar(
+                "insert into input_position (partition, epoch, next, received_at_ms, committed_at_ms, log)
+                 values ($1, 1, 1, 0, 0, $2)
+                 on conflict (partition) do update set epoch = input_position.epoch + 1, log = excluded.log
+                 where input_position.log in ('', excluded.log)
+                 returning epoch",
+            )
+            .bind(i64::from(partition))
+            .bind(log)
+            .fetch_optional(&pools.writer)
+            .await?
+        });
+        let epoch = taken.ok_or(StoreError::OtherLog)?;
         let mut open = match &self.database {
             Database::Sqlite(pools) => Open::Sqlite(pools.begin().await?),
             Database::Postgres(pools, days) => Open::Postgres(pools.begin().await?, pools.clone(), days.clone()),
@@ -73,8 +90,10 @@ impl Store {
             Open::Sqlite(tx) => sqlx::query(FORGET_WINDOWS).execute(&mut **tx).await.map(|_| ())?,
             Open::Postgres(tx, ..) => sqlx::query(FORGET_WINDOWS).execute(&mut **tx).await.map(|_| ())?,
         }
-        let epoch = old.epoch;
         let fresh = Snapshot {
+            identity_key,
+            uptime_start,
+            epoch,
             next_block: 1,
             now: ProcessingTime::from_ms(0),
             committed_at: None,
@@ -83,7 +102,7 @@ impl Store {
             hours: Vec::new(),
             runs: Vec::new(),
             decided: Vec::new(),
-            ..old
+            readings: matches!(self.database, Database::Postgres(..)).then(Readings::default),
         };
         Ok((Rebuilding { open, partition, epoch }, fresh))
     }

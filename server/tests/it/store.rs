@@ -456,6 +456,48 @@ async fn what_need_not_be_kept_is_deleted() {
     }
 }
 
+/// What another build encoded in its own way is not read, and nobody loses a place over it; of a state with nothing in it any build makes
+/// its own.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_state_in_another_format_is_refused() {
+    const OTHER: &str = "update input_position set state_format = 99, totals = null, epoch = epoch + 10";
+    let config = WindowConfig::default();
+    for place in places().await {
+        let store = place.open().await;
+        store.load(0, "log", NOW).await.expect("loads");
+        store.load(2, "log", NOW).await.expect("loads");
+        place.run(OTHER, OTHER).await;
+        let epoch = store.load(0, "log", NOW).await.expect("nothing was committed").epoch;
+        store.checkpoint(&empty(1, 7), epoch, &config).await.expect("writes");
+        let epoch = store.load(2, "log", NOW).await.expect("nothing was committed").epoch;
+        store.checkpoint(&Checkpoint { partition: 2, ..empty(1, 9) }, epoch, &config).await.expect("writes");
+        store.check_format().await.expect("it is ours");
+        place.run("update input_position set state_format = 99", "update input_position set state_format = 99").await;
+        for partition in [0, 2] {
+            let refused = store.load(partition, "log", NOW).await.expect_err("refused");
+            assert!(matches!(refused, StoreError::OtherFormat { found: 99, .. }), "{refused}");
+        }
+        for refused in [store.check_format().await, store.peek(0, "log").await.map(drop)] {
+            let refused = refused.expect_err("refused").to_string();
+            assert!(refused.contains("in format 99") && refused.contains("`rantai rebuild`"), "{refused}");
+        }
+        if !place.is_sqlite() {
+            assert!(matches!(store.overview().await, Err(StoreError::OtherFormat { .. })));
+        }
+        // Whoever holds it goes on.
+        store.checkpoint(&Checkpoint { partition: 2, ..empty(9, 10) }, epoch, &config).await.expect("writes");
+        // It can be made anew without being read; until that is done it stays what it is.
+        let (made, fresh) = store.begin_rebuild(0, "log", NOW).await.expect("begins");
+        assert!(fresh.epoch > epoch);
+        drop(made);
+        assert!(matches!(store.load(0, "log", NOW).await, Err(StoreError::OtherFormat { .. })));
+        let (made, _) = store.begin_rebuild(0, "log", NOW).await.expect("begins");
+        made.commit().await.expect("commits");
+        assert_eq!(store.load(0, "log", NOW).await.expect("loads").next_block, 1);
+        store.close().await;
+    }
+}
+
 /// A database of the first release is taken over as it is.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_first_schema_is_brought_up() {
@@ -480,6 +522,10 @@ async fn the_first_schema_is_brought_up() {
     sqlx::query("insert into devices values (3, $1)").bind(encoded(&device("d", 5))).execute(&pool).await.expect("runs");
     pool.close().await;
     let store = place.open().await;
+    // Nobody knows how its state is encoded; this time somebody does.
+    let refused = store.load(0, "log", NOW).await;
+    assert!(matches!(refused, Err(StoreError::OtherFormat { partition: 0, found: 0 })), "{refused:?}");
+    place.run("update input_position set state_format = 1", "").await;
     let loaded = store.load(0, "log", NOW).await.expect("loads");
     assert_eq!((loaded.next_block, loaded.epoch, loaded.now.ms()), (17, 5, 5));
     assert_eq!((loaded.totals, loaded.devices), (totals(16), vec![(3, device("d", 5))]));

@@ -183,6 +183,27 @@ async fn a_lost_database_is_made_again() {
     assert_whole(&check(empty.path(), "sqlite").await);
 }
 
+/// A state that another build encoded in its own way is not believed: whoever asks is told what to do, and then it works.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_state_of_another_build_is_made_anew() {
+    let dir = taken_in(&written::days(4, true), &[]).await;
+    let pool = pool(dir.path()).await;
+    let change = "update input_position set state_format = 0, totals = x'ff'; update devices set state = x'ff'; update hours set cells = x''";
+    sqlx::raw_sql(change).execute(&pool).await.expect("runs");
+    pool.close().await;
+    for command in [&["serve", "--listen", "127.0.0.1:0"][..], &["dead-letter", "list"]] {
+        let refused = run(command, dir.path());
+        let words = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert!(!refused.status.success() && words.contains("`rantai rebuild` makes it anew"), "{command:?}: {words}");
+    }
+    let report = check(dir.path(), "sqlite").await;
+    assert!(report.told(Law::State)[0].contains("rantai rebuild"), "{report}");
+    let made = run(&["rebuild"], dir.path());
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    assert_whole(&check(dir.path(), "sqlite").await);
+    Server::start_in(dir, &[]).await.stop().await;
+}
+
 /// Beside a running server neither is done; the holder is named at once.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_running_server_is_left_alone() {

@@ -144,6 +144,7 @@ pub const BUGS: &[Bug] = &[
     it("run-is-not-named", "names no run in its checkpoint", "store::what_a_checkpoint_wrote_a_restart_loads"),
     it("directory-is-shared", "lets two processes write in one directory", "lifecycle::one_process_a_directory"),
     it("other-windows-are-taken", "goes on with other windows than those of the state", "lifecycle::other_windows_than_those_of_the_state_are_refused"),
+    it("any-format-is-ours", "reads a state that is encoded in another way", "store::a_state_in_another_format_is_refused"),
     it("fenced-process-goes-on", "does not look whether the position moved", "store::a_process_that_lost_its_place_is_fenced"),
     it("commit-of-another-is-ours", "leaves the epoch out of the comparison", "store::a_process_that_lost_its_place_is_fenced"),
     server("failed-run-is-tried-again", "tries a run again whose sync failed", "store::tests::only_what_may_pass_is_tried_again"),
