@@ -7,6 +7,8 @@ use std::cell::RefCell;
 use std::fmt::Debug;
 use std::fs;
 use std::io;
+use std::num::NonZeroU64;
+use std::ops::Range;
 use std::os::unix::fs::{DirBuilderExt, FileExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -160,6 +162,13 @@ impl File {
         match &self.0 {
             Place::Real(file) => file.sync_data(),
             Place::Simulated { file, .. } => file.sync(),
+        }
+    }
+
+    /// Tells the system that nobody will read `range` soon: it need not keep in memory what is durable of it. Advice, no more.
+    pub fn let_go(&self, range: Range<u64>) {
+        if let (Place::Real(file), Some(len)) = (&self.0, NonZeroU64::new(range.end.saturating_sub(range.start))) {
+            let _ = rustix::fs::fadvise(file, range.start, Some(len), rustix::fs::Advice::DontNeed);
         }
     }
 

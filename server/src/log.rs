@@ -22,6 +22,9 @@ const FAMILY: [u8; 3] = *b"RTB";
 const MARKER: [u8; 4] = *b"RTB2";
 /// A segment is closed once it is longer than this, in bytes.
 const SEGMENT_BYTES: u64 = 256 * 1024 * 1024;
+/// What is durable stays in the system's memory for so long, and is let go then: nobody reads it before a restart. Kept, it would take
+/// memory from all that is read, and fresh memory costs more than memory used again and again.
+const KEPT_BYTES: u64 = 4 * 1024 * 1024;
 /// No block is longer: a body's limit, a name's, and what the line may take that says who takes a dead letter in again.
 const MAX_BLOCK: usize = crate::admission::body::MAX_BODY_BYTES + HEADER + MAX_SOURCE + 64 * 1024;
 /// How long the name of a source may be, in bytes.
@@ -138,6 +141,8 @@ pub struct Log {
     path: PathBuf,
     segment_bytes: u64,
     segment_limit: u64,
+    /// So far into the segment the system was told that nobody reads it.
+    let_go: u64,
     /// Bytes of all segments.
     total_bytes: u64,
     next_block: u64,
@@ -226,6 +231,7 @@ impl Log {
             path,
             segment_bytes,
             segment_limit: SEGMENT_BYTES,
+            let_go: 0,
             total_bytes,
             next_block,
             next_record,
@@ -251,7 +257,7 @@ impl Log {
         if self.segment_bytes > self.segment_limit {
             let path = create_segment(&self.dir, self.next_block)?;
             self.file = File::append(&path).map_err(|e| AppendError::Write(io_error("cannot open", &path)(e)))?;
-            (self.path, self.segment_bytes) = (path, 0);
+            (self.path, self.segment_bytes, self.let_go) = (path, 0, 0);
             // Others may have been pruned since.
             self.total_bytes = bytes_of(&self.dir).map_err(AppendError::Write)?;
         }
@@ -293,6 +299,12 @@ impl Log {
         synced.map_err(|e| AppendError::Sync(io_error("cannot sync", &self.path)(e)))?;
         self.segment_bytes += self.buffer.len() as u64;
         self.total_bytes += self.buffer.len() as u64;
+        if self.segment_bytes >= self.let_go + KEPT_BYTES {
+            // Whole pages alone: the next group goes on in the last one.
+            let whole = self.segment_bytes / 4_096 * 4_096;
+            self.file.let_go(self.let_go..whole);
+            self.let_go = whole;
+        }
         (self.next_block, self.next_record) = (number, first_record);
         self.last_received_at = received_at;
         Ok(places)

@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tower::Service;
@@ -84,11 +84,7 @@ pub async fn serve(listener: TcpListener, router: Router, limits: Limits, stop: 
                 continue;
             }
         };
-        let connection = connection(stream, router.clone(), limits, stop.clone());
-        open.spawn(async move {
-            connection.await;
-            drop(permit);
-        });
+        open.spawn(connection(stream, permit, router.clone(), limits, stop.clone()));
     }
     drop(listener);
     let ended = async { while open.join_next().await.is_some() {} };
@@ -99,8 +95,8 @@ pub async fn serve(listener: TcpListener, router: Router, limits: Limits, stop: 
     Ok(())
 }
 
-/// One connection, to its end. One that breaks off is the other side's affair.
-async fn connection(stream: TcpStream, router: Router, limits: Limits, stop: CancellationToken) {
+/// One connection, to its end, which gives back its `_permit`. One that breaks off is the other side's affair.
+async fn connection(stream: TcpStream, _permit: OwnedSemaphorePermit, router: Router, limits: Limits, stop: CancellationToken) {
     // Small messages of a live page must not wait for the acknowledgement of the one before.
     let _ = stream.set_nodelay(true);
     let (begun, is_busy) = (Arc::new(Notify::new()), Arc::new(AtomicBool::new(false)));

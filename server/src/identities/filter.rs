@@ -16,9 +16,19 @@ pub(super) struct Filter {
 #[repr(align(64))]
 struct FilterBlock([u64; 8]);
 
+/// Blocks of a filter for so many `keys`.
+const fn blocks(keys: usize) -> usize {
+    keys * 16 / 512 + 1
+}
+
 impl Filter {
     pub fn new(keys: usize) -> Self {
-        Self { blocks: vec![FilterBlock::default(); keys * 16 / 512 + 1] }
+        Self { blocks: vec![FilterBlock::default(); blocks(keys)] }
+    }
+
+    /// Whether it was made for so many `keys`.
+    pub const fn is_for(&self, keys: usize) -> bool {
+        self.blocks.len() == blocks(keys)
     }
 
     /// Writes it with its checksum, durable on return.

@@ -3,7 +3,8 @@
 //! A filter in memory (16 bits a key) tells of nearly every new key that it is new. New keys are put at the end of a table; at a
 //! checkpoint a full table is frozen, sorted and written to a run file. The run counts once the checkpoint's transaction names it, so
 //! that a restart never knows an identity whose record it has yet to process. After 16 million keys the filter is sealed and written
-//! beside the run, and the next generation begins.
+//! beside the run, and the next generation begins, with a small filter, because many a log has few keys; its first million make it the
+//! full one.
 //!
 //! What a restart lacks, the identities since the last run, it takes from the log; so that it need not read much, a run is also written
 //! after much log, be it of few identities or none.
@@ -30,9 +31,9 @@ use std::sync::Arc;
 /// How much is kept where; smaller in tests and simulations, where everything has to happen soon.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sizes {
-    /// A table is frozen at the next checkpoint once it holds so many identities.
+    /// A table is frozen at the next checkpoint once it holds so many identities. So many has the first filter of a generation room for.
     pub freeze_at: usize,
-    /// Keys per filter.
+    /// Keys per generation.
     pub generation_keys: usize,
     /// A run of identities is written at the latest after so much log, be it of few: as much a restart reads at most for what it has
     /// processed already.
@@ -42,6 +43,11 @@ pub struct Sizes {
 impl Sizes {
     /// As a server has them.
     pub const NORMAL: Self = Self { freeze_at: 1_000_000, generation_keys: 16_000_000, run_bytes: 512 * 1024 * 1024 };
+
+    /// An empty filter for a generation of so many `keys` as yet.
+    fn filter(self, keys: usize) -> Filter {
+        Filter::new(if keys < self.freeze_at { self.freeze_at.min(self.generation_keys) } else { self.generation_keys })
+    }
 }
 
 impl Default for Sizes {
@@ -131,6 +137,10 @@ impl Table {
         self.len += 1;
     }
 
+    fn keys(&self) -> impl Iterator<Item = u128> {
+        self.buckets.iter().flatten().map(|entry| u128::from(entry.high) << 64 | u128::from(entry.low))
+    }
+
     /// Empty, with the memory that it has.
     fn cleared(mut self) -> Self {
         self.buckets.iter_mut().for_each(Vec::clear);
@@ -153,7 +163,7 @@ impl Sealed {
         let filter = if let Some(filter) = Filter::read(&path, generation_keys)? {
             filter
         } else {
-            let filter = filter_of(&runs, generation_keys)?;
+            let filter = filled(Filter::new(generation_keys), &runs)?;
             filter.write(&path)?;
             filter
         };
@@ -165,8 +175,8 @@ impl Sealed {
     }
 }
 
-fn filter_of(runs: &[Run], generation_keys: usize) -> io::Result<Filter> {
-    let mut filter = Filter::new(generation_keys);
+/// The `filter` with all keys of `runs`.
+fn filled(mut filter: Filter, runs: &[Run]) -> io::Result<Filter> {
     runs.iter().try_for_each(|run| run.keys(|key| filter.insert(key)))?;
     Ok(filter)
 }
@@ -257,7 +267,7 @@ impl DiskIdentities {
             table: Table::new(),
             frozen: None,
             retired: None,
-            filter: Filter::new(generation_keys),
+            filter: sizes.filter(0),
             runs: Vec::new(),
             sealed: Vec::new(),
             in_runs: 0,
@@ -276,7 +286,7 @@ impl DiskIdentities {
                 keys = 0;
             }
         }
-        identities.filter = filter_of(&generation, generation_keys)?;
+        identities.filter = filled(sizes.filter(keys), &generation)?;
         identities.runs = generation;
         Ok(identities)
     }
@@ -291,8 +301,9 @@ impl DiskIdentities {
         let table = Arc::new(std::mem::replace(&mut self.table, next));
         self.frozen = Some(Arc::clone(&table));
         let of_generation = self.runs.iter().map(|run| run.entries).sum::<usize>() + len;
-        let seal = (of_generation >= self.sizes.generation_keys).then(|| {
-            let filter = Arc::new(std::mem::replace(&mut self.filter, Filter::new(self.sizes.generation_keys)));
+        let is_full = of_generation >= self.sizes.generation_keys && self.filter.is_for(self.sizes.generation_keys);
+        let seal = is_full.then(|| {
+            let filter = Arc::new(std::mem::replace(&mut self.filter, self.sizes.filter(0)));
             self.sealed.push(Sealed { filter: Arc::clone(&filter), runs: std::mem::take(&mut self.runs) });
             filter
         });
@@ -309,6 +320,17 @@ impl DiskIdentities {
             _ => self.runs.push(run),
         }
         self.retired = self.frozen.take();
+        self.widen()
+    }
+
+    /// Makes the filter the full one once its generation has outgrown the small one.
+    fn widen(&mut self) -> io::Result<()> {
+        let keys = self.runs.iter().map(|run| run.entries).sum::<usize>() + self.table.len;
+        if keys >= self.sizes.freeze_at && !self.filter.is_for(self.sizes.generation_keys) {
+            let mut filter = filled(self.sizes.filter(keys), &self.runs)?;
+            self.table.keys().for_each(|key| filter.insert(key));
+            self.filter = filter;
+        }
         Ok(())
     }
 

@@ -56,6 +56,32 @@ fn an_identity_is_known_in_the_table_while_frozen_and_from_disk() {
     }
 }
 
+/// A generation of few identities has a small filter; what outgrows it stays known, in memory and after a restart.
+#[test]
+fn a_small_filter_gives_way_to_the_full_one() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let sizes = Sizes { freeze_at: 1_000, generation_keys: 100_000, ..Sizes::default() };
+    let mut ids = DiskIdentities::open(dir.path(), &[], sizes).expect("opens");
+    let mut runs = Vec::new();
+    for (round, (is_full, keys)) in [(false, 0..600), (true, 600..1_100), (true, 1_100..1_200)].into_iter().enumerate() {
+        keys.clone().for_each(|i| assert_eq!(ids.check_in(key(i), BodyHash(i)), Seen::New));
+        let frozen = ids.freeze(round as u64, NOW, Freeze::All).expect("freezes");
+        // What comes in meanwhile is in the table alone.
+        assert_eq!(ids.check_in(key(5_000 + keys.end), BodyHash(1)), Seen::New);
+        frozen.write().expect("writes");
+        ids.thaw(&frozen).expect("opens");
+        runs.push(named(&frozen, round as u64));
+        assert_eq!(ids.filter.is_for(100_000), is_full, "after {} identities", keys.end);
+        let mut reopened = DiskIdentities::open(dir.path(), &runs, sizes).expect("opens");
+        assert_eq!(reopened.filter.is_for(100_000), is_full);
+        for i in 0..keys.end {
+            assert_eq!(ids.check_in(key(i), BodyHash(i)), Seen::Same);
+            assert_eq!(reopened.check_in(key(i), BodyHash(i)), Seen::Same);
+        }
+        assert_eq!(ids.check_in(key(5_000 + keys.end), BodyHash(1)), Seen::Same);
+    }
+}
+
 /// The worst for interpolation: nearly all keys at one end.
 #[test]
 fn a_run_is_searched_whatever_its_keys() {
