@@ -75,7 +75,7 @@ impl EngineBackend {
         let (mut found, stored) = in_memory.await?;
         let indices = || stored.keys().map(|(_, index)| *index);
         let span = (indices().min().unwrap_or_default(), indices().max().unwrap_or_default());
-        let store = self.store.windows_by_partition(definition, span, from, to, |partition, closed| {
+        let store = self.store.windows_by_partition(definition, None, span, from, to, |partition, closed| {
             let place = stored.get(&(None, closed.device)).or_else(|| stored.get(&(Some(partition), closed.device)));
             if let Some(place) = place {
                 found.push((*place, closed.window));

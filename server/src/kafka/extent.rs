@@ -6,8 +6,10 @@ use crate::log::Place;
 use crate::store::KafkaPartition;
 use anyhow::{Context, bail, ensure};
 use domain::time::ProcessingTime;
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::client::ClientContext;
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::KafkaError;
+use rdkafka::types::RDKafkaErrorCode;
 use rdkafka::{Message, Offset, TopicPartitionList};
 use std::time::{Duration, Instant};
 
@@ -28,8 +30,21 @@ pub struct Extent {
     pub high: i64,
 }
 
+/// Reads on quietly: the end of a partition is no mistake.
+struct Quiet;
+
+impl ClientContext for Quiet {
+    fn error(&self, error: KafkaError, reason: &str) {
+        if !matches!(error.rdkafka_error_code(), Some(RDKafkaErrorCode::PartitionEOF)) {
+            tracing::warn!(%error, reason, "Kafka's client complains.");
+        }
+    }
+}
+
+impl ConsumerContext for Quiet {}
+
 /// A consumer that asks nobody where to begin.
-fn consumer(kafka: &KafkaConfig) -> anyhow::Result<BaseConsumer> {
+fn consumer(kafka: &KafkaConfig) -> anyhow::Result<BaseConsumer<Quiet>> {
     let must = [
         ("group.id", kafka.group()),
         ("enable.auto.commit", "false".to_owned()),
@@ -39,7 +54,7 @@ fn consumer(kafka: &KafkaConfig) -> anyhow::Result<BaseConsumer> {
         ("queued.max.messages.kbytes", "16384".to_owned()),
     ];
     let must: Vec<(&str, &str)> = must.iter().map(|(key, value)| (*key, value.as_str())).collect();
-    kafka.client(&[("fetch.wait.max.ms", "100")], &must).create().context("make a consumer for Kafka")
+    kafka.client(&[("fetch.wait.max.ms", "100")], &must).create_with_context(Quiet).context("make a consumer for Kafka")
 }
 
 /// Refuses while engines are at work: what they write meanwhile would look like a mistake.

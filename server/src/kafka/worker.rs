@@ -169,10 +169,15 @@ impl Worker {
                 self.tick();
                 next_tick = Instant::now() + TICK;
             }
-            if self.begun.is_none() && self.told_at.elapsed() >= self.tell_after {
+            if self.has_to_tell() && self.told_at.elapsed() >= self.tell_after {
                 self.tell();
             }
         }
+    }
+
+    /// Also while it catches up: what is to be told would grow with all that there is to catch up with.
+    fn has_to_tell(&self) -> bool {
+        self.begun.is_none() || self.of.processed() > 0
     }
 
     /// Tells pages what changed.
@@ -281,7 +286,7 @@ impl Worker {
 
     /// Everything processed is put into a checkpoint before somebody else goes on. Where that takes too long, the other repeats work.
     fn drain(mut self, limit: Duration) -> anyhow::Result<()> {
-        if self.begun.is_none() {
+        if self.has_to_tell() {
             self.tell();
         }
         let end = Instant::now() + limit;

@@ -62,13 +62,15 @@ impl Store {
         to: i64,
         mut each: impl FnMut(ClosedWindow),
     ) -> Result<(), StoreError> {
-        self.windows_by_partition((definition, size_ms), devices, from, to, |_, window| each(window)).await
+        self.windows_by_partition((definition, size_ms), None, devices, from, to, |_, window| each(window)).await
     }
 
-    /// The same with the number of the partition to which each belongs: an index is that of a device within its partition.
+    /// The same of one `partition`, or of all, with the number of that to which each belongs: an index is that of a device within its
+    /// partition.
     pub async fn windows_by_partition(
         &self,
         (definition, size_ms): (u8, i64),
+        partition: Option<u32>,
         devices: (u32, u32),
         from: i64,
         to: i64,
@@ -101,7 +103,8 @@ impl Store {
                     "select partition, device_index, start_ms, version, count, temperature_sum, temperature_square_sum, temperature_min,
                          temperature_max, humidity_count, humidity_sum, battery_min, battery_max
                      from windows
-                     where size_ms = $1 and start_ms >= $2 and start_ms < $3 and device_index between $4 and $5",
+                     where size_ms = $1 and start_ms >= $2 and start_ms < $3 and device_index between $4 and $5
+                         and ($6::integer is null or partition = $6)",
                 )
                 // Of the columns' own types: the index serves no others.
                 .bind(size_ms as i32)
@@ -109,6 +112,7 @@ impl Store {
                 .bind(to)
                 .bind(devices.0.min(i32::MAX as u32) as i32)
                 .bind(devices.1.min(i32::MAX as u32) as i32)
+                .bind(partition.map(|partition| partition as i32))
                 .fetch(&pools.readers);
                 while let Some(row) = rows.try_next().await? {
                     each(row.try_get::<i32, _>("partition")? as u32, window_of(&row, definition)?);

@@ -142,14 +142,9 @@ impl<'a> Books<'a> {
         for (definition, of) in self.subject.config.windows.definitions().iter().enumerate() {
             let definition_of = (definition as u8, of.size_ms);
             let all = (0, i32::MAX as u32);
-            // An index is that of a device within its partition.
-            let own = self.log.partition();
-            let each = |partition: u32, window: ClosedWindow| {
-                if partition == own {
-                    take(window, true);
-                }
-            };
-            match self.subject.store.windows_by_partition(definition_of, all, i64::MIN, i64::MAX, each).await {
+            let own = Some(self.log.partition());
+            let each = |_, window| take(window, true);
+            match self.subject.store.windows_by_partition(definition_of, own, all, i64::MIN, i64::MAX, each).await {
                 Ok(()) => {}
                 Err(error) if is_about_content(&error) => broken = Some(error),
                 Err(error) => return Err(error.into()),

@@ -166,7 +166,7 @@ async fn windows(store: &Store) -> BTreeMap<(String, u8, i64), Window> {
             put((ids[&(partition, closed.device)].clone(), definition, closed.window.start), closed.window);
         };
         let everything = (definition, of.size_ms);
-        store.windows_by_partition(everything, (0, u32::MAX), i64::MIN, i64::MAX, each).await.expect("reads");
+        store.windows_by_partition(everything, None, (0, u32::MAX), i64::MIN, i64::MAX, each).await.expect("reads");
     }
     all
 }
