@@ -2,20 +2,21 @@
 //! the new one in its place.
 
 use crate::files;
-use crate::identities;
+use crate::identities::{self, Freeze};
+use crate::kafka::{Extent, KafkaConfig, Owned, WORTH_A_RUN, nobody_else};
 use crate::log::Log;
-use crate::pipeline::{PARTITION, Shard, wall_clock};
+use crate::pipeline::{PARTITION, REBUILD, Shard, wall_clock};
 use crate::store::{Rebuilding, Store};
 use crate::verify::outline;
 use anyhow::{Context, ensure};
 use domain::engine::EngineConfig;
 use domain::master::Master;
 use std::fs::{self, File};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// What was read.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Rebuilt {
     /// Blocks of the log.
     pub blocks: u64,
@@ -38,11 +39,9 @@ pub async fn rebuild(dir: &Path, store: &Store, master: &Arc<Master>, config: &E
         outline.first_block,
         outline.received.0
     );
-    let aside = dir.join("identities.rebuild");
-    if aside.exists() {
-        fs::remove_dir_all(&aside).context("remove what an earlier attempt has left")?;
-    }
-    let (mut rebuilding, fresh) = store.begin_rebuild(PARTITION, &log_id, wall_clock()).await?;
+    let aside = empty_folder(dir.join("identities.rebuild"))?;
+    let (mut rebuilding, fresh) = store.begin_rebuild(&[(PARTITION, log_id)], &config.windows, wall_clock()).await?;
+    let fresh = fresh.into_iter().next().context("one partition was asked for")?;
     let identities_dir = identities::folder(&dir.join("identities"), &fresh.identity_key);
     files::create_dir(&identities_dir).context("create the folder of identities")?;
     let mut shard = Shard::embedded(fresh, &aside, master, config)?;
@@ -51,25 +50,103 @@ pub async fn rebuild(dir: &Path, store: &Store, master: &Arc<Master>, config: &E
         shard.feed(block?)?;
         blocks += 1;
         if shard.is_checkpoint_due() {
-            add(&mut rebuilding, &mut shard, &identities_dir, config).await?;
+            add(&mut rebuilding, (PARTITION, &mut shard), Freeze::Full, &identities_dir, config).await?;
         }
     }
     if shard.has_news() {
-        add(&mut rebuilding, &mut shard, &identities_dir, config).await?;
+        add(&mut rebuilding, (PARTITION, &mut shard), Freeze::Full, &identities_dir, config).await?;
     }
     let records = shard.room.engine.totals().all.received;
     rebuilding.commit().await.context("put the new state in the place of the old one")?;
-    store.agree_on(&config.windows).await.context("note the windows")?;
     while store.merge_blocks(&config.windows).await? {}
     fs::remove_dir_all(&aside).context("remove the folder of the attempt")?;
     Ok(Rebuilt { blocks, records })
 }
 
-/// Adds what followed since the last call.
-async fn add(rebuilding: &mut Rebuilding, shard: &mut Shard, identities_dir: &Path, config: &EngineConfig) -> anyhow::Result<()> {
+/// Makes the state of all that engines read from Kafka anew, on one Postgres; `dir` takes files of the attempt. Refused while engines are at
+/// work, and where Kafka has not kept everything from the beginning. Read is what Kafka has at the beginning: engines go on from there.
+pub async fn rebuild_kafka(
+    dir: &Path,
+    store: &Store,
+    kafka: &KafkaConfig,
+    master: &Arc<Master>,
+    config: &EngineConfig,
+) -> anyhow::Result<Rebuilt> {
+    nobody_else(kafka)?;
+    let extents = Extent::all(kafka, store).await?;
+    for extent in &extents {
+        ensure!(
+            extent.low == 0,
+            "Kafka has {} from offset {} on: what came before was deleted there for its age, so results could only be rebuilt from then on, \
+             and the older ones would be lost",
+            extent.name(),
+            extent.low
+        );
+    }
+    let aside = empty_folder(dir.join("kafka-rebuild"))?;
+    let logs: Vec<(u32, String)> = extents.iter().map(|of| (of.place.number, of.log.clone())).collect();
+    let (mut rebuilding, fresh) = store.begin_rebuild(&logs, &config.windows, wall_clock()).await?;
+    for extent in &extents {
+        let covered = rebuilding.covered(extent.place.number)? as i64 - 1;
+        ensure!(
+            covered <= extent.high,
+            "the stored state covers {} to before offset {covered}, and Kafka has it to before {} only: it is not the topic that it was",
+            extent.name(),
+            extent.high
+        );
+    }
+    let mut made = Rebuilt::default();
+    for (extent, fresh) in extents.iter().zip(fresh) {
+        let number = extent.place.number;
+        let folder = aside.join(number.to_string());
+        let kept = empty_folder(folder.join("kept"))?;
+        let mut owned = Owned::restore(fresh, number, &folder.join("identities"), master, config, REBUILD)?;
+        let mut reader = extent.reader(1)?;
+        while let Some(reader) = &mut reader
+            && let Some(inbox) = reader.read()?
+        {
+            owned.take(&inbox);
+            if owned.shard.is_checkpoint_due() {
+                let freeze = owned.freeze(u64::MAX);
+                add(&mut rebuilding, (number, &mut owned.shard), freeze, &kept, config).await?;
+            }
+        }
+        if owned.shard.has_news() {
+            // As an engine does that gives it back: what the next one would need may be gone from Kafka by then.
+            let freeze = owned.freeze(WORTH_A_RUN);
+            add(&mut rebuilding, (number, &mut owned.shard), freeze, &kept, config).await?;
+        }
+        let records = owned.shard.room.engine.totals().all.received;
+        tracing::info!(partition = extent.name(), records, "A partition is made anew.");
+        (made.blocks, made.records) = (made.blocks + owned.expected() - 1, made.records + records);
+        drop(owned);
+        fs::remove_dir_all(&folder).context("remove the files of a partition that is done")?;
+    }
+    rebuilding.commit().await.context("put the new state in the place of the old one")?;
+    fs::remove_dir_all(&aside).context("remove the folder of the attempt")?;
+    Ok(made)
+}
+
+/// The folder at `path`, without what an earlier attempt has left.
+fn empty_folder(path: PathBuf) -> anyhow::Result<PathBuf> {
+    if path.exists() {
+        fs::remove_dir_all(&path).context("remove what an earlier attempt has left")?;
+    }
+    fs::create_dir_all(&path).with_context(|| format!("create {}", path.display()))?;
+    Ok(path)
+}
+
+/// Adds what followed in a partition since the last call.
+async fn add(
+    rebuilding: &mut Rebuilding,
+    (partition, shard): (u32, &mut Shard),
+    freeze: Freeze,
+    identities_dir: &Path,
+    config: &EngineConfig,
+) -> anyhow::Result<()> {
     shard.settle();
-    let (mut checkpoint, frozen) = shard.cut(identities::Freeze::Full);
-    let prefix = format!("r{}-", rebuilding.epoch());
+    let (mut checkpoint, frozen) = shard.cut(freeze);
+    let prefix = format!("r{}-", rebuilding.epoch(partition)?);
     for name in &mut checkpoint.forgotten_runs {
         name.insert_str(0, &prefix);
     }
@@ -87,7 +164,7 @@ async fn add(rebuilding: &mut Rebuilding, shard: &mut Shard, identities_dir: &Pa
             }
         }
         File::open(identities_dir)?.sync_all()?;
-        rebuilding.keep_run(&there).await?;
+        rebuilding.keep_run(partition, &there).await?;
         checkpoint.run = checkpoint.run.map(|(_, identities)| (name, identities));
     }
     rebuilding.add(&checkpoint, &config.windows).await.context("store a part of the new state")?;

@@ -1,4 +1,4 @@
-//! `rantai kafka`: topics, and what to do about a gap.
+//! `rantai kafka`: topics, the state against their messages and from them, and what to do about a gap.
 
 use super::open;
 use server::config::KafkaToolArgs;
@@ -17,6 +17,12 @@ pub enum KafkaCommand {
     /// Check that what is stored is what the messages lead to; ends with 1 and names the partition and the first law that is broken. No
     /// engine may be at work meanwhile
     Verify {
+        #[command(flatten)]
+        tool: KafkaToolArgs,
+    },
+    /// Make all results anew from the messages alone. No engine may be at work meanwhile, and Kafka must have kept every message; a crash
+    /// leaves the old state or the new one
+    Rebuild {
         #[command(flatten)]
         tool: KafkaToolArgs,
     },
@@ -39,6 +45,7 @@ impl KafkaCommand {
                 setup(&kafka, &args).await
             }
             KafkaCommand::Verify { tool } => super::verify_kafka(&tool).await,
+            KafkaCommand::Rebuild { tool } => super::rebuild_kafka(&tool).await,
             KafkaCommand::AcceptGap { tool, args } => {
                 let config = tool.resolve()?;
                 config.kafka().check()?;

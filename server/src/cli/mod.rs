@@ -8,7 +8,7 @@ mod state;
 pub use dead_letter::DeadLetterCommand;
 pub use kafka::KafkaCommand;
 pub use key::KeyCommand;
-pub use state::{rebuild, verify, verify_kafka};
+pub use state::{rebuild, rebuild_kafka, verify, verify_kafka};
 
 use anyhow::{Context, ensure};
 use server::config::{Config, StoreArgs};

@@ -23,7 +23,7 @@ async fn hold(data: &StoreArgs) -> anyhow::Result<Held> {
     let config = existing(data)?;
     ensure!(
         config.log == LogKind::Embedded,
-        "with `log = kafka` the log is not in the data directory: `rantai kafka verify` looks there"
+        "with `log = kafka` the log is not in the data directory: `rantai kafka verify` and `rantai kafka rebuild` look there"
     );
     // Before anything is opened: a running server is told of at once.
     let lock = lock_directory(&config.data_dir)?;
@@ -69,5 +69,19 @@ pub async fn rebuild(data: &StoreArgs) -> anyhow::Result<()> {
     let made = server::rebuild::rebuild(&config.data_dir, store, master, engine).await?;
     store.close().await;
     println!("rebuilt from {} blocks with {} records", made.blocks, made.records);
+    Ok(())
+}
+
+/// The same from the messages that engines on Kafka read.
+pub async fn rebuild_kafka(tool: &KafkaToolArgs) -> anyhow::Result<()> {
+    let config = tool.resolve()?;
+    let kafka = config.kafka();
+    kafka.check()?;
+    let _lock = lock_directory(&config.data_dir)?;
+    let store = open(&config).await?;
+    let master = Arc::new(server::data::master().context("load master data")?);
+    let made = server::rebuild::rebuild_kafka(&config.data_dir, &store, &kafka, &master, &config.engine_config()?).await?;
+    store.close().await;
+    println!("rebuilt from {} messages with {} records", made.blocks, made.records);
     Ok(())
 }

@@ -225,6 +225,7 @@ impl Member {
                 log: super::log_name(&self.cluster, &topic, partition),
                 dir: self.engine.dir.join(format!("partition-{topic}-{partition}")),
                 number,
+                begin: block.unwrap_or(1),
                 queue,
                 consumer: Arc::clone(&self.consumer),
                 producer: Arc::clone(&self.producer),

@@ -1,9 +1,10 @@
 //! A partition as it lies in Kafka, for who only reads it: to verify, and to make state anew. Workers read in their own way.
 
-use super::inbox::{Inbox, Run};
-use super::{KafkaConfig, STEP, position};
+use super::inbox::{Inbox, Kind, Run};
+use super::{KafkaConfig, STEP, partition_of, position};
+use crate::letters::Decision;
 use crate::log::Place;
-use crate::store::KafkaPartition;
+use crate::store::{KafkaPartition, Store};
 use anyhow::{Context, bail, ensure};
 use domain::time::ProcessingTime;
 use rdkafka::client::ClientContext;
@@ -66,7 +67,53 @@ pub fn nobody_else(kafka: &KafkaConfig) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// How many partitions a topic has.
+fn partitions(kafka: &KafkaConfig, topic: &str) -> anyhow::Result<i32> {
+    let metadata = consumer(kafka)?.fetch_metadata(Some(topic), PATIENCE).context("reach Kafka")?;
+    let partitions = metadata.topics().first().map_or(0, |of| of.partitions().len() as i32);
+    ensure!(partitions > 0, "Kafka has no topic `{topic}`: run `rantai kafka setup`");
+    Ok(partitions)
+}
+
 impl Extent {
+    /// Of every partition that engines read, numbered by `store` where one has no number yet, and of those that they have ever read.
+    pub async fn all(kafka: &KafkaConfig, store: &Store) -> anyhow::Result<Vec<Self>> {
+        let known = store.kafka_partitions().await?;
+        let mut fresh = Vec::new();
+        for topic in kafka.inputs() {
+            for partition in 0..partitions(kafka, &topic)? {
+                if !known.iter().any(|of| (&of.topic, of.partition) == (&topic, partition)) {
+                    fresh.push(KafkaPartition { topic: topic.clone(), partition, number: 0 });
+                }
+            }
+        }
+        // A lost database gave numbers to them, too: decisions name their letters by these, so they come first.
+        for extent in Self::of(kafka, fresh.clone())? {
+            if let Some(number) = extent.number_of_old()? {
+                store.number_kafka_partition(&KafkaPartition { number, ..extent.place }).await?;
+            }
+        }
+        for KafkaPartition { topic, partition, .. } in fresh {
+            store.kafka_partition(&topic, partition).await?;
+        }
+        Self::of(kafka, store.kafka_partitions().await?)
+    }
+
+    /// The number that the first decision among its messages knows the partition by.
+    fn number_of_old(&self) -> anyhow::Result<Option<u32>> {
+        let mut number = None;
+        self.runs(1, u64::MAX, |run| {
+            if run.kind == Kind::Decision
+                && number.is_none()
+                && let Ok((decision, _)) = Decision::decode(&run.bytes)
+            {
+                number = Some(partition_of(decision.letter));
+            }
+            Ok(())
+        })?;
+        Ok(number)
+    }
+
     /// Of each of `places`, as they are now.
     pub fn of(kafka: &KafkaConfig, places: Vec<KafkaPartition>) -> anyhow::Result<Vec<Self>> {
         let consumer = consumer(kafka)?;
@@ -101,34 +148,54 @@ impl Extent {
 
     /// Tells all messages from block `from` on, oldest first; no run goes over the beginning of block `border`.
     pub fn runs(&self, from: u64, border: u64, mut each: impl FnMut(&Run<'_>) -> anyhow::Result<()>) -> anyhow::Result<()> {
-        let mut next = (from as i64 - 1).max(self.low);
-        if next >= self.high {
-            return Ok(());
-        }
-        let (topic, partition) = (&self.place.topic, self.place.partition);
-        let consumer = consumer(&self.kafka)?;
-        let mut list = TopicPartitionList::new();
-        list.add_partition_offset(topic, partition, Offset::Offset(next))?;
-        consumer.assign(&list).with_context(|| format!("read {}", self.name()))?;
-        let mut heard_at = Instant::now();
-        while next < self.high {
-            let mut inbox = Inbox::new(topic);
-            while !inbox.is_full() && next < self.high {
-                match consumer.poll(Duration::from_millis(100)) {
-                    Some(Ok(message)) if message.offset() < self.high => {
-                        next = message.offset() + 1;
-                        heard_at = Instant::now();
-                        inbox.put(&message);
-                    }
-                    // Offsets may have holes, at the end too.
-                    Some(Ok(_) | Err(KafkaError::PartitionEOF(_))) => next = self.high,
-                    Some(Err(error)) if heard_at.elapsed() > PATIENCE => bail!("{} cannot be read: {error}", self.name()),
-                    Some(Err(error)) => tracing::debug!(%error, "Kafka's consumer complains."),
-                    None => ensure!(heard_at.elapsed() < PATIENCE, "Kafka sends nothing of {}", self.name()),
-                }
-            }
+        let Some(mut reader) = self.reader(from)? else { return Ok(()) };
+        while let Some(inbox) = reader.read()? {
             inbox.runs(border).try_for_each(|run| each(&run))?;
         }
         Ok(())
+    }
+
+    /// Reads from block `from` on; `None` where there is nothing.
+    pub fn reader(&self, from: u64) -> anyhow::Result<Option<Reader<'_>>> {
+        let next = (from as i64 - 1).max(self.low);
+        if next >= self.high {
+            return Ok(None);
+        }
+        let consumer = consumer(&self.kafka)?;
+        let mut list = TopicPartitionList::new();
+        list.add_partition_offset(&self.place.topic, self.place.partition, Offset::Offset(next))?;
+        consumer.assign(&list).with_context(|| format!("read {}", self.name()))?;
+        Ok(Some(Reader { extent: self, consumer, next }))
+    }
+}
+
+/// Reads a partition as far as it went when somebody began to look.
+pub struct Reader<'e> {
+    extent: &'e Extent,
+    consumer: BaseConsumer<Quiet>,
+    /// The offset that comes next.
+    next: i64,
+}
+
+impl Reader<'_> {
+    /// The messages that follow, some thousands at most; `None` after the last one.
+    pub fn read(&mut self) -> anyhow::Result<Option<Inbox>> {
+        let mut inbox = Inbox::new(&self.extent.place.topic);
+        let mut heard_at = Instant::now();
+        while !inbox.is_full() && self.next < self.extent.high {
+            match self.consumer.poll(Duration::from_millis(100)) {
+                Some(Ok(message)) if message.offset() < self.extent.high => {
+                    self.next = message.offset() + 1;
+                    heard_at = Instant::now();
+                    inbox.put(&message);
+                }
+                // Offsets may have holes, at the end too.
+                Some(Ok(_) | Err(KafkaError::PartitionEOF(_))) => self.next = self.extent.high,
+                Some(Err(error)) if heard_at.elapsed() > PATIENCE => bail!("{} cannot be read: {error}", self.extent.name()),
+                Some(Err(error)) => tracing::debug!(%error, "Kafka's consumer complains."),
+                None => ensure!(heard_at.elapsed() < PATIENCE, "Kafka sends nothing of {}", self.extent.name()),
+            }
+        }
+        Ok((!inbox.is_empty()).then_some(inbox))
     }
 }

@@ -84,6 +84,11 @@ impl Inbox {
         self.entries.len() >= MESSAGES || self.bytes.len() >= BYTES
     }
 
+    /// Whether nothing was put in.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
     /// Puts a message at its end.
     pub fn put(&mut self, message: &BorrowedMessage<'_>) {
         // A producer's own time is taken only where the topic was not set up: see `check_inputs`.

@@ -86,6 +86,11 @@ impl Owned {
 
     /// Cuts a checkpoint. Identities become a run where they are `worth` that many records, or old.
     pub fn cut(&mut self, worth: u64) -> Writing {
-        Writing::new(self.shard.cut(if self.is_run_due(worth) { Freeze::All } else { Freeze::Full }))
+        Writing::new(self.shard.cut(self.freeze(worth)))
+    }
+
+    /// Which identities the next checkpoint makes a run of, where that many records are `worth` it.
+    pub fn freeze(&self, worth: u64) -> Freeze {
+        if self.is_run_due(worth) { Freeze::All } else { Freeze::Full }
     }
 }

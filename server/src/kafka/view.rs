@@ -271,6 +271,8 @@ impl View {
         if part.epoch < of.epoch || part.next < of.covered {
             return;
         }
+        // One that took over and told nothing may have made the state anew.
+        self.is_amiss |= part.epoch > of.epoch + 1;
         of.epoch = part.epoch;
         let expected = if of.parts.0 == part.next { of.parts.1 } else { 0 };
         if part.from > of.covered || (part.number != expected && part.number > 0) {

@@ -9,7 +9,7 @@ use super::status::{State, Status};
 use crate::identities;
 use crate::pipeline::{Due, fail, wall_clock, write_checkpoint};
 use crate::store::{Snapshot, Store, StoreError};
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use domain::engine::EngineConfig;
 use domain::master::Master;
 use rdkafka::consumer::base_consumer::PartitionQueue;
@@ -59,6 +59,8 @@ pub(super) struct WorkerParts {
     pub number: u32,
     /// The name of its log, by which the store knows it again.
     pub log: String,
+    /// The first block that is fetched.
+    pub begin: u64,
     /// Where its identities lie.
     pub dir: PathBuf,
     pub queue: PartitionQueue<Group>,
@@ -111,6 +113,8 @@ impl Worker {
         let epoch = snapshot.epoch;
         let (stored, received) = (snapshot.next_block, snapshot.totals.all.received);
         let mut of = Owned::restore(snapshot, parts.number, &dir, &parts.master, &parts.config, parts.due)?;
+        // Positions only go back when somebody makes the state anew, and what lies before the beginning is not fetched.
+        ensure!(of.expected() >= parts.begin, "its state was made anew while this process took it over; start it again");
         of.shard.watch();
         let teller = Teller {
             topic: parts.feed.0.clone(),
@@ -325,6 +329,8 @@ fn load(parts: &WorkerParts) -> anyhow::Result<Option<Snapshot>> {
         let attempt = async {
             parts.store.agree_on(&parts.config.windows).await?;
             let snapshot = parts.store.load(parts.number, &parts.log, wall_clock()).await?;
+            // Once more: a rebuild may have had to be waited for.
+            parts.store.agree_on(&parts.config.windows).await?;
             parts.store.fetch_runs(parts.number, &identities::folder(&parts.dir, &snapshot.identity_key)).await?;
             Ok::<_, StoreError>(snapshot)
         };

@@ -15,6 +15,7 @@ pub use rates::Rates;
 pub use room::{Due, News, Room, Shard, needed_from};
 
 pub(crate) use checkpoint::write_checkpoint;
+pub(crate) use replay::REBUILD;
 
 use crate::admission::{Batch, Format, IdentityKey};
 use crate::feed::Feed;

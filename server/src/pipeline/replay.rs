@@ -14,10 +14,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// A checkpoint of a rebuild is due after so many records,
-const REBUILD_RECORDS: u64 = 500_000;
-/// or so many bytes of log: it lies in memory meanwhile.
-const REBUILD_BYTES: u64 = 256 * 1024 * 1024;
+/// When a part of a state that is made anew is stored: it lies in memory meanwhile.
+pub(crate) const REBUILD: Due = Due { records: 500_000, bytes: 256 << 20, every: Duration::MAX, identities: Sizes::NORMAL };
 
 /// How many records a block holds.
 pub fn records_of(block: &Block, key: &crate::admission::IdentityKey) -> u64 {
@@ -38,8 +36,7 @@ impl Shard {
         master: &Arc<Master>,
         config: &EngineConfig,
     ) -> anyhow::Result<Self> {
-        let due = Due { records: REBUILD_RECORDS, bytes: REBUILD_BYTES, every: Duration::MAX, identities: Sizes::default() };
-        Shard::restore(snapshot, (PARTITION, 1), identities_dir, master, config, due)
+        Shard::restore(snapshot, (PARTITION, 1), identities_dir, master, config, REBUILD)
     }
 
     /// Takes in a block of the log as it was taken in when it was new; of one that the state covers, only the identities.

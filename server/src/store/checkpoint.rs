@@ -289,6 +289,11 @@ impl Store {
         self.snapshot(partition, identity_key, uptime_start, position).await.map(Some)
     }
 
+    /// Where to put accepted readings, if they are kept here.
+    pub(super) fn keeps_readings(&self) -> Option<Readings> {
+        matches!(self.database, Database::Postgres(..)).then(Readings::default)
+    }
+
     /// What a restart begins with, as of `position`.
     async fn snapshot(
         &self,
@@ -350,7 +355,7 @@ impl Store {
                 .map(|(name, last, identities)| NamedRun { name, last_block: last as u64, identities: identities as u64 })
                 .collect(),
             decided: decided.into_iter().map(|(letter, block)| (letter as u64, block as u64)).collect(),
-            readings: matches!(self.database, Database::Postgres(..)).then(Readings::default),
+            readings: self.keeps_readings(),
         })
     }
 

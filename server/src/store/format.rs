@@ -11,7 +11,7 @@ use super::{Store, StoreError, either};
 /// **Raise it by one whenever what is stored changes**: a type of `domain` or of this crate that goes through `postcard` (`Totals`,
 /// `DeviceState` and all in it, `HourCell`, `ClosedDerived`, `SideRow`), the blocks of windows, or what any of it means. The test below
 /// notices most such changes and tells what to do. There is no migration from one format to the next: the log is the record of truth, and
-/// `rantai rebuild` makes the state anew.
+/// `rantai rebuild` and `rantai kafka rebuild` make the state anew.
 pub const STATE_FORMAT: i64 = 1;
 
 /// What somebody is told whose state is in another format.
@@ -23,7 +23,7 @@ pub(super) fn other(partition: i64, found: i64) -> String {
     let way = if partition == 0 {
         "`rantai rebuild` makes it anew from the log"
     } else {
-        "engines make it anew from Kafka's topics when they start on an empty database"
+        "`rantai kafka rebuild` makes it anew from Kafka's topics"
     };
     format!(
         "the state in the database is {is}, and this program reads format {STATE_FORMAT}: {way}, or start the program that wrote it"

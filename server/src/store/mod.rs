@@ -83,7 +83,7 @@ pub enum StoreError {
     /// What is stored follows from other windows.
     #[error(
         "the state was made with the windows {stored}, and the server was told {given}: tell it the former, or make the state anew with \
-         `rantai rebuild`"
+         `rantai rebuild`, on Kafka `rantai kafka rebuild`"
     )]
     OtherWindows {
         /// Those of the state.
@@ -185,9 +185,7 @@ impl Store {
     /// Refuses windows with which the stored state was not made: it names them by their place, and its counters would mean other ones.
     /// Sliding windows and sessions may come and go.
     pub async fn agree_on(&self, windows: &WindowConfig) -> Result<(), StoreError> {
-        let tumbling: Vec<String> = windows.definitions().iter().map(|d| format!("{}:{}", d.size_ms, d.delay_ms)).collect();
-        let tumbling = tumbling.join(",");
-        let given = format!("{tumbling} with lateness {} (milliseconds)", windows.allowed_lateness_ms());
+        let given = name_of(windows);
         let stored = self.fact_or("windows", given.clone().into_bytes()).await?;
         let stored = String::from_utf8_lossy(&stored).into_owned();
         if stored == given || domain::planted("other-windows-are-taken") {
@@ -214,6 +212,12 @@ impl Store {
         });
         self.fact(name).await?.ok_or_else(|| broken("facts", name, "it was just put in and is not there"))
     }
+}
+
+/// What is noted of the windows with which a state is made.
+fn name_of(windows: &WindowConfig) -> String {
+    let tumbling: Vec<String> = windows.definitions().iter().map(|d| format!("{}:{}", d.size_ms, d.delay_ms)).collect();
+    format!("{} with lateness {} (milliseconds)", tumbling.join(","), windows.allowed_lateness_ms())
 }
 
 #[cfg(test)]

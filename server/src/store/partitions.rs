@@ -147,6 +147,22 @@ impl Store {
         Ok(number as u32)
     }
 
+    /// Gives a partition that has none the number that it says, unless that is another's or none at all.
+    pub async fn number_kafka_partition(&self, place: &KafkaPartition) -> Result<(), StoreError> {
+        if !(1..NUMBERS).contains(&i64::from(place.number)) {
+            return Ok(());
+        }
+        sqlx::query(
+            "insert into kafka_partitions (topic, kafka_partition, partition) values ($1, $2, $3) on conflict do nothing",
+        )
+        .bind(&place.topic)
+        .bind(place.partition)
+        .bind(i64::from(place.number))
+        .execute(&self.shared()?.writer)
+        .await?;
+        Ok(())
+    }
+
     /// The first block that a restart of `partition` reads; `None` where nothing of it was ever committed.
     pub async fn begins_at(&self, partition: u32) -> Result<Option<u64>, StoreError> {
         let committed: Option<i64> =

@@ -12,9 +12,9 @@ use server::verify::{Law, Report, Subject, verify_kafka};
 use std::sync::Arc;
 
 /// So many identities of a partition become a run when its engine stops.
-const WORTH_A_RUN: usize = 21_000;
+pub const WORTH_A_RUN: usize = 21_000;
 
-async fn verified(place: &Place) -> anyhow::Result<Vec<(String, Report)>> {
+pub async fn verified(place: &Place) -> anyhow::Result<Vec<(String, Report)>> {
     let dir = tempfile::tempdir().expect("a directory");
     let (store, master) = (place.store().await, Arc::new(server::data::master().expect("it is built in")));
     let config = EngineConfig::default();
@@ -26,7 +26,7 @@ async fn verified(place: &Place) -> anyhow::Result<Vec<(String, Report)>> {
 }
 
 #[track_caller]
-fn assert_whole(reports: &[(String, Report)]) {
+pub fn assert_whole(reports: &[(String, Report)]) {
     for (name, report) in reports {
         assert_eq!(report.first_broken(), None, "{name}\n{report}");
     }

@@ -8,6 +8,7 @@ mod faults;
 mod kafka;
 mod kafka_faults;
 mod kafka_kill;
+mod kafka_rebuild;
 mod kafka_verify;
 mod kill;
 mod letters;

@@ -487,11 +487,12 @@ async fn a_state_in_another_format_is_refused() {
         // Whoever holds it goes on.
         store.checkpoint(&Checkpoint { partition: 2, ..empty(9, 10) }, epoch, &config).await.expect("writes");
         // It can be made anew without being read; until that is done it stays what it is.
-        let (made, fresh) = store.begin_rebuild(0, "log", NOW).await.expect("begins");
-        assert!(fresh.epoch > epoch);
+        let (logs, windows) = ([(0, "log".to_owned())], WindowConfig::default());
+        let (made, fresh) = store.begin_rebuild(&logs, &windows, NOW).await.expect("begins");
+        assert!(fresh[0].epoch > epoch);
         drop(made);
         assert!(matches!(store.load(0, "log", NOW).await, Err(StoreError::OtherFormat { .. })));
-        let (made, _) = store.begin_rebuild(0, "log", NOW).await.expect("begins");
+        let (made, _) = store.begin_rebuild(&logs, &windows, NOW).await.expect("begins");
         made.commit().await.expect("commits");
         assert_eq!(store.load(0, "log", NOW).await.expect("loads").next_block, 1);
         store.close().await;

@@ -154,7 +154,8 @@ async fn a_rebuild_that_breaks_off_changes_nothing() {
     let store = open(dir.path(), "sqlite").await;
     let before = store.dump(&config.windows).await.expect("dumps");
     let log_id = server::log::id(&dir.path().join("log")).expect("has a name");
-    let (rebuilding, _) = store.begin_rebuild(0, &log_id, server::pipeline::wall_clock()).await.expect("begins");
+    let logs = [(0, log_id)];
+    let (rebuilding, _) = store.begin_rebuild(&logs, &config.windows, server::pipeline::wall_clock()).await.expect("begins");
     drop(rebuilding);
     store.close().await;
     std::fs::create_dir(dir.path().join("identities.rebuild")).expect("makes");
