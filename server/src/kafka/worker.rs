@@ -40,8 +40,10 @@ const TICK: Duration = Duration::from_millis(200);
 const TELL: Duration = Duration::from_millis(100);
 /// while there is much to catch up with,
 const TELL_BEHIND: Duration = Duration::from_secs(1);
-/// and so many times as long as the last one took: there are several workers.
+/// and so many times as long as the last one took: there are several workers;
 const TELL_SHARE: u32 = 40;
+/// but at once when so many windows have closed: they lie in memory until then, 80 bytes each.
+const TELL_WINDOWS: usize = 50_000;
 
 /// What a worker may be told.
 pub(super) enum Order {
@@ -173,7 +175,7 @@ impl Worker {
                 self.tick();
                 next_tick = Instant::now() + TICK;
             }
-            if self.has_to_tell() && self.told_at.elapsed() >= self.tell_after {
+            if self.has_to_tell() && (self.told_at.elapsed() >= self.tell_after || self.of.shard.closed_news() >= TELL_WINDOWS) {
                 self.tell();
             }
         }

@@ -271,6 +271,11 @@ impl Shard {
         self.news.as_mut().map(std::mem::take).unwrap_or_default()
     }
 
+    /// How many windows have closed that [`Shard::take_news`] would tell of.
+    pub fn closed_news(&self) -> usize {
+        self.news.as_ref().map_or(0, |news| news.closed.len())
+    }
+
     fn flush(&mut self) {
         let dirty = self.room.engine.flush();
         if let Some(news) = &mut self.news {
