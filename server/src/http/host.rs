@@ -4,24 +4,24 @@
 use super::Problem;
 use axum::extract::Request;
 use axum::http::{HeaderMap, StatusCode, Version, header};
-use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use std::net::IpAddr;
 
 /// Refuses a request that names another host, or two lengths of its body.
-pub async fn check(request: Request, next: Next) -> Response {
+pub async fn check(request: Request) -> Result<Request, Response> {
     let headers = request.headers();
     let named = request.uri().host().into_iter().chain(hosts(headers));
     if !named.into_iter().all(is_this_machine) && !domain::planted("any-name-is-ours") {
-        return Problem::new(StatusCode::MISDIRECTED_REQUEST, "ask 127.0.0.1 or localhost, and not another name").into_response();
+        let problem = Problem::new(StatusCode::MISDIRECTED_REQUEST, "ask 127.0.0.1 or localhost, and not another name");
+        return Err(problem.into_response());
     }
     if !headers.contains_key(header::HOST) && request.version() >= Version::HTTP_11 {
-        return Problem::bad_request("name the host: RFC 9112, section 3.2").into_response();
+        return Err(Problem::bad_request("name the host: RFC 9112, section 3.2").into_response());
     }
     if headers.contains_key(header::CONTENT_LENGTH) && headers.contains_key(header::TRANSFER_ENCODING) {
-        return Problem::bad_request("send either a length or chunks: RFC 9112, section 6.1").into_response();
+        return Err(Problem::bad_request("send either a length or chunks: RFC 9112, section 6.1").into_response());
     }
-    next.run(request).await
+    Ok(request)
 }
 
 fn hosts(headers: &HeaderMap) -> impl Iterator<Item = &str> {

@@ -79,6 +79,7 @@ async fn take_in(
     };
     let mut room = Room { pipeline, sender: &sender, permit: pipeline.reserve(0)?, arriving: None, reserved: 0 };
     let body = tokio::select! {
+        biased; // mostly it is there already
         body = read(body, announced, &mut room) => body?,
         problem = too_slow => return Err(problem),
     };

@@ -23,7 +23,7 @@ use crate::store::Store;
 use axum::Router;
 use axum::extract::FromRef;
 use axum::http::{HeaderName, HeaderValue, header};
-use axum::middleware::{from_fn, map_response};
+use axum::middleware::{map_request, map_response};
 use axum::routing::{any, get, post};
 use domain::master::Master;
 use leptos::config::LeptosOptions;
@@ -96,14 +96,16 @@ pub fn router(state: AppState) -> Router {
 fn guarded(routes: Router<AppState>) -> Router<AppState> {
     let fixed =
         |name: HeaderName, value: &'static str| SetResponseHeaderLayer::if_not_present(name, HeaderValue::from_static(value));
-    routes
-        .layer(map_response(problem::in_one_form))
-        .layer(from_fn(host::check))
-        .layer(fixed(header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
-        .layer(fixed(header::X_FRAME_OPTIONS, "DENY"))
-        .layer(fixed(header::REFERRER_POLICY, "same-origin"))
-        .layer(fixed(
+    // In one piece: with each request a router copies what it holds once for every piece around it.
+    routes.layer((
+        fixed(
             header::CONTENT_SECURITY_POLICY,
             "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
-        ))
+        ),
+        fixed(header::REFERRER_POLICY, "same-origin"),
+        fixed(header::X_FRAME_OPTIONS, "DENY"),
+        fixed(header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        map_request(host::check),
+        map_response(problem::in_one_form),
+    ))
 }
