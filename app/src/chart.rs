@@ -5,7 +5,6 @@
 
 pub mod labels;
 pub mod picture;
-pub mod rate;
 pub mod standalone;
 pub mod summary;
 pub mod svg;
@@ -19,9 +18,8 @@ pub mod canvas;
 
 use crate::chart::picture::{Level, Picture};
 use plotters::coord::Shift;
-use plotters::coord::types::RangedCoordf64;
 use plotters::element::{PathElement, Polygon, Rectangle};
-use plotters::prelude::{Cartesian2d, DrawingArea, DrawingAreaErrorKind, DrawingBackend, RGBAColor, ShapeStyle};
+use plotters::prelude::{DrawingArea, DrawingAreaErrorKind, DrawingBackend, RGBAColor, ShapeStyle};
 
 /// What the strokes and areas of a plot look like.
 ///
@@ -45,8 +43,6 @@ pub struct Palette {
     pub series: [ShapeStyle; 4],
     /// The area between curve and range by level: none, past, lasting, cold.
     pub outside: [ShapeStyle; 4],
-    /// A neutral curve.
-    pub plain: ShapeStyle,
     /// Dash and pause of thresholds in backend units; `None` where a class does it.
     pub dash: Option<(i32, i32)>,
     /// Distance of the lines of the hatching in backend units; `None` where a class does it.
@@ -54,7 +50,7 @@ pub struct Palette {
 }
 
 /// The classes behind the colours of [`Palette::classes`], by their blue.
-pub const CLASSES: [&str; 14] = [
+pub const CLASSES: [&str; 13] = [
     "band",
     "grid-line",
     "threshold",
@@ -68,7 +64,6 @@ pub const CLASSES: [&str; 14] = [
     "over over--calm",
     "over",
     "under",
-    "series series--plain",
 ];
 
 /// A real colour: red, green, blue.
@@ -87,7 +82,6 @@ impl Palette {
             axis: class(5),
             series: [class(6), class(7), class(8), class(9)],
             outside: [class(10), class(10), class(11), class(12)],
-            plain: class(13),
             dash: None,
             hatch: None,
         }
@@ -109,7 +103,6 @@ impl Palette {
             axis: stroke(ink.axis, 1.0),
             series: [stroke(ink.fine, 2.0), stroke(ink.warm, 2.0), stroke(ink.hot, 2.0), stroke(ink.cold, 2.0)],
             outside: [tint(ink.warm, 0.18), tint(ink.warm, 0.18), tint(ink.hot, 0.18), tint(ink.cold, 0.22)],
-            plain: stroke(ink.plain, 2.0),
             dash: Some((px(5.0) as i32, px(3.0) as i32)),
             hatch: Some(px(8.0) as i32),
         }
@@ -135,8 +128,6 @@ pub struct Inks {
     pub hot: Ink,
     /// `--t-freeze`
     pub cold: Ink,
-    /// `--m5`
-    pub plain: Ink,
     /// `--surface`
     pub surface: Ink,
     /// `--ink`
@@ -162,7 +153,6 @@ impl Inks {
         warm: (0xb9, 0x6f, 0x00),
         hot: (0xb8, 0x0d, 0x24),
         cold: (0x0c, 0x4a, 0x94),
-        plain: (0x2f, 0x40, 0x89),
         surface: (0xff, 0xff, 0xff),
         text: (0x12, 0x16, 0x1d),
         muted: (0x4c, 0x55, 0x63),
@@ -229,21 +219,6 @@ pub fn draw<DB: DrawingBackend>(
         curve.dedup();
         area.draw(&PathElement::new(curve, palette.series[index(line.level)]))?;
     }
-    area.present()
-}
-
-/// Draws `values` as one neutral curve over the whole of `area`, from 0 at the bottom to `top`.
-pub fn draw_values<DB: DrawingBackend>(
-    area: &DrawingArea<DB, Shift>,
-    values: &[f32],
-    top: f64,
-    palette: &Palette,
-) -> Result<(), DrawingAreaErrorKind<DB::ErrorType>> {
-    let (width, height) = area.dim_in_pixel();
-    let right = (values.len().max(2) - 1) as f64;
-    let coord = Cartesian2d::<RangedCoordf64, RangedCoordf64>::new(0.0..right, 0.0..top, (0..width as i32, height as i32..0));
-    let curve = values.iter().enumerate().map(|(index, value)| (index as f64, f64::from(*value)));
-    area.apply_coord_spec(coord).draw(&PathElement::new(curve.collect::<Vec<_>>(), palette.plain))?;
     area.present()
 }
 

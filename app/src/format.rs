@@ -3,6 +3,7 @@
 //! Every instant comes in as milliseconds since the Unix epoch, UTC, and is written in the zone of the place it belongs to.
 
 use crate::words::Lang;
+use domain::coldchain::Range;
 use domain::milli::{Milli, div_round};
 use domain::time::{DAY_MS, HOUR_MS, MINUTE_MS, Zone};
 use std::fmt::Write;
@@ -49,6 +50,25 @@ pub fn rate(lang: Lang, number: f32) -> String {
 /// A temperature with one decimal and without its unit: `9,4`.
 pub fn degrees(lang: Lang, temperature: Milli) -> String {
     decimal(lang, i64::from(temperature.0), 1)
+}
+
+/// A temperature with as many decimals as it takes to show on which side of `range` it lies: 8.04 is too warm, and `8,0` would not be.
+pub fn degrees_of(lang: Lang, temperature: Milli, range: Range) -> String {
+    let condition = range.condition(temperature);
+    let rounded = |unit: i32| Milli(div_round(i64::from(temperature.0), i64::from(unit)) as i32 * unit);
+    let places = if range.condition(rounded(100)) == condition {
+        1
+    } else if range.condition(rounded(10)) == condition {
+        2
+    } else {
+        3
+    };
+    decimal(lang, i64::from(temperature.0), places)
+}
+
+/// A temperature as [`degrees_of`], with its unit.
+pub fn celsius_of(lang: Lang, temperature: Milli, range: Range) -> String {
+    format!("{}{NBSP}°C", degrees_of(lang, temperature, range))
 }
 
 /// A temperature: `9,4 °C`.
@@ -195,6 +215,22 @@ mod tests {
         assert_eq!(decimal(Lang::Id, -40, 1), "0,0");
         assert_eq!(decimal(Lang::En, 1_234_560, 1), "1,234.6");
         assert_eq!(celsius(Lang::Id, Milli(9_400)), "9,4\u{a0}°C");
+    }
+
+    #[test]
+    fn a_rounded_temperature_stays_on_its_side() {
+        for (milli, range, expected) in [
+            (8_000, Range::FRIDGE, "8,0"),
+            (8_040, Range::FRIDGE, "8,04"),
+            (8_004, Range::FRIDGE, "8,004"),
+            (9_040, Range::FRIDGE, "9,0"),
+            (1_960, Range::FRIDGE, "1,96"),
+            (40, Range::FRIDGE, "0,04"),
+            (-40, Range::FRIDGE, "0,0"),
+            (-14_980, Range::FREEZER, "−14,98"),
+        ] {
+            assert_eq!(degrees_of(Lang::Id, Milli(milli), range), expected);
+        }
     }
 
     #[test]

@@ -50,8 +50,11 @@ fn child(kind: ChildKind, code: &str, name: &str, counts: Counts) -> ChildView {
     ChildView { kind, name: name.into(), now, in_range_by_hour: (0..24).map(|hour| (hour != 7).then_some(960 + hour)).collect() }
 }
 
-/// A region: the country, Jawa Barat, a regency, the district of the sample facility, or an empty village.
+/// A region: the country, Jawa Barat, a regency, the district of the sample facility, one that is silent, or an empty village.
 pub fn region(code: &str) -> Option<RegionView> {
+    if code == "32.17.06" {
+        return region("32.17.05").map(silent);
+    }
     let depth = path().iter().position(|crumb| crumb.code == code).or((code == "32.17.05.2001").then_some(4))?;
     let mut path: Vec<Crumb> = path().into_iter().take(depth + 1).collect();
     if depth == 4 {
@@ -110,6 +113,17 @@ pub fn region(code: &str) -> Option<RegionView> {
         children,
         rate: if depth == 0 { (0..60u8).map(|n| 48.0 + f32::from(n % 7)).collect() } else { Vec::new() },
     })
+}
+
+/// The same place when nothing in it reports, and one of its facilities has no units.
+fn silent(region: RegionView) -> RegionView {
+    let children = vec![
+        child(ChildKind::Region, "32.17.06.01", "Diam", counts(0, 0, 0, 2)),
+        child(ChildKind::Facility, "P321706-1", "Puskesmas Diam", counts(0, 0, 0, 2)),
+        child(ChildKind::Facility, "H3217-9", "RS Kosong", Counts::default()),
+    ];
+    let now = RegionNow { counts: counts(0, 0, 0, 4), histogram: Vec::new(), hour: None, last_data: None };
+    RegionView { code: "32.17.06".into(), now, hours: Vec::new(), worst: Vec::new(), children, ..region }
 }
 
 /// A device of the sample facility, or one nobody has registered.
@@ -366,7 +380,28 @@ async fn regions_of_every_level() {
     check("/regions/32", 200, &both, &[]).await;
     check("/regions/32.17", 200, &["Lembang"], &["5 unit membeku"]).await;
     check("/regions/32.17.05", 200, &["Puskesmas Lembang", "P321705-1"], &["Membeku"]).await;
-    check("/regions/32.17.05.2001", 200, &["Jayagiri"], &["belum ada kabar"]).await;
+    check("/regions/32.17.05.2001", 200, &["Jayagiri"], &["belum ada unit terdaftar"]).await;
+}
+
+#[tokio::test]
+async fn no_word_is_never_shown_as_fine() {
+    check("/regions/32.17.06", 200, &["kpi--unknown", "RS Kosong"], &["Belum ada unit yang melapor", "Tanpa unit"]).await;
+    let answer = get("/regions/32.17.06", "").await;
+    let seen = answer.body().rsplit("</script>").next().expect("an end");
+    assert!(!seen.contains("kpi--calm") && !seen.contains(r#"data-tone="ok""#), "nothing is said to be fine");
+    assert!(!seen.contains("–</span><small>\u{a0}%"), "no unit where there is no figure");
+}
+
+#[tokio::test]
+async fn a_place_without_units_shows_no_zeros_and_the_way_up() {
+    let answer = get("/regions/32.17.05.2001", "").await;
+    let html = answer.body();
+    assert!(
+        !html.contains("class=\"kpis\"") && !html.contains("id=\"worst\"") && !html.contains("map-box"),
+        "no figures of nothing"
+    );
+    let way = html.split("<a ").find(|link| link.contains(">Ke Lembang")).expect("a way up");
+    assert!(way.contains("href=\"/regions/32.17.05\""), "{way}");
 }
 
 #[tokio::test]

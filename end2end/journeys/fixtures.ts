@@ -12,6 +12,7 @@ export const pages = [
   { name: 'province', path: `/regions/${place.province}`, live: true },
   { name: 'regency', path: `/regions/${place.regency}`, live: true },
   { name: 'district', path: `/regions/${place.district}`, live: true },
+  { name: 'village', path: `/regions/${place.district}.2001`, live: true },
   { name: 'facility', path: `/facilities/${place.facility}`, live: true },
   { name: 'device', path: `/devices/${place.device}`, live: true },
   { name: 'unregistered devices', path: '/regions/unassigned', live: true },

@@ -250,7 +250,7 @@ impl Stage {
             self.series.try_with_value(|series| {
                 let point = *series.points.get(at)?;
                 let (lang, zone) = (self.lang, series.zone);
-                let value = format::celsius(lang, point.temperature);
+                let value = format::celsius_of(lang, point.temperature, series.range);
                 let local = format!("{}, {}", format::day(lang, point.at.ms(), zone), format::clock(lang, point.at.ms(), zone));
                 let utc = format::utc(point.at.ms());
                 let (x, y) = (picture.x(point.at), labels::TOP + picture.y(point.temperature.0) * f64::from(labels::PLOT));
@@ -399,7 +399,6 @@ fn read_inks(chart: &Element) -> Option<Inks> {
             warm: read(7, "stroke")?,
             hot: read(8, "stroke")?,
             cold: read(9, "stroke")?,
-            plain: read(13, "stroke")?,
             text: read(text, "fill")?,
             muted: read(text + 1, "fill")?,
             act: read(text + 2, "fill")?,

@@ -8,6 +8,7 @@ use super::{Ink, Inks};
 use crate::api::Span;
 use crate::format;
 use crate::words::Lang;
+use domain::coldchain::Range;
 use domain::milli::Milli;
 use domain::time::{DAY_MS, MINUTE_MS, Zone};
 use std::fmt::Write;
@@ -111,12 +112,15 @@ pub fn marks(picture: &Picture, span: Span, zone: Zone, lang: Lang) -> Vec<Mark>
         for gap in &picture.gaps {
             let (from, to) = (x(gap.from), x(gap.to));
             let length = long(lang, gap.length_ms());
+            let middle = f64::midpoint(from, to);
+            // At the left stand the names of the limits.
+            let gap_y = if middle < 48.0 { y(i32::midpoint(min.0, max.0)) } else { gap_y };
             if to - from > 16.0 {
                 let more = format!(" {length}");
-                let mark = text(f64::midpoint(from, to), gap_y, Anchor::Middle, Kind::Note, words.no_data.to_owned());
+                let mark = text(middle, gap_y, Anchor::Middle, Kind::Note, words.no_data.to_owned());
                 marks.push(with_more(mark, more));
             } else if to - from > 4.0 {
-                marks.push(wide(text(f64::midpoint(from, to), gap_y, Anchor::Middle, Kind::Note, length)));
+                marks.push(wide(text(middle, gap_y, Anchor::Middle, Kind::Note, length)));
             }
         }
     }
@@ -157,7 +161,7 @@ pub fn marks(picture: &Picture, span: Span, zone: Zone, lang: Lang) -> Vec<Mark>
         };
         taken.push(middle);
         marks.push(Mark::Bar { from: from.max(0.0), to, y: bar_y, kind });
-        let peak_text = peak_text(outside.side, outside.peak.temperature, lang);
+        let peak_text = peak_text(picture.range, outside.peak.temperature, lang);
         let length = lasted(lang, outside.until.unwrap_or(picture.end).ms() - outside.since.ms());
         let mark = text(at, text_y, anchor, kind, length);
         let mark = with_more(mark, format!(" · {peak_text}"));
@@ -198,10 +202,10 @@ fn with_more(mark: Mark, more: String) -> Mark {
 }
 
 /// The peak of an excursion in words: `puncak 9,4 °C`, `terendah −0,8 °C`.
-pub fn peak_text(side: Side, peak: Milli, lang: Lang) -> String {
+pub fn peak_text(range: Range, peak: Milli, lang: Lang) -> String {
     let words = &lang.words().device.chart;
-    let value = format::celsius(lang, peak);
-    match side {
+    let value = format::celsius_of(lang, peak, range);
+    match Side::of(range, peak) {
         Side::Above => (words.peak)(&value),
         Side::Below => (words.lowest)(&value),
     }
@@ -224,7 +228,7 @@ pub fn whole_celsius(lang: Lang, limit: Milli) -> String {
 }
 
 /// A range: `2–8 °C`, `−25 sampai −15 °C` reads as `−25…−15 °C`.
-pub fn range_text(lang: Lang, range: domain::coldchain::Range) -> String {
+pub fn range_text(lang: Lang, range: Range) -> String {
     let number = |limit: Milli| format::decimal(lang, i64::from(limit.0), u32::from(limit.0 % 1_000 != 0));
     let between = if range.min.0 < 0 { "…" } else { "–" };
     format!("{}{between}{}{}°C", number(range.min), number(range.max), format::NBSP)
@@ -347,8 +351,8 @@ pub fn summary(picture: &Picture, span: Span, zone: Zone, lang: Lang) -> String 
     let (Some(lowest), Some(highest)) = (picture.lowest, picture.highest) else {
         return (words.chart.summary_nothing)(length);
     };
-    let mut text =
-        (words.chart.summary)(&format::celsius(lang, lowest.temperature), &format::celsius(lang, highest.temperature), length);
+    let value = |temperature| format::celsius_of(lang, temperature, picture.range);
+    let mut text = (words.chart.summary)(&value(lowest.temperature), &value(highest.temperature), length);
     if let Some(longest) = picture.gaps.iter().map(|gap| gap.length_ms()).max() {
         text.push(' ');
         text += &(words.chart.summary_gaps)(&format::int(lang, picture.gaps.len() as u64), &long(lang, longest));
@@ -356,12 +360,12 @@ pub fn summary(picture: &Picture, span: Span, zone: Zone, lang: Lang) -> String 
     let past: Vec<_> = picture.outside.iter().filter(|o| o.until.is_some()).collect();
     if let Some(worst) = past.iter().max_by_key(|o| picture.range.distance(o.peak.temperature)) {
         text.push(' ');
-        text += &(words.chart.summary_out)(&format::int(lang, past.len() as u64), &format::celsius(lang, worst.peak.temperature));
+        text += &(words.chart.summary_out)(&format::int(lang, past.len() as u64), &value(worst.peak.temperature));
     }
     if let Some(open) = picture.open() {
         text.push(' ');
         let since = format::moment(lang, open.since.ms(), zone, picture.end.ms());
-        text += &(words.chart.summary_open)(&since, &peak_text(open.side, open.peak.temperature, lang));
+        text += &(words.chart.summary_open)(&since, &peak_text(picture.range, open.peak.temperature, lang));
     } else if past.is_empty() {
         text.push(' ');
         text += words.chart.summary_calm;
@@ -414,7 +418,7 @@ mod tests {
         let picture = Picture::of_minutes(&[(10, 5_000), (15, 9_000), (20, 5_000), (1_430, -800)]);
         assert_eq!(
             summary(&picture, Span::Day, Zone::Wib, Lang::En),
-            "Between −0.8\u{a0}°C and 9.0\u{a0}°C in 24 hours. No data 1 times, at longest 23\u{a0}h\u{a0}30\u{a0}m. \
+            "Between −0.8\u{a0}°C and 9.0\u{a0}°C in 24 hours. Gaps without data: 1, the longest 23\u{a0}h\u{a0}30\u{a0}m. \
              Excursions since recovered: 1, farthest 9.0\u{a0}°C. Out of range since 06:50\u{a0}WIB, lowest −0.8\u{a0}°C."
         );
     }

@@ -386,9 +386,9 @@ fn ticks(start: EventTime, end: EventTime, span: Span, zone: Zone) -> Vec<Tick> 
     while at < end.ms() {
         // The right end carries its own time; what stands too near to it, or would be cut off at the left, goes.
         let share = (at - start.ms()) * 100 / length;
-        if (2..92).contains(&share) {
+        if (2..90).contains(&share) {
             let day = local(at).rem_euclid(DAY_MS) == 0;
-            let wide = local(at).rem_euclid(narrow) != 0 || !(6..=84).contains(&share);
+            let wide = local(at).rem_euclid(narrow) != 0 || !(6..=72).contains(&share);
             found.push(Tick { at: EventTime::from_ms(at), day, wide });
         }
         at += step;

@@ -2,7 +2,7 @@
 //! `plot` that is stretched to it without its strokes. Colours are CSS classes or real, see [`Paint`].
 
 use super::standalone::hex;
-use super::{CLASSES, Ink, Inks, Palette, draw, draw_values};
+use super::{CLASSES, Ink, Inks, Palette, draw};
 use crate::chart::picture::Picture;
 use plotters::coord::Shift;
 use plotters::prelude::{DrawingArea, DrawingBackend, IntoDrawingArea};
@@ -82,7 +82,6 @@ impl<'a> SvgText<'a> {
             "series series--warm" => stroke(inks.warm, curve),
             "series series--hot" => stroke(inks.hot, curve),
             "series series--freeze" => stroke(inks.cold, curve),
-            "series series--plain" => stroke(inks.plain, curve),
             _ => stroke(inks.fine, curve),
         };
         self.out.push_str(&attributes);
@@ -222,15 +221,6 @@ impl DrawingBackend for SvgText<'_> {
 pub fn plot(picture: &Picture, height_px: u32, paint: Paint) -> String {
     let mut out = String::with_capacity(8_192);
     let Ok(()) = draw(&SvgText::area(&mut out, height_px, paint), picture, &Palette::classes()) else {
-        return out; // the backend cannot fail
-    };
-    out
-}
-
-/// A neutral curve of `values` as SVG elements, 0 at the bottom and `top` at the top.
-pub fn values(values: &[f32], top: f64, height_px: u32) -> String {
-    let mut out = String::new();
-    let Ok(()) = draw_values(&SvgText::area(&mut out, height_px, Paint::Classes), values, top, &Palette::classes()) else {
         return out; // the backend cannot fail
     };
     out

@@ -14,6 +14,8 @@ pub enum KpiTone {
     Calm,
     /// Something is too cold.
     Freeze,
+    /// The first place when nothing is known.
+    Unknown,
 }
 
 /// A headline figure.
@@ -43,10 +45,13 @@ pub fn Kpi(
         KpiTone::Act => "kpi kpi--act",
         KpiTone::Calm => "kpi kpi--act kpi--calm",
         KpiTone::Freeze => "kpi kpi--freeze",
+        KpiTone::Unknown => "kpi kpi--act kpi--unknown",
     };
+    // “–” has no unit.
+    let known = Memo::new(move |_| value.with(|value| value.contains(|c: char| c.is_ascii_digit())));
     view! {
         <a class=class href=href data-live=topic>
-            <span class="kpi__value"><span class="num">{value}</span><small>{unit}</small></span>
+            <span class="kpi__value"><span class="num">{value}</span><small>{move || known.get().then_some(unit)}</small></span>
             <span class="kpi__label">{label}</span>
             <span class="kpi__note">{note}</span>
         </a>

@@ -7,7 +7,7 @@ use crate::components::icon::Icon;
 use crate::format;
 use crate::words::{Lang, use_lang};
 use domain::feed::{HISTOGRAM_COLUMNS, HourCounts};
-use domain::time::{HOUR_MS, Zone};
+use domain::time::{HOUR_MS, MINUTE_MS, Zone};
 use leptos::prelude::*;
 use std::fmt::Write;
 
@@ -304,6 +304,43 @@ pub fn ChartPanel(
             <div class="panel__body">{body}</div>
             <p class="panel__foot">{move || foot.get()}</p>
         </section>
+    }
+}
+
+/// Records per second of the last hour.
+#[component]
+pub fn RatePanel(
+    /// One value a minute, the last one now.
+    rate: RwSignal<Vec<f32>>,
+    /// Now.
+    now: Signal<i64>,
+    /// The zone in which it tells the time.
+    zone: Zone,
+) -> impl IntoView {
+    let lang = use_lang();
+    let words = &lang.words().region;
+    let newest = Signal::derive(move || rate.with(|rate| format::rate(lang, rate.last().copied().unwrap_or(0.0))));
+    let minute = Memo::new(move |_| now.get() / MINUTE_MS * MINUTE_MS);
+    view! {
+        <ChartPanel
+            id="rate"
+            title=words.rate
+            figure=newest
+            picture=Signal::derive(move || rate.with(|values| self::rate(lang, values, minute.get(), zone)))
+            summary=Signal::derive(move || (words.rate_label)(&newest.get()))
+            foot=Signal::stored(words.rate_foot.to_owned())
+            none=words.histogram_none
+            columns=[words.column_minute, words.rate]
+            rows=Signal::derive(move || {
+                rate.with(|rate| {
+                    let row = |(ago, value): (usize, &f32)| {
+                        [format::clock(lang, minute.get() - ago as i64 * MINUTE_MS, zone), format::rate(lang, *value)]
+                    };
+                    rate.iter().rev().enumerate().map(row).collect()
+                })
+            })
+            topic="pipeline".to_owned()
+        />
     }
 }
 

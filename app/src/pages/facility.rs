@@ -2,7 +2,6 @@
 
 use crate::api::{self, FacilityDevice, FacilityView, Point};
 use crate::chart::labels::peak_text;
-use crate::chart::picture::Side;
 use crate::chart::view::{crossed_limit, spark};
 use crate::components::frame::{Frame, Section, Step};
 use crate::components::icon::Icon;
@@ -221,7 +220,8 @@ fn Todo(unit: Unit, condition: Condition, others: Vec<Unit>, now: Signal<i64>, z
         _ => words.facility.steps_warm,
     };
     let value = move || {
-        unit.now.with(|n| n.reading.map_or_else(|| words.general.none.to_owned(), |r| format::degrees(lang, r.temperature)))
+        unit.now
+            .with(|n| n.reading.map_or_else(|| words.general.none.to_owned(), |r| format::degrees_of(lang, r.temperature, range)))
     };
     let since = move || unit.now.with(|n| n.excursion.map(|e| e.since.ms()));
     let length = move || match since().map(|since| now.get() - since) {
@@ -239,7 +239,7 @@ fn Todo(unit: Unit, condition: Condition, others: Vec<Unit>, now: Signal<i64>, z
     let detail = move || {
         unit.now.with(|n| {
             n.excursion.map(|e| {
-                let peak = peak_text(Side::of(range, e.peak), e.peak, lang);
+                let peak = peak_text(range, e.peak, lang);
                 (words.facility.since_peak)(&format::moment(lang, e.since.ms(), zone, now.get()), &peak)
             })
         })
@@ -270,7 +270,7 @@ fn Todo(unit: Unit, condition: Condition, others: Vec<Unit>, now: Signal<i64>, z
 fn UnitRow(unit: Unit, now: Signal<i64>, zone: Zone, topic: String) -> impl IntoView {
     let lang = use_lang();
     let words = lang.words();
-    let (id, interval_ms) = unit.device.with_value(|d| (d.now.id.clone(), d.equipment.interval_ms));
+    let (id, interval_ms, range) = unit.device.with_value(|d| (d.now.id.clone(), d.equipment.interval_ms, d.equipment.range));
     let condition = Signal::derive(move || unit.now.with(|n| n.condition));
     // A memo: it changes once, not with every tick of the clock.
     let stale = Memo::new(move |_| unit.broken() || unit.now.with(|n| is_stale(n, interval_ms, now.get())));
@@ -281,7 +281,7 @@ fn UnitRow(unit: Unit, now: Signal<i64>, zone: Zone, topic: String) -> impl Into
         unit.device.with_value(|d| spark(&d.spark, d.equipment.range, d.equipment.interval_ms, end, zone))
     };
     let value = move || match unit.now.with(|n| n.reading) {
-        Some(reading) => format::degrees(lang, reading.temperature),
+        Some(reading) => format::degrees_of(lang, reading.temperature, range),
         None => words.general.none.to_owned(),
     };
     let age = move || {

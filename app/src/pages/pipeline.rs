@@ -5,15 +5,15 @@ mod tables;
 
 use super::unassigned::UnregisteredPanel;
 use crate::api::{self, PipelineView};
-use crate::chart::rate;
 use crate::components::frame::{Frame, Section};
 use crate::components::icon::Icon;
 use crate::components::page::{Answer, reload};
+use crate::components::plain_chart::RatePanel;
 use crate::format;
 use crate::live::{use_live, use_now};
 use crate::words::{Lang, use_lang};
 use domain::feed::{self, LiveTopic, PipelineNow};
-use domain::time::{HOUR_MS, MINUTE_MS, Zone};
+use domain::time::{MINUTE_MS, Zone};
 use leptos::prelude::*;
 use progress::{PartitionsPanel, WatermarkPanel};
 pub(super) use tables::Tables;
@@ -148,7 +148,7 @@ pub(crate) fn Pipeline(view: PipelineView, on_reload: impl Fn() + 'static) -> im
             <WatermarkPanel now clock topic=topic.clone()/>
             <PartitionsPanel now clock topic=topic.clone()/>
             <div class="grid cols-3">
-                <RatePanel now rates from=taken_at.ms() - HOUR_MS topic=topic.clone()/>
+                <RatePanel rate=rates now=clock zone=ZONE/>
                 <LagPanel now clock topic=topic.clone()/>
                 <DevicesPanel now topic/>
             </div>
@@ -209,23 +209,6 @@ fn Equation(now: RwSignal<PipelineNow>, topic: String) -> impl IntoView {
             <a class="sum__term" href="/api/v1/late"><b>{number(|n| n.late)}</b><span>{part(words.late, |n| n.late)}</span></a>
             <span class="sum__op" aria-hidden="true">"+"</span>
             <a class="sum__term" href="#dead-letters"><b>{number(|n| n.rejected)}</b><span>{part(words.rejected, |n| n.rejected)}</span></a>
-        </section>
-    }
-}
-
-#[component]
-fn RatePanel(now: RwSignal<PipelineNow>, rates: RwSignal<Vec<f32>>, from: i64, topic: String) -> impl IntoView {
-    let lang = use_lang();
-    let words = &lang.words().pipeline;
-    let value = move || format::rate(lang, now.with(|n| n.per_second));
-    let chart = move || rates.with(|rates| rate::markup(rates, &format::time(lang, from, ZONE), lang));
-    view! {
-        <section class="panel" aria-labelledby="rate" data-live=topic>
-            <div class="panel__head"><h2 id="rate">{words.per_second}</h2><span class="num"><b>{value}</b></span></div>
-            <div class="panel__body">
-                <svg class="chart" height=rate::HEIGHT role="img" aria-label=move || (words.per_second_label)(&value()) inner_html=chart></svg>
-            </div>
-            <p class="panel__foot">{words.per_second_foot}</p>
         </section>
     }
 }

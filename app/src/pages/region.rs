@@ -8,7 +8,7 @@ use crate::components::frame::{Frame, Section, Step};
 use crate::components::kpi::{Kpi, KpiTone};
 use crate::components::link::{use_code, use_here};
 use crate::components::page::{Answer, reload};
-use crate::components::plain_chart::{self, ChartPanel, below_in_above, column_name, windows_out};
+use crate::components::plain_chart::{self, ChartPanel, RatePanel, below_in_above, column_name, windows_out};
 use crate::format;
 use crate::live::{use_live, use_now};
 use crate::map::MapPanel;
@@ -106,7 +106,9 @@ fn put_hour(hours: &mut Vec<HourCounts>, hour: HourCounts) {
 
 fn headline(lang: Lang, place: &str, counts: &Counts) -> String {
     let words = &lang.words().region;
-    if counts.reporting() == 0 {
+    if counts.devices == 0 {
+        (words.headline_none)(place)
+    } else if counts.reporting() == 0 {
         (words.headline_silent)(place)
     } else if counts.freezing > 0 {
         (words.headline_freezing)(place, &format::int(lang, counts.freezing))
@@ -154,18 +156,22 @@ pub fn Region(
         move || headline(lang, &name, &counts.get())
     };
     let topic = topic.to_string();
+    // Where nothing is registered (a village, most often) there is nothing to count, and a row of zeros would look like good news.
+    let bare = region.now.counts.devices == 0;
     view! {
         <Frame title section=Section::Overview steps=Step::regions(&region.path) taken_at=Some(region.taken_at) zone>
             <div class="page-head">
                 <h1 data-live=topic.clone()>{h1}</h1>
                 <p><PageTime country now zone/></p>
             </div>
-            <Figures counts topic=topic.clone()/>
-            <div class="grid cols-side">
-                <Worst rows=state.worst.clone() counts now topic=topic.clone()/>
-                <MapPanel region=region.clone() state=state.clone()/>
-            </div>
-            <Charts state=state.clone() now zone country topic=topic.clone()/>
+            {(!bare).then(|| view! {
+                <Figures counts topic=topic.clone()/>
+                <div class="grid cols-side">
+                    <Worst rows=state.worst.clone() counts now topic=topic.clone()/>
+                    <MapPanel region=region.clone() state=state.clone()/>
+                </div>
+                <Charts state=state.clone() now zone country topic=topic.clone()/>
+            })}
             <Children region state now topic/>
         </Frame>
     }
@@ -213,6 +219,13 @@ fn Figures(counts: Memo<Counts>, topic: String) -> impl IntoView {
     let int = move |number: u32| format::int(lang, number);
     let sorted = |key: &str| format!("{}#children", here.with_all(&[("sort", key), ("dir", "")]));
     let figure = move |value: fn(&Counts) -> u32| Signal::derive(move || int(value(&counts.get())));
+    // Of what nobody reports nothing is known: no zero.
+    let known = move |value: fn(&Counts) -> u32| {
+        Signal::derive(move || match counts.get() {
+            counts if counts.reporting() == 0 => lang.words().general.none.to_owned(),
+            counts => int(value(&counts)),
+        })
+    };
     let share = move |part: fn(&Counts) -> u32, whole: fn(&Counts) -> u32| {
         Signal::derive(move || counts.with(|counts| format::percent_number(lang, format::share(part(counts), whole(counts)))))
     };
@@ -221,22 +234,28 @@ fn Figures(counts: Memo<Counts>, topic: String) -> impl IntoView {
         <section class="kpis" aria-label=words.figures>
             <Kpi
                 href="#worst".to_owned()
-                value=figure(Counts::out_of_range)
+                value=known(Counts::out_of_range)
                 label=words.out_of_range
                 note=Signal::derive(move || {
                     let counts = counts.get();
-                    if counts.out_of_range() == 0 {
+                    if counts.reporting() == 0 {
+                        words.out_of_range_silent.to_owned()
+                    } else if counts.out_of_range() == 0 {
                         words.out_of_range_calm.to_owned()
                     } else {
                         (words.out_of_range_note)(&int(counts.freezing), &int(counts.too_cold), &int(counts.too_warm))
                     }
                 })
-                tone=Signal::derive(move || if counts.get().out_of_range() == 0 { KpiTone::Calm } else { KpiTone::Act })
+                tone=Signal::derive(move || match counts.get() {
+                    counts if counts.out_of_range() > 0 => KpiTone::Act,
+                    counts if counts.reporting() > 0 => KpiTone::Calm,
+                    _ => KpiTone::Unknown,
+                })
                 topic=topic.clone()
             />
             <Kpi
                 href=sorted("freezing")
-                value=figure(|counts| counts.freezing)
+                value=known(|counts| counts.freezing)
                 label=words.freezing
                 note=Signal::stored(words.freezing_note.to_owned())
                 tone=Signal::derive(move || if counts.get().freezing == 0 { KpiTone::Plain } else { KpiTone::Freeze })
@@ -282,14 +301,13 @@ fn Charts(state: RegionState, now: Signal<i64>, zone: Zone, country: bool, topic
     let parts = Memo::new(move |_| histogram.with(|columns| below_in_above(columns)));
     let hours = state.hours;
     let rate = state.rate;
-    let rate_now = Signal::derive(move || rate.with(|rate| format::rate(lang, rate.last().copied().unwrap_or(0.0))));
-    let minute = Memo::new(move |_| now.get() / MINUTE_MS * MINUTE_MS);
     view! {
         <div class=if country { "grid cols-3" } else { "grid cols-2" }>
             <ChartPanel
                 id="temperatures"
                 title=words.histogram
                 figure=Signal::derive(move || int(parts.get().iter().sum()))
+                figure_note=words.column_units_few
                 picture=Signal::derive(move || histogram.with(|columns| plain_chart::histogram(lang, columns)))
                 summary=Signal::derive(move || {
                     let [cold, fine, warm] = parts.get();
@@ -333,27 +351,7 @@ fn Charts(state: RegionState, now: Signal<i64>, zone: Zone, country: bool, topic
                 })
                 topic=topic.clone()
             />
-            {country.then(|| view! {
-                <ChartPanel
-                    id="rate"
-                    title=words.rate
-                    figure=rate_now
-                    picture=Signal::derive(move || rate.with(|rate| plain_chart::rate(lang, rate, minute.get(), zone)))
-                    summary=Signal::derive(move || (words.rate_label)(&rate_now.get()))
-                    foot=Signal::stored(words.rate_foot.to_owned())
-                    none=words.histogram_none
-                    columns=[words.column_minute, words.rate]
-                    rows=Signal::derive(move || {
-                        rate.with(|rate| {
-                            let row = |(ago, value): (usize, &f32)| {
-                                [format::clock(lang, minute.get() - ago as i64 * MINUTE_MS, zone), format::rate(lang, *value)]
-                            };
-                            rate.iter().rev().enumerate().map(row).collect()
-                        })
-                    })
-                    topic="pipeline".to_owned()
-                />
-            })}
+            {country.then(|| view! { <RatePanel rate now zone/> })}
         </div>
     }
 }

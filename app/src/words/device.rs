@@ -211,7 +211,7 @@ pub const ID: DeviceWords = DeviceWords {
         format!("Bacaan terbaru bertanda {length} setelah diterima. Setel jam alat: lebih dari 5 menit ditolak.")
     },
     unregistered: "Alat ini belum terdaftar",
-    unregistered_note: "Bacaannya disimpan dan tampak di sini, tetapi tidak dihitung pada fasilitas mana pun.",
+    unregistered_note: "Bacaannya disimpan dan tampak di sini, tetapi tidak dihitung pada fasilitas mana pun. Sampai terdaftar dinilai seperti kulkas: 2–8\u{a0}°C, satu bacaan tiap 5 menit.",
     never: "Belum ada bacaan",
     never_note: "Alat terdaftar, tetapi belum pernah terdengar. Nyalakan alat dan tunggu satu selang.",
     chart_titles: ["Suhu 24 jam terakhir", "Suhu 7 hari terakhir", "Suhu 30 hari terakhir"],
@@ -309,7 +309,7 @@ pub const EN: DeviceWords = DeviceWords {
         format!("Its newest reading is dated {length} after it came in. Set the clock: beyond 5 minutes readings are refused.")
     },
     unregistered: "This device is not registered",
-    unregistered_note: "Its readings are kept and shown here, but counted for no facility.",
+    unregistered_note: "Its readings are kept and shown here, but counted for no facility. Until it is registered it is judged like a fridge: 2–8\u{a0}°C, a reading every 5 minutes.",
     never: "No reading yet",
     never_note: "The device is registered but was never heard of. Switch it on and wait for one interval.",
     chart_titles: ["Temperature, last 24 hours", "Temperature, last 7 days", "Temperature, last 30 days"],
@@ -334,7 +334,7 @@ pub const EN: DeviceWords = DeviceWords {
         cursor: "Cursor on the chart",
         summary: |lowest, highest, span| format!("Between {lowest} and {highest} in {span}."),
         summary_nothing: |span| format!("No reading in {span}."),
-        summary_gaps: |count, longest| format!("No data {count} times, at longest {longest}."),
+        summary_gaps: |count, longest| format!("Gaps without data: {count}, the longest {longest}."),
         summary_calm: "No excursion.",
         summary_out: |count, peak| format!("Excursions since recovered: {count}, farthest {peak}."),
         summary_open: |since, peak| format!("Out of range since {since}, {peak}."),

@@ -188,8 +188,6 @@ pub struct GeneralWords {
     pub try_again: &'static str,
     /// To the overview.
     pub to_overview: &'static str,
-    /// Waiting.
-    pub loading: &'static str,
     /// Headline: nothing here.
     pub not_found: &'static str,
     /// What to do then.
@@ -288,6 +286,8 @@ pub struct RegionWords {
     pub headline_calm: Say1,
     /// Headline: place; nothing has been heard yet.
     pub headline_silent: Say1,
+    /// Headline where nothing is registered.
+    pub headline_none: Say1,
     /// Title of the browser's tab.
     pub title: Say1,
     /// Name of the block of figures.
@@ -298,6 +298,8 @@ pub struct RegionWords {
     pub out_of_range_note: Say3,
     /// Its note when calm.
     pub out_of_range_calm: &'static str,
+    /// Note of the first figure while nothing reports.
+    pub out_of_range_silent: &'static str,
     /// Figure: freezing.
     pub freezing: &'static str,
     /// Its note.
@@ -318,14 +320,16 @@ pub struct RegionWords {
     pub unit_note: &'static str,
     /// Panel: look at these now.
     pub worst: &'static str,
-    /// "6 worst of 241".
-    pub worst_of: Say2,
     /// Link to all.
     pub worst_all: Say1,
     /// Empty: nothing outside its range.
     pub worst_none: &'static str,
     /// And what follows.
     pub worst_none_note: &'static str,
+    /// Said in place of an empty list of the worst while nothing reports.
+    pub worst_silent: &'static str,
+    /// What to do then.
+    pub worst_silent_note: &'static str,
     /// A row that has come back into range since the page was opened.
     pub back_in_range: &'static str,
     /// Button: so many rows have changed, sort.
@@ -354,18 +358,18 @@ pub struct RegionWords {
     pub rate_label: Say1,
     /// Its foot.
     pub rate_foot: &'static str,
-    /// Caption of the tables behind the charts.
-    pub chart_table: &'static str,
     /// Column: temperature.
     pub column_temperature: &'static str,
     /// Column: number of units.
     pub column_units: &'static str,
+    /// The same after a number.
+    pub column_units_few: &'static str,
+    /// State of a facility without units.
+    pub no_units: &'static str,
     /// Column: hour.
     pub column_hour: &'static str,
     /// Column: windows out of range.
     pub column_windows_out: &'static str,
-    /// Column: windows.
-    pub column_windows: &'static str,
     /// Column: minute.
     pub column_minute: &'static str,
     /// Column: out of range.
@@ -394,6 +398,8 @@ pub struct RegionWords {
     pub children_none: &'static str,
     /// And what follows.
     pub children_none_note: &'static str,
+    /// Link to the place above.
+    pub to_place: Say1,
     /// Number of children, with the name of their level.
     pub count_of: Say2,
     /// Where devices nobody has registered are kept.

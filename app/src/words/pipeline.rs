@@ -36,12 +36,6 @@ pub struct PipelineWords {
     pub columns: [&'static str; 5],
     /// Column: number of records.
     pub column_records: &'static str,
-    /// Panel: records per second.
-    pub per_second: &'static str,
-    /// Its summary: now.
-    pub per_second_label: Say1,
-    /// Its foot.
-    pub per_second_foot: &'static str,
     /// Panel: the queue.
     pub lag: &'static str,
     /// Its unit.
@@ -172,9 +166,6 @@ pub const ID: PipelineWords = PipelineWords {
     rejected: "ditolak, disimpan",
     columns: ["Masuk", "Diterima", "Duplikat", "Terlambat", "Ditolak"],
     column_records: "Rekaman",
-    per_second: "Masuk per detik",
-    per_second_label: |now| format!("Rekaman masuk per detik selama 60 menit, kini {now}"),
-    per_second_foot: "60 menit, rata-rata tiap menit",
     lag: "Antrean (lag)",
     records: "rekaman",
     lag_foot: "sudah tersimpan aman, belum dihitung",
@@ -246,7 +237,7 @@ pub const ID: PipelineWords = PipelineWords {
     dead_letters_foot: "Isi asli disimpan seperti datangnya. Pilih waktunya untuk memutuskan.",
     unregistered_devices: "Alat belum terdaftar",
     unregistered_count: |count| format!("{count} alat belum terdaftar"),
-    unregistered_next: "Daftarkan alat pada fasilitasnya, atau cabut kunci pengirimnya. Sumber pengirim ada di",
+    unregistered_next: "Beri tahu administrator: pendaftaran alat belum bisa di halaman ini. Kunci pengirim yang tidak dikenal dicabut dengan “rantai key revoke”. Sumber pengirim ada di",
     unregistered_note: "Mengirim bacaan, tetapi tidak ada fasilitas yang memilikinya. Yang terbaru di atas.",
     unregistered_none: "Semua alat terdaftar",
     unregistered_none_note: "Alat baru yang mengirim tanpa terdaftar muncul di sini.",
@@ -275,9 +266,6 @@ pub const EN: PipelineWords = PipelineWords {
     rejected: "rejected, kept",
     columns: ["Received", "Accepted", "Duplicate", "Late", "Rejected"],
     column_records: "Records",
-    per_second: "Received per second",
-    per_second_label: |now| format!("Records received per second over 60 minutes, now {now}"),
-    per_second_foot: "60 minutes, average of each minute",
     lag: "Lag",
     records: "records",
     lag_foot: "stored safely, not yet counted",
@@ -343,7 +331,7 @@ pub const EN: PipelineWords = PipelineWords {
     unregistered_count: |count| {
         if count == "1" { "1 device not registered".to_owned() } else { format!("{count} devices not registered") }
     },
-    unregistered_next: "Register a device with its facility, or withdraw its sender's key. Senders are listed under",
+    unregistered_next: "Tell the administrator: devices cannot be registered on this page yet. The key of an unknown sender is taken away with “rantai key revoke”. Senders are listed under",
     unregistered_note: "They send readings, but no facility owns them. Newest first.",
     unregistered_none: "Every device is registered",
     unregistered_none_note: "New devices that send without being registered appear here.",

@@ -3,7 +3,6 @@
 use super::is_stale;
 use crate::api::{self, Point, Span};
 use crate::chart::labels::{peak_text, range_text};
-use crate::chart::picture::Side;
 use crate::chart::view::{Series, crossed_limit};
 use crate::components::icon::Icon;
 use crate::components::link;
@@ -91,8 +90,10 @@ pub(super) fn NowBlock(
     let is_old = Memo::new(move |_| broken.get() || state.with(|s| is_stale(s, interval_ms, now.get())));
     let tone = move || if broken.get() { "unknown" } else { status::tone(condition.get()) };
     let icon = move || if broken.get() { "unknown" } else { status::icon(condition.get()) };
-    let value =
-        move || state.with(|s| s.reading.map_or_else(|| words.general.none.to_owned(), |r| format::degrees(lang, r.temperature)));
+    let value = move || {
+        state
+            .with(|s| s.reading.map_or_else(|| words.general.none.to_owned(), |r| format::degrees_of(lang, r.temperature, range)))
+    };
     let at = Signal::derive(move || state.with(|s| s.reading.map_or(0, |r| r.at.ms())));
     let headline = move || match condition.get() {
         _ if broken.get() => words.device.before_fault,
@@ -116,7 +117,7 @@ pub(super) fn NowBlock(
         state.with(|s| match (s.condition, s.excursion, s.reading) {
             (Condition::NoWord, _, Some(reading)) => (words.device.last_known)(&moment(reading.at.ms())),
             (condition, Some(excursion), _) if condition.is_excursion() => {
-                let peak = peak_text(Side::of(range, excursion.peak), excursion.peak, lang);
+                let peak = peak_text(range, excursion.peak, lang);
                 let since = (words.facility.since_peak)(&moment(excursion.since.ms()), &peak);
                 let trend = series.with_value(|s| (s.span == Span::Day).then(|| trend(&s.points)).flatten());
                 match trend {

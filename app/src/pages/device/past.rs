@@ -9,6 +9,7 @@ use crate::components::icon::Icon;
 use crate::components::settled::Erase;
 use crate::format;
 use crate::words::{Lang, use_lang};
+use domain::coldchain::Range;
 use domain::milli::Milli;
 use domain::time::{EventTime, Zone};
 use leptos::prelude::*;
@@ -26,7 +27,7 @@ pub(super) fn SummaryPanel(
 ) -> impl IntoView {
     let lang = use_lang();
     let words = &lang.words().device;
-    let span = series.with_value(|s| s.span);
+    let (span, range) = series.with_value(|s| (s.span, s.range));
     let length = words.span_lengths[span as usize];
     let summary = Memo::new(move |_| {
         changed.track();
@@ -41,7 +42,7 @@ pub(super) fn SummaryPanel(
             summary.with(|s| {
                 s.as_ref().map(read).map(|p| {
                     let time = format::moment(lang, p.at.ms(), zone, now.get_untracked());
-                    (words.value_at)(&format::celsius(lang, p.temperature), &time)
+                    (words.value_at)(&format::celsius_of(lang, p.temperature, range), &time)
                 })
             })
         }
@@ -93,7 +94,7 @@ pub(super) fn ExcursionPanel(
 ) -> impl IntoView {
     let lang = use_lang();
     let words = &lang.words().device;
-    let span = series.with_value(|s| s.span);
+    let (span, range) = series.with_value(|s| (s.span, s.range));
     let found = Memo::new(move |_| {
         changed.track();
         series.with_value(|s| (s.picture().outside, s.points.is_empty()))
@@ -117,7 +118,7 @@ pub(super) fn ExcursionPanel(
             .erased();
         }
         let more = outside.len().saturating_sub(LISTED);
-        let rows = outside.iter().rev().take(LISTED).map(|o| excursion_row(o, zone, now, lang)).collect_view();
+        let rows = outside.iter().rev().take(LISTED).map(|o| excursion_row(o, range, zone, now, lang)).collect_view();
         view! {
             <ul class="lines">{rows}</ul>
             {(more > 0).then(|| view! { <p class="pad muted">{(words.excursions_more)(&format::int(lang, more as u64))}</p> })}
@@ -141,10 +142,15 @@ pub(super) fn ExcursionPanel(
     }
 }
 
-fn excursion_row(o: &Outside, zone: Zone, now: Signal<i64>, lang: Lang) -> impl IntoView + use<> {
+fn excursion_row(o: &Outside, range: Range, zone: Zone, now: Signal<i64>, lang: Lang) -> impl IntoView + use<> {
     let words = &lang.words().device;
     let moment = |at: EventTime| format::moment(lang, at.ms(), zone, now.get_untracked());
     let since = if o.cut { (words.excursion_cut)(&moment(o.since)) } else { moment(o.since) };
+    // The end names its day where that is neither the day it began nor today.
+    let end = |until: EventTime| {
+        let same_day = format::day(lang, until.ms(), zone) == format::day(lang, o.since.ms(), zone);
+        if same_day { format::clock(lang, until.ms(), zone) } else { moment(until) }
+    };
     let (tone, icon, what, state) = match o.until {
         None => (
             if o.side == Side::Above { "act" } else { "freeze" },
@@ -152,9 +158,9 @@ fn excursion_row(o: &Outside, zone: Zone, now: Signal<i64>, lang: Lang) -> impl 
             (words.excursion_open)(&since),
             words.still_out,
         ),
-        Some(until) => ("ok", "ok", format!("{since} – {}", format::clock(lang, until.ms(), zone)), words.recovered),
+        Some(until) => ("ok", "ok", format!("{since} – {}", end(until)), words.recovered),
     };
-    let (outside, peak) = (*o, peak_text(o.side, o.peak.temperature, lang));
+    let (outside, peak) = (*o, peak_text(range, o.peak.temperature, lang));
     // What lasts grows with the clock; what is past stands.
     let facts = move || {
         let length = match outside.until {

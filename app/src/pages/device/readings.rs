@@ -82,7 +82,7 @@ pub(super) fn ReadingsPanel(
                 <th scope="row">
                     <time datetime=format::datetime_attribute(ms, zone) title=format::utc(ms)>{table_time(lang, ms, zone, end)}</time>
                 </th>
-                <td class=hot>{format::degrees(lang, point.temperature)}</td>
+                <td class=hot>{format::degrees_of(lang, point.temperature, range)}</td>
                 <td class="txt">{state}</td>
             </tr>
         }

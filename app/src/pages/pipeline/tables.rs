@@ -260,7 +260,7 @@ pub fn ReasonsPanel(
                 <tr>
                     <th scope="row">{what}</th>
                     <td>{format::int(lang, count)}</td>
-                    <td class="txt p2"><code>{reason.name()}</code></td>
+                    <td class="txt p3"><code>{reason.name()}</code></td>
                     <td class="txt">{step}</td>
                 </tr>
             }
@@ -285,7 +285,7 @@ pub fn ReasonsPanel(
                         <tr>
                             <th scope="col">{words.reason}</th>
                             <th scope="col">{words.column_records}</th>
-                            <th scope="col" class="txt p2">"API"</th>
+                            <th scope="col" class="txt p3">"API"</th>
                             <th scope="col" class="txt">{words.step}</th>
                         </tr>
                     </thead>

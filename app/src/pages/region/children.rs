@@ -6,6 +6,7 @@ use crate::api::{ChildKind, ChildView, RegionView};
 use crate::components::icon::Icon;
 use crate::components::link::{self, Here, use_here};
 use crate::components::plain_chart::spark;
+use crate::components::settled::Erase;
 use crate::components::status::Status;
 use crate::components::when::Age;
 use crate::format;
@@ -125,6 +126,7 @@ pub fn Children(region: RegionView, state: RegionState, now: Signal<i64>, topic:
     order.sort(&mut regions);
     order.sort(&mut facilities);
     let none = regions.is_empty() && facilities.is_empty();
+    let above = region.path.iter().rev().nth(1).cloned();
     // The anchor of links to the table stands on the first table there is.
     let facilities_id = if regions.is_empty() { "children" } else { "facilities" };
     let count_of = move |count: usize, level: usize| {
@@ -147,6 +149,7 @@ pub fn Children(region: RegionView, state: RegionState, now: Signal<i64>, topic:
                     <Icon name="unknown"/>
                     <h2>{words.region.children_none}</h2>
                     <p>{words.region.children_none_note}</p>
+                    {above.map(|place| view! { <a class="btn" href=link::region(&place.code)>{(words.region.to_place)(&place.name)}</a> })}
                 </div>
             </section>
         })}
@@ -227,7 +230,11 @@ fn zero_class(number: u32, class: &'static str) -> String {
 fn RegionCells(now_of: Signal<ChildNow>, now: Signal<i64>, line: Option<String>) -> impl IntoView {
     let lang = use_lang();
     let counts = Memo::new(move |_| now_of.with(|now| now.counts));
-    let int = move |number: u32| format::int(lang, number);
+    // Where nothing reports nothing is known: no zero.
+    let int = move |number: u32| {
+        if counts.get().reporting() == 0 { lang.words().general.none.to_owned() } else { format::int(lang, number) }
+    };
+    let whole = move |number: u32| format::int(lang, number);
     let last = Memo::new(move |_| now_of.with(|now| now.last_data.map(domain::time::ProcessingTime::ms)));
     let percent = move |part: u32, whole: u32| format::percent_number(lang, format::share(part, whole));
     view! {
@@ -239,9 +246,9 @@ fn RegionCells(now_of: Signal<ChildNow>, now: Signal<i64>, line: Option<String>)
                 <svg class="spark plot" viewBox="0 0 92 20" preserveAspectRatio="none" aria-hidden="true" inner_html=line></svg>
             })}
         </td>
-        <td class=move || zero_class(counts.get().no_word, "p2")>{move || int(counts.get().no_word)}</td>
+        <td class=move || zero_class(counts.get().no_word, "p2")>{move || whole(counts.get().no_word)}</td>
         <td class="p2">{move || percent(counts.get().facilities_reporting, counts.get().facilities)}</td>
-        <td class="p3">{move || format!("{} / {}", int(counts.get().facilities_reporting), int(counts.get().facilities))}</td>
+        <td class="p3">{move || format!("{} / {}", whole(counts.get().facilities_reporting), whole(counts.get().facilities))}</td>
         <td class="p3 muted"><Age at=last now/></td>
     }
 }
@@ -273,10 +280,18 @@ fn Facilities(
             let signal = state.children.with_value(|children| children.get(&row.now.code).copied())?;
             let counts = Memo::new(move |_| signal.with(|now| now.counts));
             let last = Memo::new(move |_| signal.with(|now| now.last_data.map(domain::time::ProcessingTime::ms)));
+            // Without units it is not silent: there is nothing that could report.
+            let units = counts.get_untracked().devices;
             Some(view! {
                 <tr data-live=topic.clone()>
                     <th scope="row"><a href=link::facility(&row.now.code)>{row.name}</a></th>
-                    <td class="txt"><Status condition=Signal::derive(move || worst_condition(&counts.get()))/></td>
+                    <td class="txt">
+                        {if units == 0 {
+                            view! { <span class="muted">{w.no_units}</span> }.erased()
+                        } else {
+                            view! { <Status condition=Signal::derive(move || worst_condition(&counts.get()))/> }.erased()
+                        }}
+                    </td>
                     <td class=move || zero_class(counts.get().out_of_range(), "")>{move || int(counts.get().out_of_range())}</td>
                     <td class=move || zero_class(counts.get().no_word, "p2")>{move || int(counts.get().no_word)}</td>
                     <td class="p2">{move || int(counts.get().devices)}</td>

@@ -158,11 +158,20 @@ pub fn Worst(rows: WorstRows, counts: Memo<Counts>, now: Signal<i64>, topic: Str
                 <For each=move || order.get() key=Clone::clone children=row/>
             </ol>
             <Show when=move || order.with(Vec::is_empty)>
-                <div class="empty" data-tone="ok">
-                    <Icon name="ok"/>
-                    <h3>{words.worst_none}</h3>
-                    <p>{words.worst_none_note}</p>
-                </div>
+                {move || {
+                    let (tone, title, note) = if counts.get().reporting() == 0 {
+                        ("unknown", words.worst_silent, words.worst_silent_note)
+                    } else {
+                        ("ok", words.worst_none, words.worst_none_note)
+                    };
+                    view! {
+                        <div class="empty" data-tone=tone>
+                            <Icon name=tone/>
+                            <h3>{title}</h3>
+                            <p>{note}</p>
+                        </div>
+                    }
+                }}
             </Show>
         </section>
     }
@@ -173,20 +182,23 @@ fn WorstRow(row: RwSignal<Row>, now: Signal<i64>, topic: String) -> impl IntoVie
     let lang = use_lang();
     let words = lang.words();
     let first = row.get_untracked().entry;
-    let zone = format::zone_of(&first.facility);
+    let (zone, range) = (format::zone_of(&first.facility), first.equipment.range());
     let since = Memo::new(move |_| row.with(|row| row.entry.excursion.since.ms()));
     let length = Memo::new(move |_| format::length(lang, now.get() - since.get()));
     let condition = move || row.with(|row| if row.back { Condition::Fine } else { row.entry.condition });
     let what = move || {
         row.with(|row| {
-            let said = if row.back { words.region.back_in_range } else { status::word(words, row.entry.condition) };
-            format!("{said} {}", format::celsius(lang, row.entry.temperature))
+            // What it was when it was still outside is not what it is now.
+            if row.back {
+                return words.region.back_in_range.to_owned();
+            }
+            format!("{} {}", status::word(words, row.entry.condition), format::celsius_of(lang, row.entry.temperature, range))
         })
     };
     let peak = move || {
         row.with(|row| {
             let say = if row.entry.condition == Condition::TooWarm { words.cold.peak } else { words.cold.lowest };
-            say(&format::celsius(lang, row.entry.excursion.peak))
+            say(&format::celsius_of(lang, row.entry.excursion.peak, range))
         })
     };
     let place =
