@@ -15,13 +15,13 @@ for (const { name, path, live: isLive } of pages) {
   }
 }
 
-test('axe finds nothing: phone', async ({ page }) => {
-  await page.setViewportSize({ width: 360, height: 740 });
-  for (const { path } of pages) {
+for (const { name, path } of pages) {
+  test(`axe finds nothing: ${name} on a phone`, async ({ page }) => {
+    await page.setViewportSize({ width: 360, height: 740 });
     await page.goto(path);
     await nothingFound(page);
-  }
-});
+  });
+}
 
 async function nothingFound(page: import('@playwright/test').Page): Promise<void> {
   const { violations } = await new AxeBuilder({ page }).analyze();
