@@ -14,7 +14,7 @@ use crate::side::SideRow;
 use crate::store::{Checkpoint, Readings, Snapshot};
 use anyhow::Context;
 use bytes::Bytes;
-use domain::engine::{ClosedWindow, Disposition, Engine, EngineConfig};
+use domain::engine::{ClosedWindow, DeviceState, Disposition, Engine, EngineConfig};
 use domain::feed::PartitionNow;
 use domain::master::Master;
 use domain::planted;
@@ -447,6 +447,13 @@ impl Shard {
         // What came in before this is too old by now, even where its clock was ahead.
         let remembered_from = now.plus_ms(-self.config.retention_ms - self.config.future_ms);
         let encode = "the state has no type that postcard cannot write";
+        // In one buffer, which has its size soon: each state in one of its own grew a dozen times.
+        let mut buffer = Vec::new();
+        let mut written = |state: &DeviceState| {
+            buffer.clear();
+            buffer = postcard::to_extend(state, std::mem::take(&mut buffer)).expect(encode);
+            buffer.clone()
+        };
         let checkpoint = Checkpoint {
             partition: self.partition,
             readings: self.readings.as_mut().map(std::mem::take),
@@ -456,7 +463,7 @@ impl Shard {
             committed_at_ms: wall_clock().ms(),
             totals: postcard::to_stdvec(room.engine.totals()).expect(encode),
             hours: room.engine.rollup_mut().take_changed_hours(),
-            devices: room.engine.take_changed().map(|(i, state)| (i, postcard::to_stdvec(state).expect(encode))).collect(),
+            devices: room.engine.take_changed().map(|(i, state)| (i, written(state))).collect(),
             windows: Arc::clone(&windows),
             side: Arc::clone(&side),
             decisions: Arc::clone(&decisions),

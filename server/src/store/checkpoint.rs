@@ -498,8 +498,11 @@ async fn put_devices_postgres(tx: &mut PgConnection, checkpoint: &Checkpoint) ->
 fn window_blocks(windows: &[ClosedWindow], sizes: &[i64]) -> Vec<(WindowBlock, bool)> {
     let mut all = Vec::new();
     for (definition, size_ms) in (0..).zip(sizes) {
-        let mut windows: Vec<ClosedWindow> = windows.iter().filter(|w| w.definition == definition).copied().collect();
-        windows.sort_unstable_by_key(|w| (w.device, w.window.start));
+        // Their keys alone are sorted: windows are large.
+        let of_definition = windows.iter().filter(|w| w.definition == definition);
+        let mut keys: Vec<_> = of_definition.map(|w| (w.device, w.window.start, w)).collect();
+        keys.sort_unstable_by_key(|&(device, start, _)| (device, start));
+        let windows: Vec<ClosedWindow> = keys.into_iter().map(|(_, _, w)| *w).collect();
         let is_merged = windows.len() >= 8 * blocks::BLOCK_WINDOWS;
         all.extend(blocks::encode(&windows, *size_ms).into_iter().map(|block| (block, is_merged)));
     }
