@@ -31,7 +31,7 @@ use std::sync::Arc;
 /// How much is kept where; smaller in tests and simulations, where everything has to happen soon.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sizes {
-    /// A table is frozen at the next checkpoint once it holds so many identities. So many has the first filter of a generation room for.
+    /// A table is frozen at the next checkpoint once it holds so many identities. Until then its generation has a small filter.
     pub freeze_at: usize,
     /// Keys per generation.
     pub generation_keys: usize,
@@ -46,7 +46,9 @@ impl Sizes {
 
     /// An empty filter for a generation of so many `keys` as yet.
     fn filter(self, keys: usize) -> Filter {
-        Filter::new(if keys < self.freeze_at { self.freeze_at.min(self.generation_keys) } else { self.generation_keys })
+        // More may come in before it is made the full one.
+        let few = self.freeze_at.saturating_mul(2).min(self.generation_keys);
+        Filter::new(if keys < self.freeze_at { few } else { self.generation_keys })
     }
 }
 
