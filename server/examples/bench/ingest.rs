@@ -4,27 +4,42 @@ use crate::events::{MIX, Stream, now_ms, write_event_of};
 use crate::figures::Figures;
 use crate::program::{Connection, Server};
 use anyhow::ensure;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{LazyLock, Mutex};
 use std::time::{Duration, Instant};
 
-struct Load {
-    events_per_second: f64,
-    events_per_cpu_second: f64,
+/// Time of the first event. Event time runs as fast as the load: it begins so far back that it never passes the clock.
+static START_MS: LazyLock<i64> = LazyLock::new(|| now_ms() - 30 * 86_400_000);
+
+/// What checkpoints spend CPU time on.
+const PARTS: [&str; 4] = ["copying state", "runs of identities", "encoding results", "in the threads of SQLite"];
+
+pub struct Load {
+    /// Events sent.
+    pub events: u64,
+    pub events_per_second: f64,
+    pub events_per_cpu_second: f64,
     peak_mib: f64,
+    /// Percent of all CPU time for the parts of checkpoints, see [`PARTS`].
+    checkpoint_percent: [f64; 4],
     /// CPU microseconds per event at every 5 million events.
     cost: Vec<f64>,
 }
 
-/// Batches of 1 000 over 4 connections for `length`.
-fn load(server: &Server, stream: Stream, is_array: bool, length: Duration) -> anyhow::Result<Load> {
-    let next = AtomicU64::new(0);
+/// Batches of 1 000 over 4 connections for `length`, from event `first` on.
+pub fn load(server: &Server, stream: Stream, is_array: bool, first: u64, length: Duration) -> anyhow::Result<Load> {
+    let next = AtomicU64::new(first);
     let done = AtomicU64::new(0);
-    // Event time runs as fast as the load: it begins so far back that it never passes the clock.
-    let start_ms = now_ms() - 30 * 86_400_000;
+    let start_ms = *START_MS;
     let failure: Mutex<Option<anyhow::Error>> = Mutex::new(None);
     let began = Instant::now();
     let cpu_before = server.cpu_seconds()?;
+    // The bare server has none.
+    let checkpoints = || -> anyhow::Result<[f64; 4]> {
+        let part = |name| server.metric(&format!("rantai_checkpoint_cpu_seconds_total{{part=\"{name}\"}}")).unwrap_or(0.0);
+        Ok([part("cut"), part("run"), part("store"), server.cpu_seconds_of("sqlx-sqlite")?])
+    };
+    let checkpoints_before = checkpoints()?;
     let mut cost = Vec::new();
     std::thread::scope(|scope| {
         for _ in 0..4 {
@@ -45,7 +60,7 @@ fn load(server: &Server, stream: Stream, is_array: bool, length: Duration) -> an
                         }
                         body.extend_from_slice(if is_array { b"]" } else { b"\n" });
                         let answer = connection.post(&body)?;
-                        ensure!(answer.contains("\"rejected\":0") || answer == "ok", "{answer}");
+                        ensure!(answer.contains("\"rejected\":0") || answer == "ok", "{answer:.400}");
                         done.fetch_add(1_000, Ordering::Relaxed);
                     }
                     Ok(())
@@ -70,24 +85,37 @@ fn load(server: &Server, stream: Stream, is_array: bool, length: Duration) -> an
     if let Some(error) = failure.into_inner().expect("no panic holds it") {
         return Err(error);
     }
-    let events = done.load(Ordering::Relaxed) as f64;
+    let events = done.load(Ordering::Relaxed);
     let elapsed = began.elapsed().as_secs_f64();
     let cpu = server.cpu_seconds()? - cpu_before;
-    Ok(Load { events_per_second: events / elapsed, events_per_cpu_second: events / cpu, peak_mib: server.peak_mib()?, cost })
+    let checkpoints = checkpoints()?;
+    Ok(Load {
+        events,
+        events_per_second: events as f64 / elapsed,
+        events_per_cpu_second: events as f64 / cpu,
+        peak_mib: server.peak_mib()?,
+        checkpoint_percent: [0, 1, 2, 3].map(|part| (checkpoints[part] - checkpoints_before[part]) / cpu * 100.0),
+        cost,
+    })
 }
 
 pub fn run(figures: &mut Figures, length: Duration) -> anyhow::Result<()> {
-    let bare = load(&Server::bare()?, MIX, false, length.min(Duration::from_secs(20)))?;
+    let bare = load(&Server::bare()?, MIX, false, 0, length.min(Duration::from_secs(20)))?;
     figures.add("bare server, NDJSON: events", bare.events_per_second, "events/s");
     figures.add("bare server, NDJSON: events per CPU second", bare.events_per_cpu_second, "events/CPU s");
     for is_array in [false, true] {
         let form = if is_array { "JSON arrays" } else { "NDJSON" };
         let server = Server::start()?;
-        let ours = load(&server, MIX, is_array, length)?;
+        let ours = load(&server, MIX, is_array, 0, length)?;
         figures.add(format!("ingest, {form}: events"), ours.events_per_second, "events/s");
         figures.add(format!("ingest, {form}: events per CPU second"), ours.events_per_cpu_second, "events/CPU s");
         figures.add(format!("ingest, {form}: of the bare server's"), ours.events_per_cpu_second / bare.events_per_cpu_second, "");
         figures.add(format!("ingest, {form}: peak memory"), ours.peak_mib, "MiB");
+        let percent = ours.checkpoint_percent;
+        figures.add(format!("ingest, {form}: checkpoints, of all CPU time"), percent.iter().sum(), "%");
+        for (part, percent) in PARTS.iter().zip(percent) {
+            figures.add(format!("ingest, {form}: checkpoints, of it {part}"), percent, "%");
+        }
         for (index, cost) in ours.cost.iter().enumerate() {
             figures.add(format!("ingest, {form}: CPU of events {} to {} million", index * 5, index * 5 + 5), *cost, "µs/event");
         }
@@ -113,7 +141,7 @@ pub fn cost(figures: &mut Figures, length: Duration) -> anyhow::Result<()> {
     let mut best = [f64::INFINITY; 6];
     for _ in 0..ROUNDS {
         for ((_, stream, options), best) in cases.iter().zip(&mut best) {
-            let done = load(&Server::start_with(options)?, *stream, false, length)?;
+            let done = load(&Server::start_with(options)?, *stream, false, 0, length)?;
             *best = best.min(1e6 / done.events_per_cpu_second);
         }
     }

@@ -3,6 +3,7 @@
 //! The server under load is the release binary in a process of its own; the load comes from this process.
 
 mod bare;
+mod devices;
 mod engine;
 mod events;
 mod figures;
@@ -11,8 +12,11 @@ mod live;
 mod log;
 mod pages;
 mod program;
+mod restart;
 mod single;
+mod soak;
 mod sse;
+mod storm;
 mod windows;
 mod windows_cost;
 
@@ -21,7 +25,23 @@ use figures::Figures;
 use std::path::PathBuf;
 use std::time::Duration;
 
-const NAMES: [&str; 10] = ["engine", "ingest", "cost", "single", "log", "live", "sse", "pages", "windows", "windows-cost"];
+/// In the order in which all of them run. The last is an hour long when it counts: `--seconds 3600`.
+const NAMES: [&str; 14] = [
+    "engine",
+    "ingest",
+    "cost",
+    "single",
+    "log",
+    "live",
+    "sse",
+    "pages",
+    "windows",
+    "windows-cost",
+    "restart",
+    "storm",
+    "devices",
+    "soak",
+];
 
 fn main() -> anyhow::Result<()> {
     let mut args = std::env::args().skip(1);
@@ -50,6 +70,10 @@ fn main() -> anyhow::Result<()> {
             "live" => live::run(&mut figures, length)?,
             "sse" => sse::run(&mut figures, length)?,
             "pages" => pages::run(&mut figures, length)?,
+            "restart" => restart::run(&mut figures)?,
+            "storm" => storm::run(&mut figures)?,
+            "devices" => devices::run(&mut figures, length.min(Duration::from_secs(10)))?,
+            "soak" => soak::run(&mut figures, length)?,
             "windows-cost" => windows_cost::run(&mut figures)?,
             _ => windows::run(&mut figures)?,
         }

@@ -1,6 +1,7 @@
 //! The server under load, in a process of its own so that its CPU time and memory are its own, and a connection to it.
 
 use anyhow::{Context, ensure};
+use rustix::process::{Pid, Signal, kill_process};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
@@ -13,7 +14,7 @@ pub struct Server {
     pub address: String,
     pub key: String,
     /// Removed with the server.
-    _dir: tempfile::TempDir,
+    dir: tempfile::TempDir,
 }
 
 impl Server {
@@ -36,9 +37,13 @@ impl Server {
         let data = dir.path().join("data");
         let made = Command::new(&program).args(["key", "create", "--name", "bench", "--data-dir"]).arg(&data).output()?;
         ensure!(made.status.success(), "no key: {}", String::from_utf8_lossy(&made.stderr));
-        let mut command = Command::new(&program);
-        command.args(["serve", "--listen", "127.0.0.1:0", "--data-dir"]).arg(&data).args(more).env("RUST_LOG", "warn");
-        Self::spawn(command, String::from_utf8(made.stdout)?.trim().to_owned(), dir)
+        Self::spawn(Self::serve(&data, more)?, String::from_utf8(made.stdout)?.trim().to_owned(), dir)
+    }
+
+    fn serve(data: &Path, more: &[&str]) -> anyhow::Result<Command> {
+        let mut command = Command::new(Self::program()?);
+        command.args(["serve", "--listen", "127.0.0.1:0", "--data-dir"]).arg(data).args(more).env("RUST_LOG", "warn");
+        Ok(command)
     }
 
     /// The yardstick.
@@ -50,19 +55,71 @@ impl Server {
     }
 
     fn spawn(mut command: Command, key: String, dir: tempfile::TempDir) -> anyhow::Result<Self> {
-        let mut child = command.stdout(Stdio::piped()).spawn()?;
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().context("its output")?).read_line(&mut line)?;
-        let address = line.trim().strip_prefix("listening on http://").context("it did not start")?.to_owned();
-        Ok(Self { child, address, key, _dir: dir })
+        let (child, address) = begin(&mut command)?;
+        Ok(Self { child, address, key, dir })
+    }
+
+    /// Its data directory.
+    pub fn data(&self) -> PathBuf {
+        self.dir.path().join("data")
+    }
+
+    /// Ends it with `signal`, and waits until it has ended.
+    pub fn end(&mut self, signal: Signal) -> anyhow::Result<()> {
+        kill_process(self.pid(), signal)?;
+        self.child.wait()?;
+        Ok(())
+    }
+
+    /// Starts it again after [`Server::end`]: how long until it says that it is ready.
+    pub fn start_again(&mut self) -> anyhow::Result<Duration> {
+        let began = Instant::now();
+        (self.child, self.address) = begin(&mut Self::serve(&self.data(), &[])?)?;
+        let ready = Connection::open(self, "")?.get("/readyz", "")?;
+        ensure!(ready.status == 200, "{}", ready.head);
+        Ok(began.elapsed())
+    }
+
+    /// Its process.
+    pub fn pid(&self) -> Pid {
+        Pid::from_child(&self.child)
+    }
+
+    /// How many files it has open.
+    pub fn open_files(&self) -> anyhow::Result<usize> {
+        Ok(std::fs::read_dir(format!("/proc/{}/fd", self.child.id()))?.count())
+    }
+
+    /// A figure of `/metrics`.
+    pub fn metric(&self, name: &str) -> anyhow::Result<f64> {
+        let text = String::from_utf8(Connection::open(self, "")?.get("/metrics", "")?.body)?;
+        let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        Ok(value.with_context(|| format!("{name} of /metrics"))?.parse()?)
+    }
+
+    /// What `/stats` says of all records, or of those of a source.
+    pub fn stats(&self, source: Option<&str>) -> anyhow::Result<serde_json::Value> {
+        let body = Connection::open(self, "")?.get("/stats?group=source", "")?.body;
+        let stats: serde_json::Value = serde_json::from_slice(&body)?;
+        Ok(source.map_or(&stats, |source| &stats["sources"][source]).clone())
+    }
+
+    /// CPU seconds of its threads whose name begins with `name`.
+    pub fn cpu_seconds_of(&self, name: &str) -> anyhow::Result<f64> {
+        let mut ticks = 0.0;
+        for task in std::fs::read_dir(format!("/proc/{}/task", self.child.id()))? {
+            // It may have ended meanwhile.
+            let Ok(stat) = std::fs::read_to_string(task?.path().join("stat")) else { continue };
+            if stat.split_once('(').is_some_and(|(_, rest)| rest.starts_with(name)) {
+                ticks += ticks_of(&stat)?;
+            }
+        }
+        Ok(ticks / 100.0)
     }
 
     /// CPU seconds of all its threads.
     pub fn cpu_seconds(&self) -> anyhow::Result<f64> {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
-        let fields: Vec<&str> = stat.rsplit(") ").next().unwrap_or_default().split(' ').collect();
-        let ticks: f64 = fields[11].parse::<f64>()? + fields[12].parse::<f64>()?;
-        Ok(ticks / 100.0)
+        Ok(ticks_of(&std::fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?)? / 100.0)
     }
 
     /// Resident memory now, KiB.
@@ -89,6 +146,31 @@ impl Drop for Server {
     }
 }
 
+/// Starts `command`: it, and its address once it has told it.
+fn begin(command: &mut Command) -> anyhow::Result<(Child, String)> {
+    let mut child = command.stdout(Stdio::piped()).spawn()?;
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().context("its output")?).read_line(&mut line)?;
+    let address = line.trim().strip_prefix("listening on http://").context("it did not start")?.to_owned();
+    Ok((child, address))
+}
+
+/// CPU time in a line of `/proc`.
+fn ticks_of(stat: &str) -> anyhow::Result<f64> {
+    let fields: Vec<&str> = stat.rsplit(") ").next().unwrap_or_default().split(' ').collect();
+    Ok(fields[11].parse::<f64>()? + fields[12].parse::<f64>()?)
+}
+
+/// Bytes of all files in `dir` and below.
+pub fn size_of(dir: &Path) -> anyhow::Result<u64> {
+    let mut bytes = 0;
+    for entry in std::fs::read_dir(dir)? {
+        let entry = entry?;
+        bytes += if entry.file_type()?.is_dir() { size_of(&entry.path())? } else { entry.metadata()?.len() };
+    }
+    Ok(bytes)
+}
+
 /// The folder of the repository.
 pub fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..")
@@ -104,21 +186,27 @@ pub struct Fleet {
 impl Fleet {
     /// Sends the past day of all devices to `server`, and goes on.
     pub fn start(server: &Server) -> anyhow::Result<Self> {
-        let url = format!("http://{}", server.address);
-        let simulate = |more: &[&str]| {
-            let mut command = Command::new(Server::program()?);
-            command.args(["simulate", "--url", &url, "--key", &server.key]).args(more);
-            command.stdout(Stdio::null()).stderr(Stdio::null());
-            anyhow::Ok(command)
-        };
-        ensure!(simulate(&["--duration", "0s"])?.status()?.success(), "the past day was not sent");
-        let stats = Connection::open(server, "")?.get("/stats", "")?.body;
-        let past = serde_json::from_slice::<serde_json::Value>(&stats)?["received"].as_u64().context("received")?;
-        let child = simulate(&["--backfill", "10m"])?.spawn()?;
+        ensure!(simulate(server, &["--duration", "0s"])?.status()?.success(), "the past day was not sent");
+        let past = server.stats(None)?["received"].as_u64().context("received")?;
+        let child = simulate(server, &["--backfill", "10m"])?.spawn()?;
         // What came in last is put away, and the fleet has begun.
         std::thread::sleep(Duration::from_secs(12));
         Ok(Self { child, past })
     }
+
+    /// Plays the past `speed` times as fast as it was, for so long that it will not end within `length`.
+    pub fn fast(server: &Server, speed: u32, length: Duration) -> anyhow::Result<Self> {
+        let hours = (length * speed).as_secs() / 3_600 + 2;
+        let more = ["--speed", &speed.to_string(), "--backfill", &format!("{hours}h")];
+        Ok(Self { child: simulate(server, &more)?.spawn()?, past: 0 })
+    }
+}
+
+fn simulate(server: &Server, more: &[&str]) -> anyhow::Result<Command> {
+    let mut command = Command::new(Server::program()?);
+    command.args(["simulate", "--url", &format!("http://{}", server.address), "--key", &server.key]).args(more);
+    command.stdout(Stdio::null()).stderr(Stdio::null());
+    Ok(command)
 }
 
 impl Drop for Fleet {

@@ -3,7 +3,7 @@
 use super::problem::Problem;
 use super::status::by_topic;
 use crate::kafka::{Partition, State as PartitionState, Status};
-use crate::pipeline::{Pipeline, Room};
+use crate::pipeline::{Pipeline, Room, checkpoint_cpu_seconds};
 use crate::publish::pipeline_now;
 use axum::extract::State;
 use axum::http::{HeaderMap, header};
@@ -154,6 +154,11 @@ impl Collector for Figures {
             ("live_streams", "Pages that listen", self.listeners),
         ] {
             ConstGauge::new(value).encode(encoder.encode_descriptor(name, help, None, MetricType::Gauge)?)?;
+        }
+        let help = "CPU time of this process for checkpoints by part, but for the threads of SQLite";
+        let mut family = encoder.encode_descriptor("checkpoint_cpu", help, Some(&Unit::Seconds), MetricType::Counter)?;
+        for (part, seconds) in checkpoint_cpu_seconds() {
+            ConstCounter::new(seconds).encode(family.encode_family(&[("part", part)])?)?;
         }
         let log = encoder.encode_descriptor("log", "Size of the log", Some(&Unit::Bytes), MetricType::Gauge)?;
         ConstGauge::new(now.log_bytes).encode(log)?;

@@ -7,7 +7,7 @@ use super::partition::{Owned, WORTH_A_RUN};
 use super::produce::Producer;
 use super::status::{State, Status};
 use crate::identities;
-use crate::pipeline::{Due, fail, wall_clock, write_checkpoint};
+use crate::pipeline::{CheckpointPart, Due, counted, fail, wall_clock, write_checkpoint};
 use crate::store::{Snapshot, Store, StoreError};
 use anyhow::{Context, ensure};
 use domain::engine::EngineConfig;
@@ -249,7 +249,7 @@ impl Worker {
 
     /// Identities become a run where they are `worth` that many records, so that nobody has to read them from the log again.
     fn checkpoint(&mut self, worth: u64) {
-        let writing = self.of.cut(worth);
+        let writing = counted(CheckpointPart::Cut, || self.of.cut(worth));
         let next_block = writing.next_block();
         let write = write_checkpoint(self.parts.store.clone(), writing, self.epoch, self.parts.config.clone());
         self.writing = Some(Being { task: self.parts.runtime.spawn(write), next_block });

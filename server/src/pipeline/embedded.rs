@@ -4,7 +4,7 @@
 //! engine thread owns the [`Shard`](super::room::Shard) and answers questions between blocks; a task writes one checkpoint at a time. Durable first, then
 //! processed, then answered.
 
-use super::checkpoint::{Writing, write_checkpoint};
+use super::checkpoint::{Part, Writing, counted, write_checkpoint};
 use super::room::Due;
 use super::steps::{EngineSide, Group, LogSide, Submission, open_log, restore};
 use super::{Answer, BODIES_KIB, Intake, PARTITION, Pipeline, Question, Refused, Threads, fail, wall_clock};
@@ -230,7 +230,7 @@ impl Driver {
         }
         // Everything durable is processed; one last checkpoint makes the next start short.
         if self.side.shard.has_news() {
-            let writing = Writing::new(self.side.shard.cut(Freeze::Full));
+            let writing = Writing::new(counted(Part::Cut, || self.side.shard.cut(Freeze::Full)));
             let written = write_checkpoint(self.store.clone(), writing, self.epoch, self.config);
             let left = LAST_CHECKPOINT.saturating_sub(drained.map_or(Duration::ZERO, |at| at.elapsed()));
             if let Ok(written) = self.runtime.block_on(async { tokio::time::timeout(left, written).await }) {
@@ -253,7 +253,7 @@ impl Driver {
     }
 
     fn checkpoint(&mut self) {
-        let writing = Writing::new(self.side.shard.cut(Freeze::Full));
+        let writing = Writing::new(counted(Part::Cut, || self.side.shard.cut(Freeze::Full)));
         let (store, config, done, epoch) = (self.store.clone(), self.config.clone(), self.done.clone(), self.epoch);
         self.runtime.spawn(async move {
             let result = write_checkpoint(store, writing, epoch, config).await;

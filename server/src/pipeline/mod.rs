@@ -14,7 +14,7 @@ pub use checkpoint::{Step, Writing};
 pub use rates::Rates;
 pub use room::{Due, News, Room, Shard, needed_from};
 
-pub(crate) use checkpoint::write_checkpoint;
+pub(crate) use checkpoint::{Part as CheckpointPart, counted, cpu_seconds as checkpoint_cpu_seconds, write_checkpoint};
 pub(crate) use replay::REBUILD;
 
 use crate::admission::{Batch, Format, IdentityKey};

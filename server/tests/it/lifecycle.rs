@@ -23,6 +23,7 @@ async fn health_and_metrics() {
         "rantai_unregistered_devices 1",
         "rantai_lag_records 0",
         "rantai_live_streams 0",
+        "# TYPE rantai_checkpoint_cpu_seconds_total counter",
     ] {
         assert!(metrics.text.lines().any(|l| l == line), "{line} in\n{}", metrics.text);
     }
