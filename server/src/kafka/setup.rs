@@ -25,7 +25,7 @@ const LOG_APPEND_TIME: &str = "LogAppendTime";
 /// What topics should be like.
 #[derive(Clone, Debug, clap::Args)]
 pub struct SetupArgs {
-    /// Partitions of each input: as many as engines may ever work side by side; each takes about 50 MB of memory
+    /// Partitions of each input: as many as engines may ever work side by side; each takes about 10 MB of memory, idle too
     #[arg(long, default_value_t = 6, value_parser = clap::value_parser!(i32).range(1..=1000))]
     pub partitions: i32,
     /// Brokers that keep each message

@@ -26,7 +26,7 @@ use std::time::{Duration, Instant};
 const WAIT: Duration = Duration::from_millis(20);
 /// Processed records that no committed checkpoint covers, at most, of all workers of a process: one that is beyond its share fetches
 /// nothing. A few hundred bytes each, with the windows that they closed.
-const UNCOMMITTED: u64 = 1_200_000;
+const UNCOMMITTED: u64 = 300_000;
 /// A checkpoint of fewer would cost more than it saves.
 const LEAST_SHARE: u64 = 40_000;
 /// How late a timer may be: most are passed by the next record anyway.
