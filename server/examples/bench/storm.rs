@@ -28,6 +28,8 @@ const DRAINED_WITHIN: Duration = Duration::from_mins(10);
 const LIVE: usize = 16;
 /// How far apart their readings are.
 const APART: Duration = Duration::from_millis(100);
+/// How soon the last of them has to be seen to count as seen at all.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// What stands before the time of a reading in a message.
 const SIGN: &str = "\"reading\":{\"at\":";
 
@@ -138,7 +140,7 @@ fn watched(server: &Server, work: impl FnOnce() -> anyhow::Result<()>) -> anyhow
     let is_over = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let listener = scope.spawn(|| -> anyhow::Result<Latencies> {
-            let mut latencies = Latencies::default();
+            let (mut latencies, mut end) = (Latencies::default(), None);
             loop {
                 let event = events.next()?;
                 let now = Instant::now();
@@ -154,8 +156,13 @@ fn watched(server: &Server, work: impl FnOnce() -> anyhow::Result<()>) -> anyhow
                     }
                 }
                 // A beat comes every few seconds, so the last message is not waited for in vain.
-                if is_over.load(Ordering::Relaxed) && latencies.len() >= posted.lock().expect("no panic holds it").len() {
-                    return Ok(latencies);
+                if is_over.load(Ordering::Relaxed) {
+                    let missing = posted.lock().expect("no panic holds it").len().saturating_sub(latencies.len());
+                    if missing == 0 {
+                        return Ok(latencies);
+                    }
+                    let end = *end.get_or_insert(now + PATIENCE);
+                    ensure!(now < end, "{missing} live readings were never seen");
                 }
             }
         });
