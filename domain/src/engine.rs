@@ -11,7 +11,7 @@ mod record;
 mod totals;
 mod watermark;
 
-pub use config::{EngineConfig, Pairing};
+pub use config::{EngineConfig, Pairing, RETENTION_MS};
 pub use device::{ClosedDerived, ClosedWindow, Derived, DeviceState};
 pub use record::{Content, Disposition, Identities, MemoryIdentities, Record, Seen};
 pub use totals::{Tally, Totals};
@@ -23,7 +23,7 @@ use crate::join::Fix;
 use crate::master::{EquipmentKind, Master, SensorIx};
 use crate::milli::Milli;
 use crate::planted;
-use crate::rollup::{KNOWN_EVERY_MS, KnownHour, Node, Rollup, Standing, histogram_column};
+use crate::rollup::{HourCell, KNOWN_EVERY_MS, KnownHour, Node, PackedHour, Rollup, Standing, histogram_column};
 use crate::sequence::Gap;
 use crate::time::{EventTime, MINUTE_MS, ProcessingTime};
 use crate::window::Placement;
@@ -74,6 +74,7 @@ pub struct Engine {
 impl Engine {
     /// An engine that has seen nothing.
     pub fn new(config: EngineConfig, master: &Arc<Master>) -> Self {
+        debug_assert!(config.retention_ms <= RETENTION_MS, "hours would leave memory too early");
         let definitions = config.windows.definitions().len();
         let mut engine = Self {
             roll_definition: config.windows.of_size(5 * MINUTE_MS).unwrap_or(definitions - 1),
@@ -106,15 +107,13 @@ impl Engine {
         now: ProcessingTime,
         totals: Totals,
         devices: impl IntoIterator<Item = DeviceState>,
-        hours: impl IntoIterator<Item = (i64, Vec<crate::rollup::HourCell>)>,
+        hours: impl IntoIterator<Item = (i64, PackedHour)>,
     ) -> Self {
         let mut engine = Self::new(config, master);
         engine.now = now;
         engine.sources = totals.by_source.iter().zip(0..).map(|((name, _), ix)| (name.as_str().into(), ix)).collect();
         engine.totals = totals;
-        for (hour, cells) in hours {
-            engine.rollup.restore_hour(hour, cells);
-        }
+        engine.rollup.restore_hours(now, hours.into_iter());
         for state in devices {
             let index = match engine.by_id.get(state.id.as_str()) {
                 Some(index) => *index,
@@ -481,6 +480,12 @@ impl Engine {
     /// The versions of hours that may not be stored yet, oldest first.
     pub fn known_hours(&self) -> impl Iterator<Item = &KnownHour> {
         self.known.iter()
+    }
+
+    /// The hours that changed since the last call, as of the last [`Engine::flush`], whole: start, one cell per region in order of code, the
+    /// unassigned last. They have to be stored: some of them may leave memory.
+    pub fn take_changed_hours(&mut self) -> Vec<(i64, Vec<HourCell>)> {
+        self.rollup.take_changed_hours(self.now)
     }
 
     /// How many devices changed since the last [`Engine::flush`].

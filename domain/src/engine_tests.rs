@@ -249,7 +249,7 @@ fn time_in_which_nobody_read_is_no_silence() {
     step(&mut e, &mut ids, 130, vec![record("other", 130, 5_000, None)]);
     assert_eq!(state(&e), WindowState::Provisional);
     let (totals, devices, hours) = dump(&mut e);
-    let mut e = Engine::restore(EngineConfig::default(), &master(), e.now(), totals, devices, hours);
+    let mut e = Engine::restore(EngineConfig::default(), &master(), e.now(), totals, devices, packed(hours));
     pass(&mut e, 134);
     assert_eq!(state(&e), WindowState::Provisional);
     pass(&mut e, 135); // ten minutes before, five after
@@ -411,7 +411,7 @@ proptest! {
             if n == cut {
                 versions.extend(one.take_known_hours().iter().cloned());
                 let (totals, devices, hours) = dump(&mut one);
-                one = Engine::restore(EngineConfig::default(), &master(), one.now(), totals, devices, hours);
+                one = Engine::restore(EngineConfig::default(), &master(), one.now(), totals, devices, packed(hours));
             }
         }
         one.pass_time(ProcessingTime::from_ms(NOW + 500 * MINUTE_MS));
@@ -423,7 +423,7 @@ proptest! {
         cells.retain(|_, cell| *cell != HourCell::default());
         then.flush();
         let mut expected: BTreeMap<(i64, u32), HourCell> = BTreeMap::new();
-        for (hour, own) in then.rollup_mut().take_changed_hours() {
+        for (hour, own) in then.take_changed_hours() {
             expected.extend(own.into_iter().zip(0..).map(|(cell, region)| ((hour, region), cell)));
         }
         expected.retain(|_, cell| *cell != HourCell::default());
@@ -432,6 +432,10 @@ proptest! {
 }
 
 type Hours = Vec<(i64, Vec<crate::rollup::HourCell>)>;
+
+fn packed(hours: Hours) -> impl Iterator<Item = (i64, PackedHour)> {
+    hours.into_iter().map(|(start, cells)| (start, cells.into()))
+}
 
 fn with_all_windows() -> EngineConfig {
     let windows = WindowConfig::parse("10:60,300:120,300/10:120,session 900:60", 600_000).expect("valid");
@@ -442,7 +446,7 @@ fn with_all_windows() -> EngineConfig {
 fn dump(e: &mut Engine) -> (Totals, Vec<DeviceState>, Hours) {
     e.flush();
     let devices = (0..e.device_count()).map(|i| e.device_state(i).clone()).collect();
-    (e.totals().clone(), devices, e.rollup_mut().take_changed_hours())
+    (e.totals().clone(), devices, e.take_changed_hours())
 }
 
 proptest! {
@@ -475,7 +479,7 @@ proptest! {
         let mut closed = two.take_closed();
         let mut derived = two.take_derived().to_vec();
         let (totals, devices, hours) = dump(&mut two);
-        let mut three = Engine::restore(with_all_windows(), &master(), two.now(), totals, devices, hours);
+        let mut three = Engine::restore(with_all_windows(), &master(), two.now(), totals, devices, packed(hours));
         let restored_country = three.rollup().of_region(crate::master::RegionIx(0)).expect("the country");
         prop_assert_eq!(three.rollup().counts(restored_country), two.rollup().counts(restored_country));
         dispositions.extend(step(&mut three, &mut ids, 0, records[cut..].to_vec()));

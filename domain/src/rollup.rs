@@ -1,5 +1,9 @@
 //! Roll-ups facility → district → regency → province → country, kept as differences of versions: +new −old, never a rescan.
 
+mod hours;
+
+pub use hours::{PackedHour, hours_kept_from};
+
 use crate::aggregate::Aggregate;
 use crate::coldchain::{Condition, Range};
 use crate::feed::{Counts, HISTOGRAM_COLUMNS, HourCounts};
@@ -7,6 +11,7 @@ use crate::master::{FacilityIx, Master, RegionIx};
 use crate::milli::Milli;
 use crate::planted;
 use crate::time::{HOUR_MS, MINUTE_MS, ProcessingTime};
+use hours::Hours;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -74,6 +79,16 @@ pub struct HourCell {
     pub readings: u32,
 }
 
+impl HourCell {
+    /// Adds those of another part of the input, or of the country.
+    pub fn add(&mut self, other: &HourCell) {
+        self.windows += other.windows;
+        self.low += other.low;
+        self.high += other.high;
+        self.readings += other.readings;
+    }
+}
+
 /// How long the roll-ups are known by one version of them, in milliseconds: a version for each such stretch of the log's time.
 pub const KNOWN_EVERY_MS: i64 = 5 * MINUTE_MS;
 
@@ -114,8 +129,7 @@ pub struct Rollup {
     last_data: Vec<Option<ProcessingTime>>,
     /// Regions only.
     histograms: Vec<[u32; HISTOGRAM_COLUMNS]>,
-    /// Start of the hour to one cell per region, the unassigned last.
-    hours: BTreeMap<i64, Vec<HourCell>>,
+    hours: Hours,
     changed_hours: Vec<i64>,
     touched: Vec<bool>,
     touched_list: Vec<Node>,
@@ -131,7 +145,7 @@ impl Rollup {
             counts: vec![Counts::default(); nodes],
             last_data: vec![None; nodes],
             histograms: vec![[0; HISTOGRAM_COLUMNS]; regions as usize],
-            hours: BTreeMap::new(),
+            hours: Hours::new(regions as usize + 1),
             changed_hours: Vec::new(),
             touched: vec![false; nodes],
             touched_list: Vec::new(),
@@ -262,12 +276,12 @@ impl Rollup {
             return;
         }
         let hour = start - start.rem_euclid(HOUR_MS);
+        let path = self.path(facility);
+        let (regions, unassigned) = (self.regions, self.unassigned());
+        let Some(cells) = self.hours.open(hour) else { return };
         if !self.changed_hours.contains(&hour) {
             self.changed_hours.push(hour);
         }
-        let path = self.path(facility);
-        let (regions, unassigned) = (self.regions, self.unassigned());
-        let cells = self.hours.entry(hour).or_insert_with(|| vec![HourCell::default(); regions as usize + 1]);
         for node in path {
             // A facility has no cell: its figures are those of its devices.
             let index = if node == unassigned { regions } else { node.0 };
@@ -299,26 +313,43 @@ impl Rollup {
         self.histograms.get(node.0 as usize).map_or(&[], |h| h)
     }
 
-    /// The hours of a region that start at or after `from`, oldest first; those without a window are absent. None for facilities.
+    /// The hours of a region that start at or after `from`, oldest first; those without a window are absent. None for facilities. What lies
+    /// before [`Rollup::hours_kept_from`] is in the store alone.
     pub fn hours(&self, node: Node, from: i64) -> impl DoubleEndedIterator<Item = HourCounts> + '_ {
         let index = if node == self.unassigned() { self.regions } else { node.0 } as usize;
-        self.hours.range(from..).filter_map(move |(hour, cells)| {
-            let cell = cells.get(index).filter(|c| c.windows > 0)?;
-            Some(HourCounts { hour: *hour, windows: cell.windows, low: cell.low, high: cell.high, readings: cell.readings })
+        self.hours.cells(index, from).filter(|(_, cell)| cell.windows > 0).map(|(hour, cell)| HourCounts {
+            hour,
+            windows: cell.windows,
+            low: cell.low,
+            high: cell.high,
+            readings: cell.readings,
         })
     }
 
-    /// The hours that changed since the last call, whole: start, one cell per region in order of code, the unassigned last.
-    pub fn take_changed_hours(&mut self) -> Vec<(i64, Vec<HourCell>)> {
+    /// The first hour of which anything is in memory.
+    pub const fn hours_kept_from(&self) -> i64 {
+        self.hours.kept_from()
+    }
+
+    /// How many hours are in memory, and how many of them are not packed.
+    pub fn hours_in_memory(&self) -> (usize, usize) {
+        self.hours.len()
+    }
+
+    /// The hours that changed since the last call, whole: start, one cell per region in order of code, the unassigned last. They have to
+    /// be stored: those that cannot change after `now` leave memory.
+    pub(crate) fn take_changed_hours(&mut self, now: ProcessingTime) -> Vec<(i64, Vec<HourCell>)> {
         let mut changed = std::mem::take(&mut self.changed_hours);
         changed.sort_unstable();
-        changed.into_iter().map(|hour| (hour, self.hours[&hour].clone())).collect()
+        let taken = changed.into_iter().filter_map(|hour| Some((hour, self.hours.get(hour)?.into_owned()))).collect();
+        self.hours.tidy(now);
+        taken
     }
 
     /// What is `stale`, as of `known_at`; nothing is any more.
     pub(crate) fn take_known(&self, stale: &mut StaleHours, known_at: i64) -> Vec<KnownHour> {
         let hours = std::mem::take(stale).0.into_iter().filter_map(|(hour, bits)| {
-            let cells = self.hours.get(&hour)?;
+            let cells = self.hours.get(hour)?;
             let is_stale = |index: usize| bits.get(index / 64).is_some_and(|word| word >> (index % 64) & 1 == 1);
             let changed = cells.iter().zip(0u32..).filter(|(_, index)| is_stale(*index as usize));
             Some(KnownHour { known_at, hour, cells: changed.map(|(cell, index)| (index, *cell)).collect() })
@@ -331,10 +362,9 @@ impl Rollup {
         if node == self.unassigned() { Some(self.regions) } else { (node.0 < self.regions).then_some(node.0) }
     }
 
-    /// Puts back an hour that was stored. Cells beyond the regions of the master data are dropped, missing ones are zero.
-    pub fn restore_hour(&mut self, hour: i64, mut cells: Vec<HourCell>) {
-        cells.resize(self.regions as usize + 1, HourCell::default());
-        self.hours.insert(hour, cells);
+    /// Puts back the hours that were stored until `now`.
+    pub(crate) fn restore_hours(&mut self, now: ProcessingTime, hours: impl Iterator<Item = (i64, PackedHour)>) {
+        self.hours.restore(now, hours);
     }
 
     /// Sum of the readings of all hours of a region.
@@ -342,3 +372,7 @@ impl Rollup {
         self.hours(node, i64::MIN).map(|h| u64::from(h.readings)).sum()
     }
 }
+
+#[cfg(test)]
+#[path = "rollup/history_tests.rs"]
+mod history_tests;

@@ -5,6 +5,9 @@ use crate::time::{DAY_MS, EventTime, HOUR_MS, MINUTE_MS};
 use crate::window::WindowConfig;
 use serde::{Deserialize, Serialize};
 
+/// How old an event may be, in milliseconds; an engine may be told less.
+pub const RETENTION_MS: i64 = 90 * DAY_MS;
+
 /// Limits and windows of the engine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EngineConfig {
@@ -12,7 +15,7 @@ pub struct EngineConfig {
     pub windows: WindowConfig,
     /// How far ahead of the server an event may lie, in milliseconds.
     pub future_ms: i64,
-    /// How old an event may be: as long as identities are remembered, in milliseconds.
+    /// How old an event may be: as long as identities are remembered, in milliseconds; at most [`RETENTION_MS`].
     pub retention_ms: i64,
     /// After how long without a reading nothing is known of a device, in milliseconds.
     pub silent_after_ms: i64,
@@ -57,7 +60,7 @@ impl Default for EngineConfig {
         Self {
             windows: WindowConfig::default(),
             future_ms: 5 * MINUTE_MS,
-            retention_ms: 90 * DAY_MS,
+            retention_ms: RETENTION_MS,
             silent_after_ms: HOUR_MS,
             join: JoinConfig::default(),
             pairings: Vec::new(),

@@ -72,6 +72,9 @@ pub enum WindowConfigError {
     /// Not in order of size, or two of one size, or not multiples of the shortest.
     #[error("sizes of tumbling windows must increase, each a multiple of the shortest")]
     Order,
+    /// A tumbling window longer than a day.
+    #[error("a tumbling window is at most a day long")]
+    Long,
     /// A window would be closed before it fires.
     #[error("no delay may exceed the shortest definition's delay plus the allowed lateness")]
     Delay,
@@ -102,6 +105,9 @@ impl WindowConfig {
         }
         if allowed_lateness_ms < 0 || definitions.iter().any(|d| d.size_ms <= 0 || d.delay_ms < 0) {
             return Err(WindowConfigError::Sign);
+        }
+        if definitions.iter().any(|d| d.size_ms > DAY_MS) {
+            return Err(WindowConfigError::Long); // its hour could leave memory while it still changes
         }
         if definitions.windows(2).any(|pair| pair[0].size_ms >= pair[1].size_ms)
             || definitions.iter().any(|d| d.size_ms % shortest.size_ms != 0)
@@ -291,6 +297,7 @@ mod tests {
         }
         refused("0:0", WindowConfigError::Sign);
         refused("10:0,25:0", WindowConfigError::Order);
+        refused("60:0,172800:0", WindowConfigError::Long);
         refused("10:5,20:16", WindowConfigError::Delay);
         refused("10:5,20/10:16", WindowConfigError::Delay);
         refused("10:5,session 20:16", WindowConfigError::Delay);

@@ -155,10 +155,12 @@ impl EngineBackend {
             if room.engine.now() < ProcessingTime::from_ms(known_at) {
                 // All that is known was received before: no need to look for versions.
                 room.engine.flush();
-                let hours = room.engine.rollup().hours(node, from).filter(|hour| hour.hour < to);
+                let rollup = room.engine.rollup();
+                let hours = rollup.hours(node, from).filter(|hour| hour.hour < to);
                 let cell =
                     |h: domain::feed::HourCounts| HourCell { windows: h.windows, low: h.low, high: h.high, readings: h.readings };
-                return Some(Ok(hours.map(|h| (h.hour, cell(h))).collect()));
+                let hours: BTreeMap<i64, HourCell> = hours.map(|h| (h.hour, cell(h))).collect();
+                return Some(Ok((rollup.cell_of(node), rollup.hours_kept_from(), hours)));
             }
             let cell = room.engine.rollup().cell_of(node)?;
             let wanted = |version: &&KnownHour| version.known_at <= known_at && (from..to).contains(&version.hour);
@@ -166,7 +168,16 @@ impl EngineBackend {
         });
         let (region, newer) = match in_memory.await? {
             None => return Ok(None),
-            Some(Ok(hours)) => return Ok(Some(hours)),
+            Some(Ok((cell, kept_from, mut hours))) => {
+                // What is older cannot change any more, and is in the store alone.
+                let put = |start: i64, cells: Vec<HourCell>| {
+                    if let Some(cell) = cell.and_then(|index| cells.get(index as usize)).filter(|cell| cell.windows > 0) {
+                        hours.entry(start).or_default().add(cell);
+                    }
+                };
+                self.store.hours(None, (from, to.min(kept_from)), put).await?;
+                return Ok(Some(hours));
+            }
             Some(Err(versions)) => versions,
         };
         let mut by_partition: BTreeMap<(u32, i64), HourCell> = BTreeMap::new();
@@ -182,11 +193,7 @@ impl EngineBackend {
         }
         let mut hours: BTreeMap<i64, HourCell> = BTreeMap::new();
         for ((_, hour), cell) in by_partition {
-            let sum = hours.entry(hour).or_default();
-            sum.windows += cell.windows;
-            sum.low += cell.low;
-            sum.high += cell.high;
-            sum.readings += cell.readings;
+            hours.entry(hour).or_default().add(&cell);
         }
         hours.retain(|_, cell| cell.windows > 0);
         Ok(Some(hours))

@@ -12,7 +12,7 @@ use anyhow::{Context, ensure};
 use domain::engine::{ClosedWindow, Engine, EngineConfig, Totals};
 use domain::feed::PartitionNow;
 use domain::master::Master;
-use domain::rollup::HourCell;
+use domain::rollup::{HourCell, PackedHour};
 use domain::time::ProcessingTime;
 use hashbrown::{HashMap, HashSet};
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -140,7 +140,7 @@ impl View {
         let (all, names, uptime_start) = runtime.block_on(read).context("load what is stored")?;
         self.names = names.into_iter().map(|of| (of.number, (of.topic, of.partition))).collect();
         let mut totals = Totals::default();
-        let mut hours: BTreeMap<i64, Vec<HourCell>> = BTreeMap::new();
+        let mut hours: BTreeMap<i64, Vec<PackedHour>> = BTreeMap::new();
         let (mut now, mut oldest) = (ProcessingTime::from_ms(0), i64::MAX);
         let (mut places, mut states, mut decided) = (Vec::new(), Vec::new(), Vec::new());
         let mut followed = BTreeMap::new();
@@ -149,14 +149,8 @@ impl View {
             totals.add(&of.totals);
             now = now.max(of.now);
             oldest = oldest.min(committed_at.map_or(0, ProcessingTime::ms));
-            for (start, cells) in of.hours {
-                let sum = hours.entry(start).or_insert_with(|| vec![HourCell::default(); cells.len()]);
-                for (to, from) in sum.iter_mut().zip(&cells) {
-                    to.windows += from.windows;
-                    to.low += from.low;
-                    to.high += from.high;
-                    to.readings += from.readings;
-                }
+            for (start, hour) in of.hours {
+                hours.entry(start).or_default().push(hour);
             }
             for (index, state) in of.devices {
                 places.push((partition, index, state.id.clone()));
@@ -168,6 +162,7 @@ impl View {
                 Followed { epoch, loaded, covered, checkpoint_at: committed_at, totals: of.totals, ..Followed::default() };
             followed.insert(partition, fresh);
         }
+        let hours = hours.into_iter().map(|(start, parts)| (start, sum(&parts)));
         let engine = Engine::restore(config.clone(), master, now, totals, states, hours);
         let rates = std::mem::take(&mut self.room.rates);
         self.room = Room::new(engine, uptime_start, decided);
@@ -256,7 +251,7 @@ impl View {
                 next_tick = Instant::now() + publisher.pause();
             }
             if tidied.elapsed() >= TIDY {
-                self.room.engine.rollup_mut().take_changed_hours();
+                self.room.engine.take_changed_hours();
                 self.room.engine.take_changed().for_each(drop);
                 tidied = Instant::now();
             }
@@ -368,4 +363,14 @@ impl View {
             closed_by.retain(|(of, block)| *of != partition || *block > rest.stored);
         }
     }
+}
+
+/// An hour of several partitions.
+fn sum(parts: &[PackedHour]) -> PackedHour {
+    let mut sum: Vec<HourCell> = Vec::new();
+    for cells in parts.iter().map(PackedHour::cells) {
+        sum.resize(sum.len().max(cells.len()), HourCell::default());
+        sum.iter_mut().zip(&cells).for_each(|(to, from)| to.add(from));
+    }
+    sum.into()
 }

@@ -462,7 +462,7 @@ impl Shard {
             now_ms: room.engine.now().ms(),
             committed_at_ms: wall_clock().ms(),
             totals: postcard::to_stdvec(room.engine.totals()).expect(encode),
-            hours: room.engine.rollup_mut().take_changed_hours(),
+            hours: room.engine.take_changed_hours(),
             devices: room.engine.take_changed().map(|(i, state)| (i, written(state))).collect(),
             windows: Arc::clone(&windows),
             side: Arc::clone(&side),

@@ -9,7 +9,7 @@ use crate::letters::Decided;
 use crate::side::SideRow;
 use domain::engine::{ClosedDerived, ClosedWindow, DeviceState, Totals};
 use domain::planted;
-use domain::rollup::{HourCell, KnownHour};
+use domain::rollup::{HourCell, KnownHour, PackedHour, hours_kept_from};
 use domain::time::{DAY_MS, ProcessingTime};
 use domain::window::WindowConfig;
 use sqlx::{PgConnection, SqliteConnection};
@@ -34,8 +34,8 @@ pub struct Snapshot {
     pub totals: Totals,
     /// Devices with their index, in order of it.
     pub devices: Vec<(u32, DeviceState)>,
-    /// Hours.
-    pub hours: Vec<(i64, Vec<HourCell>)>,
+    /// Hours that are kept in memory.
+    pub hours: Vec<(i64, PackedHour)>,
     /// Runs of identities, oldest first.
     pub runs: Vec<NamedRun>,
     /// Dead letters that were decided: position, and the block that did.
@@ -318,16 +318,10 @@ impl Store {
                 Ok((place, postcard::from_bytes(state).map_err(|e| broken("devices", index, e))?))
             })
             .collect::<Result<_, StoreError>>()?;
-        let hours: Vec<(i64, Vec<u8>)> = either!(self, pools => {
-            sqlx::query_as("select start_ms, cells from hours where partition = $1 order by start_ms")
-                .bind(partition)
-                .fetch_all(&pools.writer)
-                .await?
-        });
-        let hours = hours
-            .iter()
-            .map(|(start, cells)| Ok((*start, postcard::from_bytes(cells).map_err(|e| broken("hours", start, e))?)))
-            .collect::<Result<_, StoreError>>()?;
+        let now = ProcessingTime::from_ms(received_at_ms);
+        let mut hours = Vec::new();
+        let kept = (hours_kept_from(now), i64::MAX);
+        self.hours(Some(partition as u32), kept, |start, cells| hours.push((start, cells.into()))).await?;
         let runs: Vec<(String, i64, i64)> = either!(self, pools => {
             sqlx::query_as("select name, last, identities from identity_runs where partition = $1 order by last")
                 .bind(partition)
@@ -344,7 +338,7 @@ impl Store {
             identity_key,
             uptime_start,
             next_block: next as u64,
-            now: ProcessingTime::from_ms(received_at_ms),
+            now,
             committed_at: (committed_at_ms > 0).then_some(ProcessingTime::from_ms(committed_at_ms)),
             epoch,
             totals,

@@ -125,6 +125,29 @@ impl Store {
         Ok(())
     }
 
+    /// Tells the hours that start in [from, to) to `each`, as of the last checkpoint: of one partition, oldest first, or of all.
+    pub async fn hours(
+        &self,
+        partition: Option<u32>,
+        (from, to): (i64, i64),
+        mut each: impl FnMut(i64, Vec<HourCell>),
+    ) -> Result<(), StoreError> {
+        either!(self, pools => {
+            let mut rows = sqlx::query_as::<_, (i64, Vec<u8>)>(
+                "select start_ms, cells from hours
+                 where (partition = $1 or $1 is null) and start_ms >= $2 and start_ms < $3 order by start_ms",
+            )
+            .bind(partition.map(i64::from))
+            .bind(from)
+            .bind(to)
+            .fetch(&pools.readers);
+            while let Some((start, cells)) = rows.try_next().await? {
+                each(start, postcard::from_bytes(&cells).map_err(|e| broken("hours", start, e))?);
+            }
+        });
+        Ok(())
+    }
+
     /// Tells the stored versions of the hours that start in [from, to), made until `known_at`, to `each`, with the number of their
     /// partition: per partition and hour oldest first.
     pub async fn hour_versions(

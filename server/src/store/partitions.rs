@@ -2,8 +2,9 @@
 
 use super::{Database, Pools, Store, StoreError, broken, postgres};
 use domain::engine::{DeviceState, Totals};
-use domain::rollup::HourCell;
+use domain::rollup::{HourCell, PackedHour, hours_kept_from};
 use domain::time::ProcessingTime;
+use futures::TryStreamExt;
 use sqlx::Postgres;
 use std::collections::BTreeMap;
 
@@ -38,8 +39,8 @@ pub struct Overview {
     pub totals: Totals,
     /// Devices with their index in the partition.
     pub devices: Vec<(u32, DeviceState)>,
-    /// Hours.
-    pub hours: Vec<(i64, Vec<HourCell>)>,
+    /// Hours that are kept in memory.
+    pub hours: Vec<(i64, PackedHour)>,
     /// Dead letters that were decided, with the block that did.
     pub decided: Vec<(u64, u64)>,
 }
@@ -83,13 +84,18 @@ impl Store {
                 of.devices.push((index as u32, state));
             }
         }
-        let hours: Vec<(i64, i64, Vec<u8>)> =
-            sqlx::query_as("select partition, start_ms, cells from hours").fetch_all(&mut *tx).await?;
-        for (partition, start, cells) in hours {
+        let kept_from = all.values().map(|of| hours_kept_from(of.now)).max().unwrap_or_default();
+        let mut hours =
+            sqlx::query_as::<_, (i64, i64, Vec<u8>)>("select partition, start_ms, cells from hours where start_ms >= $1")
+                .bind(kept_from)
+                .fetch(&mut *tx);
+        while let Some((partition, start, cells)) = hours.try_next().await? {
             if let Some(of) = all.get_mut(&partition) {
-                of.hours.push((start, postcard::from_bytes(&cells).map_err(|e| broken("hours", start, e))?));
+                let cells: Vec<HourCell> = postcard::from_bytes(&cells).map_err(|e| broken("hours", start, e))?;
+                of.hours.push((start, cells.into()));
             }
         }
+        drop(hours);
         let decided: Vec<(i64, i64, i64)> =
             sqlx::query_as("select partition, letter, block from decisions").fetch_all(&mut *tx).await?;
         for (partition, letter, block) in decided {

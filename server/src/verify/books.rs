@@ -13,7 +13,7 @@ use crate::store::StoreError;
 use domain::engine::{ClosedWindow, DeviceState, Engine, Identities, Seen as Known, Tally};
 use domain::event::{BodyHash, Identity, Topic};
 use domain::master::{FacilityIx, Master, RegionIx};
-use domain::rollup::{DEEPEST_LEVEL, HourCell};
+use domain::rollup::{DEEPEST_LEVEL, HourCell, PackedHour};
 use domain::time::{EventTime, HOUR_MS, MINUTE_MS, ProcessingTime};
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -193,7 +193,7 @@ impl<'a> Books<'a> {
             }
             self.silent_devices(&devices, share, recomputed.shares);
         }
-        self.rollups();
+        self.rollups().await?;
         let letters = self.records(&recomputed).await?;
         self.window_counts();
         self.letters(letters).await?;
@@ -268,8 +268,12 @@ impl<'a> Books<'a> {
     }
 
     /// C3, once the windows of all devices are rolled up.
-    fn rollups(&mut self) {
+    async fn rollups(&mut self) -> anyhow::Result<()> {
         let rollup = self.shard.room.engine.rollup();
+        let mut stored: BTreeMap<i64, PackedHour> = BTreeMap::new();
+        let not_in_memory = (i64::MIN, rollup.hours_kept_from());
+        let put = |start: i64, cells: Vec<HourCell>| drop(stored.insert(start, cells.into()));
+        self.subject.store.hours(Some(self.log.partition()), not_in_memory, put).await?;
         let master = self.subject.master;
         let regions = master.regions_to_level(DEEPEST_LEVEL) as usize;
         let mut cells = 0u64;
@@ -280,10 +284,11 @@ impl<'a> Books<'a> {
                 let ix = RegionIx(index as u32);
                 (rollup.of_region(ix).expect("it lies above the deepest level"), master.region(ix).code.as_str())
             };
-            let found: BTreeMap<i64, HourCell> = rollup
+            let in_memory = rollup
                 .hours(node, i64::MIN)
-                .map(|h| (h.hour, HourCell { windows: h.windows, low: h.low, high: h.high, readings: h.readings }))
-                .collect();
+                .map(|h| (h.hour, HourCell { windows: h.windows, low: h.low, high: h.high, readings: h.readings }));
+            let in_store = stored.iter().filter_map(|(start, hour)| Some((*start, hour.cell(index)?)));
+            let found: BTreeMap<i64, HourCell> = in_store.filter(|(_, cell)| cell.windows > 0).chain(in_memory).collect();
             let expected: BTreeMap<i64, HourCell> =
                 self.hours.iter().map(|(hour, cells)| (*hour, cells[index])).filter(|(_, cell)| cell.windows > 0).collect();
             cells += expected.len() as u64;
@@ -300,6 +305,7 @@ impl<'a> Books<'a> {
             }
         }
         self.report.summarise(Law::C3, format!("{cells} figures of {} regions in {} hours", regions + 1, self.hours.len()));
+        Ok(())
     }
 
     /// Counters, identities, and what the side outputs should be, in one more reading of the log.
@@ -596,7 +602,7 @@ impl<'a> Books<'a> {
         }
         self.report.summarise(Law::C2, format!("{readings} readings in the windows of every definition"));
         if !may_lack {
-            self.rollups();
+            self.rollups().await?;
         }
         let (mut rows, mut position) = (0u64, 0);
         loop {

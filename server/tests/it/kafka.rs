@@ -225,7 +225,7 @@ async fn the_same_as_on_the_embedded_log() {
     let hours = async |store: &Store| {
         let mut sums = BTreeMap::new();
         for (start, cells) in store.overview().await.expect("reads").into_iter().flat_map(|of| of.hours) {
-            *sums.entry(start).or_insert(0u64) += u64::from(cells[0].readings);
+            *sums.entry(start).or_insert(0u64) += u64::from(cells.cell(0).expect("the country").readings);
         }
         sums
     };

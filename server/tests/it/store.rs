@@ -139,17 +139,19 @@ async fn what_a_checkpoint_wrote_a_restart_loads() {
         assert_eq!((fresh.next_block, fresh.epoch, fresh.committed_at), (1, 1, None));
         assert_eq!((fresh.totals, fresh.devices.len(), fresh.hours.len(), fresh.runs.len()), (Totals::default(), 0, 0, 0));
         let cells = |n: u32| vec![HourCell { windows: n, ..HourCell::default() }; 3];
+        let hour = NOW.ms() - NOW.ms() % 3_600_000;
+        let old = hour - 92 * DAY;
         let first = Checkpoint {
             // More than one statement's worth.
             devices: (0..1_200).map(|i| (i, encoded(&device(&format!("Gerät {i}"), 1)))).collect(),
-            hours: vec![(0, cells(1)), (3_600_000, cells(2))],
+            hours: vec![(old, cells(9)), (hour - 3_600_000, cells(1)), (hour, cells(2))],
             run: Some(("a.run".to_owned(), 3)),
             ..empty(1, 5)
         };
         store.checkpoint(&first, 1, &config).await.expect("writes");
         let second = Checkpoint {
             devices: vec![(7, encoded(&device("Gerät 7", 2))), (1_200, encoded(&device("new", 2)))],
-            hours: vec![(3_600_000, cells(3))],
+            hours: vec![(hour, cells(3))],
             run: Some(("b.run".to_owned(), 4)),
             ..empty(5, 9)
         };
@@ -162,7 +164,13 @@ async fn what_a_checkpoint_wrote_a_restart_loads() {
         assert_eq!((loaded.next_block, loaded.epoch, loaded.now.ms()), (9, 2, NOW.ms() + 9));
         assert_eq!(loaded.totals, totals(9));
         assert_eq!(loaded.committed_at, Some(ProcessingTime::from_ms(NOW.ms() + 1)));
-        assert_eq!(loaded.hours, vec![(0, cells(1)), (3_600_000, cells(3))]);
+        assert_eq!(loaded.hours, vec![(hour - 3_600_000, cells(1).into()), (hour, cells(3).into())]);
+        // What is too old to change stays where it is.
+        for (partition, expected) in [(Some(0), Some(cells(9))), (None, Some(cells(9))), (Some(1), None)] {
+            let mut found = None;
+            store.hours(partition, (i64::MIN, hour - DAY), |start, cells| found = Some((start, cells))).await.expect("reads");
+            assert_eq!(found, expected.map(|cells| (old, cells)));
+        }
         assert_eq!(loaded.runs, [named("a.run", 4, 3), named("b.run", 8, 4)]);
         let expected: Vec<(u32, DeviceState)> = (0..1_200)
             .map(|i| (i, device(&format!("Gerät {i}"), if i == 7 { 2 } else { 1 })))

@@ -71,7 +71,7 @@ impl Stored {
             epoch: self.epoch,
             totals: if self.totals.is_empty() { Totals::default() } else { postcard::from_bytes(&self.totals).expect(decode) },
             devices: self.devices.iter().map(|(index, state)| (*index, postcard::from_bytes(state).expect(decode))).collect(),
-            hours: self.hours.iter().map(|(start, cells)| (*start, cells.clone())).collect(),
+            hours: self.hours.iter().map(|(start, cells)| (*start, cells.as_slice().into())).collect(),
             runs: self.runs.clone(),
             decided: self.decisions.iter().map(|decided| (decided.letter, decided.block)).collect(),
             readings: None,

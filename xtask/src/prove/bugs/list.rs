@@ -119,6 +119,8 @@ pub const BUGS: &[Bug] = &[
     // Roll-ups.
     domain("roll-up-adds", "adds versions of a window instead of their difference", "engine::tests::conservation_and_restart"),
     domain("roll-up-skips-a-level", "leaves districts out of roll-ups", "engine::tests::conservation_and_restart"),
+    domain("hour-is-forgotten-too-early", "forgets hours that may still change", "rollup::history_tests::what_is_not_in_memory_is_in_the_store"),
+    domain("packed-hour-was-fine", "packs hours without what lay outside", "rollup::hours::tests::packing_loses_nothing"),
     domain("as-known-at-lags-behind", "makes versions of hours without the newest records", "engine::tests::as_known_at"),
     // The log.
     it("ack-before-sync", "answers before the disk has it", "faults::a_sync_that_fails_ends_the_program"),
