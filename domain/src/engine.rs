@@ -204,8 +204,15 @@ impl Engine {
         }
     }
 
+    /// `record` as it was judged when the state that this engine has was made: there is no room for further devices, else they were in it.
+    pub fn as_judged<'a>(&self, record: Record<'a>) -> Record<'a> {
+        let has_room =
+            record.device().is_none_or(|id| self.by_id.contains_key(id)) || planted("without-room-is-remembered-as-taken");
+        if has_room { record } else { record.without_room() }
+    }
+
     /// Lets the identities of `records` be remembered as [`Engine::step`] would, without any other effect: what a restart does
-    /// with the part of the log that the state already covers and the identities do not.
+    /// with the part of the log that the state already covers and the identities do not. See [`Engine::as_judged`].
     pub fn remember<'a>(
         config: &EngineConfig,
         records: impl IntoIterator<Item = Record<'a>>,
@@ -225,14 +232,20 @@ impl Engine {
         now: ProcessingTime,
         identities: &mut impl Identities,
     ) -> Disposition {
+        let index = match (record.device(), known) {
+            (Some(id), None) => match self.index_or_room(id) {
+                None => return judge(&self.config, &record.clone().without_room(), now, identities, false),
+                there => there,
+            },
+            (_, known) => known,
+        };
         let has_seen = record.sequence.is_some_and(|sequence| {
-            let index = known.or_else(|| self.known_index(record));
             record.is_numbered && index.is_some_and(|index| self.devices[index as usize].state.has_seen(sequence))
         });
         let judged = judge(&self.config, record, now, identities, has_seen);
-        let (index, at, disposition) = match (&record.content, judged) {
-            (Content::Fault { device, fault }, Disposition::Rejected(Reason::SensorFault)) => {
-                let index = self.device_index(device);
+        let Some(index) = index else { return judged };
+        let (at, disposition) = match (&record.content, judged) {
+            (Content::Fault { fault, .. }, Disposition::Rejected(Reason::SensorFault)) => {
                 self.heard(index, now);
                 let device = &mut self.devices[index as usize];
                 let is_newest = device.state.fault.is_none_or(|known| fault.at > known.at);
@@ -247,16 +260,12 @@ impl Engine {
                 self.mark(index);
                 return judged;
             }
-            (Content::Reading { device, reading }, Disposition::Accepted) => {
-                let index = known.unwrap_or_else(|| self.device_index(device));
-                (index, reading.at, self.place(index, reading, now))
-            }
-            (Content::Fix { device, fix }, Disposition::Accepted) => {
-                let index = self.device_index(device);
+            (Content::Reading { reading, .. }, Disposition::Accepted) => (reading.at, self.place(index, reading, now)),
+            (Content::Fix { fix, .. }, Disposition::Accepted) => {
                 self.heard(index, now);
                 self.mark(index);
                 self.locate(index, *fix);
-                (index, fix.at, judged)
+                (fix.at, judged)
             }
             _ => return judged,
         };
@@ -266,12 +275,19 @@ impl Engine {
         disposition
     }
 
-    /// Index of the device that a record is about, where it was heard of.
-    fn known_index(&self, record: &Record<'_>) -> Option<u32> {
-        match &record.content {
-            Content::Reading { device, .. } | Content::Fix { device, .. } => self.by_id.get(&**device).copied(),
-            _ => None,
+    /// Index of the device of that id, which gets one where it is heard of for the first time, whatever becomes of its record; `None` where
+    /// there is no room for a further one that nobody registered. So who has room follows from the order of the log alone.
+    fn index_or_room(&mut self, id: &str) -> Option<u32> {
+        if let Some(index) = self.by_id.get(id) {
+            return Some(*index);
         }
+        let unregistered = self.devices.len() - self.master.sensors().len();
+        if unregistered >= self.config.max_unregistered as usize && !planted("unregistered-without-end") {
+            return None;
+        }
+        let index = self.add_device(id.to_owned(), None);
+        self.mark(index);
+        Some(index)
     }
 
     fn heard(&mut self, index: u32, now: ProcessingTime) {

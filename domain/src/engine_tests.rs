@@ -431,6 +431,43 @@ proptest! {
     }
 }
 
+/// Whoever comes after the last for whom there was room is refused, once and for all, whatever is forgotten and restored meanwhile.
+#[test]
+fn room_for_devices_that_nobody_registered() {
+    let config = EngineConfig { max_unregistered: 2, ..EngineConfig::default() };
+    let no_room = Disposition::Rejected(Reason::TooManyUnregistered);
+    let (mut e, mut ids) = (Engine::new(config.clone(), &master()), MemoryIdentities::default());
+    let too_old = record("a", -91 * 1_440, 5_000, Some(1));
+    let records =
+        vec![too_old, record("b", -1, 5_000, Some(2)), record("c", -1, 5_000, Some(3)), record("c", -91 * 1_440, 5_000, None)];
+    let told = step(&mut e, &mut ids, 0, records.clone());
+    assert_eq!(told, [Disposition::Rejected(Reason::TooOld), Disposition::Accepted, no_room, no_room]);
+    // The country's own are never strangers, those that are there stay, and a record of no device needs no room.
+    let other = Record { content: Content::Other { at: None }, identity: None, ..record("c", 0, 0, None) };
+    let fault = SensorFault { at: EventTime::from_ms(NOW), code: Milli(85_000), status: DeviceStatus::Ok };
+    let fault = Record { content: Content::Fault { device: "d".into(), fault }, ..record("d", 0, 0, None) };
+    let more = vec![record("P321705-1-F1", -1, 5_000, None), record("a", -1, 5_000, None), other, fault];
+    let accepted = Disposition::Accepted;
+    assert_eq!(step(&mut e, &mut ids, 1, more), [accepted, accepted, accepted, no_room]);
+    assert_eq!(e.totals().by_reason[Reason::TooManyUnregistered as usize], 3);
+    assert_eq!((e.device_count(), e.device_by_id("c")), (3 + 2, None));
+    // What a restart reads again it remembers as it was judged.
+    let (totals, devices, hours) = dump(&mut e);
+    let mut again = Engine::restore(config.clone(), &master(), e.now(), totals, devices, packed(hours));
+    let mut remembered = MemoryIdentities::default();
+    let judged = records.iter().map(|record| again.as_judged(record.clone()));
+    Engine::remember(&config, judged, ProcessingTime::from_ms(NOW), &mut remembered);
+    for (engine, ids) in [(&mut e, &mut ids), (&mut again, &mut remembered)] {
+        assert_eq!(step(engine, ids, 2, records.clone()), [Disposition::Duplicate; 4]);
+        assert_eq!(step(engine, ids, 2, vec![record("e", 2, 5_000, None), record("b", 2, 5_000, None)]), [no_room, accepted]);
+    }
+    // With more room it is another state: the identity was never taken.
+    let wider = EngineConfig { max_unregistered: 3, ..config };
+    let (totals, devices, hours) = dump(&mut again);
+    let mut wider = Engine::restore(wider, &master(), again.now(), totals, devices, packed(hours));
+    assert_eq!(step(&mut wider, &mut remembered, 3, vec![record("c", -1, 5_000, Some(3))]), [accepted]);
+}
+
 type Hours = Vec<(i64, Vec<crate::rollup::HourCell>)>;
 
 fn packed(hours: Hours) -> impl Iterator<Item = (i64, PackedHour)> {

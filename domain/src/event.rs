@@ -51,11 +51,13 @@ pub enum Reason {
     IdConflict,
     /// The device, channel and time of a known reading with another value.
     ConflictingReading,
+    /// Of a device that nobody registered, after as many others as there is room for.
+    TooManyUnregistered,
 }
 
 impl Reason {
     /// Every reason, in the order of the contract.
-    pub const ALL: [Reason; 16] = [
+    pub const ALL: [Reason; 17] = [
         Reason::MalformedJson,
         Reason::InvalidUtf8,
         Reason::DuplicateKey,
@@ -72,6 +74,7 @@ impl Reason {
         Reason::TooOld,
         Reason::IdConflict,
         Reason::ConflictingReading,
+        Reason::TooManyUnregistered,
     ];
 
     /// The name in the public contract.
@@ -93,6 +96,7 @@ impl Reason {
             Reason::TooOld => "too_old",
             Reason::IdConflict => "id_conflict",
             Reason::ConflictingReading => "conflicting_reading",
+            Reason::TooManyUnregistered => "too_many_unregistered",
         }
     }
 }

@@ -130,6 +130,11 @@ pub struct ServeArgs {
     #[arg(long, env = "RANTAI_ALLOWED_LATENESS", value_name = "SECONDS")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub allowed_lateness: Option<i64>,
+    /// For how many devices that nobody registered there is room, in each partition of the input: the first so many that are heard of.
+    /// Records of others are rejected and kept [default: 100000]
+    #[arg(long, env = "RANTAI_MAX_UNREGISTERED", value_name = "DEVICES")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_unregistered: Option<u32>,
     /// Longest time between two checkpoints while records come in, in milliseconds: as much of the log a restart reads again
     /// [default: 5000]
     #[arg(long, env = "RANTAI_CHECKPOINT_MS", value_name = "MS")]
@@ -246,6 +251,8 @@ pub struct Config {
     /// Which thermometers travel with which trackers. In a file only.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub pairings: Vec<PairingConfig>,
+    /// For how many devices that nobody registered there is room.
+    pub max_unregistered: u32,
     /// Longest time between two checkpoints while records come in, in milliseconds.
     pub checkpoint_ms: u64,
     /// For how many days the log is kept.
@@ -321,6 +328,7 @@ impl Default for Config {
             allowed_lateness: 600,
             topics: BTreeMap::new(),
             pairings: Vec::new(),
+            max_unregistered: EngineConfig::default().max_unregistered,
             checkpoint_ms: 5_000,
             keep_log_days: keep.log_days,
             keep_readings_days: keep.readings_days,
@@ -415,7 +423,8 @@ impl Config {
     /// All that the engine is told.
     pub fn engine_config(&self) -> anyhow::Result<EngineConfig> {
         let pairings = self.pairings.iter().map(PairingConfig::resolve).collect::<anyhow::Result<_>>()?;
-        Ok(EngineConfig { windows: self.window_config()?, pairings, ..EngineConfig::default() })
+        let (windows, max_unregistered) = (self.window_config()?, self.max_unregistered);
+        Ok(EngineConfig { windows, pairings, max_unregistered, ..EngineConfig::default() })
     }
 
     /// The folder of the bundle.

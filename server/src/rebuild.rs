@@ -40,7 +40,7 @@ pub async fn rebuild(dir: &Path, store: &Store, master: &Arc<Master>, config: &E
         outline.received.0
     );
     let aside = empty_folder(dir.join("identities.rebuild"))?;
-    let (mut rebuilding, fresh) = store.begin_rebuild(&[(PARTITION, log_id)], &config.windows, wall_clock()).await?;
+    let (mut rebuilding, fresh) = store.begin_rebuild(&[(PARTITION, log_id)], config, wall_clock()).await?;
     let fresh = fresh.into_iter().next().context("one partition was asked for")?;
     let identities_dir = identities::folder(&dir.join("identities"), &fresh.identity_key);
     files::create_dir(&identities_dir).context("create the folder of identities")?;
@@ -85,7 +85,7 @@ pub async fn rebuild_kafka(
     }
     let aside = empty_folder(dir.join("kafka-rebuild"))?;
     let logs: Vec<(u32, String)> = extents.iter().map(|of| (of.place.number, of.log.clone())).collect();
-    let (mut rebuilding, fresh) = store.begin_rebuild(&logs, &config.windows, wall_clock()).await?;
+    let (mut rebuilding, fresh) = store.begin_rebuild(&logs, config, wall_clock()).await?;
     for extent in &extents {
         let covered = rebuilding.covered(extent.place.number)? as i64 - 1;
         ensure!(

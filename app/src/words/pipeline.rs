@@ -101,7 +101,7 @@ pub struct PipelineWords {
     /// Column: what to do.
     pub step: &'static str,
     /// Every reason in the order of `domain::event::Reason::ALL`, with what to do about it.
-    pub reason_words: [(&'static str, &'static str); 16],
+    pub reason_words: [(&'static str, &'static str); 17],
     /// No rejection.
     pub reasons_none: &'static str,
     /// And what that means.
@@ -223,6 +223,7 @@ pub const ID: PipelineWords = PipelineWords {
         ("Lebih tua dari ingatan duplikat", "Kirim lebih cepat"),
         ("Id sama, isi berbeda", "Beri id baru pada setiap rekaman"),
         ("Waktu sama, nilai berbeda", "Bandingkan kedua rekaman"),
+        ("Alat tak terdaftar terlalu banyak", "Cari pengirim id baru, atau beri lebih banyak tempat"),
     ],
     reasons_none: "Tidak ada yang ditolak",
     reasons_none_note: "Rekaman yang tidak dapat dibaca disimpan dan muncul di sini dengan alasannya.",
@@ -315,6 +316,7 @@ pub const EN: PipelineWords = PipelineWords {
         ("Older than duplicates are remembered", "Send sooner"),
         ("Same id, other content", "Give each record an id of its own"),
         ("Same time, other value", "Compare the two records"),
+        ("Too many unregistered devices", "Find who sends new ids, or give more room"),
     ],
     reasons_none: "Nothing was rejected",
     reasons_none_note: "Records that cannot be read are kept and appear here with their reason.",

@@ -19,6 +19,9 @@ pub struct EngineConfig {
     pub retention_ms: i64,
     /// After how long without a reading nothing is known of a device, in milliseconds.
     pub silent_after_ms: i64,
+    /// For how many devices that nobody registered there is room: the first so many that are heard of. It belongs to a state: made with
+    /// another number it would be another one.
+    pub max_unregistered: u32,
     /// How readings are joined with the fixes of trackers.
     pub join: JoinConfig,
     /// Which device travels with which tracker; one that is not named here travels with itself.
@@ -62,6 +65,7 @@ impl Default for EngineConfig {
             future_ms: 5 * MINUTE_MS,
             retention_ms: RETENTION_MS,
             silent_after_ms: HOUR_MS,
+            max_unregistered: 100_000,
             join: JoinConfig::default(),
             pairings: Vec::new(),
         }

@@ -62,6 +62,21 @@ pub enum Content<'a> {
     Rejected(Reason),
 }
 
+impl Record<'_> {
+    /// Id of the device that it is about, where it is usable.
+    pub fn device(&self) -> Option<&str> {
+        match &self.content {
+            Content::Reading { device, .. } | Content::Fault { device, .. } | Content::Fix { device, .. } => Some(device),
+            Content::Other { .. } | Content::Rejected(_) => None,
+        }
+    }
+
+    /// The same of a device for which there is no room.
+    pub(super) fn without_room(self) -> Self {
+        Self { content: Content::Rejected(Reason::TooManyUnregistered), ..self }
+    }
+}
+
 /// What became of a record: exactly one of these.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Disposition {

@@ -1,6 +1,7 @@
 //! Counters of the engine, and what else of it belongs to no device.
 
 use super::Disposition;
+use crate::event::Reason;
 use crate::rollup::StaleHours;
 use crate::time::ProcessingTime;
 use serde::{Deserialize, Serialize};
@@ -79,7 +80,7 @@ pub struct Totals {
     /// By source, in order of first appearance.
     pub by_source: Vec<(String, Tally)>,
     /// Rejections, in the order of [`crate::event::Reason::ALL`].
-    pub by_reason: [u64; 16],
+    pub by_reason: [u64; Reason::ALL.len()],
     /// Windows that can no longer change.
     pub closed_windows: u64,
     /// When nobody read: that does not count as silence of devices.

@@ -329,10 +329,10 @@ impl Worker {
 fn load(parts: &WorkerParts) -> anyhow::Result<Option<Snapshot>> {
     loop {
         let attempt = async {
-            parts.store.agree_on(&parts.config.windows).await?;
+            parts.store.agree_on(&parts.config).await?;
             let snapshot = parts.store.load(parts.number, &parts.log, wall_clock()).await?;
             // Once more: a rebuild may have had to be waited for.
-            parts.store.agree_on(&parts.config.windows).await?;
+            parts.store.agree_on(&parts.config).await?;
             parts.store.fetch_runs(parts.number, &identities::folder(&parts.dir, &snapshot.identity_key)).await?;
             Ok::<_, StoreError>(snapshot)
         };

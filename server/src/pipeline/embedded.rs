@@ -104,7 +104,7 @@ impl Pipeline {
     ) -> anyhow::Result<(Self, Threads)> {
         let log_dir = dir.join("log");
         let log_id = crate::log::id(&log_dir).context("read the log's name")?;
-        store.agree_on(&config.windows).await?;
+        store.agree_on(&config).await?;
         let snapshot = store.load(PARTITION, &log_id, wall_clock()).await.context("load the last checkpoint")?;
         let key = IdentityKey(snapshot.identity_key);
         let identities_dir = identities::folder(&dir.join("identities"), &key.0);

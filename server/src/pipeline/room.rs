@@ -291,7 +291,8 @@ impl Shard {
     /// Remembers the identities of a block that the state covers already.
     pub fn remember(&mut self, batch: &Batch, received_at: ProcessingTime) {
         if !planted("identities-in-memory-only") {
-            Engine::remember(&self.config, batch.records(), received_at, &mut self.identities);
+            let records = batch.records().map(|record| self.room.engine.as_judged(record));
+            Engine::remember(&self.config, records, received_at, &mut self.identities);
         }
         self.count_for_run(batch, received_at);
     }
@@ -376,7 +377,8 @@ impl Shard {
             let batch = Batch::parse(raw, Format::Record, source, &self.key)?;
             let own = batch.records().next().and_then(|record| record.identity);
             let mut identities = Again { known: &mut self.identities, own };
-            Engine::remember(&self.config, batch.records(), received_at, &mut identities);
+            let records = batch.records().map(|record| self.room.engine.as_judged(record));
+            Engine::remember(&self.config, records, received_at, &mut identities);
         }
         Ok(())
     }

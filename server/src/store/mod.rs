@@ -30,7 +30,7 @@ pub use postgres::Readings;
 pub use rebuild::Rebuilding;
 pub use retention::{Retention, cutoff};
 
-use domain::window::WindowConfig;
+use domain::engine::EngineConfig;
 use sqlx::Pool;
 use sqlx::error::DatabaseError as _;
 use std::path::Path;
@@ -80,12 +80,12 @@ pub enum StoreError {
         /// Its format.
         found: i64,
     },
-    /// What is stored follows from other windows.
+    /// What is stored follows from other windows, or from room for more or fewer devices.
     #[error(
-        "the state was made with the windows {stored}, and the server was told {given}: tell it the former, or make the state anew with \
+        "the state was made with {stored}, and the server was told {given}: tell it the former, or make the state anew with \
          `rantai rebuild`, on Kafka `rantai kafka rebuild`"
     )]
-    OtherWindows {
+    OtherRules {
         /// Those of the state.
         stored: String,
         /// Those told.
@@ -182,16 +182,16 @@ impl Store {
         });
     }
 
-    /// Refuses windows with which the stored state was not made: it names them by their place, and its counters would mean other ones.
-    /// Sliding windows and sessions may come and go.
-    pub async fn agree_on(&self, windows: &WindowConfig) -> Result<(), StoreError> {
-        let given = name_of(windows);
-        let stored = self.fact_or("windows", given.clone().into_bytes()).await?;
+    /// Refuses rules with which the stored state was not made. It names windows by their place, and its counters would mean other ones;
+    /// sliding windows and sessions may come and go. And who found room in it, others would have found.
+    pub async fn agree_on(&self, config: &EngineConfig) -> Result<(), StoreError> {
+        let given = name_of(config);
+        let stored = self.fact_or("rules", given.clone().into_bytes()).await?;
         let stored = String::from_utf8_lossy(&stored).into_owned();
         if stored == given || domain::planted("other-windows-are-taken") {
             Ok(())
         } else {
-            Err(StoreError::OtherWindows { stored, given })
+            Err(StoreError::OtherRules { stored, given })
         }
     }
 
@@ -214,10 +214,16 @@ impl Store {
     }
 }
 
-/// What is noted of the windows with which a state is made.
-fn name_of(windows: &WindowConfig) -> String {
+/// What is noted of the rules by which a state is made.
+fn name_of(config: &EngineConfig) -> String {
+    let windows = &config.windows;
     let tumbling: Vec<String> = windows.definitions().iter().map(|d| format!("{}:{}", d.size_ms, d.delay_ms)).collect();
-    format!("{} with lateness {} (milliseconds)", tumbling.join(","), windows.allowed_lateness_ms())
+    format!(
+        "windows {} and lateness {} (milliseconds) and room for {} unregistered devices",
+        tumbling.join(","),
+        windows.allowed_lateness_ms(),
+        config.max_unregistered
+    )
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 use super::checkpoint::{put_postgres, put_sqlite};
 use super::postgres::Days;
 use super::{Checkpoint, Database, Pools, STATE_FORMAT, Snapshot, Store, StoreError, broken, either, name_of};
-use domain::engine::Totals;
+use domain::engine::{EngineConfig, Totals};
 use domain::time::ProcessingTime;
 use domain::window::WindowConfig;
 use sqlx::{Postgres, Sqlite, Transaction};
@@ -18,8 +18,8 @@ const RESULTS_SQLITE: [&str; 1] = ["window_blocks"];
 /// and of Postgres.
 const RESULTS_POSTGRES: [&str; 3] = ["windows", "readings", "identity_run_pieces"];
 
-/// The new state may be of other windows.
-const NOTE_WINDOWS: &str = "insert into facts (name, value) values ('windows', $1)
+/// The new state may be made by other rules.
+const NOTE_RULES: &str = "insert into facts (name, value) values ('rules', $1)
      on conflict (name) do update set value = excluded.value";
 
 enum Open {
@@ -35,7 +35,7 @@ pub struct Rebuilding {
 }
 
 macro_rules! empty {
-    ($tx:ident, $partitions:ident, $windows:ident, $tables:expr) => {
+    ($tx:ident, $partitions:ident, $rules:ident, $tables:expr) => {
         for table in $tables {
             let text = format!("delete from {table} where partition in ({})", $partitions);
             sqlx::raw_sql(sqlx::AssertSqlSafe(text)).execute(&mut **$tx).await?;
@@ -47,18 +47,18 @@ macro_rules! empty {
             $partitions
         );
         sqlx::raw_sql(sqlx::AssertSqlSafe(text)).execute(&mut **$tx).await?;
-        sqlx::query(NOTE_WINDOWS).bind(name_of($windows).into_bytes()).execute(&mut **$tx).await?;
+        sqlx::query(NOTE_RULES).bind(name_of($rules).into_bytes()).execute(&mut **$tx).await?;
     };
 }
 
 impl Store {
-    /// Takes `partitions` over, each with the name of its log, and begins their state anew, under `windows`: for each, in the same order,
+    /// Takes `partitions` over, each with the name of its log, and begins their state anew, under `rules`: for each, in the same order,
     /// what a start on an empty store would begin with. The old state is not read: it may be broken, or in a format that this program does
     /// not know.
     pub async fn begin_rebuild(
         &self,
         partitions: &[(u32, String)],
-        windows: &WindowConfig,
+        rules: &EngineConfig,
         now: ProcessingTime,
     ) -> Result<(Rebuilding, Vec<Snapshot>), StoreError> {
         // Secrets and names stay.
@@ -104,10 +104,10 @@ impl Store {
         };
         match &mut open {
             Open::Sqlite(tx) => {
-                empty!(tx, all, windows, RESULTS.iter().chain(&RESULTS_SQLITE));
+                empty!(tx, all, rules, RESULTS.iter().chain(&RESULTS_SQLITE));
             }
             Open::Postgres(tx, ..) => {
-                empty!(tx, all, windows, RESULTS.iter().chain(&RESULTS_POSTGRES));
+                empty!(tx, all, rules, RESULTS.iter().chain(&RESULTS_POSTGRES));
             }
         }
         Ok((Rebuilding { open, taken }, fresh))

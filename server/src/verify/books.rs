@@ -329,6 +329,7 @@ impl<'a> Books<'a> {
             for ((index, record), position) in batch.records().enumerate().zip(positions) {
                 let disposition = recomputed.fate(position).expect("only decisions without effect have no fate");
                 counted.count(&record, disposition);
+                let record = shard.room.engine.as_judged(record);
                 let mut probe = Probe { known: shard.identities(), is_new: false };
                 Engine::remember(subject.config, std::iter::once(record), place.received_at, &mut probe);
                 if probe.is_new && place.received_at.ms() >= recomputed.remembered_from {

@@ -83,14 +83,42 @@ fn wrong_time(config: &EngineConfig, at: EventTime, now: i64) -> Option<Reason> 
     }
 }
 
-/// Why a record cannot be used, whatever came before it.
-fn wrong(config: &EngineConfig, content: &Content<'_>, now: i64) -> Option<Reason> {
-    match content {
+/// Why a record cannot be used, whatever came before it of its identity.
+fn wrong(config: &EngineConfig, room: &Room, record: &Record<'_>, now: i64) -> Option<Reason> {
+    match &record.content {
+        Content::Reading { device, .. } | Content::Fault { device, .. } | Content::Fix { device, .. } if !room.holds(device) => {
+            Some(Reason::TooManyUnregistered)
+        }
         Content::Rejected(reason) => Some(*reason),
         Content::Reading { reading, .. } => wrong_time(config, reading.at, now),
         Content::Fault { fault, .. } => Some(wrong_time(config, fault.at, now).unwrap_or(Reason::SensorFault)),
         Content::Fix { fix, .. } => wrong_time(config, fix.at, now),
         Content::Other { at } => at.and_then(|at| wrong_time(config, at, now)),
+    }
+}
+
+/// The devices for which there is room: the registered ones, and of the others the first that the log names.
+#[derive(Debug, Default)]
+struct Room(HashSet<String>);
+
+impl Room {
+    fn of(log: &Source, key: &IdentityKey, config: &EngineConfig, master: &Master) -> anyhow::Result<Self> {
+        let mut room = Self(master.sensors().iter().map(|sensor| sensor.id.clone()).collect());
+        let most = room.0.len() + config.max_unregistered as usize;
+        scan(log, key, |_, held| {
+            let (Held::Records(batch) | Held::Replay(_, batch)) = &held else { return Ok(()) };
+            for record in batch.records() {
+                if let Some(device) = record.device().filter(|device| room.0.len() < most && !room.holds(device)) {
+                    room.0.insert(device.to_owned());
+                }
+            }
+            Ok(())
+        })?;
+        Ok(room)
+    }
+
+    fn holds(&self, device: &str) -> bool {
+        self.0.contains(device)
     }
 }
 
@@ -119,17 +147,17 @@ impl Known {
         (self.taken.len() + self.refused.len()) as u64
     }
 
-    fn judge(&mut self, config: &EngineConfig, record: &Record<'_>, now: i64, is_replay: bool) -> u8 {
-        let fate = self.judge_uncounted(config, record, now, is_replay);
+    fn judge(&mut self, config: &EngineConfig, room: &Room, record: &Record<'_>, now: i64, is_replay: bool) -> u8 {
+        let fate = self.judge_uncounted(wrong(config, room, record, now), record, is_replay);
         if let (ACCEPTED, Some((device, sequence, at))) = (fate, counting(record)) {
             self.numbers.entry(device.to_owned()).or_default().note(sequence, at);
         }
         fate
     }
 
-    fn judge_uncounted(&mut self, config: &EngineConfig, record: &Record<'_>, now: i64, is_replay: bool) -> u8 {
+    fn judge_uncounted(&mut self, wrong: Option<Reason>, record: &Record<'_>, is_replay: bool) -> u8 {
         let identity = record.identity.map(|identity| (identity.0, record.body.0));
-        let reason = match (wrong(config, &record.content, now), identity) {
+        let reason = match (wrong, identity) {
             (Some(reason), _) => reason,
             (None, None) => return ACCEPTED,
             (None, Some((identity, body))) => match self.taken.get(&identity) {
@@ -180,8 +208,9 @@ impl Recomputed {
             now: outline.received.1.ms(),
             shares: records.div_ceil(AT_ONCE),
         };
+        let room = Room::of(&all.log, &all.key, config, master)?;
         for share in 0..all.shares {
-            all.judge(share)?;
+            all.judge(&room, share)?;
         }
         for share in 0..all.shares {
             all.devices(master, share)?;
@@ -190,7 +219,7 @@ impl Recomputed {
     }
 
     /// Judges the records of a share of the identities, all but whether they are late.
-    fn judge(&mut self, share: u64) -> anyhow::Result<()> {
+    fn judge(&mut self, room: &Room, share: u64) -> anyhow::Result<()> {
         let mut known = Known::default();
         let Self { log, key, config, fates, first_record, shares, remembered_from, young, .. } = self;
         let (mut next, step) = (*first_record, log.step());
@@ -218,7 +247,7 @@ impl Recomputed {
                 // Identities are uniform already.
                 if record.identity.map_or(0, |identity| (identity.0 >> 64) as u64 % *shares) == share {
                     let before = known.len();
-                    *fate = known.judge(config, &record, now, is_replay);
+                    *fate = known.judge(config, room, &record, now, is_replay);
                     *young += if now >= *remembered_from { known.len() - before } else { 0 };
                 }
             }

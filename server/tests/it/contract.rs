@@ -223,7 +223,7 @@ async fn wrong_questions() {
     server.stop().await;
 }
 
-/// One record of every kind, all with an id: what happens to each, in order.
+/// One record of every kind, all with an id: what happens to each, in order, where there is room for [`ROOM`].
 fn every_kind(now: i64) -> Vec<(Vec<u8>, &'static str)> {
     let of = |id: &str, text: &str| envelope(id, "k", now, "5").replace(r#""temperature":5"#, text);
     let plain = |text: String, fate: &'static str| (text.into_bytes(), fate);
@@ -254,13 +254,17 @@ fn every_kind(now: i64) -> Vec<(Vec<u8>, &'static str)> {
         plain(envelope("a2", "k", now, "6"), "id_conflict"),
         plain(bare("n", now, "5"), "accepted"),
         plain(bare("n", now, "6"), "conflicting_reading"),
+        plain(envelope("u1", "u", now, "5"), "too_many_unregistered"),
     ]
 }
+
+/// Two devices that nobody registered.
+const ROOM: [&str; 2] = ["--max-unregistered", "2"];
 
 /// Posting the same file twice changes `/stats` only in `received` and `duplicate_dropped`.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_same_file_twice() {
-    let server = Server::start().await;
+    let server = Server::start_with(&ROOM).await;
     let kinds = every_kind(slot_now());
     let file = kinds.iter().map(|(record, _)| record.as_slice()).collect::<Vec<_>>().join(&b'\n');
     let first = server.post_lines(file.clone()).await.json();
@@ -281,11 +285,11 @@ async fn the_same_file_twice() {
 
     let stats = server.json("/stats?group=topic").await;
     let n = kinds.len() as u64;
-    assert_eq!(server.stats().await, [n, 4, 1, 1, 16]);
+    assert_eq!(server.stats().await, [n, 4, 1, 1, 17]);
     let dead_letters = server.json("/api/v1/dead-letters").await;
     let second = server.post_lines(file).await.json();
     assert_eq!((second["duplicate"].as_u64(), second["rejections"].as_array().map(Vec::len)), (Some(n), Some(0)), "{second}");
-    assert_eq!(server.stats().await, [2 * n, 4, 1 + n, 1, 16]);
+    assert_eq!(server.stats().await, [2 * n, 4, 1 + n, 1, 17]);
     let strip = |mut stats: Value| {
         let topics = stats["topics"].as_object_mut().expect("a map");
         for topic in topics.values_mut() {
@@ -298,10 +302,10 @@ async fn the_same_file_twice() {
     assert_eq!(server.json("/api/v1/dead-letters").await, dead_letters, "one dead letter each");
     // After a restart it is known all the same.
     let key = server.key.clone();
-    let mut server = Server::start_in(server.stop().await, &[]).await;
+    let mut server = Server::start_in(server.stop().await, &ROOM).await;
     server.key = key;
     let file = kinds.into_iter().map(|(record, _)| record).collect::<Vec<_>>().join(&b'\n');
     assert_eq!(server.post_lines(file).await.json()["duplicate"], n);
-    assert_eq!(server.stats().await, [3 * n, 4, 1 + 2 * n, 1, 16]);
+    assert_eq!(server.stats().await, [3 * n, 4, 1 + 2 * n, 1, 17]);
     server.stop().await;
 }

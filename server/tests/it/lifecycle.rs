@@ -137,7 +137,7 @@ async fn other_windows_than_those_of_the_state_are_refused() {
     let server = Server::start().await;
     server.accept(&[bare("d", now_ms(), "5")]).await;
     let dir = server.stop().await;
-    for other in [["--windows", "20:60,300:120"], ["--allowed-lateness", "60"]] {
+    for other in [["--windows", "20:60,300:120"], ["--allowed-lateness", "60"], ["--max-unregistered", "7"]] {
         let error = format!("{:#}", lifecycle::start(&args(dir.path(), &other)).await.err().expect("refused"));
         assert!(error.contains("10000:60000,300000:120000") && error.contains("rebuild"), "{error}");
     }

@@ -3,7 +3,7 @@
 use crate::equivalence::{stream, written};
 use crate::support::{Random, Server, now_ms, stores, until};
 use domain::aggregate::Aggregate;
-use domain::engine::{ClosedWindow, DeviceState, Identities, Tally, Totals};
+use domain::engine::{ClosedWindow, DeviceState, EngineConfig, Identities, Tally, Totals};
 use domain::event::{BodyHash, DeviceStatus, Identity, Reading, Reason};
 use domain::milli::Milli;
 use domain::rollup::HourCell;
@@ -495,12 +495,12 @@ async fn a_state_in_another_format_is_refused() {
         // Whoever holds it goes on.
         store.checkpoint(&Checkpoint { partition: 2, ..empty(9, 10) }, epoch, &config).await.expect("writes");
         // It can be made anew without being read; until that is done it stays what it is.
-        let (logs, windows) = ([(0, "log".to_owned())], WindowConfig::default());
-        let (made, fresh) = store.begin_rebuild(&logs, &windows, NOW).await.expect("begins");
+        let (logs, rules) = ([(0, "log".to_owned())], EngineConfig::default());
+        let (made, fresh) = store.begin_rebuild(&logs, &rules, NOW).await.expect("begins");
         assert!(fresh[0].epoch > epoch);
         drop(made);
         assert!(matches!(store.load(0, "log", NOW).await, Err(StoreError::OtherFormat { .. })));
-        let (made, _) = store.begin_rebuild(&logs, &windows, NOW).await.expect("begins");
+        let (made, _) = store.begin_rebuild(&logs, &rules, NOW).await.expect("begins");
         made.commit().await.expect("commits");
         assert_eq!(store.load(0, "log", NOW).await.expect("loads").next_block, 1);
         store.close().await;
@@ -534,7 +534,11 @@ async fn the_first_schema_is_brought_up() {
     // Nobody knows how its state is encoded; this time somebody does.
     let refused = store.load(0, "log", NOW).await;
     assert!(matches!(refused, Err(StoreError::OtherFormat { partition: 0, found: 0 })), "{refused:?}");
-    place.run("update input_position set state_format = 1", "").await;
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(place.dir.path().join("rantai.db"));
+    let pool = sqlx::SqlitePool::connect_with(options).await.expect("connects");
+    let ours = sqlx::query("update input_position set state_format = $1").bind(server::store::STATE_FORMAT);
+    ours.execute(&pool).await.expect("runs");
+    pool.close().await;
     let loaded = store.load(0, "log", NOW).await.expect("loads");
     assert_eq!((loaded.next_block, loaded.epoch, loaded.now.ms()), (17, 5, 5));
     assert_eq!((loaded.totals, loaded.devices), (totals(16), vec![(3, device("d", 5))]));

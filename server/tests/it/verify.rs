@@ -6,6 +6,7 @@ use crate::kill::Program;
 use crate::support::{Random, Server, now_ms, stores};
 use crate::written::{self, Entry};
 use domain::engine::{DeviceState, EngineConfig, Totals};
+use domain::event::Reason;
 use domain::master::Master;
 use domain::milli::Milli;
 use domain::rollup::HourCell;
@@ -91,6 +92,33 @@ async fn what_was_made_in_order_is_whole() {
     }
 }
 
+/// Who found no room was refused in the order of the log: a recomputation says the same, at a checkpoint and behind it, and so does the log
+/// lived through again with more room.
+#[tokio::test(flavor = "multi_thread")]
+async fn room_for_devices_follows_from_the_log() {
+    let entries = written::days(3, true);
+    let (first, rest) = entries.split_at(entries.len() / 2);
+    let dir = tempfile::tempdir().expect("a directory");
+    written::write(dir.path(), first, 0);
+    let mut refused = Vec::new();
+    for max_unregistered in [0, 1, 2, 3] {
+        let config = EngineConfig { max_unregistered, ..EngineConfig::default() };
+        let store = open(dir.path(), "sqlite").await;
+        rebuild(dir.path(), &store, &MASTER, &config).await.expect("rebuilds");
+        if max_unregistered == 2 {
+            written::write(dir.path(), rest, written::last_records(first));
+        }
+        let subject = Subject { dir: dir.path(), store: &store, master: &MASTER, config: &config, keep: Retention::default() };
+        let report = verify(&subject).await.expect("tells");
+        assert_eq!(report.first_broken(), None, "room for {max_unregistered}:\n{report}");
+        let log_id = server::log::id(&dir.path().join("log")).expect("has a name");
+        let totals = store.peek(0, &log_id).await.expect("reads").expect("is there").totals;
+        refused.push(totals.by_reason[Reason::TooManyUnregistered as usize]);
+        store.close().await;
+    }
+    assert!(refused[0] > refused[1] && refused[1] > refused[2] && refused[2] > 0 && refused[3] == 0, "{refused:?}");
+}
+
 /// The same on either store, lived through with many checkpoints: and the log alone gives the same state again.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rebuild_is_what_was_lived_through() {
@@ -155,7 +183,7 @@ async fn a_rebuild_that_breaks_off_changes_nothing() {
     let before = store.dump(&config.windows).await.expect("dumps");
     let log_id = server::log::id(&dir.path().join("log")).expect("has a name");
     let logs = [(0, log_id)];
-    let (rebuilding, _) = store.begin_rebuild(&logs, &config.windows, server::pipeline::wall_clock()).await.expect("begins");
+    let (rebuilding, _) = store.begin_rebuild(&logs, &config, server::pipeline::wall_clock()).await.expect("begins");
     drop(rebuilding);
     store.close().await;
     std::fs::create_dir(dir.path().join("identities.rebuild")).expect("makes");

@@ -98,6 +98,8 @@ pub const BUGS: &[Bug] = &[
     domain("running-number-counts-twice", "forgets running numbers with the identities", "engine::tests::running_numbers_tell_duplicates_and_what_is_missing"),
     domain("gap-of-running-numbers-forgotten", "misses no record of a device that counts", "sequence::tests::gaps_are_counted_and_filled"),
     domain("late-is-dropped-in-silence", "calls late records accepted and counts them nowhere", "engine::tests::conservation_and_restart"),
+    domain("unregistered-without-end", "keeps a state for every id that anybody invents", "engine::tests::room_for_devices_that_nobody_registered"),
+    domain("without-room-is-remembered-as-taken", "remembers after a restart as taken what had no room", "engine::tests::room_for_devices_that_nobody_registered"),
     // Clocks and watermarks.
     domain("future-moves-watermark", "believes a clock that is ahead", "engine::tests::bad_clocks_move_no_watermark"),
     domain("reset-clock-is-believed", "believes a clock that was reset", "engine::tests::bad_clocks_move_no_watermark"),
