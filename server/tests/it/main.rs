@@ -5,6 +5,7 @@ mod contract;
 mod derived;
 mod equivalence;
 mod faults;
+mod fences;
 mod kafka;
 mod kafka_faults;
 mod kafka_kill;

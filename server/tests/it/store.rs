@@ -18,17 +18,17 @@ use std::sync::Arc;
 use tempfile::TempDir;
 
 /// An empty store.
-struct Place {
-    address: StoreAddress,
-    dir: TempDir,
+pub struct Place {
+    pub address: StoreAddress,
+    pub dir: TempDir,
 }
 
 impl Place {
-    async fn open(&self) -> Store {
+    pub async fn open(&self) -> Store {
         Store::open(&self.address, self.dir.path()).await.expect("opens")
     }
 
-    fn is_sqlite(&self) -> bool {
+    pub fn is_sqlite(&self) -> bool {
         self.address == StoreAddress::Sqlite
     }
 
@@ -51,14 +51,14 @@ impl Place {
 }
 
 /// One empty store of each kind.
-async fn places() -> Vec<Place> {
+pub async fn places() -> Vec<Place> {
     let place =
         |address: String| Place { address: address.parse().expect("an address"), dir: tempfile::tempdir().expect("a directory") };
     stores().await.into_iter().map(place).collect()
 }
 
 const DAY: i64 = 86_400_000;
-const NOW: ProcessingTime = ProcessingTime::from_ms(1_790_000_000_000);
+pub const NOW: ProcessingTime = ProcessingTime::from_ms(1_790_000_000_000);
 
 fn aggregate(random: &mut Random) -> Aggregate {
     let mut aggregate = Aggregate::default();
@@ -113,7 +113,7 @@ fn totals(accepted: u64) -> Totals {
 }
 
 /// A checkpoint of blocks [from, next) that changes nothing else.
-fn empty(from: u64, next: u64) -> Checkpoint {
+pub fn empty(from: u64, next: u64) -> Checkpoint {
     Checkpoint {
         from_block: from,
         next_block: next,
@@ -552,14 +552,15 @@ async fn the_first_schema_is_brought_up() {
 /// Identities of a run that does not fit one piece.
 const RUN: u64 = 200_000;
 
-fn named(name: &str, last_block: u64, identities: u64) -> NamedRun {
+pub fn named(name: &str, last_block: u64, identities: u64) -> NamedRun {
     NamedRun { name: name.to_owned(), last_block, identities }
 }
 
-/// Writes a run of that name in `dir`; its bytes.
-fn write_run(dir: &Path, name: &str) -> Vec<u8> {
+/// Writes a run of that name with so many `identities` in `dir`; its bytes.
+pub fn write_run(dir: &Path, name: &str, identities: u64) -> Vec<u8> {
+    let count = identities;
     let mut identities = DiskIdentities::open(dir, &[], Sizes::default()).expect("opens");
-    for i in 0..u128::from(RUN) {
+    for i in 0..u128::from(count) {
         identities.check_in(Identity(i << 100), BodyHash(i as u64));
     }
     let frozen = identities.freeze(1, NOW, Freeze::All).expect("freezes");
@@ -576,7 +577,7 @@ async fn runs_move_with_their_partition() {
         let store = place.open().await;
         let epoch = store.load(0, "log", NOW).await.expect("loads").epoch;
         let here = place.dir.path().join("here");
-        let bytes = write_run(&here, "a.run");
+        let bytes = write_run(&here, "a.run", RUN);
         std::fs::write(here.join("unnamed.run"), b"x").expect("writes");
         for _ in 0..2 {
             store.keep_run(0, epoch, &here.join("a.run")).await.expect("keeps"); // twice: the first checkpoint failed

@@ -1,0 +1,110 @@
+//! Copies of runs of identities, which whoever takes a partition over reads from the database: a process that lost its place changes none
+//! of them, and none that nobody named stays.
+
+use crate::store::{NOW, Place, empty, named, places, write_run};
+use crate::support::until;
+use domain::window::WindowConfig;
+use server::store::{Checkpoint, Store, StoreAddress, StoreError};
+use sqlx::postgres::PgConnection;
+use sqlx::{Connection, Executor};
+use std::path::Path;
+
+/// A connection of the test's own; `None` where processes share no database.
+async fn connect(place: &Place) -> Option<PgConnection> {
+    match &place.address {
+        StoreAddress::Sqlite => None,
+        StoreAddress::Postgres(url) => Some(PgConnection::connect(url).await.expect("connects")),
+    }
+}
+
+/// How many of the runs in the database have a copy, and how many of these nobody named.
+async fn copies(connection: &mut PgConnection) -> (i64, i64) {
+    let text = "select count(distinct p.name), count(distinct p.name) filter (where r.name is null)
+                from identity_run_pieces p left join identity_runs r using (partition, name)";
+    sqlx::query_as(text).fetch_one(connection).await.expect("counts")
+}
+
+/// What a restart with an empty folder would have of the run.
+async fn fetched(store: &Store, dir: &Path, name: &str) -> Vec<u8> {
+    store.fetch_runs(0, dir).await.expect("fetches");
+    std::fs::read(dir.join(name)).expect("it was fetched")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_lost_its_place_changes_no_run() {
+    let config = WindowConfig::default();
+    for place in places().await {
+        let (zombie, owner) = (place.open().await, place.open().await);
+        let old = zombie.load(0, "log", NOW).await.expect("loads").epoch;
+        let [of_zombie, of_owner] = ["zombie", "owner"].map(|name| place.dir.path().join(name));
+        write_run(&of_zombie, "a.run", 100);
+        // Kept and not yet named when its place was lost.
+        zombie.keep_run(0, old, &of_zombie.join("a.run")).await.expect("keeps");
+        let new = owner.load(0, "log", NOW).await.expect("loads").epoch;
+        let bytes = write_run(&of_owner, "a.run", 90);
+        owner.fetch_runs(0, &of_owner).await.expect("has nothing to fetch");
+        if let Some(mut connection) = connect(&place).await {
+            assert_eq!(copies(&mut connection).await, (0, 0), "nobody named what the zombie kept");
+        }
+        owner.keep_run(0, new, &of_owner.join("a.run")).await.expect("keeps");
+        let run = Some(("a.run".to_owned(), 90));
+        owner.checkpoint(&Checkpoint { run, ..empty(1, 5) }, new, &config).await.expect("writes");
+        // The same name again: names follow from the place in the log.
+        let kept = zombie.keep_run(0, old, &of_zombie.join("a.run")).await;
+        assert_eq!(matches!(kept, Err(StoreError::Fenced)), !place.is_sqlite(), "{kept:?}");
+        let named_by_zombie = Checkpoint { run: Some(("z.run".to_owned(), 100)), ..empty(5, 6) };
+        let forgotten_by_zombie = Checkpoint { forgotten_runs: vec!["a.run".to_owned()], ..empty(5, 6) };
+        for checkpoint in [named_by_zombie, forgotten_by_zombie] {
+            let refused = zombie.checkpoint(&checkpoint, old, &config).await;
+            assert!(matches!(refused, Err(StoreError::Fenced)), "{refused:?}");
+        }
+        assert_eq!(owner.load(0, "log", NOW).await.expect("loads").runs, [named("a.run", 4, 90)]);
+        if let Some(mut connection) = connect(&place).await {
+            assert_eq!(copies(&mut connection).await, (1, 0));
+            assert!(fetched(&owner, &place.dir.path().join("third"), "a.run").await == bytes, "it is the owner's");
+        }
+        zombie.close().await;
+        owner.close().await;
+    }
+}
+
+/// Between the look at the epoch and the last piece nobody can take the partition over: else the pieces of one process would end up under
+/// the name of another's.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_takes_over_waits_for_a_copy_on_its_way() {
+    for place in places().await {
+        let Some(mut connection) = connect(&place).await else { continue };
+        let (zombie, owner) = (place.open().await, place.open().await);
+        let old = zombie.load(0, "log", NOW).await.expect("loads").epoch;
+        let dir = place.dir.path().join("zombie");
+        write_run(&dir, "a.run", 100);
+        // The copy stands still behind its look at the epoch.
+        let mut held = connection.begin().await.expect("begins");
+        held.execute("lock table identity_run_pieces in access exclusive mode").await.expect("locks");
+        let copy = tokio::spawn({
+            let (zombie, run) = (zombie.clone(), dir.join("a.run"));
+            async move { zombie.keep_run(0, old, &run).await }
+        });
+        let waiting = "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
+        let mut count = async |expected: i64| {
+            let count: i64 = sqlx::query_scalar(waiting).fetch_one(&mut *held).await.expect("counts");
+            (count >= expected).then_some(())
+        };
+        until("the copy waits", async || count(1).await).await;
+        let taking = tokio::spawn({
+            let owner = owner.clone();
+            async move { owner.load(0, "log", NOW).await.map(|snapshot| snapshot.epoch) }
+        });
+        until("the other waits too, or has gone on", async || if taking.is_finished() { Some(()) } else { count(2).await }).await;
+        assert!(!taking.is_finished(), "the partition was taken over under the copy");
+        held.rollback().await.expect("lets go");
+        copy.await.expect("ends").expect("keeps");
+        assert!(taking.await.expect("ends").expect("loads") > old);
+        // It was there when the partition was taken over, and nobody had named it: it goes.
+        assert_eq!(copies(&mut connection).await, (1, 1));
+        owner.fetch_runs(0, &place.dir.path().join("owner")).await.expect("has nothing to fetch");
+        assert_eq!(copies(&mut connection).await, (0, 0));
+        zombie.close().await;
+        owner.close().await;
+    }
+}
