@@ -181,9 +181,27 @@ fn resolve(file: Option<&std::path::Path>, args: &impl Serialize) -> anyhow::Res
         ensure!(file.is_file(), "there is no file {}", file.display());
         figment = figment.merge(Toml::file_exact(file));
     }
-    let config: Config = figment.merge(Serialized::defaults(args)).extract()?;
+    let config: Config = figment.merge(Serialized::defaults(args)).extract().map_err(|error| at_line(error, file))?;
     config.check()?;
     Ok(config)
+}
+
+/// The error with the line of `file` that it is about, as far as the name of an option leads to one.
+fn at_line(error: figment::Error, file: Option<&std::path::Path>) -> anyhow::Error {
+    let name = match &error.kind {
+        figment::error::Kind::UnknownField(name, _) => Some(name.clone()),
+        _ => error.path.last().cloned(),
+    };
+    let is_of_file = error.metadata.as_ref().is_none_or(|of| of.source.is_some());
+    let line = file.zip(name).filter(|_| is_of_file).and_then(|(file, name)| {
+        let text = std::fs::read_to_string(file).ok()?;
+        let is_it = |line: &str| line.trim_start().strip_prefix(&name).is_some_and(|rest| rest.trim_start().starts_with('='));
+        Some(text.lines().position(is_it)? + 1)
+    });
+    match (line, file) {
+        (Some(line), Some(file)) => anyhow::Error::new(error).context(format!("line {line} of {}", file.display())),
+        _ => error.into(),
+    }
 }
 
 /// Where admitted records are kept.
@@ -427,9 +445,10 @@ impl Config {
         Ok(EngineConfig { windows, pairings, max_unregistered, ..EngineConfig::default() })
     }
 
-    /// The folder of the bundle.
+    /// The folder of the bundle. One that somebody named has to be there; pages work without the one that nobody did, if poorly.
     pub fn site_dir(&self) -> anyhow::Result<PathBuf> {
         if let Some(dir) = &self.site_dir {
+            ensure!(dir.is_dir(), "site-dir: there is no folder {}", dir.display());
             return Ok(dir.clone());
         }
         let program = std::env::current_exe().context("find the program's own folder")?;
@@ -489,6 +508,10 @@ mod tests {
     fn what_cannot_be_is_refused_by_name() {
         let refused = |file: &str, words: &str| check(file, ServeArgs::default(), drop, Err(words));
         refused("lisen = '127.0.0.1:2'", "unknown field … lisen … listen");
+        refused("# what\n\n lisen= '127.0.0.1:2'", "line 3 of … lisen");
+        refused("\ncheckpoint_ms = 'soon'", "line 2 of … checkpoint_ms");
+        refused("[topics.temperature]\nallowed_lateness = 'long'", "line 2 of … allowed_lateness");
+        refused("listen = '127.0.0.1:2'\nlisten = '127.0.0.1:3'", "line 2");
         refused("listen = 'here'", "listen");
         refused("listen = '0.0.0.0:3000'", "loopback");
         refused("checkpoint_ms = 'soon'", "checkpoint_ms");

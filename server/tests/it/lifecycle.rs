@@ -131,6 +131,15 @@ async fn only_loopback() {
     assert!(ended.stdout.is_empty());
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_site_that_is_not_there_is_refused() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let mut args = args(&dir.path().join("data"), &[]);
+    args.site_dir = Some(dir.path().join("nope"));
+    let error = lifecycle::start(&args).await.err().expect("refused").to_string();
+    assert!(error.contains("site-dir") && error.contains("nope"), "{error}");
+}
+
 /// Stored windows name their definition by its place: with others they would be something else.
 #[tokio::test(flavor = "multi_thread")]
 async fn other_windows_than_those_of_the_state_are_refused() {

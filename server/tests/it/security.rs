@@ -70,10 +70,10 @@ async fn only_under_our_own_name() {
 #[tokio::test(flavor = "multi_thread")]
 async fn caches_keep_files_alone() {
     let dir = tempfile::tempdir().expect("a directory");
-    let pkg = dir.path().join("no-site/pkg");
+    let pkg = dir.path().join("site/pkg");
     std::fs::create_dir_all(&pkg).expect("a folder");
     std::fs::write(pkg.join("rantai-abc.js"), "1").expect("a file");
-    std::fs::write(dir.path().join("no-site/robots.txt"), "1").expect("a file");
+    std::fs::write(dir.path().join("site/robots.txt"), "1").expect("a file");
     let server = Server::start_in(dir, &[]).await;
     for (path, status, cache) in [
         ("/pkg/rantai-abc.js", 200, "public, max-age=31536000, immutable"),

@@ -25,7 +25,8 @@ struct Cli {
 /// Options as they would stand on the command line.
 pub fn args(dir: &std::path::Path, more: &[&str]) -> Config {
     let dir = dir.to_str().expect("a plain path");
-    let site = format!("{dir}/no-site");
+    let site = format!("{dir}/site");
+    std::fs::create_dir_all(&site).expect("makes");
     let fixed = ["serve", "--listen", "127.0.0.1:0", "--data-dir", dir, "--site-dir", &site];
     Cli::try_parse_from(fixed.iter().chain(more)).expect("valid options").args.resolve().expect("valid values")
 }
