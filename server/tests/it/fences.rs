@@ -86,8 +86,10 @@ async fn who_takes_over_waits_for_a_copy_on_its_way() {
             async move { zombie.keep_run(0, old, &run).await }
         });
         let waiting = "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
+        // Within a transaction it would be the same for ever.
+        let mut watching = connect(&place).await.expect("a Postgres");
         let mut count = async |expected: i64| {
-            let count: i64 = sqlx::query_scalar(waiting).fetch_one(&mut *held).await.expect("counts");
+            let count: i64 = sqlx::query_scalar(waiting).fetch_one(&mut watching).await.expect("counts");
             (count >= expected).then_some(())
         };
         until("the copy waits", async || count(1).await).await;
