@@ -154,9 +154,9 @@ async fn nobody_sees_half_a_state() {
     // Halfway: all that was there is deleted by then.
     let held_up = async || {
         let mut held = pool.begin().await.expect("begins");
-        sqlx::raw_sql("select 1 from facts where name = 'windows' for update").execute(&mut *held).await.expect("locks");
+        sqlx::raw_sql("select 1 from facts where name = 'rules' for update").execute(&mut *held).await.expect("locks");
         let rebuilding = command(&place, dir.path()).spawn().expect("starts");
-        waiting("insert into facts%'windows'%").await;
+        waiting("insert into facts%'rules'%").await;
         (held, rebuilding)
     };
     let (held, mut rebuilding) = held_up().await;
