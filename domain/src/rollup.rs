@@ -332,7 +332,8 @@ impl Rollup {
     }
 
     /// How many hours are in memory, and how many of them are not packed.
-    pub fn hours_in_memory(&self) -> (usize, usize) {
+    #[cfg(test)]
+    fn hours_in_memory(&self) -> (usize, usize) {
         self.hours.len()
     }
 

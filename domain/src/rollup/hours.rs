@@ -196,6 +196,7 @@ impl Hours {
     }
 
     /// How many there are, and how many of them are open.
+    #[cfg(test)]
     pub fn len(&self) -> (usize, usize) {
         (self.all.len(), self.all.values().filter(|hour| matches!(hour, Hour::Open(_))).count())
     }
