@@ -131,9 +131,7 @@ impl EngineBackend {
 
     /// Rows of a side output after `position`, oldest first, at most `limit`.
     pub async fn side(&self, kind: usize, position: u64, limit: usize) -> Result<Vec<SideRow>, Problem> {
-        let in_memory = self
-            .pipeline
-            .ask(move |room| room.side_rows(kind).filter(|row| row.position > position).take(limit).cloned().collect::<Vec<_>>());
+        let in_memory = self.pipeline.ask(move |room| room.side_after(kind, position).take(limit).collect::<Vec<_>>());
         let in_memory = in_memory.await?;
         let mut rows: BTreeMap<u64, SideRow> = in_memory.into_iter().map(|row| (row.position, row)).collect();
         rows.extend(self.store.side_after(kind, position, limit).await?.into_iter().map(|row| (row.position, row)));
@@ -317,7 +315,7 @@ impl Backend for EngineBackend {
                 .collect();
             reasons.sort_by_key(|row| std::cmp::Reverse(row.count));
             let registered = engine.master().sensors().len() as u32;
-            let letters: Vec<SideRow> = room.side_rows(DEAD).rev().take(SHORT).cloned().collect();
+            let letters: Vec<SideRow> = room.side_rows(DEAD).rev().take(SHORT).collect();
             let view = PipelineView {
                 taken_at: wall_clock(),
                 uptime_start: room.uptime_start,

@@ -35,12 +35,41 @@ fn put_signed(data: &mut Vec<u8>, value: i64) {
     put(data, ((value << 1) ^ (value >> 63)) as u64);
 }
 
-/// Windows of one definition, in order of device and start, as blocks.
-pub fn encode(windows: &[ClosedWindow], size_ms: i64) -> Vec<WindowBlock> {
-    windows.chunks(BLOCK_WINDOWS).map(|chunk| encode_block(chunk, size_ms)).collect()
+/// Windows of one definition as blocks.
+pub fn encode<'w>(windows: impl Iterator<Item = &'w ClosedWindow> + Clone, size_ms: i64) -> Vec<WindowBlock> {
+    in_order(windows).chunks(BLOCK_WINDOWS).map(|chunk| encode_block(chunk, size_ms)).collect()
 }
 
-fn encode_block(windows: &[ClosedWindow], size_ms: i64) -> WindowBlock {
+/// Windows in order of device and start. They are counted out by device: each device's nearly always came in their order.
+fn in_order<'w>(windows: impl Iterator<Item = &'w ClosedWindow> + Clone) -> Vec<&'w ClosedWindow> {
+    let mut places: Vec<usize> = Vec::new();
+    for window in windows.clone() {
+        let device = window.device as usize;
+        if places.len() <= device {
+            places.resize(device + 1, 0);
+        }
+        places[device] += 1;
+    }
+    let mut all = 0;
+    for place in &mut places {
+        all += std::mem::replace(place, all);
+    }
+    let Some(first) = windows.clone().next() else { return Vec::new() };
+    let mut ordered = vec![first; all];
+    for window in windows {
+        let place = &mut places[window.device as usize];
+        ordered[*place] = window;
+        *place += 1;
+    }
+    for of_device in ordered.chunk_by_mut(|a, b| a.device == b.device) {
+        if !of_device.is_sorted_by_key(|w| w.window.start) {
+            of_device.sort_by_key(|w| w.window.start);
+        }
+    }
+    ordered
+}
+
+fn encode_block(windows: &[&ClosedWindow], size_ms: i64) -> WindowBlock {
     let mut data = Vec::with_capacity(windows.len() * 24);
     let (mut device, mut start) = (0, 0);
     let mut starts = (i64::MAX, i64::MIN);
@@ -179,9 +208,10 @@ mod tests {
                     ClosedWindow { device, definition: 1, window }
                 })
                 .collect();
+            let blocks = encode(windows.iter(), 10_000);
             windows.sort_by_key(|w| (w.device, w.window.start));
             let mut back = Vec::new();
-            for block in encode(&windows, 10_000) {
+            for block in blocks {
                 decode(&block.data, block.count, 10_000, 1, |w| back.push(w)).expect("it was just written");
                 for cut in 0..block.data.len().min(40) {
                     let result = decode(&block.data[..cut], block.count, 10_000, 1, |_| ());

@@ -87,7 +87,7 @@ impl EngineBackend {
 
     /// The dead letter at `position`.
     pub(super) async fn letter(&self, position: u64) -> Result<Option<Letter>, ReadError> {
-        let pending = self.pipeline.ask(move |room| room.side_rows(DEAD).find(|row| row.position == position).cloned()).await?;
+        let pending = self.pipeline.ask(move |room| room.side_at(DEAD, position)).await?;
         let row = match pending {
             Some(row) => Some(row),
             None => self.store.side_at(DEAD, position).await?,

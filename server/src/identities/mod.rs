@@ -105,11 +105,17 @@ struct Table {
 }
 
 /// Halves of the key apart: as one number it would be aligned to 16 bytes and the entry a third larger.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Entry {
     high: u64,
     low: u64,
     body: u64,
+}
+
+impl Entry {
+    fn key(&self) -> u128 {
+        u128::from(self.high) << 64 | u128::from(self.low)
+    }
 }
 
 impl Table {
@@ -140,7 +146,7 @@ impl Table {
     }
 
     fn keys(&self) -> impl Iterator<Item = u128> {
-        self.buckets.iter().flatten().map(|entry| u128::from(entry.high) << 64 | u128::from(entry.low))
+        self.buckets.iter().flatten().map(Entry::key)
     }
 
     /// Empty, with the memory that it has.
@@ -237,7 +243,8 @@ impl FrozenTable {
         let mut sorted = Vec::new();
         for bucket in &self.table.buckets {
             sorted.clone_from(bucket);
-            sorted.sort_unstable();
+            // As one number: two halves would be compared by guess.
+            sorted.sort_unstable_by_key(Entry::key);
             sorted.iter().try_for_each(|entry| writer.push(entry))?;
         }
         writer.finish()?;

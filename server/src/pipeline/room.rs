@@ -10,7 +10,7 @@ use crate::clock::Clocks;
 use crate::identities::{DiskIdentities, Freeze, FrozenTable, Sizes};
 use crate::letters::{Again, Decided, Decision, Outcome, Verdict};
 use crate::log::Place;
-use crate::side::SideRow;
+use crate::side::{SideBlock, SideRow, SideRows};
 use crate::store::{Checkpoint, Readings, Snapshot};
 use anyhow::Context;
 use bytes::Bytes;
@@ -44,7 +44,7 @@ pub struct Room {
     /// The engine.
     pub engine: Engine,
     /// Side outputs that no checkpoint has taken yet.
-    pub(crate) side: [Vec<SideRow>; 2],
+    pub(crate) side: [SideRows; 2],
     /// The checkpoint that is being written.
     in_flight: Option<InFlight>,
     /// Windows that closed since the last checkpoint.
@@ -77,7 +77,7 @@ struct InFlight {
     begun: Instant,
     records: u64,
     windows: Arc<Vec<ClosedWindow>>,
-    side: Arc<[Vec<SideRow>; 2]>,
+    side: Arc<[SideRows; 2]>,
     decisions: Arc<Vec<Decided>>,
     frozen: Option<FrozenTable>,
 }
@@ -120,8 +120,25 @@ impl Room {
     }
 
     /// Side outputs that are in no committed checkpoint yet, oldest first.
-    pub fn side_rows(&self, kind: usize) -> impl DoubleEndedIterator<Item = &SideRow> {
-        self.in_flight.iter().flat_map(move |flight| flight.side[kind].iter()).chain(&self.side[kind])
+    pub fn side_rows(&self, kind: usize) -> impl DoubleEndedIterator<Item = SideRow> {
+        self.side_blocks(kind).flat_map(SideBlock::rows)
+    }
+
+    /// The same after `position`.
+    pub fn side_after(&self, kind: usize, position: u64) -> impl Iterator<Item = SideRow> {
+        let blocks = self.side_blocks(kind).filter(move |block| block.positions.1 > position);
+        blocks.flat_map(SideBlock::rows).filter(move |row| row.position > position)
+    }
+
+    /// The side output at `position`, where no committed checkpoint has it yet.
+    pub fn side_at(&self, kind: usize, position: u64) -> Option<SideRow> {
+        let mut blocks = self.side_blocks(kind);
+        let block = blocks.find(|block| (block.positions.0..=block.positions.1).contains(&position))?;
+        block.rows().find(|row| row.position == position)
+    }
+
+    fn side_blocks(&self, kind: usize) -> impl DoubleEndedIterator<Item = &SideBlock> {
+        self.in_flight.iter().flat_map(move |flight| flight.side[kind].blocks()).chain(self.side[kind].blocks())
     }
 
     /// Whether something was decided of the dead letter at `position`.
@@ -321,7 +338,7 @@ impl Shard {
         for (index, disposition) in self.dispositions.iter().enumerate() {
             let position = place.first_record + index as u64 * self.step;
             if let Some((kind, row)) = SideRow::of(batch, index, *disposition, position, place.received_at) {
-                self.room.side[kind].push(row);
+                self.room.side[kind].push(&row);
             }
         }
         if let Some(readings) = &mut self.readings {

@@ -6,7 +6,7 @@ use super::{Database, Pools, STATE_FORMAT, Store, StoreError, broken, either, le
 use crate::blocks::{self, WindowBlock};
 use crate::identities::NamedRun;
 use crate::letters::Decided;
-use crate::side::SideRow;
+use crate::side::SideRows;
 use domain::engine::{ClosedDerived, ClosedWindow, DeviceState, Totals};
 use domain::planted;
 use domain::rollup::{HourCell, KnownHour, PackedHour, hours_kept_from};
@@ -66,7 +66,7 @@ pub struct Checkpoint {
     /// Changed hours.
     pub hours: Vec<(i64, Vec<HourCell>)>,
     /// Late records and dead letters since.
-    pub side: Arc<[Vec<SideRow>; 2]>,
+    pub side: Arc<[SideRows; 2]>,
     /// Decisions of dead letters since.
     pub decisions: Arc<Vec<Decided>>,
     /// A run of identities that counts from now on: name, number of identities.
@@ -121,20 +121,18 @@ macro_rules! either_checkpoint {
             .await?;
         }
         for (kind, rows) in $checkpoint.side.iter().enumerate() {
-            for chunk in side_chunks(rows) {
-                let data = postcard::to_stdvec(chunk).map_err(|e| broken("side_blocks", kind, e))?;
-                let (first, last) = (chunk[0].position, chunk[chunk.len() - 1].position);
+            for block in rows.blocks() {
                 sqlx::query(
                     "insert into side_blocks (kind, last_position, first_position, records, data, partition, last_received_ms)
                      values ($1, $2, $3, $4, $5, $6, $7)",
                 )
                 .bind(kind as i64)
-                .bind(last as i64)
-                .bind(first as i64)
-                .bind(chunk.len() as i64)
-                .bind(data)
+                .bind(block.positions.1 as i64)
+                .bind(block.positions.0 as i64)
+                .bind(block.len as i64)
+                .bind(block.encode())
                 .bind(partition)
-                .bind(chunk[chunk.len() - 1].received_at.ms())
+                .bind(block.received_at.ms())
                 .execute(&mut *$tx)
                 .await?;
             }
@@ -180,28 +178,6 @@ macro_rules! either_checkpoint {
             .await?;
         }
     }};
-}
-
-/// How many side outputs a block holds at most,
-const SIDE_ROWS: usize = 1_000;
-/// and after how many bytes as they came it ends: no value of a database may be as long as a thousand bodies.
-const SIDE_BYTES: usize = 8 << 20;
-
-/// The parts of `rows` that make a block each.
-fn side_chunks(rows: &[SideRow]) -> impl Iterator<Item = &[SideRow]> {
-    let mut rest = rows;
-    std::iter::from_fn(move || {
-        let mut bytes = 0;
-        let is_room = |row: &&SideRow| {
-            let had = bytes;
-            bytes += row.raw.len();
-            had < SIDE_BYTES
-        };
-        let len = rest.iter().take(SIDE_ROWS).take_while(is_room).count();
-        let (chunk, others) = rest.split_at(len);
-        rest = others;
-        (len > 0).then_some(chunk)
-    })
 }
 
 /// Epoch, next position, the times of receipt and of commit, counters.
@@ -492,13 +468,9 @@ async fn put_devices_postgres(tx: &mut PgConnection, checkpoint: &Checkpoint) ->
 fn window_blocks(windows: &[ClosedWindow], sizes: &[i64]) -> Vec<(WindowBlock, bool)> {
     let mut all = Vec::new();
     for (definition, size_ms) in (0..).zip(sizes) {
-        // Their keys alone are sorted: windows are large.
-        let of_definition = windows.iter().filter(|w| w.definition == definition);
-        let mut keys: Vec<_> = of_definition.map(|w| (w.device, w.window.start, w)).collect();
-        keys.sort_unstable_by_key(|&(device, start, _)| (device, start));
-        let windows: Vec<ClosedWindow> = keys.into_iter().map(|(_, _, w)| *w).collect();
-        let is_merged = windows.len() >= 8 * blocks::BLOCK_WINDOWS;
-        all.extend(blocks::encode(&windows, *size_ms).into_iter().map(|block| (block, is_merged)));
+        let blocks = blocks::encode(windows.iter().filter(|w| w.definition == definition), *size_ms);
+        let is_merged = blocks.len() > 8;
+        all.extend(blocks.into_iter().map(|block| (block, is_merged)));
     }
     all
 }
@@ -527,31 +499,4 @@ pub(super) async fn put_block(
     .execute(tx)
     .await?;
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::side::Cause;
-
-    #[test]
-    fn blocks_of_side_outputs_end_by_number_and_by_bytes() {
-        let row = |bytes: usize| SideRow {
-            position: 1,
-            received_at: ProcessingTime::from_ms(0),
-            event_id: None,
-            device_id: None,
-            ts: None,
-            source: String::new(),
-            cause: Cause::Late { window_start: 0, lateness_ms: 0 },
-            raw: vec![0; bytes],
-        };
-        let check = |rows: Vec<SideRow>, expected: &[usize]| {
-            assert_eq!(side_chunks(&rows).map(<[SideRow]>::len).collect::<Vec<_>>(), expected);
-        };
-        check(vec![], &[]);
-        check((0..2_500).map(|_| row(100)).collect(), &[1_000, 1_000, 500]);
-        check((0..5).map(|_| row(SIDE_BYTES / 2)).collect(), &[2, 2, 1]);
-        check(vec![row(0), row(SIDE_BYTES + 1), row(0)], &[2, 1]);
-    }
 }

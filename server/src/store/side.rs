@@ -1,7 +1,7 @@
 //! Reading the side outputs: late records and dead letters.
 
 use super::{Store, StoreError, broken, either};
-use crate::side::SideRow;
+use crate::side::{SideBlock, SideRow};
 use std::collections::VecDeque;
 
 /// The last position of a block, and its records encoded.
@@ -109,5 +109,5 @@ impl Store {
 }
 
 fn rows((last, data): &Block) -> Result<Vec<SideRow>, StoreError> {
-    postcard::from_bytes(data).map_err(|e| broken("side_blocks", last, e))
+    SideBlock::decode(data).map_err(|e| broken("side_blocks", last, e))
 }

@@ -34,7 +34,6 @@ impl Store {
                 blocks::decode(data, *count as u32, size_ms, definition, |w| windows.push(w))
                     .map_err(|e| broken("window_blocks", id, e))?;
             }
-            windows.sort_unstable_by_key(|w| (w.device, w.window.start));
             let last = rows[rows.len() - 1].0;
             let mut tx = pools.begin().await?;
             sqlx::query("delete from window_blocks where size_ms = $1 and is_merged = 0 and id <= $2")
@@ -42,7 +41,7 @@ impl Store {
                 .bind(last)
                 .execute(&mut *tx)
                 .await?;
-            for block in blocks::encode(&windows, size_ms) {
+            for block in blocks::encode(windows.iter(), size_ms) {
                 // Embedded there is one partition.
                 put_block(&mut tx, 0, &block, true).await?;
             }

@@ -15,6 +15,7 @@ use domain::event::{BodyHash, Identity, Topic};
 use domain::master::{FacilityIx, Master, RegionIx};
 use domain::rollup::{DEEPEST_LEVEL, HourCell, PackedHour};
 use domain::time::{EventTime, HOUR_MS, MINUTE_MS, ProcessingTime};
+use serde::Serialize;
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
@@ -433,7 +434,7 @@ impl<'a> Books<'a> {
             }
         }
         for row in self.shard.room.side_rows(kind) {
-            if found.insert(row.position, hash(row)).is_some() {
+            if found.insert(row.position, hash(&row)).is_some() {
                 self.report.breaks(law, || format!("{what} at position {}: it is there twice", row.position));
             }
         }
@@ -482,15 +483,16 @@ impl<'a> Books<'a> {
                     forgotten += 1;
                 } else {
                     let disposition = recomputed.fate(position).expect("it has a row");
-                    rows.extend(SideRow::of(batch, index, disposition, position, place.received_at).map(|(_, row)| row));
+                    let row = SideRow::of(batch, index, disposition, position, place.received_at);
+                    rows.extend(row.map(|(_, row)| row.into_owned()));
                 }
             }
             Ok(())
         })?;
         for row in rows {
             let stored = self.subject.store.side_at(kind, row.position).await?;
-            let in_memory = self.shard.room.side_rows(kind).find(|r| r.position == row.position);
-            let found = stored.as_ref().or(in_memory).map_or_else(|| "nothing".to_owned(), short);
+            let found = stored.or_else(|| self.shard.room.side_at(kind, row.position));
+            let found = found.as_ref().map_or_else(|| "nothing".to_owned(), short);
             self.report.breaks(law, || format!("{what} at position {}: expected {}; found {found}", row.position, short(&row)));
         }
         Ok(forgotten)
@@ -649,7 +651,7 @@ impl<I: Identities> Identities for Probe<'_, I> {
     }
 }
 
-fn hash(row: &SideRow) -> u64 {
+fn hash(row: &impl Serialize) -> u64 {
     let mut hasher = DefaultHasher::new();
     postcard::to_stdvec(row).expect("a row has no type that postcard cannot write").hash(&mut hasher);
     hasher.finish()

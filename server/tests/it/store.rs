@@ -10,7 +10,7 @@ use domain::rollup::HourCell;
 use domain::time::{EventTime, ProcessingTime};
 use domain::window::{Window, WindowConfig, WindowState};
 use server::identities::{DiskIdentities, Freeze, NamedRun, Sizes};
-use server::side::{Cause, DEAD, LATE, SideRow};
+use server::side::{Cause, DEAD, LATE, SideRow, SideRows};
 use server::store::{Checkpoint, KeyError, Retention, Snapshot, Store, StoreAddress, StoreError};
 use sqlx::Connection;
 use std::path::Path;
@@ -187,7 +187,7 @@ async fn a_process_that_lost_its_place_is_fenced() {
     for place in places().await {
         let (zombie, owner) = (place.open().await, place.open().await);
         let old = zombie.load(0, "log", NOW).await.expect("loads").epoch;
-        let side = Arc::new([vec![side_row(LATE, 1)], Vec::new()]);
+        let side = Arc::new([SideRows::from_iter([side_row(LATE, 1)]), SideRows::default()]);
         let with_side = |from, next| Checkpoint { side: Arc::clone(&side), ..empty(from, next) };
         zombie.checkpoint(&empty(1, 3), old, &config).await.expect("writes");
         let new = owner.load(0, "log", NOW).await.expect("loads").epoch;
@@ -272,7 +272,8 @@ async fn side_outputs_are_read_page_by_page() {
         let late: Vec<SideRow> = (1..=2_500).map(|i| side_row(LATE, i * 3)).collect();
         let dead: Vec<SideRow> = (1..=5).map(|i| side_row(DEAD, i * 100)).collect();
         for (from, late, dead) in [(1, &late[..1_300], &dead[..2]), (2, &late[1_300..], &dead[2..])] {
-            let checkpoint = Checkpoint { side: Arc::new([late.to_vec(), dead.to_vec()]), ..empty(from, from + 1) };
+            let side = Arc::new([late, dead].map(|rows| rows.iter().cloned().collect()));
+            let checkpoint = Checkpoint { side, ..empty(from, from + 1) };
             store.checkpoint(&checkpoint, epoch, &config).await.expect("writes");
         }
         for limit in [1, 7, 1_000, 9_999] {
@@ -314,7 +315,8 @@ async fn side_outputs_of_several_partitions_are_put_in_order() {
                     .map(|i| side_row(LATE, (n * 5 + i) * 1_000 * u64::from(partition) + u64::from(partition)))
                     .collect();
                 all.extend(late.clone());
-                let checkpoint = Checkpoint { partition, side: Arc::new([late, Vec::new()]), ..empty(n + 1, n + 2) };
+                let side = Arc::new([late.into_iter().collect(), SideRows::default()]);
+                let checkpoint = Checkpoint { partition, side, ..empty(n + 1, n + 2) };
                 store.checkpoint(&checkpoint, epoch, &config).await.expect("writes");
             }
         }
@@ -434,7 +436,7 @@ async fn what_need_not_be_kept_is_deleted() {
             let windows = vec![window(&mut random, &config, 0, 1, day as i64 * per_day)];
             let mut late = side_row(LATE, day + 1);
             late.received_at = ProcessingTime::from_ms(NOW.ms() - (29 - day as i64) * DAY);
-            let side = Arc::new([vec![late], Vec::new()]);
+            let side = Arc::new([SideRows::from_iter([late]), SideRows::default()]);
             let run = (day == 20).then(|| ("a.run".to_owned(), 1));
             let checkpoint = Checkpoint { windows: Arc::new(windows), side, run, ..empty(1 + day, 2 + day) };
             store.checkpoint(&checkpoint, epoch, &config).await.expect("writes");

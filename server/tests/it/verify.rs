@@ -14,7 +14,7 @@ use domain::time::ProcessingTime;
 use server::blocks;
 use server::identities::{DiskIdentities, Freeze, Sizes};
 use server::rebuild::rebuild;
-use server::side::{Cause, DEAD, LATE, SideRow};
+use server::side::{Cause, DEAD, LATE, SideBlock, SideRow, SideRows};
 use server::store::{Retention, Store};
 use server::verify::{Law, Report, Subject, verify};
 use sqlx::SqlitePool;
@@ -369,9 +369,9 @@ async fn change_side(pool: &SqlitePool, kind: usize, change: impl FnOnce(&mut Ve
             .fetch_one(pool)
             .await
             .expect("reads");
-    let mut rows: Vec<SideRow> = postcard::from_bytes(&bytes).expect("decodes");
+    let mut rows = SideBlock::decode(&bytes).expect("decodes");
     change(&mut rows);
-    let bytes = postcard::to_stdvec(&rows).expect("encodes");
+    let bytes = rows.into_iter().collect::<SideRows>().blocks()[0].encode();
     sqlx::query("update side_blocks set data = $1 where kind = $2 and last_position = $3")
         .bind(bytes)
         .bind(kind as i64)
@@ -391,7 +391,7 @@ async fn change_windows(pool: &SqlitePool, change: impl FnOnce(&mut domain::wind
     blocks::decode(&data, count as u32, 10_000, 0, |w| windows.push(w)).expect("decodes");
     let middle = windows.len() / 2;
     change(&mut windows[middle].window);
-    let data = blocks::encode(&windows, 10_000).remove(0).data;
+    let data = blocks::encode(windows.iter(), 10_000).remove(0).data;
     sqlx::query("update window_blocks set data = $1 where id = $2").bind(data).bind(id).execute(pool).await.expect("writes");
 }
 

@@ -45,7 +45,7 @@ impl Stored {
         self.hours.extend(checkpoint.hours.iter().cloned());
         self.windows.extend(checkpoint.windows.iter().copied());
         for (stored, new) in self.side.iter_mut().zip(checkpoint.side.iter()) {
-            stored.extend(new.iter().cloned());
+            stored.extend(new.iter());
         }
         self.decisions.extend(checkpoint.decisions.iter().cloned());
         self.derived.extend(checkpoint.derived.iter().copied());
