@@ -359,6 +359,48 @@ pub enum LetterEnd {
     Rejected,
 }
 
+/// A page of the list of late records.
+#[cfg(feature = "ssr")]
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LateView {
+    /// The server's time when this was taken.
+    pub taken_at: ProcessingTime,
+    /// How many there were ever.
+    pub count: u64,
+    /// Newest first.
+    pub records: Vec<LateRecord>,
+    /// There are older ones.
+    pub is_more: bool,
+}
+
+/// A record that came after its window was done.
+#[cfg(feature = "ssr")]
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LateRecord {
+    /// Its position in the order of all records.
+    pub position: u64,
+    /// When it came in.
+    pub received_at: ProcessingTime,
+    /// Its source.
+    pub source: String,
+    /// Its id as its sender gave it.
+    pub event_id: Option<String>,
+    /// Its device.
+    pub device_id: Option<String>,
+    /// The device's facility; `None` where unregistered.
+    pub facility: Option<Crumb>,
+    /// The facility's zone; WIB where unregistered.
+    pub zone: Zone,
+    /// Its time by the device's clock.
+    pub ts: Option<EventTime>,
+    /// Start and end of the shortest window it belongs to.
+    pub window: (EventTime, EventTime),
+    /// How far the watermark was past that window's end, in milliseconds.
+    pub lateness_ms: i64,
+    /// Its bytes as they came.
+    pub raw: Vec<u8>,
+}
+
 /// Something found by name or code.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SearchHit {
@@ -401,6 +443,10 @@ pub trait Backend: Send + Sync {
     async fn pipeline(&self) -> Result<PipelineView, AppError>;
     /// A dead letter.
     async fn dead_letter(&self, position: u64) -> Result<Option<DeadLetterView>, AppError>;
+    /// The newest late records before a position, or of all.
+    async fn late(&self, before: Option<u64>) -> Result<LateView, AppError>;
+    /// A late record.
+    async fn late_record(&self, position: u64) -> Result<Option<LateRecord>, AppError>;
     /// Regions, facilities and devices by name or code, best first, at most 20.
     async fn search(&self, text: &str) -> Result<Vec<SearchHit>, AppError>;
 }

@@ -35,6 +35,8 @@ use leptos::prelude::*;
 use pages::device::DevicePage;
 use pages::facility::FacilityPage;
 #[cfg(feature = "ssr")]
+use pages::late::{LatePage, LateRecordPage};
+#[cfg(feature = "ssr")]
 use pages::letter::LetterPage;
 #[cfg(feature = "ssr")]
 use pages::not_found::NotFoundPage;
@@ -132,6 +134,8 @@ pub fn App() -> impl IntoView {
                 <Route path=path!("/devices/:id") view=DevicePage ssr=SsrMode::Async/>
                 <Route path=path!("/pipeline") view=PipelinePage ssr=SsrMode::Async/>
                 <Route path=path!("/pipeline/dead-letters/:id") view=LetterPage ssr=SsrMode::Async/>
+                <Route path=path!("/late") view=LatePage ssr=SsrMode::Async/>
+                <Route path=path!("/late/:id") view=LateRecordPage ssr=SsrMode::Async/>
                 <Route path=path!("/search") view=SearchPage ssr=SsrMode::Async/>
                 <Route path=path!("/settings") view=SettingsPage ssr=SsrMode::Async/>
             </FlatRoutes>
@@ -157,7 +161,7 @@ pub fn App() -> impl IntoView {
         ("facilities", Some(_), None) => EitherOf7::C(view! { <FacilityPage/> }),
         ("devices", Some(_), None) => EitherOf7::D(view! { <DevicePage/> }),
         ("pipeline", None, None) => EitherOf7::E(view! { <PipelinePage/> }),
-        // A dead letter, search, settings and what is not there: drawn by the server alone, all in the same way.
+        // Late records, a dead letter, search, settings and what is not there: drawn by the server alone, all in the same way.
         _ => EitherOf7::F(view! { <SettingsPage/> }),
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::api::{
     Backend, ChildKind, ChildView, Crumb, DeadLetterRow, DeviceView, Equipment, EquipmentKind, FacilityDevice, FacilityView,
-    PipelineView, Point, ReasonRow, RegionView, SearchHit, SourceRow, Span,
+    LateRecord, LateView, PipelineView, Point, ReasonRow, RegionView, SearchHit, SourceRow, Span,
 };
 use crate::error::AppError;
 use axum::body::{Body, to_bytes};
@@ -304,6 +304,29 @@ impl Backend for Memory {
         }))
     }
 
+    async fn late(&self, before: Option<u64>) -> Result<LateView, AppError> {
+        let records = if before == Some(21) { Vec::new() } else { self.late_record(21).await?.into_iter().collect() };
+        Ok(LateView { taken_at: ProcessingTime::from_ms(NOW), count: 1_006, is_more: before.is_none(), records })
+    }
+
+    async fn late_record(&self, position: u64) -> Result<Option<LateRecord>, AppError> {
+        wait().await;
+        let at = NOW - 40 * MINUTE_MS;
+        Ok((position == 21).then(|| LateRecord {
+            position,
+            received_at: ProcessingTime::from_ms(NOW - 60_000),
+            source: "simulator".into(),
+            event_id: None,
+            device_id: Some("P820101-1-F1".into()),
+            facility: Some(crumb("P820101-1", "Puskesmas Jailolo")),
+            zone: Zone::Wit,
+            ts: Some(EventTime::from_ms(at + 4_000)),
+            window: (EventTime::from_ms(at), EventTime::from_ms(at + 10_000)),
+            lateness_ms: 35 * MINUTE_MS,
+            raw: b"{\"temperature\":4.1,\"note\":\"<b>\"}".to_vec(),
+        }))
+    }
+
     async fn search(&self, text: &str) -> Result<Vec<SearchHit>, AppError> {
         let hit = SearchHit {
             href: "/facilities/P321705-1".into(),
@@ -411,6 +434,17 @@ async fn facility_device_and_pipeline() {
         .await;
     check("/pipeline", 200, &["simulator", "rantai.events", "watermark"], &["1.000", "Setengah alat", "Arti kata"]).await;
     check("/regions/unassigned", 200, &["/devices/probe-7"], &["4,0"]).await;
+}
+
+#[tokio::test]
+async fn late_records_in_the_time_of_their_place() {
+    let both = ["/devices/P820101-1-F1", "Puskesmas Jailolo", "WIT", "/late/21", "/late?before=21", "/api/v1/late"];
+    check("/late", 200, &both, &["1.006 rekaman terlambat", "35\u{a0}mnt", "1 dari 1.006"]).await;
+    check("/late?before=21", 200, &["href=\"/late\""], &["Sebelum rekaman 21"]).await;
+    check("/late/21", 200, &["/facilities/P820101-1", "WIT", "&lt;b&gt;"], &["Terlambat 35\u{a0}mnt"]).await;
+    for path in ["/late/22", "/late/x", "/late?before=x"] {
+        check(path, 404, &["<form"], &["Tidak ada di sini"]).await;
+    }
 }
 
 #[tokio::test]

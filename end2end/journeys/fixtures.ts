@@ -17,6 +17,7 @@ export const pages = [
   { name: 'device', path: `/devices/${place.device}`, live: true },
   { name: 'unregistered devices', path: '/regions/unassigned', live: true },
   { name: 'pipeline', path: '/pipeline', live: true },
+  { name: 'late records', path: '/late', live: false },
   { name: 'search', path: '/search?q=Lembang', live: false },
   { name: 'settings', path: '/settings', live: false },
 ];

@@ -2,6 +2,7 @@
 
 mod curve;
 mod derived;
+mod late;
 mod latest;
 mod letters;
 mod order;
@@ -20,8 +21,8 @@ use crate::publish::pipeline_now;
 use crate::side::{DEAD, SideRow};
 use crate::store::{Store, StoreError};
 use app::api::{
-    Backend, Crumb, DeadLetterView, DeviceView, Equipment, EquipmentKind, FacilityDevice, FacilityView, MapPoint, PipelineView,
-    Point, ReasonRow, RegionView, SearchHit, SourceRow, Span,
+    Backend, Crumb, DeadLetterView, DeviceView, Equipment, EquipmentKind, FacilityDevice, FacilityView, LateRecord, LateView,
+    MapPoint, PipelineView, Point, ReasonRow, RegionView, SearchHit, SourceRow, Span,
 };
 use app::error::AppError;
 use bytes::Bytes;
@@ -136,6 +137,28 @@ impl EngineBackend {
         let mut rows: BTreeMap<u64, SideRow> = in_memory.into_iter().map(|row| (row.position, row)).collect();
         rows.extend(self.store.side_after(kind, position, limit).await?.into_iter().map(|row| (row.position, row)));
         Ok(rows.into_values().take(limit).collect())
+    }
+
+    /// The newest of `in_memory` and of the store's rows before `position`, or of all, newest first, at most `limit`.
+    async fn side_newest(
+        &self,
+        kind: usize,
+        in_memory: Vec<SideRow>,
+        position: Option<u64>,
+        limit: usize,
+    ) -> Result<Vec<SideRow>, StoreError> {
+        let mut rows: BTreeMap<u64, SideRow> = in_memory.into_iter().map(|row| (row.position, row)).collect();
+        rows.extend(self.store.side_newest(kind, position, limit).await?.into_iter().map(|row| (row.position, row)));
+        Ok(rows.into_values().rev().take(limit).collect())
+    }
+
+    /// The row of a side output at `position`.
+    async fn side_at(&self, kind: usize, position: u64) -> Result<Option<SideRow>, ReadError> {
+        let pending = self.pipeline.ask(move |room| room.side_at(kind, position)).await?;
+        Ok(match pending {
+            Some(row) => Some(row),
+            None => self.store.side_at(kind, position).await?,
+        })
     }
 
     /// Every facility as a point of the map, as JSON.
@@ -336,6 +359,14 @@ impl Backend for EngineBackend {
 
     async fn dead_letter(&self, position: u64) -> Result<Option<DeadLetterView>, AppError> {
         self.letter_view(position).await
+    }
+
+    async fn late(&self, before: Option<u64>) -> Result<LateView, AppError> {
+        self.late_view(before).await
+    }
+
+    async fn late_record(&self, position: u64) -> Result<Option<LateRecord>, AppError> {
+        self.late_at(position).await
     }
 
     async fn search(&self, text: &str) -> Result<Vec<SearchHit>, AppError> {

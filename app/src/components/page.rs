@@ -55,6 +55,26 @@ where
     }
 }
 
+/// A page that the server alone draws, once there is an answer, or why there is none. In the browser it is like every other such page.
+#[cfg(feature = "ssr")]
+pub fn drawn<T: Send + 'static, V: IntoView>(
+    section: Section,
+    answer: impl Future<Output = Result<T, AppError>> + Send + 'static,
+    view: impl FnOnce(T) -> V + Send + 'static,
+) -> impl IntoView {
+    // What is drawn after waiting still belongs to this page.
+    let owner = Owner::current();
+    Suspend::new(async move {
+        let answer = answer.await;
+        let draw = || match answer {
+            Ok(answer) => crate::components::settled::markup(view(answer)),
+            Err(error) => crate::components::settled::markup(view! { <Problem error section/> }),
+        };
+        let page = owner.map_or_else(String::new, |owner| owner.with(draw));
+        view! { <div class="host" inner_html=page></div> }
+    })
+}
+
 /// Where the answer lies in the page.
 const DATA: &str = "answer";
 

@@ -5,50 +5,42 @@ use leptos::prelude::*;
 /// A dead letter: `/pipeline/dead-letters/{position}`.
 #[component]
 pub fn LetterPage() -> impl IntoView {
-    let draw = |page: String| view! { <div class="host" inner_html=page></div> };
     #[cfg(feature = "ssr")]
-    {
-        let page = fixed::draw();
-        Suspend::new(async move { draw(page.await) })
-    }
+    return fixed::draw();
     #[cfg(not(feature = "ssr"))]
-    draw(String::new())
+    view! { <div class="host" inner_html=String::new()></div> }
 }
 
 #[cfg(feature = "ssr")]
+pub(super) use fixed::RawPanel;
+
+#[cfg(feature = "ssr")]
 mod fixed {
-    use crate::api::{DeadLetterView, LetterOutcome, backend};
+    use crate::api::{DeadLetterView, LetterEnd, LetterOutcome, backend};
     use crate::components::frame::{Frame, Section, Step};
     use crate::components::icon::Icon;
     use crate::components::link::{self, use_code, use_here};
-    use crate::components::page::Problem;
-    use crate::components::settled::markup;
+    use crate::components::page::drawn;
     use crate::error::AppError;
     use crate::format;
+    use crate::pages::late;
     use crate::pages::pipeline::ZONE;
+    use crate::words::late::LateWords;
     use crate::words::letter::LetterWords;
     use crate::words::use_lang;
     use domain::time::ProcessingTime;
     use leptos::prelude::*;
 
     /// The page for what the address asks.
-    pub(super) fn draw() -> impl Future<Output = String> + Send {
+    pub(super) fn draw() -> impl IntoView {
         let position = use_code().parse::<u64>();
         let wrong = use_here().get("wrong").map(str::to_owned);
         let backend = backend();
-        // What is drawn after waiting still belongs to this page.
-        let owner = Owner::current();
-        async move {
-            let found = match position {
-                Ok(position) => backend.dead_letter(position).await,
-                Err(_) => Ok(None),
-            };
-            let draw = || match found.and_then(|letter| letter.ok_or(AppError::NotFound)) {
-                Ok(letter) => markup(view! { <Letter letter wrong/> }),
-                Err(error) => markup(view! { <Problem error section=Section::Pipeline/> }),
-            };
-            owner.map_or_else(String::new, |owner| owner.with(draw))
-        }
+        let answer = async move {
+            let position = position.map_err(|_| AppError::NotFound)?;
+            backend.dead_letter(position).await?.ok_or(AppError::NotFound)
+        };
+        drawn(Section::Pipeline, answer, |letter| view! { <Letter letter wrong/> })
     }
 
     fn address(position: u64) -> String {
@@ -131,16 +123,30 @@ mod fixed {
                         </dl>
                     </div>
                 </section>
-                <section class="panel" aria-labelledby="raw">
-                    <div class="panel__head"><h2 id="raw">{words.raw}</h2></div>
-                    <div class="panel__body">
-                        <pre class="raw-block" tabindex="0" role="group" aria-labelledby="raw"><code>{raw}</code></pre>
-                    </div>
-                    {(!is_text).then(|| view! { <p class="panel__foot">{words.not_text}</p> })}
-                </section>
+                <RawPanel raw is_text/>
                 {is_open.then(|| view! { <Forms position/> })}
                 <p><a href="/pipeline#dead-letters">{words.back}</a></p>
             </Frame>
+        }
+    }
+
+    /// A record as it came.
+    #[component]
+    pub fn RawPanel(
+        /// As text.
+        raw: String,
+        /// It is text throughout.
+        is_text: bool,
+    ) -> impl IntoView {
+        let words = LetterWords::of(use_lang());
+        view! {
+            <section class="panel" aria-labelledby="raw">
+                <div class="panel__head"><h2 id="raw">{words.raw}</h2></div>
+                <div class="panel__body">
+                    <pre class="raw-block" tabindex="0" role="group" aria-labelledby="raw"><code>{raw}</code></pre>
+                </div>
+                {(!is_text).then(|| view! { <p class="panel__foot">{words.not_text}</p> })}
+            </section>
         }
     }
 
@@ -153,8 +159,12 @@ mod fixed {
             LetterOutcome::Replayed { position, end, by, at } => {
                 let end_words = words.ends[end as usize];
                 let record = (words.as_record)(&format::int(lang, position));
-                let again = (end == crate::api::LetterEnd::Rejected)
-                    .then(|| view! { " "<a href=address(position)>{(words.title)(&format::int(lang, position))}</a> });
+                let again = match end {
+                    LetterEnd::Rejected => Some((address(position), words.title)),
+                    LetterEnd::Late => Some((late::address(position), LateWords::of(lang).record)),
+                    LetterEnd::Accepted | LetterEnd::Duplicate => None,
+                };
+                let again = again.map(|(href, title)| view! { " "<a href=href>{title(&format::int(lang, position))}</a> });
                 (words.replayed, by, at, view! { {end_words}", "{record}"."{again} }.into_any())
             }
             LetterOutcome::Discarded { reason, by, at } => (words.discarded, by, at, view! { {reason} }.into_any()),

@@ -2,6 +2,8 @@
 
 pub mod device;
 pub mod facility;
+#[cfg(feature = "ssr")]
+pub mod late;
 pub mod letter;
 pub mod not_found;
 pub mod overview;

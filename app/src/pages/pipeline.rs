@@ -206,7 +206,7 @@ fn Equation(now: RwSignal<PipelineNow>, topic: String) -> impl IntoView {
             <span class="sum__op" aria-hidden="true">"+"</span>
             <a class="sum__term" href="#sources"><b>{number(|n| n.duplicate)}</b><span>{part(words.duplicate, |n| n.duplicate)}</span></a>
             <span class="sum__op" aria-hidden="true">"+"</span>
-            <a class="sum__term" href="/api/v1/late"><b>{number(|n| n.late)}</b><span>{part(words.late, |n| n.late)}</span></a>
+            <a class="sum__term" href="/late"><b>{number(|n| n.late)}</b><span>{part(words.late, |n| n.late)}</span></a>
             <span class="sum__op" aria-hidden="true">"+"</span>
             <a class="sum__term" href="#dead-letters"><b>{number(|n| n.rejected)}</b><span>{part(words.rejected, |n| n.rejected)}</span></a>
         </section>

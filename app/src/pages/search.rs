@@ -5,14 +5,10 @@ use leptos::prelude::*;
 /// Search by name or code: `/search?q=`.
 #[component]
 pub fn SearchPage() -> impl IntoView {
-    let draw = |page: String| view! { <div class="host" inner_html=page></div> };
     #[cfg(feature = "ssr")]
-    {
-        let page = fixed::draw();
-        Suspend::new(async move { draw(page.await) })
-    }
+    return fixed::draw();
     #[cfg(not(feature = "ssr"))]
-    draw(String::new())
+    view! { <div class="host" inner_html=String::new()></div> }
 }
 
 #[cfg(feature = "ssr")]
@@ -21,8 +17,7 @@ mod fixed {
     use crate::components::frame::{Frame, Section};
     use crate::components::icon::Icon;
     use crate::components::link::use_here;
-    use crate::components::page::Problem;
-    use crate::components::settled::markup;
+    use crate::components::page::drawn;
     use crate::format;
     use crate::words::use_lang;
     use leptos::prelude::*;
@@ -31,19 +26,14 @@ mod fixed {
     const MOST: usize = 20;
 
     /// The page for what the address asks.
-    pub(super) fn draw() -> impl Future<Output = String> + Send {
+    pub(super) fn draw() -> impl IntoView {
         let text = use_here().get("q").unwrap_or_default().trim().to_owned();
         let backend = backend();
-        // What is drawn after waiting still belongs to this page.
-        let owner = Owner::current();
-        async move {
-            let hits = if text.is_empty() { Ok(Vec::new()) } else { backend.search(&text).await };
-            let draw = || match hits {
-                Ok(hits) => markup(view! { <Results text hits/> }),
-                Err(error) => markup(view! { <Problem error section=Section::Search/> }),
-            };
-            owner.map_or_else(String::new, |owner| owner.with(draw))
-        }
+        let answer = async move {
+            let hits = if text.is_empty() { Vec::new() } else { backend.search(&text).await? };
+            Ok((text, hits))
+        };
+        drawn(Section::Search, answer, |(text, hits)| view! { <Results text hits/> })
     }
 
     #[component]

@@ -18,6 +18,11 @@ impl Glossary {
             Lang::En => &EN,
         }
     }
+
+    /// What a late record is.
+    pub const fn late(&self) -> &'static str {
+        self.terms[2].1
+    }
 }
 
 const ID: Glossary = Glossary {

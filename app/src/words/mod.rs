@@ -10,6 +10,8 @@ pub mod facility;
 pub mod glossary;
 mod id;
 #[cfg(feature = "ssr")]
+pub mod late;
+#[cfg(feature = "ssr")]
 pub mod letter;
 pub mod pipeline;
 

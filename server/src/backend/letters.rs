@@ -87,11 +87,7 @@ impl EngineBackend {
 
     /// The dead letter at `position`.
     pub(super) async fn letter(&self, position: u64) -> Result<Option<Letter>, ReadError> {
-        let pending = self.pipeline.ask(move |room| room.side_at(DEAD, position)).await?;
-        let row = match pending {
-            Some(row) => Some(row),
-            None => self.store.side_at(DEAD, position).await?,
-        };
+        let row = self.side_at(DEAD, position).await?;
         Ok(self.with_decisions(row.into_iter().collect()).await?.pop())
     }
 
@@ -119,11 +115,8 @@ impl EngineBackend {
     }
 
     /// The newest of `rows` and of the store's, as the pipeline page shows them.
-    pub(super) async fn newest_letters(&self, mut rows: Vec<SideRow>, limit: usize) -> Result<Vec<DeadLetterRow>, AppErrorOf> {
-        let known: Vec<u64> = rows.iter().map(|row| row.position).collect();
-        rows.extend(self.store.side_newest(DEAD, limit).await?.into_iter().filter(|row| !known.contains(&row.position)));
-        rows.truncate(limit);
-        let letters = self.with_decisions(rows).await?;
+    pub(super) async fn newest_letters(&self, rows: Vec<SideRow>, limit: usize) -> Result<Vec<DeadLetterRow>, AppErrorOf> {
+        let letters = self.with_decisions(self.side_newest(DEAD, rows, None, limit).await?).await?;
         Ok(letters.iter().filter_map(short).collect())
     }
 

@@ -130,6 +130,12 @@ impl Room {
         blocks.flat_map(SideBlock::rows).filter(move |row| row.position > position)
     }
 
+    /// The same before `position`, newest first.
+    pub fn side_before(&self, kind: usize, position: u64) -> impl Iterator<Item = SideRow> {
+        let blocks = self.side_blocks(kind).rev().filter(move |block| block.positions.0 < position);
+        blocks.flat_map(|block| block.rows().rev()).filter(move |row| row.position < position)
+    }
+
     /// The side output at `position`, where no committed checkpoint has it yet.
     pub fn side_at(&self, kind: usize, position: u64) -> Option<SideRow> {
         let mut blocks = self.side_blocks(kind);

@@ -32,18 +32,20 @@ impl Store {
         self.side(kind, position as i64, limit, Order::OldestFirst).await
     }
 
-    /// The newest late records (`kind` 0) or dead letters (1), newest first, at most `limit`.
-    pub async fn side_newest(&self, kind: usize, limit: usize) -> Result<Vec<SideRow>, StoreError> {
-        self.side(kind, i64::MAX, limit, Order::NewestFirst).await
+    /// The newest late records (`kind` 0) or dead letters (1) before `position`, or of all, newest first, at most `limit`.
+    pub async fn side_newest(&self, kind: usize, position: Option<u64>, limit: usize) -> Result<Vec<SideRow>, StoreError> {
+        self.side(kind, position.map_or(i64::MAX, |position| position as i64), limit, Order::NewestFirst).await
     }
 
     async fn side(&self, kind: usize, from: i64, limit: usize, order: Order) -> Result<Vec<SideRow>, StoreError> {
-        let mut readers: Vec<Reader> = self
-            .partitions()
-            .await?
-            .into_iter()
-            .map(|partition| Reader { partition, at: from, rows: VecDeque::new(), has_ended: false })
-            .collect();
+        let mut readers = Vec::new();
+        for partition in self.partitions().await? {
+            let at = match order {
+                Order::OldestFirst => from,
+                Order::NewestFirst => self.behind(kind, partition, from).await?,
+            };
+            readers.push(Reader { partition, at, rows: VecDeque::new(), has_ended: false });
+        }
         let at_once = if readers.len() > 1 { 1 } else { BLOCKS };
         let mut found = Vec::new();
         while found.len() < limit {
@@ -56,7 +58,10 @@ impl Store {
                         let mut rows = rows(block)?;
                         match order {
                             Order::OldestFirst => rows.retain(|row| row.position as i64 > from),
-                            Order::NewestFirst => rows.reverse(),
+                            Order::NewestFirst => {
+                                rows.retain(|row| (row.position as i64) < from);
+                                rows.reverse();
+                            }
                         }
                         reader.rows.extend(rows);
                     }
@@ -71,6 +76,16 @@ impl Store {
             found.push(row);
         }
         Ok(found)
+    }
+
+    /// Where the blocks end that may hold a record before `position`: the one that reaches over it is the last of them.
+    async fn behind(&self, kind: usize, partition: i64, position: i64) -> Result<i64, StoreError> {
+        let text = "select min(last_position) from side_blocks where kind = $1 and partition = $2 and last_position >= $3";
+        let last: Option<i64> = either!(self, pools => {
+            let query = sqlx::query_scalar(text).bind(kind as i64).bind(partition).bind(position);
+            query.fetch_one(&pools.readers).await?
+        });
+        Ok(last.map_or(i64::MAX, |last| last + 1))
     }
 
     async fn side_blocks(&self, kind: usize, reader: &Reader, limit: i64, order: Order) -> Result<Vec<Block>, StoreError> {

@@ -295,3 +295,42 @@ async fn regions() {
     assert_eq!((warm.len(), &warm[0]["code"]), (1, &json!("P110101-1")));
     server.stop().await;
 }
+
+/// More than a page of them, some stored and some not yet: every one is listed once, newest first, and has a page.
+#[tokio::test(flavor = "multi_thread")]
+async fn late_records_have_pages() {
+    let server = Server::start().await;
+    assert!(server.get("/late?lang=en").await.text.contains("No late records"));
+    let now = slot_now();
+    let device = "P810101-1-F1";
+    server.accept(&[bare(device, now - 3_600_000, "5"), bare(device, now, "5")]).await;
+    let late = |i: i64| bare(device, now - 3_600_000 + i, "6");
+    server.post_lines((1..=70).map(late).collect::<Vec<_>>().join("\n")).await;
+    let server = Server::start_in(server.stop().await, &[]).await;
+    server.post_lines((71..=120).map(late).collect::<Vec<_>>().join("\n")).await;
+    let (mut path, mut found) = ("/late?lang=en".to_owned(), Vec::new());
+    loop {
+        let page = server.get(&path).await;
+        assert_eq!(page.status, 200, "{}", page.text);
+        assert!(page.text.contains("120 late records") && page.text.contains("WIT"), "in the time of Maluku");
+        let position_in = |link: &str, path: &str| link.split_once(path)?.1.split(['"', '&']).next()?.parse::<u64>().ok();
+        let links: Vec<&str> = page.text.split("<a ").skip(1).collect();
+        found.extend(links.iter().filter_map(|link| position_in(link, "href=\"/late/")));
+        let next = links.iter().find(|link| link.contains("rel=\"next\""));
+        let Some(next) = next.and_then(|link| position_in(link, "href=\"/late?before=")) else { break };
+        path = format!("/late?lang=en&before={next}");
+    }
+    assert_eq!(found, (3..=122).rev().collect::<Vec<u64>>());
+    for position in [3, 122] {
+        let page = server.get(&format!("/late/{position}?lang=en")).await;
+        assert!(
+            page.status == 200 && page.text.contains("Late by 58") && page.text.contains("/devices/P810101-1-F1"),
+            "{}",
+            page.text
+        );
+        assert!(page.text.contains(&late(position - 2)), "its bytes: {}", page.text);
+    }
+    assert_eq!(server.get("/late/1").await.status, 404);
+    assert_eq!(server.get("/late?before=x").await.status, 404);
+    server.stop().await;
+}

@@ -294,8 +294,13 @@ async fn side_outputs_are_read_page_by_page() {
         }
         assert_eq!(store.side_after(DEAD, 100, 9).await.expect("reads"), dead[1..]);
         let newest: Vec<SideRow> = late.iter().rev().take(1_250).cloned().collect();
-        assert_eq!(store.side_newest(LATE, 1_250).await.expect("reads"), newest);
-        assert_eq!(store.side_newest(DEAD, 99).await.expect("reads").len(), 5);
+        assert_eq!(store.side_newest(LATE, None, 1_250).await.expect("reads"), newest);
+        assert_eq!(store.side_newest(DEAD, None, 99).await.expect("reads").len(), 5);
+        // Back from within a block, from its end, from between two records and from before all of them.
+        for (before, kept) in [(3_001, 1_000), (3_000, 999), (3, 0), (1, 0), (9_999, 2_500)] {
+            let expected: Vec<SideRow> = late[..kept].iter().rev().take(1_100).cloned().collect();
+            assert_eq!(store.side_newest(LATE, Some(before), 1_100).await.expect("reads"), expected, "before {before}");
+        }
         store.close().await;
     }
 }
@@ -337,7 +342,11 @@ async fn side_outputs_of_several_partitions_are_put_in_order() {
             assert_eq!(store.side_at(LATE, row.position).await.expect("reads").as_ref(), Some(row));
         }
         all.reverse();
-        assert_eq!(store.side_newest(LATE, 10).await.expect("reads"), all[..10]);
+        assert_eq!(store.side_newest(LATE, None, 10).await.expect("reads"), all[..10]);
+        for (at, row) in (1..).zip(&all) {
+            let older = store.side_newest(LATE, Some(row.position), 4).await.expect("reads");
+            assert_eq!(older, all[at..all.len().min(at + 4)], "before {}", row.position);
+        }
         store.close().await;
     }
 }

@@ -300,7 +300,7 @@ pub fn ReasonsPanel(
             {content}
             <div class="panel__foot">
                 {words.records_at}
-                <a href="/api/v1/late">{words.link_late}</a>
+                <a href="/late">{words.link_late}</a>
                 <a href="/api/v1/dead-letters">{words.link_dead_letters}</a>
                 <a href="/metrics">{words.link_metrics}</a>
                 <a href="/api/docs">{words.link_docs}</a>
