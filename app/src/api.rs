@@ -47,6 +47,9 @@ pub struct RegionView {
     pub children: Vec<ChildView>,
     /// Records per second over the last hour, one value a minute, oldest first; only for the country.
     pub rate: Vec<f32>,
+    /// Its facilities, for the map that the server draws; not for the country. The browser asks for them itself.
+    #[serde(skip)]
+    pub points: Vec<MapPoint>,
 }
 
 /// Whether a child is a region or a facility.

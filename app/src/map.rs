@@ -15,8 +15,7 @@ mod outlines;
 #[cfg(feature = "hydrate")]
 mod paint;
 pub mod points;
-#[cfg(any(feature = "hydrate", test))]
-mod view;
+pub mod view;
 
 #[cfg(feature = "ssr")]
 pub use outlines::fine as fine_outlines;
@@ -108,7 +107,7 @@ fn area_title(lang: Lang, name: &str, value: Option<u32>) -> String {
     format!("{name}: {}", format::percent(lang, value))
 }
 
-/// The map of the country, or of the province a region lies in.
+/// The map of the country, or of the province a region lies in, opened where the region's facilities are.
 #[component]
 pub fn MapPanel(
     /// The place.
@@ -137,15 +136,15 @@ pub fn MapPanel(
         (words.summary_points)(&region.name)
     };
     #[cfg(feature = "ssr")]
-    let (view_box, markup) = outlines::draw(&region, measure, lang);
-    // Both are in the page already; the browser must not write them again.
+    let outlines::Picture { view_box, base, markup } = outlines::draw(&region, measure, lang);
+    // All are in the page already; the browser must not write them again.
     #[cfg(not(feature = "ssr"))]
-    let (view_box, markup) = (None::<String>, String::new());
+    let (view_box, base, markup) = (None::<String>, None::<String>, String::new());
 
     let map = NodeRef::<html::Div>::new();
     let ready = RwSignal::new(false);
     let zoom = RwSignal::new(Zoom::All);
-    let shown = RwSignal::new(false);
+    let shown = RwSignal::new(!country);
     #[cfg(feature = "hydrate")]
     {
         let movable = movable::start(map, &region.code, country, lang, ready, shown);
@@ -186,6 +185,7 @@ pub fn MapPanel(
                 <svg
                     class=if country { "map map--wide" } else { "map map--near" }
                     viewBox=view_box
+                    data-base=base
                     aria-hidden="true"
                     inner_html=markup
                 ></svg>

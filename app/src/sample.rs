@@ -2,7 +2,7 @@
 
 use crate::api::{
     Backend, ChildKind, ChildView, Crumb, DeadLetterRow, DeviceView, Equipment, EquipmentKind, FacilityDevice, FacilityView,
-    LateRecord, LateView, PipelineView, Point, ReasonRow, RegionView, SearchHit, SourceRow, Span,
+    LateRecord, LateView, MapPoint, PipelineView, Point, ReasonRow, RegionView, SearchHit, SourceRow, Span,
 };
 use crate::error::AppError;
 use axum::body::{Body, to_bytes};
@@ -112,6 +112,12 @@ pub fn region(code: &str) -> Option<RegionView> {
         worst: if empty { Vec::new() } else { vec![out] },
         children,
         rate: if depth == 0 { (0..60u8).map(|n| 48.0 + f32::from(n % 7)).collect() } else { Vec::new() },
+        points: vec![MapPoint {
+            code: "P321705-1".into(),
+            name: "Puskesmas Lembang".into(),
+            at: (-6_800_000, 107_600_000),
+            condition: Condition::TooWarm,
+        }],
     })
 }
 
@@ -404,6 +410,22 @@ async fn regions_of_every_level() {
     check("/regions/32.17", 200, &["Lembang"], &["5 unit membeku"]).await;
     check("/regions/32.17.05", 200, &["Puskesmas Lembang", "P321705-1"], &["Membeku"]).await;
     check("/regions/32.17.05.2001", 200, &["Jayagiri"], &["belum ada unit terdaftar"]).await;
+}
+
+/// Lembang lies at 536, 520: seen in its district, its regency and its province without a script.
+#[tokio::test]
+async fn a_region_opens_where_its_facilities_are() {
+    for (path, width) in [("/regions/32.17.05", "20.00"), ("/regions/32.17", "40.00")] {
+        let answer = get(path, "").await;
+        let map = answer.body().split("<svg").find(|svg| svg.contains("map--near")).expect("a map");
+        let number = |at: usize| map.split("viewBox=\"").nth(1)?.split([' ', '"']).nth(at)?.parse::<f64>().ok();
+        let (x, y) = (number(0).expect("a left edge"), number(1).expect("an upper edge"));
+        assert!(x < 536.0 && 536.0 < x + 40.0 && y < 520.0 && 520.0 < y + 30.0, "{path}: {x} {y}");
+        assert_eq!(map.split("viewBox=\"").nth(1).and_then(|rest| rest.split(' ').nth(2)), Some(width), "{path}");
+        assert!(map.contains("data-base=") && map.contains("class=\"key-act\" d=\"M536.00 "), "{path}");
+    }
+    let answer = get("/regions/32", "").await;
+    assert!(answer.body().contains("key-act\" d=\"M536.00 ") && !answer.body().contains("data-base="), "the whole province");
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 // The map under fingers, wheel and keys: two fingers enlarge it, one moves it, a tap opens what lies there.
 import { type CDPSession } from '@playwright/test';
-import { type Page, expect, openLive, test } from './fixtures.ts';
+import { type Page, expect, live, openLive, place, test } from './fixtures.ts';
 
 test.use({ hasTouch: true, viewport: { width: 412, height: 860 } });
 
@@ -76,4 +76,19 @@ test('from near the outlines are finer, from far as they were', async ({ page })
   await page.keyboard.press('0');
   await expect(outline).toHaveAttribute('d', coarse);
   expect(await outline.getAttribute('transform')).toBeNull();
+});
+
+test('a district opens where its facilities are, and the whole province is one step away', async ({ page }) => {
+  await page.goto(`/regions/${place.district}`);
+  const first = await view(page);
+  await live(page);
+  await expect(page.locator('.map__still')).toHaveCount(0);
+  expect(await view(page)).toEqual(first);
+  await page.locator('.map-box').focus();
+  for (let step = 0; step < 9; step += 1) await page.keyboard.press('-');
+  const base = (await page.locator('.map-box > svg').getAttribute('data-base'))!.split(' ').map(Number);
+  await expect.poll(() => view(page)).toEqual(base);
+  expect(base[2]).toBeGreaterThan(first[2]);
+  await page.keyboard.press('0');
+  await expect.poll(() => view(page)).toEqual(first);
 });

@@ -33,3 +33,11 @@ test('language, theme and search work as links and forms', async ({ page }) => {
   await page.locator('main').getByRole('searchbox').press('Enter');
   await expect(page.locator(`main a[href="/facilities/${place.facility}"]`).first()).toBeVisible();
 });
+
+test('the map of a region shows its facilities without script', async ({ page }) => {
+  for (const code of [place.province, place.regency, place.district]) {
+    await page.goto(`/regions/${code}`);
+    await expect(page.locator('.map__still path[d^=M]').first()).toBeVisible();
+    await expect(page.locator('section[aria-labelledby="map-title"] .key').first()).toBeVisible();
+  }
+});

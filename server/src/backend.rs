@@ -28,7 +28,7 @@ use app::error::AppError;
 use bytes::Bytes;
 use curve::{extremes_by_hour, point_of, thin};
 use domain::coldchain::{Condition, Range};
-use domain::engine::Tally;
+use domain::engine::{Engine, Tally};
 use domain::event::{Reason, Topic};
 use domain::master::{self, FacilityIx, Hit, Master, RegionIx, SensorIx};
 use domain::rollup::UNASSIGNED;
@@ -176,16 +176,7 @@ impl EngineBackend {
             (0..master.facilities().len() as u32)
                 .map(FacilityIx)
                 .filter(|f| !master.facility(*f).sensors.is_empty())
-                .map(|f| {
-                    let facility = master.facility(f);
-                    let worst = facility.sensor_ixs().map(|s| engine.condition(s.0)).min_by_key(|c| c.severity());
-                    MapPoint {
-                        code: facility.code.clone(),
-                        name: facility.name.clone(),
-                        at: (facility.latitude_e6, facility.longitude_e6),
-                        condition: worst.unwrap_or(Condition::NoWord),
-                    }
-                })
+                .map(|f| map_point(engine, f))
                 .collect()
         });
         Ok(points.await?)
@@ -197,6 +188,17 @@ impl EngineBackend {
         let found = self.read_windows((definition as u8, self.sizes[definition]), vec![device], from, i64::MAX).await?;
         let points = found.iter().filter_map(|(_, window)| point_of(window, range));
         Ok(if span == Span::Month { extremes_by_hour(points) } else { points.collect() })
+    }
+}
+
+fn map_point(engine: &Engine, facility: FacilityIx) -> MapPoint {
+    let facility = engine.master().facility(facility);
+    let worst = facility.sensor_ixs().map(|s| engine.condition(s.0)).min_by_key(|c| c.severity());
+    MapPoint {
+        code: facility.code.clone(),
+        name: facility.name.clone(),
+        at: (facility.latitude_e6, facility.longitude_e6),
+        condition: worst.unwrap_or(Condition::NoWord),
     }
 }
 

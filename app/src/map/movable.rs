@@ -26,9 +26,6 @@ const FACILITIES: &str = "/api/v1/map/facilities";
 const OUTLINES: &str = "/api/pages/outlines";
 /// So much finer than a map unit are their numbers.
 const FINE: &str = "scale(.1)";
-/// Length of a regency's code (`32.17`): the map comes closer to one. Smaller places are shown in the whole province, whose
-/// outline tells where they lie.
-const REGENCY_CODE: usize = 5;
 /// The country shows its facilities, and finer outlines, from this enlargement on.
 const NEAR_ENOUGH: f64 = 2.2;
 /// How often drawn facilities are asked for again.
@@ -135,14 +132,15 @@ impl Map {
         let svg = root.query_selector("svg").ok()??;
         let canvas: HtmlCanvasElement = root.query_selector("canvas").ok()??.dyn_into().ok()?;
         let context = canvas.get_context("2d").ok()??.dyn_into().ok()?;
-        let base = View::parse(&svg.get_attribute("viewBox")?)?;
+        let home = View::parse(&svg.get_attribute("viewBox")?)?;
+        let base = svg.get_attribute("data-base").and_then(|base| View::parse(&base)).unwrap_or(home);
         Some(Map {
             parts: Parts { root, svg, canvas, context },
             lang,
             country,
             base,
-            home: base,
-            view: base,
+            home,
+            view: home,
             points: None,
             clusters: Vec::new(),
             clustered_for: 0.0,
@@ -319,13 +317,11 @@ fn ask(map: &Shared, region: &str) {
                 let points = Points::of(&region, facilities);
                 {
                     let mut map = map.borrow_mut();
-                    // The first facilities of a regency tell where it lies.
-                    let first = !map.country && map.points.is_none() && region.len() == REGENCY_CODE;
-                    if let Some(bounds) = points.bounds().filter(|_| first) {
-                        map.view = View::around(bounds, map.base).within(map.base);
-                        map.home = map.view;
-                    }
                     map.points = Some(points);
+                    // Those of the server's picture cannot follow what changes.
+                    if let Ok(Some(still)) = map.parts.svg.query_selector(".map__still") {
+                        still.remove();
+                    }
                     map.clustered_for = 0.0;
                 }
                 schedule(&map);

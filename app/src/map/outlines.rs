@@ -1,9 +1,12 @@
 //! Outlines as markup, on the server only.
 
+use super::points::{Cluster, Points};
+use super::view::View;
 use super::{INSIDE, Measure, area_title, by_area};
 use crate::api::RegionView;
 use crate::components::link;
 use crate::words::Lang;
+use domain::coldchain::Condition;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -47,12 +50,29 @@ pub fn fine() -> BTreeMap<String, String> {
     FINE.outlines.clone()
 }
 
-/// The `viewBox` and the inside of the map's SVG.
-pub(super) fn draw(region: &RegionView, measure: Measure, lang: Lang) -> (Option<String>, String) {
+/// So many map units wide a regency is shown at least, 40 being a degree, and a district.
+const REGENCY_WIDTH: f64 = 40.0;
+const DISTRICT_WIDTH: f64 = 20.0;
+/// The points of the server's picture are drawn for a map so many pixels wide.
+const STILL_WIDTH: f64 = 720.0;
+
+/// The map's SVG.
+#[derive(Default)]
+pub(super) struct Picture {
+    /// What is seen at first.
+    pub view_box: Option<String>,
+    /// The whole map, where that is more.
+    pub base: Option<String>,
+    /// Its inside.
+    pub markup: String,
+}
+
+/// The map of a region.
+pub(super) fn draw(region: &RegionView, measure: Measure, lang: Lang) -> Picture {
     if region.level == 0 { country(region, measure, lang) } else { near(region) }
 }
 
-fn country(region: &RegionView, measure: Measure, lang: Lang) -> (Option<String>, String) {
+fn country(region: &RegionView, measure: Measure, lang: Lang) -> Picture {
     let base = &*BASE;
     let [width, height] = base.view;
     let counts = by_area(region.children.iter().map(|child| (child.now.code.clone(), child.now.counts)));
@@ -70,14 +90,14 @@ fn country(region: &RegionView, measure: Measure, lang: Lang) -> (Option<String>
             measure.class(&counts)
         );
     }
-    (Some(format!("0 0 {width} {height}")), out)
+    Picture { view_box: Some(format!("0 0 {width} {height}")), base: None, markup: out }
 }
 
-fn near(region: &RegionView) -> (Option<String>, String) {
+fn near(region: &RegionView) -> Picture {
     let (base, fine) = (&*BASE, &*FINE);
     let province = region.code.get(..2).unwrap_or_default();
     let shown = INSIDE.iter().find(|(newer, _)| *newer == province).map_or(province, |(_, inside)| inside);
-    let Some(area) = base.areas.get(province) else { return (None, String::new()) };
+    let Some(area) = base.areas.get(province) else { return Picture::default() };
     let [x, y, width, height] = area.r#box;
     // A margin, then the shape of the panel.
     let (mut w, mut h) = (width * 1.12, height * 1.12);
@@ -100,7 +120,60 @@ fn near(region: &RegionView) -> (Option<String>, String) {
         let _ = write!(out, r#"<path class="area own" d="{outline}"/>"#);
     }
     out.push_str("</g>");
-    (Some(format!("{left:.0} {top:.0} {w:.0} {h:.0}")), out)
+    let base = View { x: left.round(), y: top.round(), width: w.round(), height: h.round() };
+    let points = Points::of(&region.code, region.points.clone());
+    let least = match region.level {
+        1 => f64::INFINITY,
+        2 => REGENCY_WIDTH,
+        _ => DISTRICT_WIDTH,
+    };
+    let home = match points.bounds() {
+        Some(bounds) if least < base.width => View::around(bounds, least, base).within(base),
+        _ => base,
+    };
+    still(&mut out, &points.clusters(STILL_WIDTH / home.width), home.width / STILL_WIDTH);
+    let text = |View { x, y, width, height }: View| format!("{x:.2} {y:.2} {width:.2} {height:.2}");
+    Picture { view_box: Some(text(home)), base: (home != base).then(|| text(base)), markup: out }
+}
+
+/// Facilities as they stand now, in the shapes of [`super::paint`]; a pixel is `unit` map units wide. The calm ones first, so that
+/// nothing urgent is hidden.
+fn still(out: &mut String, clusters: &[Cluster], unit: f64) {
+    type Looks = fn(Condition) -> bool;
+    let looks: [(&str, Looks); 4] = [
+        ("key-ok", |c| c == Condition::Fine),
+        ("key-none", |c| c == Condition::NoWord),
+        ("key-act", |c| c == Condition::TooWarm),
+        ("key-freeze", |c| matches!(c, Condition::Freezing | Condition::TooCold)),
+    ];
+    out.push_str(r#"<g class="map__still">"#);
+    for (class, is_it) in looks {
+        let _ = write!(out, r#"<path class="{class}" d=""#);
+        for cluster in clusters.iter().filter(|cluster| is_it(cluster.worst)) {
+            let (x, y, r) = (f64::from(cluster.at[0]), f64::from(cluster.at[1]), cluster.radius() * unit);
+            let _ = match class {
+                "key-act" => write!(out, "M{x:.2} {:.2}l{:.2} {:.2}h{:.2}z", y - r * 1.2, r * 1.15, r * 2.1, r * -2.3),
+                "key-freeze" => write!(
+                    out,
+                    "M{x:.2} {:.2}v{:.2}M{:.2} {:.2}l{:.2} {:.2}m0 {:.2}l{:.2} {:.2}",
+                    y - r * 1.2,
+                    r * 2.4,
+                    x - r * 1.04,
+                    y - r * 0.6,
+                    r * 2.08,
+                    r * 1.2,
+                    r * -1.2,
+                    r * -2.08,
+                    r * 1.2
+                ),
+                _ => {
+                    write!(out, "M{:.2} {y:.2}a{r:.2} {r:.2} 0 1 0 {:.2} 0a{r:.2} {r:.2} 0 1 0 {:.2} 0", x - r, r * 2.0, r * -2.0)
+                }
+            };
+        }
+        out.push_str(r#""/>"#);
+    }
+    out.push_str("</g>");
 }
 
 fn escape(text: &str) -> String {

@@ -35,8 +35,10 @@ impl Map {
         let _ = context.set_transform(ratio, 0.0, 0.0, ratio, 0.0, 0.0);
         context.clear_rect(0.0, 0.0, css_width, css_height);
         let visible = self.shows_points() && self.points.is_some();
-        if self.shown.get_untracked() != visible {
-            self.shown.set(visible);
+        // Until they come, a region shows those of the server's picture.
+        let shown = visible || !self.country;
+        if self.shown.get_untracked() != shown {
+            self.shown.set(shown);
         }
         if !visible {
             return;
@@ -54,12 +56,11 @@ impl Map {
             .map(|cluster| ((f64::from(cluster.at[0]) - left) * scale, (f64::from(cluster.at[1]) - top) * scale, cluster))
             .filter(|(x, y, _)| *x > -20.0 && *y > -20.0 && *x < css_width + 20.0 && *y < css_height + 20.0)
             .collect();
-        let size = |cluster: &Cluster| (3.5 + f64::from(cluster.count).ln() * 1.4).min(11.0);
         // One path per look, the calm ones first so that nothing urgent is hidden.
         let look = |fill: &str, line: &str, wanted: &dyn Fn(&Cluster) -> bool, shape: &dyn Fn(f64, f64, f64)| {
             context.begin_path();
             for (x, y, cluster) in seen.iter().filter(|(_, _, cluster)| wanted(cluster)) {
-                shape(*x, *y, size(cluster));
+                shape(*x, *y, cluster.radius());
             }
             if !fill.is_empty() {
                 context.set_fill_style_str(fill);
@@ -105,7 +106,7 @@ impl Map {
         for (x, y, cluster) in seen.iter().filter(|(_, _, cluster)| cluster.count > 5) {
             if labelled.iter().all(|(lx, ly)| (lx - x).abs() > 24.0 || (ly - y).abs() > 18.0) {
                 labelled.push((*x, *y));
-                self.label(inks, &cluster.count.to_string(), *x, y + size(cluster) + 10.0);
+                self.label(inks, &cluster.count.to_string(), *x, y + cluster.radius() + 10.0);
             }
         }
         if self.points.as_ref().is_some_and(|points| points.code.len() <= NAMED) {
@@ -121,7 +122,7 @@ impl Map {
                     !seen.iter().any(|(px, py, _)| covers(*px, *py))
                         && !labelled.iter().any(|(lx, ly)| (lx - middle).abs() < half * 2.0 && (ly - line).abs() < 16.0)
                 };
-                let r = size(cluster);
+                let r = cluster.radius();
                 if let Some(line) = [y - r - 8.5, y + r + 17.0].into_iter().find(free) {
                     labelled.push((middle, line));
                     self.label(inks, name, middle, line);
@@ -136,7 +137,7 @@ impl Map {
             context.set_font("600 13px system-ui, sans-serif");
             let half = context.measure_text(&text).map_or(0.0, |size| size.width() / 2.0);
             let x = x.max(half + 6.0).min((css_width - half - 6.0).max(half));
-            self.label(inks, &text, x, y - size(cluster) - 7.0);
+            self.label(inks, &text, x, y - cluster.radius() - 7.0);
         }
     }
 

@@ -39,6 +39,13 @@ pub struct Cluster {
     anchor: usize,
 }
 
+impl Cluster {
+    /// How large it is drawn, in pixels from its middle.
+    pub fn radius(&self) -> f64 {
+        (3.5 + f64::from(self.count).ln() * 1.4).min(11.0)
+    }
+}
+
 impl Points {
     /// The facilities of a region (`ID` for all of them).
     pub fn of(region: &str, facilities: Vec<MapPoint>) -> Self {

@@ -1,13 +1,11 @@
 //! What of the map is seen: rectangles of map units, without a browser.
 
 /// The nearest view: so many map units across (40 units are a degree).
-pub(super) const NEAREST: f64 = 4.0;
-/// The nearest view that a place is shown in at first: some of its surroundings tell where it lies.
-const SURROUNDINGS: f64 = 40.0;
+pub const NEAREST: f64 = 4.0;
 
 /// A rectangle of map units: what is seen.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct View {
+pub struct View {
     /// Left edge.
     pub x: f64,
     /// Upper edge.
@@ -47,10 +45,11 @@ impl View {
         }
     }
 
-    /// The smallest view of `base`'s shape around a box, with a margin.
-    pub fn around([x, y, width, height]: [f64; 4], base: View) -> View {
+    /// The smallest view of `base`'s shape around a box, with a margin, and at least `least` wide: some of its surroundings tell where
+    /// a place lies.
+    pub fn around([x, y, width, height]: [f64; 4], least: f64, base: View) -> View {
         let ratio = base.width / base.height;
-        let (w, h) = ((width * 1.25).max(SURROUNDINGS), (height * 1.25).max(SURROUNDINGS / ratio));
+        let (w, h) = ((width * 1.25).max(least), (height * 1.25).max(least / ratio));
         let (w, h) = if w / h < ratio { (h * ratio, h) } else { (w, w / ratio) };
         View { x: x + width / 2.0 - w / 2.0, y: y + height / 2.0 - h / 2.0, width: w, height: h }
     }
@@ -79,7 +78,7 @@ mod tests {
 
     #[test]
     fn a_place_is_shown_in_its_surroundings() {
-        assert_eq!(View::around([500.0, 200.0, 1.0, 1.0], BASE), View { x: 480.5, y: 190.5, width: 40.0, height: 20.0 });
+        assert_eq!(View::around([500.0, 200.0, 1.0, 1.0], 40.0, BASE), View { x: 480.5, y: 190.5, width: 40.0, height: 20.0 });
         assert_eq!(View::parse("0 0 1000 500"), Some(BASE));
         assert_eq!(View::parse("0 0 1000"), None);
     }

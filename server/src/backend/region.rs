@@ -1,12 +1,12 @@
 //! A node of the hierarchy with its figures, its day and its children: for its page, and for the API.
 
-use super::crumbs;
+use super::{crumbs, map_point};
 use crate::pipeline::{Room, wall_clock};
 use crate::publish::{WORST, child_now, children, node_of_region, region_now};
-use app::api::{ChildKind, ChildView, Crumb, RegionView};
+use app::api::{ChildKind, ChildView, Crumb, MapPoint, RegionView};
 use domain::engine::Engine;
 use domain::feed::{HISTOGRAM_COLUMNS, RegionNow};
-use domain::master::RegionIx;
+use domain::master::{FacilityIx, RegionIx};
 use domain::rollup::{Node, UNASSIGNED};
 use domain::time::{DAY_MS, EventTime, HOUR_MS, ProcessingTime};
 use serde_json::{Value, json};
@@ -44,7 +44,23 @@ pub(super) fn region_view(room: &Room, code: &str) -> Option<RegionView> {
         worst: engine.worst(node, WORST),
         children: views,
         rate: if place == Some(RegionIx(0)) { room.rates.by_minute(wall_clock()) } else { Vec::new() },
+        points: place.map_or_else(Vec::new, |region| points(engine, region)),
     })
+}
+
+/// The facilities of a region that have devices, as points; none for the country, whose map shows them only from near.
+fn points(engine: &Engine, region: RegionIx) -> Vec<MapPoint> {
+    let (master, level) = (engine.master(), engine.master().region(region).level);
+    if level == 0 {
+        return Vec::new();
+    }
+    (0..master.facilities().len() as u32)
+        .map(FacilityIx)
+        .filter(|f| {
+            !master.facility(*f).sensors.is_empty() && master.ancestor_at(master.facility(*f).region, level) == Some(region)
+        })
+        .map(|f| map_point(engine, f))
+        .collect()
 }
 
 /// A village: facilities and figures belong to the district at the deepest, so there is nothing in it but its name and its way.
@@ -63,6 +79,7 @@ fn village_view(room: &Room, code: &str) -> Option<RegionView> {
         worst: Vec::new(),
         children: Vec::new(),
         rate: Vec::new(),
+        points: Vec::new(),
     })
 }
 
