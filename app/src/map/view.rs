@@ -24,6 +24,7 @@ impl View {
     }
 
     /// Enlarged `factor` times about a place that stays where it is, and kept inside `base`.
+    #[must_use]
     pub fn zoomed(self, factor: f64, x: f64, y: f64, base: View) -> View {
         let width = (self.width / factor).clamp(NEAREST.min(base.width), base.width);
         let factor = self.width / width;
@@ -31,11 +32,13 @@ impl View {
     }
 
     /// Moved by some map units, and kept inside `base`.
+    #[must_use]
     pub fn moved(self, dx: f64, dy: f64, base: View) -> View {
         View { x: self.x + dx, y: self.y + dy, ..self }.within(base)
     }
 
     /// The nearest view of this size inside `base`.
+    #[must_use]
     pub fn within(self, base: View) -> View {
         let clamp = |value: f64, low: f64, high: f64| value.max(low).min(high.max(low));
         View {
