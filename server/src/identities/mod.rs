@@ -1,6 +1,6 @@
 //! The memory of identities: 128-bit keyed fingerprints of everything that was ever accepted, kept late or rejected.
 //!
-//! A filter in memory (16 bits a key) tells of nearly every new key that it is new. New keys are put at the end of a table; at a
+//! A filter in memory (14 bits a key) tells of nearly every new key that it is new. New keys are put at the end of a table; at a
 //! checkpoint a full table is frozen, sorted and written to a run file. The run counts once the checkpoint's transaction names it, so
 //! that a restart never knows an identity whose record it has yet to process. After 16 million keys the filter is sealed and written
 //! beside the run, and the next generation begins, with a small filter, because many a log has few keys; its first million make it the
@@ -22,11 +22,11 @@ use domain::event::{BodyHash, Identity};
 use domain::planted;
 use domain::time::ProcessingTime;
 use filter::Filter;
-use run::{Run, RunWriter};
+use run::{Fences, Run, RunWriter};
 use std::hash::Hasher;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// How much is kept where; smaller in tests and simulations, where everything has to happen soon.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,7 +88,7 @@ pub fn folder(dir: &Path, key: &[u8; 16]) -> PathBuf {
 
 /// Reads all of the run at `path`: whether it is what was written, so many `identities`.
 pub fn check_run(path: &Path, identities: u64) -> io::Result<()> {
-    Run::open(path, identities)?.keys(|_| {})
+    Run::open(path, identities)?.read(|_| {})
 }
 
 /// Whether there is a run at `path` that holds so many `identities`. Its pages are checked when they are read.
@@ -166,13 +166,14 @@ struct Sealed {
 
 impl Sealed {
     /// The filter is written where it is missing or damaged: making it takes reading all of `runs`.
-    fn open(runs: Vec<Run>, generation_keys: usize) -> io::Result<Self> {
+    fn open(mut runs: Vec<Run>, generation_keys: usize) -> io::Result<Self> {
         let path = filter_path(&runs.last().expect("it is full").path);
-        let filter = if let Some(filter) = Filter::read(&path, generation_keys)? {
+        let filter = if let Some((filter, fences)) = Filter::read(&path, generation_keys, runs.iter().map(|run| run.pages))? {
+            runs.iter_mut().zip(fences).for_each(|(run, fences)| run.fences = fences);
             filter
         } else {
-            let filter = filled(Filter::new(generation_keys), &runs)?;
-            filter.write(&path)?;
+            let filter = filled(Filter::new(generation_keys), &mut runs)?;
+            filter.write(&path, &fences_of(&runs))?;
             filter
         };
         Ok(Self { filter: Arc::new(filter), runs })
@@ -183,10 +184,14 @@ impl Sealed {
     }
 }
 
-/// The `filter` with all keys of `runs`.
-fn filled(mut filter: Filter, runs: &[Run]) -> io::Result<Filter> {
-    runs.iter().try_for_each(|run| run.keys(|key| filter.insert(key)))?;
+/// The `filter` with all keys of `runs`, which are read for it.
+fn filled(mut filter: Filter, runs: &mut [Run]) -> io::Result<Filter> {
+    runs.iter_mut().try_for_each(|run| run.read(|key| filter.insert(key)))?;
     Ok(filter)
+}
+
+fn fences_of(runs: &[Run]) -> Vec<Fences> {
+    runs.iter().map(|run| Arc::clone(&run.fences)).collect()
 }
 
 /// The identities of one log.
@@ -217,8 +222,17 @@ pub struct FrozenTable {
     pub name: String,
     /// When the newest of it came in.
     received_at: ProcessingTime,
-    /// The filter of its generation, where it is the last run of it.
-    seal: Option<Arc<Filter>>,
+    /// Of its run, once that is written.
+    fences: Arc<OnceLock<Fences>>,
+    /// What is written of its generation, where it is the last run of it.
+    seal: Option<Seal>,
+}
+
+/// The filter of a generation, and the fences of its runs but for the last.
+#[derive(Clone, Debug)]
+struct Seal {
+    filter: Arc<Filter>,
+    fences: Vec<Fences>,
 }
 
 impl FrozenTable {
@@ -247,10 +261,13 @@ impl FrozenTable {
             sorted.sort_unstable_by_key(Entry::key);
             sorted.iter().try_for_each(|entry| writer.push(entry))?;
         }
-        writer.finish()?;
-        if let Some(filter) = &self.seal {
-            filter.write(&filter_path(&self.path))?;
+        let fences = writer.finish()?;
+        if let Some(Seal { filter, fences: before }) = &self.seal {
+            let all: Vec<Fences> = before.iter().chain([&fences]).cloned().collect();
+            filter.write(&filter_path(&self.path), &all)?;
         }
+        // Written again it is the same.
+        self.fences.get_or_init(|| fences);
         files::sync_dir(self.path.parent().expect("it was made inside a directory"))
     }
 }
@@ -295,7 +312,7 @@ impl DiskIdentities {
                 keys = 0;
             }
         }
-        identities.filter = filled(sizes.filter(keys), &generation)?;
+        identities.filter = filled(sizes.filter(keys), &mut generation)?;
         identities.runs = generation;
         Ok(identities)
     }
@@ -313,16 +330,21 @@ impl DiskIdentities {
         let is_full = of_generation >= self.sizes.generation_keys && self.filter.is_for(self.sizes.generation_keys);
         let seal = is_full.then(|| {
             let filter = Arc::new(std::mem::replace(&mut self.filter, self.sizes.filter(0)));
+            let fences = fences_of(&self.runs);
             self.sealed.push(Sealed { filter: Arc::clone(&filter), runs: std::mem::take(&mut self.runs) });
-            filter
+            Seal { filter, fences }
         });
         let name = format!("{last_block:020}.run");
-        Some(FrozenTable { table, path: self.dir.join(&name), name, received_at: now, seal })
+        Some(FrozenTable { table, path: self.dir.join(&name), name, received_at: now, fences: Arc::default(), seal })
     }
 
     /// The frozen table is durable and named by a committed checkpoint: its run takes over.
     pub fn thaw(&mut self, frozen: &FrozenTable) -> io::Result<()> {
-        let run = Run::open(&frozen.path, frozen.len() as u64)?;
+        let mut run = Run::open(&frozen.path, frozen.len() as u64)?;
+        match frozen.fences.get() {
+            Some(fences) => run.fences = Arc::clone(fences),
+            None => run.read(|_| {})?,
+        }
         self.in_runs += run.entries;
         match (&frozen.seal, self.sealed.last_mut()) {
             (Some(_), Some(generation)) => generation.runs.push(run),
@@ -336,7 +358,7 @@ impl DiskIdentities {
     fn widen(&mut self) -> io::Result<()> {
         let keys = self.runs.iter().map(|run| run.entries).sum::<usize>() + self.table.len;
         if keys >= self.sizes.freeze_at && !self.filter.is_for(self.sizes.generation_keys) {
-            let mut filter = filled(self.sizes.filter(keys), &self.runs)?;
+            let mut filter = filled(self.sizes.filter(keys), &mut self.runs)?;
             self.table.keys().for_each(|key| filter.insert(key));
             self.filter = filter;
         }

@@ -1,19 +1,28 @@
 //! Runs: files of identities in order, in pages that each carry a checksum, so that what is read is known to be what was written.
 //!
 //! A page is 4 096 bytes: CRC-32C u32 of its own number (u64) and of all that follows; number of entries u32; when the newest identity
-//! of the run came in, i64; up to 170 entries of key and body; zeros; little-endian. Every page but the last is full.
+//! of the run came in, i64; up to 170 entries of key and body; zeros; little-endian. Every page but the last is full. With what each
+//! page begins is kept in memory: a key is looked for in one page.
 
 use super::Entry;
 use crate::files::File;
 use domain::time::ProcessingTime;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 const PAGE: usize = 4_096;
 const HEADER: usize = 16;
 const ENTRY: usize = 24;
 /// Entries of a page.
 pub(super) const ENTRIES: usize = (PAGE - HEADER) / ENTRY;
+
+/// The first 32 bits of the first key of each page.
+pub(super) type Fences = Arc<[u32]>;
+
+const fn fence(high: u64) -> u32 {
+    (high >> 32) as u32
+}
 
 /// A page as it was read.
 type Page = [u8; PAGE];
@@ -45,7 +54,9 @@ fn key_of(entry: &[u8; ENTRY]) -> u128 {
 pub(super) struct Run {
     file: File,
     pub path: PathBuf,
-    pages: usize,
+    pub pages: usize,
+    /// None until they are set or the run was read.
+    pub fences: Fences,
     pub entries: usize,
     /// When its newest identity came in.
     pub received_at: ProcessingTime,
@@ -58,7 +69,7 @@ impl Run {
         let file = File::open(path).map_err(context)?;
         let len = file.len()? as usize;
         let received_at = ProcessingTime::from_ms(0);
-        let mut run = Self { file, path: path.to_owned(), pages: len / PAGE, entries: 0, received_at };
+        let mut run = Self { file, path: path.to_owned(), pages: len / PAGE, fences: [].into(), entries: 0, received_at };
         if !len.is_multiple_of(PAGE) {
             return Err(run.damaged("its length is impossible"));
         }
@@ -93,34 +104,38 @@ impl Run {
     }
 
     /// Reads all of it and tells every key to `each`.
-    pub fn keys(&self, mut each: impl FnMut(u128)) -> io::Result<()> {
+    pub fn read(&mut self, mut each: impl FnMut(u128)) -> io::Result<()> {
+        let mut fences = Vec::with_capacity(self.pages);
         for number in 0..self.pages {
-            for entry in entries(&self.page(number)?) {
-                each(key_of(entry));
-            }
+            let page = self.page(number)?;
+            let keys = entries(&page).iter().map(key_of);
+            fences.extend(keys.clone().next().map(|first| fence((first >> 64) as u64)));
+            keys.for_each(&mut each);
         }
+        self.fences = fences.into();
         Ok(())
     }
 
-    /// The body known for `key`, by interpolation: keys are uniform, so two or three reads find it.
+    /// The body known for `key`.
     pub fn find(&self, key: u128) -> io::Result<Option<u64>> {
-        let high = |key: u128| key >> 64;
-        // The key lies in the pages [from, to), between these two.
-        let (mut from, mut to) = (0, self.pages);
-        let (mut below, mut above) = (0, u128::from(u64::MAX) + 1);
-        while from < to {
-            let share = (high(key) - below) * (to - from) as u128 / (above - below).max(1);
-            let at = (from + share as usize).min(to - 1);
+        let fences = &self.fences;
+        let of_key = fence((key >> 64) as u64);
+        // Keys are uniform: it lies about here.
+        let mut at = ((u64::from(of_key) * fences.len() as u64) >> 32) as usize;
+        while at > 0 && fences[at] >= of_key {
+            at -= 1;
+        }
+        while at + 1 < fences.len() && fences[at + 1] < of_key {
+            at += 1;
+        }
+        // Pages that begin with the same bits may follow.
+        while at < fences.len() && fences[at] <= of_key {
             let page = self.page(at)?;
             let entries = entries(&page);
-            let (first, last) = (key_of(&entries[0]), key_of(&entries[entries.len() - 1]));
-            if key < first {
-                (to, above) = (at, high(first) + 1);
-            } else if key > last {
-                (from, below) = (at + 1, high(last));
-            } else {
-                return Ok(entries.binary_search_by_key(&key, key_of).ok().map(|at| u64_at(&entries[at], 16)));
+            if let Ok(found) = entries.binary_search_by_key(&key, key_of) {
+                return Ok(Some(u64_at(&entries[found], 16)));
             }
+            at += 1;
         }
         Ok(None)
     }
@@ -132,16 +147,20 @@ pub(super) struct RunWriter {
     page: Page,
     held: usize,
     number: usize,
+    fences: Vec<u32>,
 }
 
 impl RunWriter {
     pub fn create(path: &Path, received_at: ProcessingTime) -> io::Result<Self> {
         let mut page = [0; PAGE];
         page[8..HEADER].copy_from_slice(&received_at.ms().to_le_bytes());
-        Ok(Self { out: BufWriter::with_capacity(1 << 20, File::create(path)?), page, held: 0, number: 0 })
+        Ok(Self { out: BufWriter::with_capacity(1 << 20, File::create(path)?), page, held: 0, number: 0, fences: Vec::new() })
     }
 
     pub fn push(&mut self, entry: &Entry) -> io::Result<()> {
+        if self.held == 0 {
+            self.fences.push(fence(entry.high));
+        }
         let at = HEADER + self.held * ENTRY;
         for (field, value) in self.page[at..at + ENTRY].chunks_exact_mut(8).zip([entry.low, entry.high, entry.body]) {
             field.copy_from_slice(&value.to_le_bytes());
@@ -161,10 +180,11 @@ impl RunWriter {
     }
 
     /// Durable on return, but for the name of the file.
-    pub fn finish(mut self) -> io::Result<()> {
+    pub fn finish(mut self) -> io::Result<Fences> {
         if self.held > 0 {
             self.end_page()?;
         }
-        self.out.into_inner()?.sync_all()
+        self.out.into_inner()?.sync_all()?;
+        Ok(self.fences.into())
     }
 }

@@ -82,7 +82,7 @@ fn a_small_filter_gives_way_to_the_full_one() {
     }
 }
 
-/// The worst for interpolation: nearly all keys at one end.
+/// The worst for a search that takes keys for uniform: nearly all at one end, several pages that begin with the same bits.
 #[test]
 fn a_run_is_searched_whatever_its_keys() {
     let dir = tempfile::tempdir().expect("a directory");
@@ -104,7 +104,7 @@ fn few_unknown_keys_pass_a_full_filter() {
     (0..100_000).for_each(|i| filter.insert(key(i).0));
     assert!((0..100_000).all(|i| filter.may_hold(key(i).0)));
     let passed = (100_000..200_000).filter(|i| filter.may_hold(key(*i).0)).count();
-    assert!(passed < 200, "{passed} of 100 000");
+    assert!(passed < 250, "{passed} of 100 000");
 }
 
 /// A directory with two runs of 500 each, and those runs.
