@@ -422,7 +422,7 @@ async fn a_region_opens_where_its_facilities_are() {
         let (x, y) = (number(0).expect("a left edge"), number(1).expect("an upper edge"));
         assert!(x < 536.0 && 536.0 < x + 40.0 && y < 520.0 && 520.0 < y + 30.0, "{path}: {x} {y}");
         assert_eq!(map.split("viewBox=\"").nth(1).and_then(|rest| rest.split(' ').nth(2)), Some(width), "{path}");
-        assert!(map.contains("data-base=") && map.contains("class=\"key-act\" d=\"M536.00 "), "{path}");
+        assert!(map.contains("data-base=") && map.contains("class=\"key-act\" d=\"M536.000 "), "{path}");
     }
     let answer = get("/regions/32", "").await;
     assert!(answer.body().contains("key-act\" d=\"M536.00 ") && !answer.body().contains("data-base="), "the whole province");

@@ -87,7 +87,7 @@ test('a district opens where its facilities are, and the whole province is one s
   await page.locator('.map-box').focus();
   for (let step = 0; step < 9; step += 1) await page.keyboard.press('-');
   const base = (await page.locator('.map-box > svg').getAttribute('data-base'))!.split(' ').map(Number);
-  await expect.poll(() => view(page)).toEqual(base);
+  await expect.poll(async () => (await view(page))[2]).toBe(base[2]);
   expect(base[2]).toBeGreaterThan(first[2]);
   await page.keyboard.press('0');
   await expect.poll(() => view(page)).toEqual(first);

@@ -146,16 +146,18 @@ fn still(out: &mut String, clusters: &[Cluster], unit: f64) {
         ("key-act", |c| c == Condition::TooWarm),
         ("key-freeze", |c| matches!(c, Condition::Freezing | Condition::TooCold)),
     ];
+    // Fine enough for a tenth of a pixel.
+    let d = if unit < 0.1 { 3 } else { 2 };
     out.push_str(r#"<g class="map__still">"#);
     for (class, is_it) in looks {
         let _ = write!(out, r#"<path class="{class}" d=""#);
         for cluster in clusters.iter().filter(|cluster| is_it(cluster.worst)) {
             let (x, y, r) = (f64::from(cluster.at[0]), f64::from(cluster.at[1]), cluster.radius() * unit);
             let _ = match class {
-                "key-act" => write!(out, "M{x:.2} {:.2}l{:.2} {:.2}h{:.2}z", y - r * 1.2, r * 1.15, r * 2.1, r * -2.3),
+                "key-act" => write!(out, "M{x:.d$} {:.d$}l{:.d$} {:.d$}h{:.d$}z", y - r * 1.2, r * 1.15, r * 2.1, r * -2.3),
                 "key-freeze" => write!(
                     out,
-                    "M{x:.2} {:.2}v{:.2}M{:.2} {:.2}l{:.2} {:.2}m0 {:.2}l{:.2} {:.2}",
+                    "M{x:.d$} {:.d$}v{:.d$}M{:.d$} {:.d$}l{:.d$} {:.d$}m0 {:.d$}l{:.d$} {:.d$}",
                     y - r * 1.2,
                     r * 2.4,
                     x - r * 1.04,
@@ -167,7 +169,13 @@ fn still(out: &mut String, clusters: &[Cluster], unit: f64) {
                     r * 1.2
                 ),
                 _ => {
-                    write!(out, "M{:.2} {y:.2}a{r:.2} {r:.2} 0 1 0 {:.2} 0a{r:.2} {r:.2} 0 1 0 {:.2} 0", x - r, r * 2.0, r * -2.0)
+                    write!(
+                        out,
+                        "M{:.d$} {y:.d$}a{r:.d$} {r:.d$} 0 1 0 {:.d$} 0a{r:.d$} {r:.d$} 0 1 0 {:.d$} 0",
+                        x - r,
+                        r * 2.0,
+                        r * -2.0
+                    )
                 }
             };
         }

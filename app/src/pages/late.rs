@@ -15,7 +15,7 @@ use crate::words::glossary::Glossary;
 use crate::words::late::LateWords;
 use crate::words::letter::LetterWords;
 use crate::words::{Lang, use_lang};
-use domain::time::{ProcessingTime, Zone};
+use domain::time::{EventTime, ProcessingTime, Zone};
 use leptos::prelude::*;
 
 /// The list: `/late?before={position}`.
@@ -94,7 +94,7 @@ fn List(before: Option<u64>, view: LateView) -> impl IntoView {
     let (shown, oldest) = (records.len(), records.last().map(|record| record.position));
     let row = move |record: LateRecord| {
         let window = window(lang, &record);
-        let at = record.ts.map_or(record.received_at.ms(), |ts| ts.ms());
+        let at = record.ts.map_or(record.received_at.ms(), EventTime::ms);
         view! {
             <tr>
                 <th scope="row"><a href=address(record.position)>{when(lang, at, record.zone, taken_at)}</a></th>
