@@ -136,7 +136,7 @@ fn near(region: &RegionView) -> Picture {
     Picture { view_box: Some(text(home)), base: (home != base).then(|| text(base)), markup: out }
 }
 
-/// Facilities as they stand now, in the shapes of [`super::paint`]; a pixel is `unit` map units wide. The calm ones first, so that
+/// Facilities as they stand now, in the shapes of `paint.rs`; a pixel is `unit` map units wide. The calm ones first, so that
 /// nothing urgent is hidden.
 fn still(out: &mut String, clusters: &[Cluster], unit: f64) {
     type Looks = fn(Condition) -> bool;
