@@ -1,10 +1,12 @@
 //! Admission as data: a body, and what its records are taken for.
 
+mod identity;
+mod laws;
+
 use super::body::{BodyError, MAX_BODY_BYTES, inflate};
 use super::*;
 use domain::event::{DeviceStatus, Reason};
 use domain::milli::Milli;
-use proptest::prelude::*;
 use std::io::Write;
 
 const KEY: IdentityKey = IdentityKey(*b"sixteen byte key");
@@ -76,16 +78,6 @@ fn envelope(payload: &str, more: &str) -> String {
 }
 
 const PAYLOAD: &str = r#""device_id":"d","ts":1795000000000,"temperature":5"#;
-
-fn identity(body: &str) -> Identity {
-    let batch = parse(body, Format::Json).expect("few records");
-    let identity = batch.records().next().and_then(|record| record.identity);
-    identity.unwrap_or_else(|| panic!("no identity: {body}"))
-}
-
-fn body_hash(body: &str) -> BodyHash {
-    parse(body, Format::Json).expect("few records").records().next().expect("a record").body
-}
 
 #[test]
 fn shapes() {
@@ -494,35 +486,6 @@ fn every_reason_of_admission_has_a_case_here() {
 }
 
 #[test]
-fn who_a_record_is() {
-    let id = |id: &str| identity(&envelope(PAYLOAD, "").replace(r#""e""#, &format!("\"{id}\"")));
-    assert_eq!(id("e"), id(r"\u0065"), "one id written in two ways");
-    assert_eq!(id("a/b"), id(r"a\/b"));
-    assert_ne!(id("e"), id("E"));
-    assert_ne!(id("é"), id("e\u{301}"), "ids are bytes");
-    let from = |source: &str| identity(&envelope(PAYLOAD, "").replace(r#""s""#, &format!("\"{source}\"")));
-    assert_ne!(from("s"), from("t"), "an id belongs to its source");
-    assert_eq!(identity(&format!(r#"{{"event_id":"e","topic":"temperature","payload":{{{PAYLOAD}}}}}"#)), from("key"));
-    assert_eq!(id("e"), identity(&envelope(&PAYLOAD.replace(":5", ":6"), "")), "whatever it says");
-    // Without an id: device, channel and time, however they are written.
-    let natural = identity(&bare(""));
-    assert_eq!(natural, identity(&degrees("9.4")));
-    assert_eq!(natural, identity(r#"{"temperature":5,"timestamp":"2026-11-18T18:06:40+07:00","device_id":"\u0064"}"#));
-    assert_eq!(natural, identity(&format!(r#"{{"topic":"temperature","source":"s","payload":{{{PAYLOAD}}}}}"#)));
-    assert_ne!(natural, identity(&bare("").replace("1795000000000", "1795000000001")));
-    assert_ne!(natural, identity(&feature(r#"{"type":"Point","coordinates":[1,2]}"#, r#"{"device_id":"d","ts":1795000000000}"#)));
-    // What it says, however it is written.
-    assert_eq!(body_hash(&bare("")), body_hash(&degrees("5.0000")));
-    assert_eq!(body_hash(&bare("")), body_hash(&bare(r#","status":"ok","humidity":null,"seq":3"#)));
-    assert_ne!(body_hash(&bare("")), body_hash(&degrees("5.001")));
-    assert_ne!(body_hash(&bare("")), body_hash(&bare(r#","humidity":0"#)));
-    assert_ne!(body_hash(&bare("")), body_hash(&bare(r#","location":"x""#)));
-    // A rejected record keeps its identity, so that sending it again is a duplicate; one that nobody can read has none.
-    assert_eq!(id("e"), identity(&envelope(&PAYLOAD.replace(":5", ":500"), "")));
-    assert!(parse("{", Format::Json).expect("one").records().next().expect("one").identity.is_none());
-}
-
-#[test]
 fn bodies() {
     type Encoder<'a> = &'a dyn Fn(&[u8]) -> Vec<u8>;
     let gzip = |bytes: &[u8]| {
@@ -546,84 +509,6 @@ fn bodies() {
     assert!(matches!(inflate(Bytes::from_static(b"x"), Some("br")), Err(BodyError::UnknownEncoding(_))));
 }
 
-/// Bodies near to good ones: several records, some bytes of them changed, cut, doubled or swapped.
-fn mutated() -> impl Strategy<Value = (Vec<u8>, bool)> {
-    let record = prop_oneof![
-        Just(bare(r#","humidity":40.5,"battery":90,"location":"Gudang","x":{"a":[1,null,true]}"#)),
-        Just(envelope(PAYLOAD, r#","note":"\u00e9\n""#)),
-        Just(degrees("85.0")),
-        Just(degrees("-1.5e1")),
-        Just(feature(r#"{"type":"Point","coordinates":[107.6,-6.8]}"#, r#"{"device_id":"d","ts":1795000000000}"#)),
-        Just(r#"{"event_id":"é","topic":"stock","payload":{}}"#.to_owned()),
-        Just("{}".to_owned()),
-    ];
-    let harmful = prop_oneof![any::<u8>(), prop::sample::select(b"{}[]\",:\\ \n0-.eENINaftu\x00\xff\xc3\xed".to_vec()),];
-    let change = (any::<prop::sample::Index>(), 0u8..4, harmful);
-    let lines = any::<bool>();
-    (prop::collection::vec(record, 0..5), prop::collection::vec(change, 0..6), lines).prop_map(|(records, changes, lines)| {
-        let body = if lines { records.join("\n") } else { format!("[{}]", records.join(",")) };
-        let mut body = body.into_bytes();
-        for (at, kind, byte) in changes {
-            if body.is_empty() {
-                break;
-            }
-            let at = at.index(body.len());
-            match kind {
-                0 => body[at] = byte,
-                1 => body.insert(at, byte),
-                2 => {
-                    body.remove(at);
-                }
-                _ => body.truncate(at),
-            }
-        }
-        (body, lines)
-    })
-}
-
-/// Running numbers: what tells records of a device apart where they have no id of their own.
-#[test]
-fn running_numbers() {
-    let parsed = |fields: &str| {
-        let body = format!(r#"{{"device_id":"d","ts":{T},"temperature":5{fields}}}"#);
-        let batch = parse(body, Format::Json).expect("one record");
-        let record = batch.records().next().expect("one");
-        (shown(&batch), record.identity, record.is_natural, record.sequence)
-    };
-    let of = |fields: &str| {
-        let (text, identity, is_natural, sequence) = parsed(fields);
-        assert_eq!((text.as_str(), is_natural), ("d 5", sequence.is_none()), "{fields}");
-        (identity.expect("it has one"), sequence.map(|s| (s.boot, s.number)))
-    };
-    let (first, second) = (of(r#","seq":7,"boot_id":"a""#), of(r#","seq":8,"boot_id":"a""#));
-    let other_start = of(r#","seq":7,"boot_id":"b""#);
-    assert!(first.0 != second.0 && first.0 != other_start.0 && first.0 != of("").0);
-    let ((boot, number), (boot_again, _)) = (first.1.expect("numbered"), second.1.expect("numbered"));
-    assert!(number == 7 && boot == boot_again && Some(boot) != other_start.1.map(|s| s.0));
-    // A whole number stands for its digits.
-    assert_eq!(of(r#","seq":0,"boot_id":12"#), of(r#","seq":0,"boot_id":"12""#));
-    // A number alone, or a start alone, names nothing.
-    assert_eq!(of(r#","seq":7"#), of(""));
-    assert_eq!(of(r#","seq":null,"boot_id":"a""#), of(""));
-    for (fields, expected) in [
-        (r#","seq":-1,"boot_id":"a""#, "out_of_range seq"),
-        (r#","seq":9223372036854775808,"boot_id":"a""#, "out_of_range seq"),
-        (r#","seq":1.5,"boot_id":"a""#, "wrong_type seq"),
-        (r#","seq":"1","boot_id":"a""#, "wrong_type seq"),
-        (r#","seq":1,"boot_id":1.5"#, "wrong_type boot_id"),
-        (r#","seq":1,"boot_id":"""#, "out_of_range boot_id"),
-        (r#","seq":1,"boot_id":[]"#, "wrong_type boot_id"),
-    ] {
-        assert_eq!(parsed(fields).0, expected, "{fields}");
-    }
-    // With an id the number only tells what is missing.
-    let body = format!(
-        r#"{{"event_id":"e","topic":"temperature","payload":{{"device_id":"d","ts":{T},"temperature":5,"seq":1,"boot_id":1}}}}"#
-    );
-    let batch = parse(body, Format::Json).expect("one record");
-    assert!(batch.records().all(|r| r.sequence.is_some() && !r.is_numbered));
-}
-
 #[test]
 fn fixes_in_millionths_of_a_degree() {
     let body = format!(
@@ -634,129 +519,4 @@ fn fixes_in_millionths_of_a_degree() {
     assert!(matches!(&record.content, Content::Fix { device, fix }
         if device == "t" && (fix.longitude_e6, fix.latitude_e6, fix.at.ms()) == (107_619_123, -6_917_465, T)));
     assert_eq!(record.sequence.map(|s| s.number), Some(3));
-}
-
-/// A record, and one that differs from it in values, or in a few bytes.
-fn alike() -> impl Strategy<Value = (String, Vec<u8>)> {
-    let text = prop::sample::select(vec!["d", "", "kulkas-7", "\u{e9}", "a\\nb", "a\u{7f}", " ", "x]~"]);
-    let number = prop::sample::select(vec![
-        "5",
-        "-0",
-        "4.25",
-        "007",
-        "1.",
-        ".5",
-        "-",
-        "1e3",
-        "5.0E-1",
-        "NaN",
-        "null",
-        "true",
-        "85.0",
-        "1234567890123456789012",
-        "[1]",
-        "{}",
-    ]);
-    let time = prop::sample::select(vec!["1795000000000", "\"2026-11-18T11:06:40Z\"", "1795000000000.5", "1"]);
-    let values = (text.clone(), text, number.clone(), number, time);
-    let record = |kind: u8, (id, device, temperature, humidity, ts): (&str, &str, &str, &str, &str)| match kind {
-        0 => format!(
-            r#"{{"device_id":"{device}","ts":{ts},"temperature":{temperature},"seq":{humidity},"boot_id":"{id}","unit":"C"}}"#
-        ),
-        1 => format!(
-            r#"{{"event_id":"{id}","topic":"temperature","source":"s","ts":{ts},"payload":{{"device_id":"{device}", "temperature" : {temperature} , "battery":{humidity},"a":{{"b":1}}}}}}"#
-        ),
-        _ => format!(r#" {{ "topic":"stock","event_id":"{id}","payload":{{"temperature":{temperature}}},"x":{humidity}}} "#),
-    };
-    let harmful = prop_oneof![any::<u8>(), prop::sample::select(b"{}[]\",:\\ 0-.eEN\x00\xff".to_vec())];
-    let change = prop::option::of((any::<prop::sample::Index>(), 0u8..3, harmful));
-    let good = Just(("id-1", "d", "5.5", "40", "1795000000000"));
-    (0u8..3, 0u8..3, prop_oneof![4 => good, 1 => values.clone()], values, change).prop_map(
-        move |(kind, other, one, two, change)| {
-            let mut second = record(if other == 0 { (kind + 1) % 3 } else { kind }, two).into_bytes();
-            if let Some((at, how, byte)) = change
-                && byte != b'\n'
-            {
-                let at = at.index(second.len());
-                match how {
-                    0 => second[at] = byte,
-                    1 => second.insert(at, byte),
-                    _ => drop(second.remove(at)),
-                }
-            }
-            (record(kind, one), second)
-        },
-    )
-}
-
-/// Identity, body, content, id and bytes.
-type Facts = (Option<Identity>, BodyHash, String, Option<String>, Vec<u8>);
-
-fn facts(batch: &Batch) -> Vec<Facts> {
-    let of = |(index, record): (usize, Record<'_>)| {
-        let text = match record.content {
-            Content::Reading { device, reading } => format!("{device:?} {reading:?}"),
-            Content::Fault { device, fault } => format!("{device:?} {fault:?}"),
-            Content::Fix { device, fix } => format!("{device:?} {fix:?}"),
-            Content::Other { at } => format!("{at:?}"),
-            Content::Rejected(reason) => format!("{reason} {}", batch.field(index)),
-        };
-        let text = format!("{text} {:?}", record.sequence);
-        let event_id = batch.event_id(index).map(str::to_owned);
-        (record.identity, record.body, text, event_id, batch.raw_record(index).to_vec())
-    };
-    batch.records().enumerate().map(of).collect()
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 2_000, ..ProptestConfig::default() })]
-
-    /// No bytes panic, every record has its own bytes, and reading the log again gives the same records.
-    #[test]
-    fn reading_again_gives_the_same((body, lines) in mutated()) {
-        let format = if lines { Format::Ndjson } else { Format::Json };
-        let batch = parse(&body, format).expect("few records");
-        let facts_first = facts(&batch);
-        prop_assert_eq!(&facts_first, &facts(&parse(&body, format).expect("few records")));
-        for (index, record) in batch.records().enumerate() {
-            // A record that is fine is JSON to any other reader too, and the same record alone.
-            if !matches!(record.content, Content::Rejected(_)) {
-                let raw = batch.raw_record(index);
-                prop_assert!(serde_json::from_slice::<serde_json::Value>(raw).is_ok(), "{}", String::from_utf8_lossy(raw));
-                let alone = parse(raw, Format::Json).expect("one record");
-                prop_assert_eq!(&facts(&alone)[0], &facts_first[index]);
-            }
-        }
-    }
-
-    /// A record is what it is alone, also after one of nearly the same shape.
-    #[test]
-    fn a_known_shape_changes_nothing((first, second) in alike()) {
-        for (format, before, between, after) in [(Format::Ndjson, "", "\n", ""), (Format::Json, "[", ",", "]")] {
-            if format == Format::Json && second.trim_ascii_start().starts_with(b"]") {
-                continue; // alone it ends an empty list, after another a list that goes on
-            }
-            let body = |records: &[&[u8]]| [before.as_bytes(), &records.join(between.as_bytes()), after.as_bytes()].concat();
-            let alone = facts(&parse(body(&[&second]), format).expect("few records"));
-            let after_another = facts(&parse(body(&[first.as_bytes(), &second]), format).expect("few records"));
-            prop_assert_eq!(&after_another[1..], &alone[..], "{}", String::from_utf8_lossy(&second));
-        }
-    }
-
-    #[test]
-    fn no_bytes_panic(body in prop::collection::vec(any::<u8>(), 0..200), lines in any::<bool>()) {
-        let format = if lines { Format::Ndjson } else { Format::Json };
-        let batch = parse(&body, format).expect("few records");
-        prop_assert!(batch.records().count() <= body.len() + 1);
-    }
-
-    #[test]
-    fn thousandths_are_exact(milli in -55_000i32..=125_000, zeros in 0usize..4) {
-        prop_assume!(!domain::event::SENSOR_FAULT_CODES.contains(&Milli(milli)));
-        let sign = if milli < 0 { "-" } else { "" };
-        let text = format!("{sign}{}.{:03}{}", milli.unsigned_abs() / 1_000, milli.unsigned_abs() % 1_000, "0".repeat(zeros));
-        let batch = parse(degrees(&text), Format::Json).expect("one record");
-        let record = batch.records().next().expect("one record");
-        prop_assert!(matches!(record.content, Content::Reading { reading, .. } if reading.temperature == Milli(milli)), "{}", text);
-    }
 }

@@ -1,11 +1,13 @@
 //! The server as its clients see it: in this process over loopback, or as the shipped program.
 
+mod backends;
 mod brokers;
 mod contract;
 mod derived;
 mod equivalence;
 mod faults;
 mod fences;
+mod formats;
 mod kafka;
 mod kafka_faults;
 mod kafka_kill;

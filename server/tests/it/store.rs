@@ -1,9 +1,8 @@
 //! The store, on SQLite and on Postgres alike: every test here runs on both.
 
-use crate::equivalence::{stream, written};
-use crate::support::{Random, Server, now_ms, stores, until};
+use crate::support::{Random, stores};
 use domain::aggregate::Aggregate;
-use domain::engine::{ClosedWindow, DeviceState, EngineConfig, Identities, Tally, Totals};
+use domain::engine::{ClosedWindow, DeviceState, Identities, Tally, Totals};
 use domain::event::{BodyHash, DeviceStatus, Identity, Reading, Reason};
 use domain::milli::Milli;
 use domain::rollup::HourCell;
@@ -12,7 +11,6 @@ use domain::window::{Window, WindowConfig, WindowState};
 use server::identities::{DiskIdentities, Freeze, NamedRun, Sizes};
 use server::side::{Cause, DEAD, LATE, SideRow, SideRows};
 use server::store::{Checkpoint, KeyError, Retention, Snapshot, Store, StoreAddress, StoreError};
-use sqlx::Connection;
 use std::path::Path;
 use std::sync::Arc;
 use tempfile::TempDir;
@@ -33,7 +31,7 @@ impl Place {
     }
 
     /// Runs a statement of the test's own.
-    async fn run(&self, sqlite: &'static str, postgres: &'static str) {
+    pub async fn run(&self, sqlite: &'static str, postgres: &'static str) {
         match &self.address {
             StoreAddress::Sqlite => {
                 let options = sqlx::sqlite::SqliteConnectOptions::new().filename(self.dir.path().join("rantai.db"));
@@ -99,15 +97,15 @@ fn side_row(kind: usize, position: u64) -> SideRow {
     }
 }
 
-fn device(id: &str, received: i64) -> DeviceState {
+pub fn device(id: &str, received: i64) -> DeviceState {
     DeviceState { id: id.to_owned(), received_at: Some(ProcessingTime::from_ms(received)), ..DeviceState::default() }
 }
 
-fn encoded(state: &DeviceState) -> Vec<u8> {
+pub fn encoded(state: &DeviceState) -> Vec<u8> {
     postcard::to_stdvec(state).expect("encodes")
 }
 
-fn totals(accepted: u64) -> Totals {
+pub fn totals(accepted: u64) -> Totals {
     let all = Tally { received: accepted, accepted, ..Tally::default() };
     Totals { all, by_source: vec![("gateway".to_owned(), all)], ..Totals::default() }
 }
@@ -475,91 +473,6 @@ async fn what_need_not_be_kept_is_deleted() {
     }
 }
 
-/// What another build encoded in its own way is not read, and nobody loses a place over it; of a state with nothing in it any build makes
-/// its own.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_state_in_another_format_is_refused() {
-    const OTHER: &str = "update input_position set state_format = 99, totals = null, epoch = epoch + 10";
-    let config = WindowConfig::default();
-    for place in places().await {
-        let store = place.open().await;
-        store.load(0, "log", NOW).await.expect("loads");
-        store.load(2, "log", NOW).await.expect("loads");
-        place.run(OTHER, OTHER).await;
-        let epoch = store.load(0, "log", NOW).await.expect("nothing was committed").epoch;
-        store.checkpoint(&empty(1, 7), epoch, &config).await.expect("writes");
-        let epoch = store.load(2, "log", NOW).await.expect("nothing was committed").epoch;
-        store.checkpoint(&Checkpoint { partition: 2, ..empty(1, 9) }, epoch, &config).await.expect("writes");
-        store.check_format().await.expect("it is ours");
-        place.run("update input_position set state_format = 99", "update input_position set state_format = 99").await;
-        for partition in [0, 2] {
-            let refused = store.load(partition, "log", NOW).await.expect_err("refused");
-            assert!(matches!(refused, StoreError::OtherFormat { found: 99, .. }), "{refused}");
-        }
-        for refused in [store.check_format().await, store.peek(0, "log").await.map(drop)] {
-            let refused = refused.expect_err("refused").to_string();
-            assert!(refused.contains("in format 99") && refused.contains("`rantai rebuild`"), "{refused}");
-        }
-        if !place.is_sqlite() {
-            assert!(matches!(store.overview().await, Err(StoreError::OtherFormat { .. })));
-        }
-        // Whoever holds it goes on.
-        store.checkpoint(&Checkpoint { partition: 2, ..empty(9, 10) }, epoch, &config).await.expect("writes");
-        // It can be made anew without being read; until that is done it stays what it is.
-        let (logs, rules) = ([(0, "log".to_owned())], EngineConfig::default());
-        let (made, fresh) = store.begin_rebuild(&logs, &rules, NOW).await.expect("begins");
-        assert!(fresh[0].epoch > epoch);
-        drop(made);
-        assert!(matches!(store.load(0, "log", NOW).await, Err(StoreError::OtherFormat { .. })));
-        let (made, _) = store.begin_rebuild(&logs, &rules, NOW).await.expect("begins");
-        made.commit().await.expect("commits");
-        assert_eq!(store.load(0, "log", NOW).await.expect("loads").next_block, 1);
-        store.close().await;
-    }
-}
-
-/// A database of the first release is taken over as it is.
-#[tokio::test(flavor = "multi_thread")]
-async fn the_first_schema_is_brought_up() {
-    let place = Place { address: StoreAddress::Sqlite, dir: tempfile::tempdir().expect("a directory") };
-    place.run(concat!(include_str!("../../migrations/sqlite/0001_init.sql"), "pragma user_version = 1;"), "").await;
-    place
-        .run(
-            "insert into input_position values (0, 4, 17, 5, 6);
-             insert into identity_runs values ('a.run', 12, 99);
-             insert into window_blocks values (1, 10000, 0, 0, 0, 0, 0, 0, x'');
-             insert into api_keys values (1, 'gateway', 'ingest', x'00', 5);",
-            "",
-        )
-        .await;
-    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(place.dir.path().join("rantai.db"));
-    let pool = sqlx::SqlitePool::connect_with(options).await.expect("connects");
-    sqlx::query("insert into facts values ('totals', $1)")
-        .bind(postcard::to_stdvec(&totals(16)).expect("encodes"))
-        .execute(&pool)
-        .await
-        .expect("runs");
-    sqlx::query("insert into devices values (3, $1)").bind(encoded(&device("d", 5))).execute(&pool).await.expect("runs");
-    pool.close().await;
-    let store = place.open().await;
-    // Nobody knows how its state is encoded; this time somebody does.
-    let refused = store.load(0, "log", NOW).await;
-    assert!(matches!(refused, Err(StoreError::OtherFormat { partition: 0, found: 0 })), "{refused:?}");
-    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(place.dir.path().join("rantai.db"));
-    let pool = sqlx::SqlitePool::connect_with(options).await.expect("connects");
-    let ours = sqlx::query("update input_position set state_format = $1").bind(server::store::STATE_FORMAT);
-    ours.execute(&pool).await.expect("runs");
-    pool.close().await;
-    let loaded = store.load(0, "log", NOW).await.expect("loads");
-    assert_eq!((loaded.next_block, loaded.epoch, loaded.now.ms()), (17, 5, 5));
-    assert_eq!((loaded.totals, loaded.devices), (totals(16), vec![(3, device("d", 5))]));
-    assert_eq!(loaded.runs, [named("a.run", 12, 99)]);
-    store.windows((0, 10_000), (0, 9), i64::MIN, i64::MAX, |_| ()).await.expect("reads");
-    // From now on the log is known.
-    assert!(matches!(store.load(0, "another", NOW).await, Err(StoreError::OtherLog)));
-    store.close().await;
-}
-
 /// Identities of a run that does not fit one piece.
 const RUN: u64 = 200_000;
 
@@ -623,92 +536,5 @@ async fn runs_move_with_their_partition() {
         store.checkpoint(&Checkpoint { forgotten_runs, ..empty(2, 3) }, epoch, &config).await.expect("writes");
         assert_eq!(store.load(0, "log", NOW).await.expect("loads").runs, []);
         store.close().await;
-    }
-}
-
-/// The same log through the real pipeline leaves the same state in either store, lived through or read again.
-#[tokio::test(flavor = "multi_thread")]
-async fn both_stores_hold_the_same_state() {
-    let kinds = stores().await.len();
-    for origin in 0..kinds {
-        let addresses = stores().await;
-        let options = ["--store", &addresses[origin], "--checkpoint-ms", "50"];
-        let server = Server::start_with(&options).await;
-        let mut random = Random(11 + origin as u64);
-        let mut accepted = 0;
-        for batch in stream(&mut random, now_ms()).chunks(90) {
-            let lines: Vec<String> = batch.iter().map(written).collect();
-            accepted += server.post_lines(lines.join("\n")).await.json()["accepted"].as_i64().expect("a number");
-        }
-        compare(&addresses, origin, server.stop().await, accepted).await;
-    }
-}
-
-/// A database that breaks off every connection now and then, also within a checkpoint and its commit, costs nothing but time.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_database_that_breaks_off_loses_and_doubles_nothing() {
-    let addresses = stores().await;
-    let Some(address) = addresses.get(1) else { return };
-    let server = Server::start_with(&["--store", address, "--checkpoint-ms", "5"]).await;
-    let (host, name) = address.rsplit_once('/').expect("a URL with a database");
-    let mut breaker = sqlx::PgConnection::connect(&format!("{host}/postgres")).await.expect("connects");
-    let mut random = Random(5);
-    let (mut accepted, mut broken) = (0, 0);
-    for (index, batch) in stream(&mut random, now_ms()).chunks(40).enumerate() {
-        let lines: Vec<String> = batch.iter().map(written).collect();
-        let body = lines.join("\n");
-        let reply = until("an answer", async || Some(server.post_lines(body.clone()).await).filter(|r| r.status == 200)).await;
-        accepted += reply.json()["accepted"].as_i64().expect("a number");
-        if index % 3 == 0 {
-            // The server comes back in its own time: this waits for it.
-            broken += until("a connection to break off", async || {
-                let done = sqlx::query("select pg_terminate_backend(pid) from pg_stat_activity where datname = $1").bind(name);
-                Some(done.execute(&mut breaker).await.expect("runs").rows_affected()).filter(|count| *count > 0)
-            })
-            .await;
-        }
-    }
-    assert!(broken > 10, "{broken} connections were broken off");
-    compare(&addresses, 1, server.stop().await, accepted).await;
-}
-
-/// The store `origin` holds what came of the log in `lived`: every other one, made from that log alone, must hold the same.
-async fn compare(addresses: &[String], origin: usize, lived: TempDir, accepted: i64) {
-    let config = WindowConfig::default();
-    let mut dumps = Vec::new();
-    for (index, address) in addresses.iter().enumerate() {
-        let mut dir = tempfile::tempdir().expect("a directory");
-        if index == origin {
-            copy_files(lived.path(), dir.path());
-        } else {
-            copy_files(&lived.path().join("log"), &dir.path().join("log"));
-            dir = Server::start_in(dir, &["--store", address]).await.stop().await;
-        }
-        let store = Store::open(&address.parse().expect("an address"), dir.path()).await.expect("opens");
-        dumps.push(store.dump(&config).await.expect("dumps"));
-        if let Some((readings, windows)) = store.row_counts().await.expect("counts") {
-            assert_eq!(readings, accepted);
-            assert!(windows > 100);
-        }
-        store.close().await;
-    }
-    for word in ["position 0: next", "device 0/", "hour 0/", "window 10000/", "window 300000/", "side 0: ", "side 1: "] {
-        assert!(dumps[0].lines().filter(|line| line.starts_with(word)).count() > 0, "no {word}");
-    }
-    for dump in &dumps[1..] {
-        let different = dumps[0].lines().zip(dump.lines()).find(|(a, b)| a != b);
-        assert_eq!(different, None);
-        assert_eq!(dumps[0].len(), dump.len());
-    }
-}
-
-fn copy_files(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).expect("makes");
-    for entry in std::fs::read_dir(from).expect("lists") {
-        let entry = entry.expect("lists");
-        if entry.path().is_dir() {
-            continue;
-        }
-        std::fs::copy(entry.path(), to.join(entry.file_name())).expect("copies");
     }
 }

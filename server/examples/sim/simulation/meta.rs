@@ -1,7 +1,7 @@
 //! Properties of the whole (semantics 3.6) that need no faults: the order of arrival within lateness, and how often something comes.
 //!
 //! Crash-equivalence is what `embedded` and `kafka` compare at their ends, rescaling `kafka`, replay the example's runs of one seed twice;
-//! that both databases hold the same is tested with real ones (`tests/it/store.rs`).
+//! that both databases hold the same is tested with real ones (`tests/it/backends.rs`).
 
 use super::disk::Disk;
 use super::oracle::{NEVER, WindowKey, check_sums, same, totals_of, windows_of};

@@ -148,7 +148,7 @@ pub const BUGS: &[Bug] = &[
     it("run-is-not-named", "names no run in its checkpoint", "store::what_a_checkpoint_wrote_a_restart_loads"),
     it("directory-is-shared", "lets two processes write in one directory", "lifecycle::one_process_a_directory"),
     it("other-windows-are-taken", "goes on with other windows than those of the state", "lifecycle::other_windows_than_those_of_the_state_are_refused"),
-    it("any-format-is-ours", "reads a state that is encoded in another way", "store::a_state_in_another_format_is_refused"),
+    it("any-format-is-ours", "reads a state that is encoded in another way", "formats::a_state_in_another_format_is_refused"),
     it("fenced-process-goes-on", "does not look whether the position moved", "store::a_process_that_lost_its_place_is_fenced"),
     it("commit-of-another-is-ours", "leaves the epoch out of the comparison", "store::a_process_that_lost_its_place_is_fenced"),
     it("copy-of-a-run-is-not-fenced", "lets a process without a place write over the run of another", "fences::who_lost_its_place_changes_no_run"),
@@ -171,7 +171,7 @@ pub const BUGS: &[Bug] = &[
     server("a-level-too-deep", "allows a level too much", "admission::tests::depth"),
     server("nul-is-taken", "takes NUL in a text", "admission::tests::texts"),
     server("record-of-any-length", "sets records no limit", "admission::tests::sizes"),
-    server("ids-of-all-sources-are-one", "leaves the source out of the identity", "admission::tests::who_a_record_is"),
+    server("ids-of-all-sources-are-one", "leaves the source out of the identity", "admission::tests::identity::who_a_record_is"),
     server("bomb-is-cut-short", "takes the beginning of a body that is too long", "admission::tests::bodies"),
     // HTTP and the live stream.
     it("anybody-may-send", "takes records without a key", "contract::who_may_send"),
