@@ -1,6 +1,7 @@
 //! How the server does: counters and health.
 
 use super::problem::{Problem, Query};
+use crate::kafka::Status;
 use crate::pipeline::Pipeline;
 use axum::Json;
 use axum::extract::State;
@@ -67,14 +68,29 @@ pub async fn healthz() -> &'static str {
 /// After so long a checkpoint that is not written is a fault and no delay.
 const CHECKPOINT_PATIENCE: Duration = Duration::from_secs(30);
 
+fn unready(why: &str) -> Problem {
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, why).retry_after(1)
+}
+
+/// Refuses where Kafka does not take what this process sends, or a partition of its own stands still; on the embedded log neither can be.
+pub(super) async fn check_kafka(pipeline: &Pipeline, partitions: &Status) -> Result<(), Problem> {
+    if let Some(standstill) = partitions.standstills().first() {
+        return Err(unready(standstill));
+    }
+    if !pipeline.takes_in().await {
+        return Err(unready("Kafka cannot be reached: senders are asked to come again"));
+    }
+    Ok(())
+}
+
 /// `GET /readyz`: 200 when records are taken in, processed and put away.
-pub async fn readyz(State(pipeline): State<Pipeline>) -> Result<&'static str, Problem> {
-    let unready = |why: &str| Problem::new(StatusCode::SERVICE_UNAVAILABLE, why).retry_after(1);
+pub async fn readyz(State(pipeline): State<Pipeline>, State(partitions): State<Status>) -> Result<&'static str, Problem> {
     if pipeline.ask(|room| room.checkpoint_waits()).await? >= CHECKPOINT_PATIENCE {
         return Err(unready("the database does not take what is to be put away"));
     }
     if !pipeline.keeps_up() {
         return Err(unready("the database does not keep up: senders are asked to come again"));
     }
+    check_kafka(&pipeline, &partitions).await?;
     Ok("ready\n")
 }

@@ -3,6 +3,7 @@
 use super::problem::{Problem, no_such_route, wrong_method};
 use super::{AppState, guarded, ingest, metrics, status};
 use crate::kafka::Status;
+use crate::pipeline::Pipeline;
 use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -20,11 +21,9 @@ pub fn worker_router(state: AppState, takes_in: bool) -> Router {
     guarded(routes.method_not_allowed_fallback(wrong_method).fallback(no_such_route)).with_state(state)
 }
 
-/// `GET /readyz`: 200 when every partition that this process owns is processed as it comes.
-async fn readyz(State(partitions): State<Status>) -> Result<&'static str, Problem> {
-    if let Some(gap) = partitions.gaps().into_iter().next() {
-        return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, gap));
-    }
+/// `GET /readyz`: 200 when records are taken in, if that is its role, and every partition that this process owns is processed as it comes.
+async fn readyz(State(pipeline): State<Pipeline>, State(partitions): State<Status>) -> Result<&'static str, Problem> {
+    status::check_kafka(&pipeline, &partitions).await?;
     if !partitions.is_ready() {
         return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "partitions are being taken over"));
     }

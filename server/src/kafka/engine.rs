@@ -7,7 +7,7 @@
 use super::KafkaConfig;
 use super::produce::Producer;
 use super::status::Status;
-use super::worker::{Order, Worker, WorkerParts};
+use super::worker::{Ended, Order, Worker, WorkerParts};
 use crate::identities::Sizes;
 use crate::pipeline::{Due, Thread, fail};
 use crate::store::Store;
@@ -116,7 +116,7 @@ impl ConsumerContext for Group {
 
 struct Running {
     orders: mpsc::Sender<Order>,
-    thread: JoinHandle<anyhow::Result<()>>,
+    thread: JoinHandle<anyhow::Result<Ended>>,
 }
 
 /// Keys of what this process owns.
@@ -298,13 +298,19 @@ impl Member {
         Ok(())
     }
 
-    /// A worker ends by itself only when something is wrong.
+    /// A worker ends by itself only when something is wrong, or when its gap was accepted: then its partition begins anew.
     fn look_after(&mut self) -> anyhow::Result<()> {
         let ended: Vec<Key> = self.workers.iter().filter(|(_, w)| w.thread.is_finished()).map(|(key, _)| key.clone()).collect();
         for key in ended {
             let worker = self.workers.remove(&key).expect("it was just seen");
             let result = worker.thread.join().map_err(|_| anyhow::anyhow!("the worker of {}/{} panicked", key.0, key.1))?;
-            result.with_context(|| format!("partition {} of {}", key.1, key.0))?;
+            if let Ended::ToBeginAnew = result.with_context(|| format!("partition {} of {}", key.1, key.0))? {
+                let mut again = TopicPartitionList::new();
+                again.add_partition(&key.0, key.1);
+                self.consumer.incremental_unassign(&again).context("let go of a partition")?;
+                self.assign(again)?;
+                continue;
+            }
             ensure!(self.engine.stop.is_cancelled(), "the worker of {}/{} ended unexpectedly", key.0, key.1);
         }
         Ok(())

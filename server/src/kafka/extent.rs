@@ -67,6 +67,21 @@ pub fn nobody_else(kafka: &KafkaConfig) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// The first offset of a message that came in after `at`, where there is one.
+pub(super) fn first_after<C: ConsumerContext>(
+    consumer: &BaseConsumer<C>,
+    topic: &str,
+    partition: i32,
+    at: ProcessingTime,
+) -> Result<Option<i64>, KafkaError> {
+    let mut asked = TopicPartitionList::new();
+    asked.add_partition_offset(topic, partition, Offset::Offset(at.ms() + 1))?;
+    let told = consumer.offsets_for_times(asked, PATIENCE)?;
+    let Some(of) = told.elements().into_iter().next() else { return Ok(None) };
+    of.error()?;
+    Ok(of.offset().to_raw().filter(|offset| *offset >= 0))
+}
+
 /// How many partitions a topic has.
 fn partitions(kafka: &KafkaConfig, topic: &str) -> anyhow::Result<i32> {
     let metadata = consumer(kafka)?.fetch_metadata(Some(topic), PATIENCE).context("reach Kafka")?;
@@ -130,6 +145,12 @@ impl Extent {
     /// The name of the partition, for people.
     pub fn name(&self) -> String {
         format!("partition {} of {}", self.place.partition, self.place.topic)
+    }
+
+    /// The first offset of a message that came in after `at`, where there is one.
+    pub fn first_after(&self, at: ProcessingTime) -> anyhow::Result<Option<i64>> {
+        let consumer = consumer(&self.kafka)?;
+        first_after(&consumer, &self.place.topic, self.place.partition, at).with_context(|| format!("ask about {}", self.name()))
     }
 
     /// The place of `run` in the log; `clock` is the newest time so far.

@@ -21,7 +21,7 @@ pub use engine::Engine;
 pub(crate) use extent::{Extent, nobody_else};
 pub use inbox::Inbox;
 pub(crate) use inbox::Kind;
-pub use partition::{Owned, WORTH_A_RUN};
+pub use partition::{Owned, WORTH_A_RUN, is_other_log};
 pub use produce::Intake;
 pub use start::start;
 pub use status::{Partition, State, Status};

@@ -9,6 +9,7 @@ use crate::pipeline::{Due, Shard, Writing, needed_from};
 use crate::store::Snapshot;
 use domain::engine::EngineConfig;
 use domain::master::Master;
+use domain::planted;
 use domain::time::{DAY_MS, ProcessingTime};
 use std::path::Path;
 use std::sync::Arc;
@@ -17,6 +18,13 @@ use std::sync::Arc;
 pub const WORTH_A_RUN: u64 = 20_000;
 /// Identities are written at the latest after so long, by the log's time: what they came from may be gone from Kafka some day.
 const RUN_EVERY_MS: i64 = DAY_MS;
+
+/// Whether a log is not the one that a state came from, although it has the same name: a topic made anew, or cut off by a broker that
+/// lacked its end, and written on. The state ends before `next_block`, and `later` is the first offset of a message that came in after
+/// the time of its end, where there is one: it covers none of these.
+pub fn is_other_log(next_block: u64, later: Option<i64>) -> bool {
+    later.is_some_and(|offset| (offset as u64) + 1 < next_block) && !planted("topic-made-anew-is-the-old-one")
+}
 
 /// A partition at work.
 pub struct Owned {
@@ -56,6 +64,13 @@ impl Owned {
     /// The next block that has to come.
     pub const fn expected(&self) -> u64 {
         self.expected
+    }
+
+    /// What is gone of that what has to come next, where the log holds offsets from `low` to before `high`: from here to there. `to` lies
+    /// before `from` where the log was cut off.
+    pub fn gap(&self, (low, high): (i64, i64)) -> Option<(i64, i64)> {
+        let from = self.expected as i64 - 1;
+        if from < low { Some((from, low)) } else { (from > high).then_some((from, high)) }
     }
 
     /// Records taken in.

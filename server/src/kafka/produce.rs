@@ -17,13 +17,17 @@ use rdkafka::message::{DeliveryResult, Header, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, Producer as _, ProducerContext, ThreadedProducer};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 /// Messages that may wait for their acknowledgement; a sender beyond that is asked to come again.
 const WAITING: usize = 400_000;
 /// After so long without an acknowledgement a sender is asked to come again.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// A broker that says nothing for so long cannot be reached.
+const REACH: Duration = Duration::from_secs(2);
+/// Between two looks whether brokers answer.
+const LOOK_APART: Duration = Duration::from_secs(1);
 
 /// Messages whose acknowledgements somebody waits for together.
 pub(crate) struct Delivery {
@@ -174,6 +178,15 @@ impl Producer {
         }
     }
 
+    /// Whether brokers answer and have `topic`.
+    fn reaches(&self, topic: &str) -> bool {
+        // Asked for all: a broker may make a topic that somebody names.
+        let told = self.current().client().fetch_metadata(None, REACH);
+        told.is_ok_and(|all| {
+            all.topics().iter().any(|of| of.name() == topic && of.error().is_none() && !of.partitions().is_empty())
+        })
+    }
+
     /// Makes time pass in a partition: its owner hears of it in the order of the log.
     pub fn send_timer(&self, topic: &str, partition: i32) {
         let headers = OwnedHeaders::new().insert(Header { key: CONTROL, value: Some(TIMER) });
@@ -185,15 +198,32 @@ impl Producer {
 
 /// The way into Kafka for what admission takes in.
 pub struct Intake {
-    producer: Producer,
+    producer: Arc<Producer>,
     topic: String,
     store: Store,
+    /// When somebody asked last whether brokers answer, and whether they did.
+    looked: tokio::sync::Mutex<Option<(Instant, bool)>>,
 }
 
 impl Intake {
     /// For `kafka`, whose partitions `store` numbers.
     pub(crate) fn new(kafka: &KafkaConfig, store: Store) -> anyhow::Result<Self> {
-        Ok(Self { producer: Producer::new(kafka)?, topic: kafka.events(), store })
+        let producer = Arc::new(Producer::new(kafka)?);
+        Ok(Self { producer, topic: kafka.events(), store, looked: tokio::sync::Mutex::default() })
+    }
+
+    /// Whether brokers answer and have the topic. Who asks at once with others gets their answer.
+    pub(crate) async fn is_reachable(&self) -> bool {
+        let mut looked = self.looked.lock().await;
+        if let Some((at, found)) = *looked
+            && at.elapsed() < LOOK_APART
+        {
+            return found;
+        }
+        let (producer, topic) = (Arc::clone(&self.producer), self.topic.clone());
+        let found = tokio::task::spawn_blocking(move || producer.reaches(&topic)).await.unwrap_or(false);
+        *looked = Some((Instant::now(), found));
+        found
     }
 
     /// Sends every record of `batch`, those that admission rejects too: the engine makes their dead letters.

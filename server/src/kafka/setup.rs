@@ -213,7 +213,8 @@ pub struct AcceptGapArgs {
     pub by: String,
 }
 
-/// Lets a partition go on with the first message that Kafka still has. The gap is noted, and the engine that owns it now stops.
+/// Lets a partition go on with the first message that Kafka still has. The gap is noted, and the engine that owns it begins anew behind
+/// it.
 pub async fn accept_gap(kafka: &KafkaConfig, store: &Store, args: &AcceptGapArgs) -> anyhow::Result<()> {
     let places = store.kafka_partitions().await?;
     let place = places.iter().find(|place| (place.topic.as_str(), place.partition) == (&args.topic, args.partition));
@@ -227,7 +228,7 @@ pub async fn accept_gap(kafka: &KafkaConfig, store: &Store, args: &AcceptGapArgs
     let needed = store.begins_at(number).await?.map_or(0, |block| block as i64 - 1);
     ensure!(
         needed < low,
-        "there is no gap that could be passed over: offset {needed} is needed next, and Kafka has {low} to {high}"
+        "there is no gap that could be passed over: offset {needed} is needed next, and Kafka has {low} to before {high}"
     );
     store.accept_gap(number, low as u64 + 1, wall_clock().ms(), &args.by).await?;
     println!("partition {} of {} goes on at offset {low}, without gap({needed},{low})", args.partition, args.topic);

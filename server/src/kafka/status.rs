@@ -17,6 +17,8 @@ pub enum State {
         /// The first that is there; before `from` where the log was cut off.
         to: i64,
     },
+    /// Its topic was made anew, or cut off and written on: Kafka has other messages than those that were processed. It stands still.
+    OtherLog,
 }
 
 /// How a partition does.
@@ -54,10 +56,13 @@ impl Status {
     }
 
     /// A sentence for each that stands still.
-    pub fn gaps(&self) -> Vec<String> {
+    pub fn standstills(&self) -> Vec<String> {
         let sentence = |((topic, partition), of): (&(String, i32), &Partition)| match of.state {
             State::Gap { from, to } => Some(format!("partition {partition} of {topic} stands still: gap({from},{to})")),
-            _ => None,
+            State::OtherLog => Some(format!(
+                "partition {partition} of {topic} stands still: its topic was made anew, and has other messages than were processed"
+            )),
+            State::Restoring | State::Running => None,
         };
         self.lock().iter().filter_map(sentence).collect()
     }

@@ -1,9 +1,10 @@
 //! One partition: fetches its messages, runs the engine over them, writes checkpoints, and ends as it is told.
 
 use super::engine::Group;
+use super::extent::first_after;
 use super::feed::Teller;
 use super::inbox::Inbox;
-use super::partition::{Owned, WORTH_A_RUN};
+use super::partition::{Owned, WORTH_A_RUN, is_other_log};
 use super::produce::Producer;
 use super::status::{State, Status};
 use crate::identities;
@@ -12,6 +13,7 @@ use crate::store::{Snapshot, Store, StoreError};
 use anyhow::{Context, ensure};
 use domain::engine::EngineConfig;
 use domain::master::Master;
+use domain::planted;
 use rdkafka::consumer::base_consumer::PartitionQueue;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::KafkaError;
@@ -51,6 +53,14 @@ pub(super) enum Order {
     Drain(Duration),
     /// End: the partition belongs to somebody else already.
     Drop,
+}
+
+/// How a worker ended.
+pub(super) enum Ended {
+    /// As it was told.
+    AsTold,
+    /// Somebody has decided to go on without what is gone: its partition has to be taken over once more.
+    ToBeginAnew,
 }
 
 /// What a worker is made of.
@@ -96,7 +106,10 @@ pub(super) struct Worker {
     begun: Option<Instant>,
     writing: Option<Being>,
     is_behind: bool,
-    has_gap: bool,
+    /// Nothing is fetched any more: there is a gap, or another log.
+    stands_still: bool,
+    /// Its partition has to be taken over once more.
+    begins_anew: bool,
     timer_sent: Option<Instant>,
     teller: Teller,
     /// Everything before this block is stored.
@@ -108,15 +121,17 @@ pub(super) struct Worker {
 
 impl Worker {
     /// Takes the partition over, and works until it is told to end.
-    pub fn run(parts: WorkerParts) -> anyhow::Result<()> {
+    pub fn run(parts: WorkerParts) -> anyhow::Result<Ended> {
         let begun = Instant::now();
-        let Some(snapshot) = load(&parts)? else { return Ok(()) };
+        let Some(snapshot) = load(&parts)? else { return Ok(Ended::AsTold) };
+        let Some(is_other_log) = look_back(&parts, &snapshot)? else { return Ok(Ended::AsTold) };
         let dir = identities::folder(&parts.dir, &snapshot.identity_key);
         let epoch = snapshot.epoch;
         let (stored, received) = (snapshot.next_block, snapshot.totals.all.received);
         let mut of = Owned::restore(snapshot, parts.number, &dir, &parts.master, &parts.config, parts.due)?;
         // Positions only go back when somebody makes the state anew, and what lies before the beginning is not fetched.
-        ensure!(of.expected() >= parts.begin, "its state was made anew while this process took it over; start it again");
+        let has_gone_back = of.expected() < parts.begin && !planted("begins-where-the-old-state-ended");
+        ensure!(!has_gone_back, "its state was made anew while this process took it over; start it again");
         of.shard.watch();
         let teller = Teller {
             topic: parts.feed.0.clone(),
@@ -138,22 +153,21 @@ impl Worker {
             begun: Some(begun),
             writing: None,
             is_behind: true,
-            has_gap: false,
+            stands_still: is_other_log,
+            begins_anew: false,
             timer_sent: None,
         };
         worker.work()
     }
 
-    fn work(mut self) -> anyhow::Result<()> {
+    fn work(mut self) -> anyhow::Result<Ended> {
         let mut next_tick = Instant::now();
         loop {
             match self.parts.orders.try_recv() {
-                Ok(Order::Drain(limit)) => return self.drain(limit),
+                Ok(Order::Drain(limit)) => return self.drain(limit).map(|()| Ended::AsTold),
                 Ok(Order::Drop) | Err(mpsc::TryRecvError::Disconnected) => {
-                    if let Some(writing) = &self.writing {
-                        writing.task.abort();
-                    }
-                    return Ok(());
+                    self.abort();
+                    return Ok(Ended::AsTold);
                 }
                 Err(mpsc::TryRecvError::Empty) => {}
             }
@@ -161,7 +175,7 @@ impl Worker {
                 self.written()?;
             }
             let share = (UNCOMMITTED / self.parts.owned.load(Ordering::Relaxed).max(1) as u64).max(LEAST_SHARE);
-            if self.has_gap || (self.of.shard.is_writing() && self.of.shard.uncommitted.load(Ordering::Relaxed) > share) {
+            if self.stands_still || (self.of.shard.is_writing() && self.of.shard.uncommitted.load(Ordering::Relaxed) > share) {
                 std::thread::sleep(WAIT);
             } else {
                 self.fetch()?;
@@ -172,6 +186,10 @@ impl Worker {
                 self.checkpoint(u64::MAX);
             }
             if Instant::now() >= next_tick {
+                if self.begins_anew || self.is_gap_accepted() {
+                    self.abort();
+                    return Ok(Ended::ToBeginAnew);
+                }
                 self.tick();
                 next_tick = Instant::now() + TICK;
             }
@@ -179,6 +197,20 @@ impl Worker {
                 self.tell();
             }
         }
+    }
+
+    /// A checkpoint on its way is given up.
+    fn abort(&self) {
+        if let Some(writing) = &self.writing {
+            writing.task.abort();
+        }
+    }
+
+    /// Whether the store wants it to begin behind the gap at which it stands still.
+    fn is_gap_accepted(&self) -> bool {
+        let begins_at = || self.parts.runtime.block_on(self.parts.store.begins_at(self.parts.number));
+        // While the store is away nobody can decide.
+        self.stands_still && begins_at().is_ok_and(|block| block.is_some_and(|block| block > self.of.expected()))
     }
 
     /// Also while it catches up: what is to be told would grow with all that there is to catch up with.
@@ -206,7 +238,7 @@ impl Worker {
             match self.parts.queue.poll(std::mem::take(&mut wait)) {
                 Some(Ok(message)) => inbox.put(&message),
                 Some(Err(KafkaError::MessageConsumption(RDKafkaErrorCode::AutoOffsetReset))) => {
-                    self.has_gap = true;
+                    self.stands_still = true;
                     break;
                 }
                 Some(Err(error)) => {
@@ -220,8 +252,8 @@ impl Worker {
         if self.of.take(&inbox) {
             self.timer_sent = None;
         }
-        if self.has_gap {
-            self.stand_still()?;
+        if self.stands_still {
+            self.tell_gap()?;
         } else if !self.is_behind
             && let Some(begun) = self.begun.take()
         {
@@ -232,11 +264,14 @@ impl Worker {
     }
 
     /// What should come next is gone. Going on would lose it in silence, so people decide.
-    fn stand_still(&mut self) -> anyhow::Result<()> {
+    fn tell_gap(&mut self) -> anyhow::Result<()> {
         let WorkerParts { topic, partition, consumer, status, .. } = &self.parts;
         let (low, high) = consumer.fetch_watermarks(topic, *partition, Duration::from_secs(10)).context("ask what Kafka has")?;
-        let from = self.of.expected() as i64 - 1;
-        let to = if from < low { low } else { high };
+        let Some((from, to)) = self.of.gap((low, high)) else {
+            // What was asked for is gone, and is not needed: somebody accepted a gap while this process took the partition over.
+            self.begins_anew = true;
+            return Ok(());
+        };
         tracing::error!(
             topic,
             partition,
@@ -280,7 +315,7 @@ impl Worker {
             (of.next_offset, of.processed) = (next_offset, processed);
         });
         if !self.is_behind
-            && !self.has_gap
+            && !self.stands_still
             && self.begun.is_none()
             && self.timer_sent.is_none_or(|at| at.elapsed() >= TIMER_PATIENCE)
             && self.of.shard.room.engine.next_deadline().is_some_and(|deadline| deadline.plus(TIMER_SLACK) <= wall_clock())
@@ -299,9 +334,7 @@ impl Worker {
         for _ in 0..2 {
             while self.writing.as_ref().is_some_and(|writing| !writing.task.is_finished()) {
                 if Instant::now() >= end {
-                    if let Some(writing) = &self.writing {
-                        writing.task.abort();
-                    }
+                    self.abort();
                     let (topic, partition) = (&self.parts.topic, self.parts.partition);
                     tracing::warn!(topic, partition, "A partition ends without its last checkpoint: the store took too long.");
                     return Ok(());
@@ -345,6 +378,34 @@ fn load(parts: &WorkerParts) -> anyhow::Result<Option<Snapshot>> {
                 }
             }
             Err(error) => return Err(error).context("load the last checkpoint"),
+        }
+    }
+}
+
+/// Whether Kafka has another log under the name of the one that `snapshot` came from; `None` where an order came first.
+fn look_back(parts: &WorkerParts, snapshot: &Snapshot) -> anyhow::Result<Option<bool>> {
+    let WorkerParts { topic, partition, consumer, orders, status, .. } = parts;
+    loop {
+        match first_after(consumer, topic, *partition, snapshot.now) {
+            Ok(later) if !is_other_log(snapshot.next_block, later) => return Ok(Some(false)),
+            Ok(later) => {
+                tracing::error!(
+                    topic,
+                    partition,
+                    processed = snapshot.next_block - 1,
+                    later,
+                    "Offsets that were processed long ago have newer messages: the topic was made anew, or cut off by a broker that lacked \
+                     its end. The partition stands still. Make a topic of another name: its records come beside the old ones."
+                );
+                status.change(topic, *partition, |of| of.state = State::OtherLog);
+                return Ok(Some(true));
+            }
+            Err(error) => {
+                tracing::warn!(%error, "Kafka cannot say what came in after a partition's checkpoint; trying again.");
+                if !matches!(orders.recv_timeout(Duration::from_millis(500)), Err(mpsc::RecvTimeoutError::Timeout)) {
+                    return Ok(None);
+                }
+            }
         }
     }
 }

@@ -146,6 +146,14 @@ impl Pipeline {
         !matches!(&self.intake, Intake::Log(log) if !log.keeps_up())
     }
 
+    /// Whether the log takes records in now, as far as one can tell without one.
+    pub async fn takes_in(&self) -> bool {
+        match &self.intake {
+            Intake::Kafka(kafka) => kafka.is_reachable().await,
+            Intake::Log(_) | Intake::None => true,
+        }
+    }
+
     /// Makes `batch` durable and, on the embedded log, processes it. The answer comes after that.
     pub async fn submit(
         &self,

@@ -5,6 +5,7 @@ use super::checkpoint::{put_postgres, put_sqlite};
 use super::postgres::Days;
 use super::{Checkpoint, Database, Pools, STATE_FORMAT, Snapshot, Store, StoreError, broken, either, name_of};
 use domain::engine::{EngineConfig, Totals};
+use domain::planted;
 use domain::time::ProcessingTime;
 use domain::window::WindowConfig;
 use sqlx::{Postgres, Sqlite, Transaction};
@@ -30,8 +31,8 @@ enum Open {
 /// A state on its way.
 pub struct Rebuilding {
     open: Open,
-    /// Of each partition its epoch, and where the old state ended.
-    taken: BTreeMap<u32, (i64, u64)>,
+    /// Of each partition its epoch, and where the old state ended: block, and the log's time.
+    taken: BTreeMap<u32, (i64, u64, ProcessingTime)>,
 }
 
 macro_rules! empty {
@@ -66,21 +67,22 @@ impl Store {
         let (mut taken, mut fresh) = (BTreeMap::new(), Vec::new());
         for (partition, log) in partitions {
             // Whoever else holds the partition is fenced from here on.
-            let row: Option<(i64, i64)> = either!(self, pools => {
+            let row: Option<(i64, i64, i64)> = either!(self, pools => {
                 sqlx::query_as(
                     "insert into input_position (partition, epoch, next, received_at_ms, committed_at_ms, log)
                      values ($1, 1, 1, 0, 0, $2)
-                     on conflict (partition) do update set epoch = input_position.epoch + 1, log = excluded.log
+                     on conflict (partition) do update set epoch = input_position.epoch + $3, log = excluded.log
                      where input_position.log in ('', excluded.log)
-                     returning epoch, next",
+                     returning epoch, next, received_at_ms",
                 )
                 .bind(i64::from(*partition))
                 .bind(log)
+                .bind(i64::from(!planted("rebuild-fences-nobody")))
                 .fetch_optional(&pools.writer)
                 .await?
             });
-            let (epoch, next) = row.ok_or(StoreError::OtherLog)?;
-            taken.insert(*partition, (epoch, next as u64));
+            let (epoch, next, now_ms) = row.ok_or(StoreError::OtherLog)?;
+            taken.insert(*partition, (epoch, next as u64, ProcessingTime::from_ms(now_ms)));
             fresh.push(Snapshot {
                 identity_key,
                 uptime_start,
@@ -117,15 +119,15 @@ impl Store {
 impl Rebuilding {
     /// Fences other processes; in the names of files that belong to the new state of `partition`.
     pub fn epoch(&self, partition: u32) -> Result<i64, StoreError> {
-        self.taken(partition).map(|(epoch, _)| epoch)
+        self.taken(partition).map(|(epoch, ..)| epoch)
     }
 
-    /// The first block of `partition` that the old state did not cover.
-    pub fn covered(&self, partition: u32) -> Result<u64, StoreError> {
-        self.taken(partition).map(|(_, next)| next)
+    /// The first block of `partition` that the old state did not cover, and the log's time there.
+    pub fn covered(&self, partition: u32) -> Result<(u64, ProcessingTime), StoreError> {
+        self.taken(partition).map(|(_, next, now)| (next, now))
     }
 
-    fn taken(&self, partition: u32) -> Result<(i64, u64), StoreError> {
+    fn taken(&self, partition: u32) -> Result<(i64, u64, ProcessingTime), StoreError> {
         self.taken.get(&partition).copied().ok_or_else(|| broken("input_position", partition, "it was not taken over"))
     }
 

@@ -6,7 +6,7 @@ use super::report::{Law, Report};
 use super::scan::{Outline, Source, outline_of};
 use super::{Subject, forgotten_before};
 use crate::identities::Sizes;
-use crate::kafka::{Extent, KafkaConfig, STEP, nobody_else, take};
+use crate::kafka::{Extent, KafkaConfig, STEP, is_other_log, nobody_else, take};
 use crate::pipeline::{Due, Shard, needed_from};
 use anyhow::Context;
 use domain::time::ProcessingTime;
@@ -101,6 +101,8 @@ async fn restore(subject: &Subject<'_>, extent: &Extent, dir: &Path) -> anyhow::
     let (low, high) = (extent.low, extent.high);
     anyhow::ensure!(from as i64 > low, "gap({},{low}): these messages are needed, and Kafka has them no more", from - 1);
     anyhow::ensure!(covered as i64 - 1 <= high, "the state covers offsets to before {}, and Kafka ends at {high}", covered - 1);
+    let is_other = is_other_log(covered, extent.first_after(snapshot.now)?);
+    anyhow::ensure!(!is_other, "offsets that the state covers have newer messages: Kafka's topic was made anew");
     let identities = crate::identities::folder(dir, &snapshot.identity_key);
     subject.store.fetch_runs(number, &identities).await.context("fetch the memory of identities")?;
     let mut shard = Shard::restore(snapshot, (number, STEP), &identities, subject.master, subject.config, NEVER)?;

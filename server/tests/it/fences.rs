@@ -1,8 +1,9 @@
-//! Copies of runs of identities, which whoever takes a partition over reads from the database: a process that lost its place changes none
-//! of them, and none that nobody named stays.
+//! A process that lost its place: it changes no copy of a run of identities, which whoever takes a partition over reads from the database,
+//! none that nobody named stays, and a state made anew is not its own.
 
 use crate::store::{NOW, Place, empty, named, places, write_run};
 use crate::support::until;
+use domain::engine::EngineConfig;
 use domain::window::WindowConfig;
 use server::store::{Checkpoint, Store, StoreAddress, StoreError};
 use sqlx::postgres::PgConnection;
@@ -108,5 +109,22 @@ async fn who_takes_over_waits_for_a_copy_on_its_way() {
         assert_eq!(copies(&mut connection).await, (0, 0));
         zombie.close().await;
         owner.close().await;
+    }
+}
+
+/// Who held a partition while its state was made anew writes no more, although the new state ends where its own did.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_slept_through_a_rebuild_is_fenced() {
+    let (config, rules) = (WindowConfig::default(), EngineConfig::default());
+    for place in places().await {
+        let store = place.open().await;
+        let epoch = store.load(0, "log", NOW).await.expect("loads").epoch;
+        store.checkpoint(&empty(1, 3), epoch, &config).await.expect("writes");
+        let (mut made, _) = store.begin_rebuild(&[(0, "log".to_owned())], &rules, NOW).await.expect("begins");
+        made.add(&empty(1, 3), &config).await.expect("adds");
+        made.commit().await.expect("commits");
+        let refused = store.checkpoint(&empty(3, 5), epoch, &config).await;
+        assert!(matches!(refused, Err(StoreError::Fenced)), "{refused:?}");
+        store.close().await;
     }
 }

@@ -89,7 +89,7 @@ impl Place {
     }
 
     /// Idempotent: what it sends again after a slow answer is there once, and offsets are those that a test counts on.
-    fn producer(&self) -> BaseProducer {
+    pub fn producer(&self) -> BaseProducer {
         self.client().set("enable.idempotence", "true").create().expect("a producer")
     }
 
@@ -423,14 +423,18 @@ async fn a_gap_stands_still_until_somebody_accepts_it() {
     assert!(problem.text.contains(&format!("partition 1 of {} stands still: gap(0,30)", place.kafka.topics)), "{}", problem.text);
     let store = place.store().await;
     assert_eq!(totals(&store).await.all.received, 20, "nothing after the gap is processed");
-    engine.stop().await;
     let args = AcceptGapArgs { topic: place.kafka.topics.clone(), partition: 1, by: "Sari".to_owned() };
     accept_gap(&place.kafka, &store, &args).await.expect("goes on");
     let again = accept_gap(&place.kafka, &store, &args).await.expect_err("there is none any more");
     assert!(again.to_string().contains("no gap"), "{again}");
-    let engine = place.server("engine").await;
     let found = place.stored(30).await;
-    assert_eq!((found.all.received, found.all.accepted), (30, 30));
+    assert_eq!((found.all.received, found.all.accepted), (30, 30), "it goes on by itself");
+    until("it is ready", async || (engine.get("/readyz").await.status == 200).then_some(())).await;
+    let pool = sqlx::PgPool::connect(&place.postgres).await.expect("connects");
+    let noted = "select from_block, to_block, accepted_by from accepted_gaps";
+    let noted: Vec<(i64, i64, String)> = sqlx::query_as(noted).fetch_all(&pool).await.expect("reads");
+    assert_eq!(noted, [(1, 31, "Sari".to_owned())]);
+    pool.close().await;
     engine.stop().await;
     store.close().await;
 }

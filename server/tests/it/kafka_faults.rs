@@ -1,13 +1,16 @@
 //! What Kafka may do to us: its topics are not as they should be, it goes away and comes back, it stores what it does not confirm, and it
-//! wants TLS and a password.
+//! wants TLS and a password; somebody makes a topic anew, or adds partitions.
 
 use crate::brokers::{Cluster, Extra, Wire};
-use crate::kafka::{Place, SETUP, ends, totals};
-use crate::support::{Server, args, envelope, slot_now, stores, until};
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
+use crate::kafka::{Place, SECOND, SETUP, ends, totals};
+use crate::kafka_rebuild::rebuild;
+use crate::kafka_verify::verified;
+use crate::support::{Server, args, bare, envelope, slot_now, stores, until};
+use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::mocking::MockCluster;
-use server::kafka::setup::{SetupArgs, setup};
+use rdkafka::producer::{BaseRecord, Producer};
+use server::kafka::setup::{AcceptGapArgs, SetupArgs, accept_gap, setup};
 use server::lifecycle;
 
 /// A sender is asked to come again soon.
@@ -70,7 +73,11 @@ async fn brokers_away_and_back() {
     assert_eq!((single.status, single.text.as_str()), (202, r#"{"status":"queued"}"#));
     let wrong = server.post(r#"{"device_id":"d","ts":1}"#).await;
     wrong.problem(422);
+    // No engine runs anywhere: whether it is ready is about what it does.
+    let ready = async || server.get("/readyz").await.status == 200;
+    until("it is ready", async || ready().await.then_some(())).await;
     brokers.broker_down(1).expect("goes");
+    until("it is not ready", async || (!ready().await).then_some(())).await;
     let refused = server.post(format!("[{record},{record}]")).await;
     refused.problem(503);
     assert_eq!(refused.header("retry-after"), "1");
@@ -81,6 +88,7 @@ async fn brokers_away_and_back() {
     })
     .await;
     assert_eq!((reply.status, reply.json()["queued"].as_u64()), (202, Some(2)), "{}", reply.text);
+    until("it is ready again", async || ready().await.then_some(())).await;
     server.stop().await;
 }
 
@@ -148,6 +156,85 @@ async fn what_was_stored_and_not_confirmed_counts_once() {
     assert_eq!((found.received, found.accepted, found.duplicate), (3, 2, 1));
     engine.stop().await;
     intake.stop().await;
+}
+
+/// A topic of the same name with other messages (F19): where they are fewer than were processed and where they are more, no record of it
+/// is passed over in silence, and none is mixed with the old ones.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_made_anew_is_not_taken_for_the_old_one() {
+    let Ok(brokers) = std::env::var("RANTAI_TEST_KAFKA") else { return };
+    let Some(place) = Place::on(brokers, 1, &[]).await else { return };
+    let (slot, topic) = (slot_now() - 3_600_000, place.kafka.topics.as_str());
+    let send = |from: i64, to: i64| {
+        let producer = place.producer();
+        for n in from..to {
+            let record = bare("fridge", slot + n * 1_000, "4.5");
+            producer.send(BaseRecord::to(topic).partition(1).key("fridge").payload(&record)).expect("takes it");
+        }
+        producer.flush(10 * SECOND).expect("is acknowledged");
+    };
+    send(0, 20);
+    let engine = place.server("engine").await;
+    place.stored(20).await;
+    engine.stop().await;
+    let admin: AdminClient<DefaultClientContext> = place.client().create().expect("a client");
+    admin.delete_topics(&[topic], &AdminOptions::new()).await.expect("deletes");
+    until("it is made again", async || setup(&place.kafka, &SETUP).await.ok()).await;
+    let store = place.store().await;
+    for (from, to, words) in [(20, 35, "topic was made anew"), (35, 60, "topic was made anew")] {
+        send(from, to);
+        let engine = place.server("engine").await;
+        let problem = until("the partition stands still", async || {
+            let reply = engine.get("/readyz").await;
+            (reply.status == 503 && reply.text.contains("stands still")).then_some(reply)
+        })
+        .await;
+        assert!(problem.text.contains(&format!("partition 1 of {topic}")) && problem.text.contains(words), "{}", problem.text);
+        assert_eq!(totals(&store).await.all.received, 20);
+        engine.stop().await;
+    }
+    let args = AcceptGapArgs { topic: topic.to_owned(), partition: 1, by: "Sari".to_owned() };
+    let refused = accept_gap(&place.kafka, &store, &args).await.expect_err("this is no gap").to_string();
+    assert!(refused.contains("no gap"), "{refused}");
+    store.close().await;
+    let reports = verified(&place).await.expect("tells");
+    let told: Vec<String> = reports.iter().map(|(_, report)| report.to_string()).collect();
+    assert!(told.iter().any(|text| text.contains("made anew")), "{told:?}");
+    let refused = rebuild(&place).expect_err("its results would be lost");
+    assert!(refused.contains("not the topic that it was"), "{refused}");
+}
+
+/// Partitions are added while an engine works (F19): it takes them, and nothing is lost or counted twice.
+#[tokio::test(flavor = "multi_thread")]
+async fn partitions_are_added() {
+    const OFTEN: &str = "topic.metadata.refresh.interval.ms=500";
+    let Ok(brokers) = std::env::var("RANTAI_TEST_KAFKA") else { return };
+    let Some(place) = Place::on(brokers, 1, &[OFTEN]).await else { return };
+    let server = place.server("web,ingest,engine").await;
+    let start = slot_now() - 3_600_000;
+    let lines = |from: i64, to: i64| {
+        let line = |n: i64| envelope(&format!("e{n}"), &format!("d{}", n % 40), start + n * 1_000, "4.0");
+        (from..to).map(line).collect::<Vec<_>>().join("\n")
+    };
+    assert_eq!(server.post_lines(lines(0, 400)).await.status, 202);
+    place.stored(400).await;
+    let admin: AdminClient<DefaultClientContext> = place.client().create().expect("a client");
+    let events = place.kafka.events();
+    let more = NewPartitions::new(&events, 8);
+    admin.create_partitions([&more], &AdminOptions::new()).await.expect("adds");
+    let mut sent = 400;
+    until("a record lies in a new partition", async || {
+        assert_eq!(server.post_lines(lines(sent, sent + 40)).await.status, 202);
+        sent += 40;
+        ends(&place)[3..].iter().any(|end| *end > 0).then_some(())
+    })
+    .await;
+    let found = place.stored(sent as u64).await.all;
+    assert_eq!((found.received, found.accepted), (sent as u64, sent as u64));
+    server.stop().await;
+    for (name, report) in verified(&place).await.expect("tells") {
+        assert_eq!(report.first_broken(), None, "{name}\n{report}");
+    }
 }
 
 /// Over TLS, with a name and a password, by each mechanism; and not with a wrong one.

@@ -38,7 +38,7 @@ fn command(place: &Place, dir: &Path) -> Command {
 }
 
 /// What it says, where it is refused.
-fn rebuild(place: &Place) -> Result<(), String> {
+pub fn rebuild(place: &Place) -> Result<(), String> {
     let dir = tempfile::tempdir().expect("a directory");
     let done = command(place, dir.path()).output().expect("runs");
     assert!(!dir.path().join("kafka-rebuild").exists(), "nothing is left behind");

@@ -4,7 +4,7 @@
 //! `RANTAI_TEST_BINARY` names, with `RANTAI_TEST_KILLS` and `RANTAI_TEST_SEED`.
 
 use crate::reference::{Row, Sample, assert_rows};
-use crate::support::{LONG, Random, counts, now_ms};
+use crate::support::{LONG, Random, counts, now_ms, until};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -121,12 +121,7 @@ impl Program {
     }
 
     pub async fn ended(mut self) -> ExitStatus {
-        loop {
-            if let Some(status) = self.child.try_wait().expect("our own child") {
-                return status;
-            }
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        until("it to end", async || self.child.try_wait().expect("our own child")).await
     }
 
     pub async fn json(&self, path: &str) -> Value {
