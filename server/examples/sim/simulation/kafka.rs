@@ -1,28 +1,25 @@
 //! Several machines on Kafka: a broker with partitions, a group that moves them between processes, processes that crash, pause and wake
 //! up as zombies, and one store for all.
 
+mod broker;
+mod check;
+
 use super::disk::Disk;
-use super::oracle::{self, NEVER, WindowKey};
 use super::random::Random;
-use super::store::{KEY, Store, Stored};
+use super::store::{KEY, Store};
 use super::workload::{self, Request};
 use super::world::World;
 use anyhow::{Context, ensure};
+use broker::Log;
 use domain::engine::EngineConfig;
-use domain::event::Reason;
 use domain::master::Master;
-use domain::time::ProcessingTime;
-use server::admission::{Batch, IdentityKey};
 use server::clock::Clocks;
 use server::identities::{self, Sizes};
-use server::kafka::{CONTROL, DECISION, Inbox, Owned, SOURCE, TIMER, UNREADABLE};
-use server::letters::{Decision, Outcome, Verdict};
+use server::kafka::{CONTROL, Inbox, Owned, TIMER, is_other_log};
 use server::pipeline::{Due, Step, Writing};
-use server::side::DEAD;
 use server::store::StoreError;
-use server::verify::history::Sums;
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,33 +27,6 @@ use std::time::Duration;
 const SESSION_MS: i64 = 10_000;
 /// Worth a run when a partition is given back, in records.
 const WORTH: u64 = 15;
-
-/// A message as the broker has it.
-#[derive(Clone, Debug)]
-pub struct Message {
-    pub offset: i64,
-    pub at: ProcessingTime,
-    pub value: Vec<u8>,
-    pub headers: Vec<(&'static str, Vec<u8>)>,
-}
-
-impl Message {
-    fn put(&self, inbox: &mut Inbox) {
-        let headers = self.headers.iter().map(|(key, value)| (*key, Some(value.as_slice())));
-        inbox.note(self.offset, self.at, &self.value, headers);
-    }
-
-    fn is_record(&self) -> bool {
-        !self.headers.iter().any(|(key, value)| *key == CONTROL && value != UNREADABLE)
-    }
-}
-
-/// A partition as the broker has it.
-#[derive(Clone, Debug, Default)]
-pub struct Log {
-    pub messages: Vec<Message>,
-    next_offset: i64,
-}
 
 /// A process's partition.
 struct Work {
@@ -67,6 +37,10 @@ struct Work {
     writing: Option<Writing>,
     /// It was asked to give it back.
     drains: bool,
+    /// There is a gap, or another log: nothing is fetched any more.
+    stands_still: bool,
+    /// Its topic was made anew under it: what it fetches from is no more.
+    is_gone: bool,
     timer_sent: Option<Duration>,
 }
 
@@ -86,6 +60,19 @@ struct Process {
     is_member: bool,
     /// It has been told which partitions it has lost.
     has_heard: bool,
+}
+
+impl Process {
+    /// The topic of `partition` is no more: what was fetched of it is put away.
+    fn ask_back(&mut self, partition: u32) {
+        if let Some(Place::Working(work)) = self.places.get_mut(&partition) {
+            (work.drains, work.is_gone) = (true, true);
+        }
+    }
+
+    fn stands_still(&self, partition: u32) -> bool {
+        matches!(self.places.get(&partition), Some(Place::Working(work)) if work.stands_still)
+    }
 }
 
 /// The simulation of one seed.
@@ -111,11 +98,6 @@ pub struct Cluster {
 
 fn identities_dir(partition: u32) -> PathBuf {
     identities::folder(&PathBuf::from(format!("/data/partition-events-{partition}")), &KEY)
-}
-
-/// Where a device's messages go.
-fn partition_of(key: &str, partitions: usize) -> usize {
-    key.bytes().fold(7usize, |hash, byte| hash.wrapping_mul(31) ^ usize::from(byte)) % partitions
 }
 
 impl Cluster {
@@ -195,6 +177,11 @@ impl Cluster {
                 2 => self.rebalance(),
                 3 if !self.is_calm => self.pause(),
                 4 if self.decides && !self.is_calm => self.decide(),
+                5 if self.random.one_in(2) => self.accept(),
+                6 if !self.is_calm && self.random.one_in(2) => {
+                    self.age();
+                    self.make_anew();
+                }
                 _ => {
                     let at = self.random.index(self.processes.len());
                     self.turn(at)?;
@@ -223,80 +210,10 @@ impl Cluster {
 
     fn is_done(&self) -> bool {
         self.logs.iter().enumerate().all(|(partition, log)| {
-            let end = log.messages.last().map_or(1, |message| message.offset as u64 + 2);
             let stored = self.store.of.get(&(partition as u32));
-            log.messages.is_empty() || stored.is_some_and(|stored| stored.next == end)
+            // What is in a topic that was made anew nobody processes.
+            log.before.is_some() || log.end().is_none_or(|end| stored.is_some_and(|stored| stored.next == end))
         })
-    }
-
-    /// A request goes to the broker, or part of it, or nobody knows.
-    fn send(&mut self) -> anyhow::Result<()> {
-        let now = self.now();
-        if self.outbox.last().is_some_and(|next| next.due_ms > now + 60_000) && self.random.one_in(3) {
-            self.world.pass(15_000);
-        }
-        let Some(mut request) = self.outbox.pop_if(|next| next.due_ms <= now) else { return Ok(()) };
-        let batch = Batch::parse(request.body.clone(), request.format, request.source, &IdentityKey(KEY))?;
-        let mut is_confirmed = true;
-        for index in 0..batch.len() {
-            let mut headers = vec![(SOURCE, request.source.as_bytes().to_vec())];
-            if batch.rejection(index) == Some(Reason::MalformedJson) {
-                headers.push((CONTROL, UNREADABLE.to_vec()));
-            }
-            let partition = match batch.device_id(index).or_else(|| batch.event_id(index)) {
-                Some(key) => partition_of(key, self.logs.len()),
-                None => self.random.index(self.logs.len()),
-            };
-            let (is_stored, is_told) = if self.is_calm {
-                (true, true)
-            } else {
-                match self.random.below(40) {
-                    0 => (false, false),
-                    1 | 2 => (true, false),
-                    _ => (true, true),
-                }
-            };
-            if is_stored {
-                self.store_message(partition, batch.raw_record(index).to_vec(), headers);
-            }
-            if !is_told {
-                self.world.note(if is_stored { "a message stored and not confirmed" } else { "a message lost by the broker" });
-                is_confirmed = false;
-            }
-        }
-        if !is_confirmed || self.random.one_in(25) {
-            request.tries += 1;
-            let wait = self.random.between(100, 5_000);
-            request.due_ms = now + wait;
-            let at = self.outbox.partition_point(|other| other.due_ms > request.due_ms);
-            self.outbox.insert(at, request);
-        }
-        Ok(())
-    }
-
-    fn store_message(&mut self, partition: usize, value: Vec<u8>, headers: Vec<(&'static str, Vec<u8>)>) {
-        let at = ProcessingTime::from_ms(self.now());
-        let has_hole = self.random.one_in(20);
-        let log = &mut self.logs[partition];
-        log.next_offset += i64::from(has_hole);
-        log.messages.push(Message { offset: log.next_offset, at, value, headers });
-        log.next_offset += 1;
-    }
-
-    /// Somebody decides of a dead letter, perhaps not for the first time.
-    fn decide(&mut self) {
-        let partition = self.random.index(self.logs.len());
-        let letters = self.store.of.get(&(partition as u32)).map_or(&[][..], |stored| &stored.side[DEAD]);
-        if letters.is_empty() || !self.random.one_in(30) {
-            return;
-        }
-        let row = self.random.pick(letters);
-        let verdict = if self.random.one_in(2) { Verdict::Replay } else { Verdict::Discard("of no use".to_owned()) };
-        let decision = Decision { letter: row.position, by: "Sari".to_owned(), verdict };
-        let headers = vec![(SOURCE, row.source.as_bytes().to_vec()), (CONTROL, DECISION.to_vec())];
-        let value = decision.encode(&row.raw).to_vec();
-        self.store_message(partition, value, headers);
-        self.world.note("a decision");
     }
 
     /// A process stands still for a while; if it is long, it is a zombie when it goes on.
@@ -478,7 +395,19 @@ impl Cluster {
             self.drain(&mut work, &world)?
         } else {
             match self.random.below(8) {
-                0..=3 => self.fetch(&mut work, partition),
+                _ if work.stands_still && self.is_gap_accepted(&work) => {
+                    self.world.note("a partition goes on behind a gap");
+                    let begins_at = self.begins_at(partition);
+                    self.processes[at].places.insert(partition, Place::Given(begins_at));
+                    return Ok(false);
+                }
+                0..=3 if !work.stands_still => {
+                    if !self.fetch(&mut work, partition) {
+                        let begins_at = self.begins_at(partition);
+                        self.processes[at].places.insert(partition, Place::Given(begins_at));
+                        return Ok(false);
+                    }
+                }
                 4 => self.send_timer(&mut work, partition),
                 _ => self.write(&mut work, &world)?,
             }
@@ -503,34 +432,58 @@ impl Cluster {
         self.store.fetch_runs(partition, &dir, world).context("fetch runs")?;
         world.point("state loaded")?;
         let epoch = snapshot.epoch;
+        let stands_still = is_other_log(snapshot.next_block, self.logs[partition as usize].first_after(snapshot.now));
+        if stands_still {
+            self.world.note("a topic made anew told apart");
+            ensure!(self.logs[partition as usize].before.is_some(), "partition {partition} is taken for another than it was");
+        }
         let mut owned = Owned::restore(snapshot, partition, &dir, &self.master, &self.config, self.due)?;
         owned.shard.watch();
         world.point("state restored")?;
         world.get().phase = "running";
-        Ok(Some(Work { owned, epoch, offset, writing: None, drains: false, timer_sent: None }))
+        Ok(Some(Work { owned, epoch, offset, writing: None, drains: false, stands_still, is_gone: false, timer_sent: None }))
     }
 
-    fn fetch(&mut self, work: &mut Work, partition: u32) {
+    /// Whether the store wants a partition to begin behind the gap at which it stands still.
+    fn is_gap_accepted(&self, work: &Work) -> bool {
+        self.begins_at(work.owned.number()) as u64 + 1 > work.owned.expected()
+    }
+
+    /// Fetches some messages and processes them. `false` where what it asked for is gone and nobody needs it: to be begun anew.
+    fn fetch(&mut self, work: &mut Work, partition: u32) -> bool {
+        let most = 1 + self.random.index(12);
         let log = &self.logs[partition as usize];
-        let from = log.messages.partition_point(|message| message.offset < work.offset);
-        let to = (from + 1 + self.random.index(12)).min(log.messages.len());
-        if from == to {
-            return;
+        let Some(messages) = log.fetch(work.offset, most) else {
+            work.stands_still = work.owned.gap(log.extent()).is_some();
+            self.world.note(if work.stands_still { "a partition stands still" } else { "a partition begins anew" });
+            return work.stands_still;
+        };
+        let Some(last) = messages.last() else { return true };
+        if work.is_gone {
+            return true;
         }
         let mut inbox = Inbox::new("events");
-        log.messages[from..to].iter().for_each(|message| message.put(&mut inbox));
-        work.offset = log.messages[to - 1].offset + 1;
+        for message in messages {
+            message.put(&mut inbox);
+        }
+        work.offset = last.offset + 1;
         if work.owned.take(&inbox) {
             work.timer_sent = None;
         }
         let _ = work.owned.shard.take_news();
+        true
     }
 
     fn send_timer(&mut self, work: &mut Work, partition: u32) {
         let Clocks { wall, steady } = Clocks::now();
         let is_due = work.owned.shard.room.engine.next_deadline().is_some_and(|deadline| deadline.plus_ms(1_000) <= wall);
         let is_behind = self.logs[partition as usize].messages.last().is_some_and(|last| last.offset >= work.offset);
-        if is_due && !is_behind && !self.is_calm && work.timer_sent.is_none_or(|at| steady.saturating_sub(at).as_secs() >= 5) {
+        if is_due
+            && !is_behind
+            && !work.stands_still
+            && !self.is_calm
+            && work.timer_sent.is_none_or(|at| steady.saturating_sub(at).as_secs() >= 5)
+        {
             work.timer_sent = Some(steady);
             self.store_message(partition as usize, Vec::new(), vec![(CONTROL, TIMER.to_vec())]);
             self.world.note("a timer");
@@ -576,78 +529,5 @@ impl Cluster {
             return Ok(true);
         }
         Ok(false)
-    }
-
-    /// What is stored against one life without interruption, partition by partition, and against one partition instead of several.
-    fn check(&mut self) -> anyhow::Result<()> {
-        let calm = World::new(Random(0));
-        calm.get().now_ms = self.now();
-        let disk = Disk::new(&calm);
-        disk.mount();
-        let mut merged = BTreeMap::new();
-        let mut received = 0;
-        for (partition, log) in self.logs.iter().enumerate() {
-            let found = self.store.of.get(&(partition as u32)).cloned().unwrap_or_default();
-            let replays =
-                found.decisions.iter().filter(|decided| matches!(decided.outcome, Outcome::Replayed { .. })).count() as u64;
-            let records = log.messages.iter().filter(|message| message.is_record()).count() as u64 + replays;
-            let totals = oracle::totals_of(&found);
-            oracle::same(&format!("L1: records of partition {partition}"), &records, &totals.all.received)?;
-            oracle::check_sums(&totals)?;
-            received += records;
-            if records == 0 {
-                continue;
-            }
-            let expected = self.uninterrupted(partition as u32, log.messages.iter(), &disk)?;
-            oracle::compare(&expected, &found).with_context(|| format!("L4: partition {partition}"))?;
-            for (key, seen) in oracle::windows_of(&found, &self.config)? {
-                ensure!(merged.insert(key.clone(), seen.sums).is_none(), "L2: two partitions have the window {key:?}");
-            }
-        }
-        // Decisions name letters by partition and offset: they would mean others.
-        if !self.decides {
-            self.rescaled(received, &merged, &disk)?;
-        }
-        let mut state = self.world.get();
-        *state.counts.entry("records processed".to_owned()).or_default() += received;
-        state.note(&format!("{received} records, {} windows", merged.len()));
-        Ok(())
-    }
-
-    /// One partition instead of several: the same readings in the same windows.
-    fn rescaled(&self, received: u64, merged: &BTreeMap<WindowKey, Sums>, disk: &Disk) -> anyhow::Result<()> {
-        let mut all: Vec<(usize, &Message)> = Vec::new();
-        for (partition, log) in self.logs.iter().enumerate() {
-            all.extend(log.messages.iter().map(|message| (partition, message)));
-        }
-        all.sort_by_key(|(partition, message)| (message.at, *partition, message.offset));
-        let renumbered: Vec<Message> =
-            all.into_iter().zip(0..).map(|((_, message), offset)| Message { offset, ..message.clone() }).collect();
-        let one = self.uninterrupted(1_000, renumbered.iter(), disk)?;
-        oracle::same("rescale: records", &received, &oracle::totals_of(&one).all.received)?;
-        let windows: BTreeMap<_, _> =
-            oracle::windows_of(&one, &self.config)?.into_iter().map(|(key, seen)| (key, seen.sums)).collect();
-        oracle::same("rescale: windows", &windows, merged)
-    }
-
-    /// The state of one life over `messages`, fetched all at once.
-    fn uninterrupted<'m>(
-        &self,
-        partition: u32,
-        messages: impl Iterator<Item = &'m Message>,
-        disk: &Disk,
-    ) -> anyhow::Result<Stored> {
-        disk.mount();
-        let fresh = Stored { next: 1, ..Stored::default() }.snapshot();
-        let dir = Path::new("/oracle").join(partition.to_string());
-        let mut owned = Owned::restore(fresh, partition, &dir, &self.master, &self.config, NEVER)?;
-        let mut inbox = Inbox::new("events");
-        messages.for_each(|message| message.put(&mut inbox));
-        owned.take(&inbox);
-        let mut stored = Stored { next: 1, ..Stored::default() };
-        let writing = owned.cut(u64::MAX);
-        let Step::Commit(checkpoint) = writing.step() else { anyhow::bail!("a run of identities was cut") };
-        stored.apply(checkpoint);
-        Ok(stored)
     }
 }

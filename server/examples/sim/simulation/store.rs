@@ -78,6 +78,17 @@ impl Stored {
         }
     }
 
+    /// It goes on at block `to` although those before are gone; the name of the run that says so, where it is new.
+    pub fn accept_gap(&mut self, to: u64) -> Option<String> {
+        (self.epoch, self.next) = (self.epoch + 1, self.next.max(to));
+        let name = format!("{:020}.run", to - 1);
+        let is_new = self.runs.iter().all(|run| run.name != name);
+        is_new.then(|| {
+            self.runs.push(NamedRun { name: name.clone(), last_block: to - 1, identities: 0 });
+            name
+        })
+    }
+
     /// The first block that a restart reads.
     pub fn needed_from(&self) -> u64 {
         self.next.min(self.runs.last().map_or(0, |run| run.last_block + 1))
@@ -108,6 +119,14 @@ impl Store {
         let stored = self.of.entry(partition).or_insert_with(|| Stored { next: 1, ..Stored::default() });
         stored.epoch += 1;
         Ok(Ok(stored.snapshot()))
+    }
+
+    /// [`server::store::Store::accept_gap`]; the first block of `partition` that was not processed before.
+    pub fn accept_gap(&mut self, partition: u32, to: u64) -> u64 {
+        let stored = self.of.entry(partition).or_default();
+        let next = stored.next;
+        stored.accept_gap(to);
+        next
     }
 
     fn is_ours(&self, partition: u32, epoch: i64) -> bool {
