@@ -141,7 +141,12 @@ impl Table {
 
     fn insert(&mut self, key: u128, body: u64) {
         let high = (key >> 64) as u64;
-        self.buckets[Self::bucket(high)].push(Entry { high, low: key as u64, body });
+        let bucket = &mut self.buckets[Self::bucket(high)];
+        if bucket.len() == bucket.capacity() {
+            // They keep their room: doubled, in time nearly all would have twice what they need.
+            bucket.reserve_exact((bucket.len() / 4).max(4));
+        }
+        bucket.push(Entry { high, low: key as u64, body });
         self.len += 1;
     }
 
