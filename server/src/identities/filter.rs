@@ -6,11 +6,22 @@ use std::io::{self, Write};
 use std::path::Path;
 
 /// A blocked Bloom filter: one cache line a key, one bit in each of its eight words (after Putze, Sanders and Singler, "Cache-,
-/// hash- and space-efficient Bloom filters", 2007). At 14 bits a key about 14 in 10 000 unknown keys pass.
+/// hash- and space-efficient Bloom filters", 2007). At 24 bits a key about 9 in 100 000 unknown keys pass, at 12 about 4 in 1 000.
 #[derive(Debug)]
 pub(super) struct Filter {
+    keys: usize,
     blocks: Vec<FilterBlock>,
 }
+
+/// Bits a key of a filter beside so many other `generations`: while they are few time counts, every key that passes by chance is looked
+/// for in all runs; once they are many memory does.
+pub(super) const fn bits_beside(generations: usize) -> usize {
+    if generations < 8 { WIDE } else { TIGHT }
+}
+
+const WIDE: usize = 24;
+/// Also of the small filter with which a generation begins.
+pub(super) const TIGHT: usize = 12;
 
 /// One cache line: the alignment matters.
 #[derive(Clone, Copy, Debug, Default)]
@@ -18,21 +29,22 @@ pub(super) struct Filter {
 struct FilterBlock([u64; 8]);
 
 /// Blocks of a filter for so many `keys`.
-const fn blocks(keys: usize) -> usize {
-    keys * 14 / 512 + 1
+const fn blocks(keys: usize, bits: usize) -> usize {
+    keys * bits / 512 + 1
 }
 
 /// Bytes that are encoded at once.
 const PIECE: usize = 1 << 16;
 
 impl Filter {
-    pub fn new(keys: usize) -> Self {
-        Self { blocks: vec![FilterBlock::default(); blocks(keys)] }
+    /// An empty one for so many `keys`, of so many `bits` each.
+    pub fn new(keys: usize, bits: usize) -> Self {
+        Self { keys, blocks: vec![FilterBlock::default(); blocks(keys, bits)] }
     }
 
     /// Whether it was made for so many `keys`.
     pub const fn is_for(&self, keys: usize) -> bool {
-        self.blocks.len() == blocks(keys)
+        self.keys == keys
     }
 
     /// Writes it, the `fences` of the runs whose keys it has, and a checksum of all that; durable on return.
@@ -60,19 +72,20 @@ impl Filter {
 
     /// Reads the filter at `path` and the fences of its runs, which have so many `pages`; `None` where it is not there or not whole.
     pub fn read(path: &Path, keys: usize, pages: impl Iterator<Item = usize> + Clone) -> io::Result<Option<(Self, Vec<Fences>)>> {
-        let mut filter = Self::new(keys);
-        let size = filter.blocks.len() * size_of::<FilterBlock>();
         let bytes = match files::read(path) {
-            Ok(bytes) if bytes.len() == size + pages.clone().sum::<usize>() * size_of::<u32>() + 4 => bytes,
-            Ok(_) => return Ok(None),
+            Ok(bytes) => bytes,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error),
         };
+        let rest = pages.clone().sum::<usize>() * size_of::<u32>() + 4;
+        let size = |bits| blocks(keys, bits) * size_of::<FilterBlock>();
+        let Some(bits) = [WIDE, TIGHT].into_iter().find(|bits| bytes.len() == size(*bits) + rest) else { return Ok(None) };
+        let mut filter = Self::new(keys, bits);
         let (content, crc) = bytes.split_at(bytes.len() - 4);
         if crc32c::crc32c(content).to_le_bytes() != crc {
             return Ok(None);
         }
-        let (words, fences) = content.split_at(size);
+        let (words, fences) = content.split_at(size(bits));
         for (word, bytes) in filter.blocks.iter_mut().flat_map(|block| &mut block.0).zip(words.as_chunks().0) {
             *word = u64::from_le_bytes(*bytes);
         }

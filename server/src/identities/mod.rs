@@ -1,6 +1,6 @@
 //! The memory of identities: 128-bit keyed fingerprints of everything that was ever accepted, kept late or rejected.
 //!
-//! A filter in memory (14 bits a key) tells of nearly every new key that it is new. New keys are put at the end of a table; at a
+//! A filter in memory (24 bits a key, 12 once there are many) tells of nearly every new key that it is new. New keys are put at the end of a table; at a
 //! checkpoint a full table is frozen, sorted and written to a run file. The run counts once the checkpoint's transaction names it, so
 //! that a restart never knows an identity whose record it has yet to process. After 16 million keys the filter is sealed and written
 //! beside the run, and the next generation begins, with a small filter, because many a log has few keys; its first million make it the
@@ -44,11 +44,15 @@ impl Sizes {
     /// As a server has them.
     pub const NORMAL: Self = Self { freeze_at: 1_000_000, generation_keys: 16_000_000, run_bytes: 512 * 1024 * 1024 };
 
-    /// An empty filter for a generation of so many `keys` as yet.
-    fn filter(self, keys: usize) -> Filter {
+    /// An empty filter for a generation of so many `keys` as yet, beside so many `others`.
+    fn filter(self, keys: usize, others: usize) -> Filter {
         // More may come in before it is made the full one.
-        let few = self.freeze_at.saturating_mul(2).min(self.generation_keys);
-        Filter::new(if keys < self.freeze_at { few } else { self.generation_keys })
+        let few = self.freeze_at.saturating_mul(2);
+        if keys < self.freeze_at && few < self.generation_keys {
+            Filter::new(few, filter::TIGHT)
+        } else {
+            Filter::new(self.generation_keys, filter::bits_beside(others))
+        }
     }
 }
 
@@ -171,13 +175,13 @@ struct Sealed {
 
 impl Sealed {
     /// The filter is written where it is missing or damaged: making it takes reading all of `runs`.
-    fn open(mut runs: Vec<Run>, generation_keys: usize) -> io::Result<Self> {
+    fn open(mut runs: Vec<Run>, generation_keys: usize, others: usize) -> io::Result<Self> {
         let path = filter_path(&runs.last().expect("it is full").path);
         let filter = if let Some((filter, fences)) = Filter::read(&path, generation_keys, runs.iter().map(|run| run.pages))? {
             runs.iter_mut().zip(fences).for_each(|(run, fences)| run.fences = fences);
             filter
         } else {
-            let filter = filled(Filter::new(generation_keys), &mut runs)?;
+            let filter = filled(Filter::new(generation_keys, filter::bits_beside(others)), &mut runs)?;
             filter.write(&path, &fences_of(&runs))?;
             filter
         };
@@ -298,7 +302,7 @@ impl DiskIdentities {
             table: Table::new(),
             frozen: None,
             retired: None,
-            filter: sizes.filter(0),
+            filter: sizes.filter(0, 0),
             runs: Vec::new(),
             sealed: Vec::new(),
             in_runs: 0,
@@ -313,11 +317,12 @@ impl DiskIdentities {
             generation.push(run);
             // A generation ends with the run that fills its filter.
             if keys >= generation_keys {
-                identities.sealed.push(Sealed::open(std::mem::take(&mut generation), generation_keys)?);
+                let others = identities.sealed.len();
+                identities.sealed.push(Sealed::open(std::mem::take(&mut generation), generation_keys, others)?);
                 keys = 0;
             }
         }
-        identities.filter = filled(sizes.filter(keys), &mut generation)?;
+        identities.filter = filled(sizes.filter(keys, identities.sealed.len()), &mut generation)?;
         identities.runs = generation;
         Ok(identities)
     }
@@ -334,7 +339,7 @@ impl DiskIdentities {
         let of_generation = self.runs.iter().map(|run| run.entries).sum::<usize>() + len;
         let is_full = of_generation >= self.sizes.generation_keys && self.filter.is_for(self.sizes.generation_keys);
         let seal = is_full.then(|| {
-            let filter = Arc::new(std::mem::replace(&mut self.filter, self.sizes.filter(0)));
+            let filter = Arc::new(std::mem::replace(&mut self.filter, self.sizes.filter(0, self.sealed.len())));
             let fences = fences_of(&self.runs);
             self.sealed.push(Sealed { filter: Arc::clone(&filter), runs: std::mem::take(&mut self.runs) });
             Seal { filter, fences }
@@ -363,7 +368,7 @@ impl DiskIdentities {
     fn widen(&mut self) -> io::Result<()> {
         let keys = self.runs.iter().map(|run| run.entries).sum::<usize>() + self.table.len;
         if keys >= self.sizes.freeze_at && !self.filter.is_for(self.sizes.generation_keys) {
-            let mut filter = filled(self.sizes.filter(keys), &mut self.runs)?;
+            let mut filter = filled(self.sizes.filter(keys, self.sealed.len()), &mut self.runs)?;
             self.table.keys().for_each(|key| filter.insert(key));
             self.filter = filter;
         }
