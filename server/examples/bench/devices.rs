@@ -3,8 +3,8 @@
 //!
 //! Taking 864 million readings in would take this machine half an hour and more disk than it has. So the readings of some hours are taken
 //! in, and the memory of identities is filled by the same code in this process: a ninth of it, which then stands nine times under other
-//! names (hard links). The server opens and reads all of it as it is; memory is that of 864 million identities. Only one thing is milder
-//! than in life: a new identity that one filter lets pass by chance, all nine do or none.
+//! names (hard links). The server makes its filters of them at a first start, which is not measured, and opens all of it as it is; memory is that of
+//! 864 million identities. Only one thing is milder than in life: a new identity that one filter lets pass by chance, all nine do or none.
 
 use crate::events::{Stream, now_ms, random};
 use crate::figures::Figures;
@@ -79,8 +79,8 @@ fn fill(data: &Path) -> anyhow::Result<()> {
         let path = entry?.path();
         let name = path.file_name().and_then(|name| name.to_str()).context("a name")?;
         let (number, kind) = name.split_once('.').context("a name with an ending")?;
-        // Generations that come first have large filters: the server makes those at its first start.
-        for copy in if kind == "filter" { 2 } else { 0 }..COPIES {
+        // How large a filter is depends on how many there are: the server makes them at its first start.
+        for copy in 0..if kind == "filter" { 0 } else { COPIES } {
             std::fs::hard_link(&path, folder.join(format!("{:020}.{kind}", number.parse::<u64>()? + copy * RUNS)))?;
         }
     }
