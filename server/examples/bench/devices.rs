@@ -3,8 +3,8 @@
 //!
 //! Taking 864 million readings in would take this machine half an hour and more disk than it has. So the readings of some hours are taken
 //! in, and the memory of identities is filled by the same code in this process: a ninth of it, which then stands nine times under other
-//! names (hard links). The server makes its filters of them at a first start, which is not measured, and opens all of it as it is; memory is that of
-//! 864 million identities. Only one thing is milder than in life: a new identity that one filter lets pass by chance, all nine do or none.
+//! names (hard links). The server makes the filters at a first start, which is not measured, and opens all of it as it is; memory is that
+//! of 864 million identities. Only one thing is milder than in life: a new identity that one filter lets pass by chance, all nine do or none.
 
 use crate::events::{Stream, now_ms, random};
 use crate::figures::Figures;
