@@ -34,7 +34,7 @@ use domain::master::{self, FacilityIx, Hit, Master, RegionIx, SensorIx};
 use domain::rollup::UNASSIGNED;
 use domain::time::{DAY_MS, Zone};
 use order::DeviceOrder;
-use region::region_view;
+use region::{points, region_view};
 use shared::Shared;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -161,25 +161,16 @@ impl EngineBackend {
         })
     }
 
-    /// Every facility as a point of the map, as JSON.
-    pub async fn map_points(&self) -> Result<Bytes, Problem> {
+    /// Every facility of `region` as a point of the map, as JSON. The country's are made once for all who ask at the same time.
+    pub async fn map_points(&self, region: RegionIx) -> Result<Bytes, Problem> {
         let points = async {
-            Ok::<_, Problem>(serde_json::to_vec(&self.points_now().await?).expect("points hold only text and numbers").into())
+            let points = self.pipeline.ask(move |room| {
+                room.engine.flush();
+                points(&room.engine, region)
+            });
+            Ok::<_, Problem>(serde_json::to_vec(&points.await?).expect("points hold only text and numbers").into())
         };
-        self.points.get(points).await
-    }
-
-    async fn points_now(&self) -> Result<Vec<MapPoint>, Problem> {
-        let points = self.pipeline.ask(|room| {
-            room.engine.flush();
-            let (engine, master) = (&room.engine, room.engine.master());
-            (0..master.facilities().len() as u32)
-                .map(FacilityIx)
-                .filter(|f| !master.facility(*f).sensors.is_empty())
-                .map(|f| map_point(engine, f))
-                .collect()
-        });
-        Ok(points.await?)
+        if region == RegionIx(0) { self.points.get(points).await } else { points.await }
     }
 
     async fn curve(&self, device: u32, range: Range, span: Span, until: i64) -> Result<Vec<Point>, ReadError> {

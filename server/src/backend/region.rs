@@ -44,16 +44,14 @@ pub(super) fn region_view(room: &Room, code: &str) -> Option<RegionView> {
         worst: engine.worst(node, WORST),
         children: views,
         rate: if place == Some(RegionIx(0)) { room.rates.by_minute(wall_clock()) } else { Vec::new() },
-        points: place.map_or_else(Vec::new, |region| points(engine, region)),
+        // The country's map shows them only from near, and asks for them then.
+        points: place.filter(|region| *region != RegionIx(0)).map_or_else(Vec::new, |region| points(engine, region)),
     })
 }
 
-/// The facilities of a region that have devices, as points; none for the country, whose map shows them only from near.
-fn points(engine: &Engine, region: RegionIx) -> Vec<MapPoint> {
+/// The facilities of a region that have devices, as points.
+pub(super) fn points(engine: &Engine, region: RegionIx) -> Vec<MapPoint> {
     let (master, level) = (engine.master(), engine.master().region(region).level);
-    if level == 0 {
-        return Vec::new();
-    }
     (0..master.facilities().len() as u32)
         .map(FacilityIx)
         .filter(|f| {

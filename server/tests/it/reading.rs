@@ -293,6 +293,17 @@ async fn regions() {
     let points = server.json("/api/v1/map/facilities").await;
     let warm: Vec<_> = points.as_array().expect("a list").iter().filter(|p| p["condition"] == "too_warm").collect();
     assert_eq!((warm.len(), &warm[0]["code"]), (1, &json!("P110101-1")));
+    let count = |of: &Value| of.as_array().expect("a list").len();
+    let of_province = server.json("/api/v1/map/facilities?region=11").await;
+    let codes = of_province.as_array().expect("a list").iter().map(|p| p["code"].as_str().expect("a code"));
+    assert!(
+        codes.clone().any(|code| code == "P110101-1") && codes.clone().all(|code| code[1..].starts_with("11")),
+        "{of_province}"
+    );
+    let of_district = server.json("/api/v1/map/facilities?region=11.01.01").await;
+    assert!((1..count(&of_province)).contains(&count(&of_district)) && count(&of_province) < count(&points));
+    assert_eq!(server.json("/api/v1/map/facilities?region=unassigned").await, json!([]));
+    server.get("/api/v1/map/facilities?region=99.99").await.problem(404);
     server.stop().await;
 }
 
