@@ -249,7 +249,7 @@ fn Legend(measure: Measure) -> impl IntoView {
         .map(|(class, text)| {
             view! {
                 <li>
-                    <svg viewBox="0 0 20 12" aria-hidden="true"><rect class=class width="20" height="12"></rect></svg>
+                    <svg viewBox="0 0 20 12" width="20" height="12" aria-hidden="true"><rect class=class width="20" height="12"></rect></svg>
                     {text}
                 </li>
             }
@@ -277,7 +277,7 @@ fn PointsLegend() -> impl IntoView {
                 .map(|(shape, class, word)| {
                     view! {
                         <li>
-                            <svg viewBox="0 0 16 16" aria-hidden="true"><path class=class d=shape></path></svg>
+                            <svg viewBox="0 0 16 16" width="20" height="12" aria-hidden="true"><path class=class d=shape></path></svg>
                             {word}
                         </li>
                     }

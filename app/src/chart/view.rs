@@ -182,7 +182,7 @@ fn key(range: Range, lang: Lang) -> String {
     let range_text = labels::range_text(lang, range);
     let _ = write!(
         out,
-        r#"<li><svg viewBox="0 0 20 12" aria-hidden="true"><rect class="band" width="20" height="12"/></svg>{}</li>"#,
+        r#"<li><svg viewBox="0 0 20 12" width="20" height="12" aria-hidden="true"><rect class="band" width="20" height="12"/></svg>{}</li>"#,
         (words.key_range)(&range_text)
     );
     for (class, text) in [
@@ -193,12 +193,12 @@ fn key(range: Range, lang: Lang) -> String {
     ] {
         let _ = write!(
             out,
-            r#"<li><svg viewBox="0 0 20 12" aria-hidden="true"><path class="{class}" d="M0 6h20"/></svg>{text}</li>"#
+            r#"<li><svg viewBox="0 0 20 12" width="20" height="12" aria-hidden="true"><path class="{class}" d="M0 6h20"/></svg>{text}</li>"#
         );
     }
     let _ = write!(
         out,
-        r#"<li><svg viewBox="0 0 20 12" aria-hidden="true"><rect class="gap" width="20" height="12"/></svg>{}</li>"#,
+        r#"<li><svg viewBox="0 0 20 12" width="20" height="12" aria-hidden="true"><rect class="gap" width="20" height="12"/></svg>{}</li>"#,
         words.key_gap
     );
     out

@@ -189,7 +189,7 @@ mod fixed {
         let before = markup(view! {
             <Title text=text(&title) + " · Rantai"/>
             <a class="brand" href="/" aria-label=words.home>
-                <svg viewBox="0 0 28 28" aria-hidden="true">
+                <svg viewBox="0 0 28 28" width="26" height="26" aria-hidden="true">
                     <g fill="none" stroke="currentColor" stroke-width="3.2">
                         <rect x="3" y="8.5" width="13" height="11" rx="5.5"></rect>
                         <path d="M14 14h5.5M12 8.5h7.5a5.5 5.5 0 0 1 0 11H18"></path>

@@ -29,14 +29,15 @@ pub const SPRITE: &str = r#"<symbol id="i-act" viewBox="0 0 16 16"><path fill="c
 <symbol id="i-warm" viewBox="0 0 16 16"><path d="M6.2 9.4V3a1.8 1.8 0 0 1 3.6 0v6.4a3.1 3.1 0 1 1-3.6 0zM8 5.5v5" fill="none" stroke="currentColor" stroke-width="1.5" stroke-linecap="round" stroke-linejoin="round"/></symbol>
 <pattern id="hatch" width="6" height="6" patternUnits="userSpaceOnUse" patternTransform="rotate(45)"><path class="hatch-line" d="M0 0v6"/></pattern>"#;
 
-/// An icon. Its meaning stands in words beside it, or on the control it lies in.
+/// An icon. Its meaning stands in words beside it, or on the control it lies in. It has a size of its own: where the style sheet did not
+/// come through, a drawing without one is as wide as the page.
 #[component]
 pub fn Icon(
     /// Its name in the sprite without `i-`: `act`, `freeze`, `ok`, `unknown`, `warn`, `search`, ….
     name: &'static str,
 ) -> impl IntoView {
     view! {
-        <svg class="icon" aria-hidden="true">
+        <svg class="icon" width="18" height="18" aria-hidden="true">
             <use_ href=format!("#i-{name}")></use_>
         </svg>
     }
@@ -44,5 +45,5 @@ pub fn Icon(
 
 /// The same as markup, for parts that are written as text.
 pub fn icon_markup(name: &str) -> String {
-    format!(r##"<svg class="icon" aria-hidden="true"><use href="#i-{name}"></use></svg>"##)
+    format!(r##"<svg class="icon" width="18" height="18" aria-hidden="true"><use href="#i-{name}"></use></svg>"##)
 }
