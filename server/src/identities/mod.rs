@@ -333,6 +333,13 @@ impl DiskIdentities {
         if self.frozen.is_some() || (freeze == Freeze::Full && len < self.sizes.freeze_at) {
             return None;
         }
+        let name = format!("{last_block:020}.run");
+        let path = self.dir.join(&name);
+        let mut known = self.runs.iter().chain(self.sealed.iter().flat_map(|generation| &generation.runs)).map(|run| &run.path);
+        if known.any(|known| *known == path) {
+            // Nothing came in since: it would be written over.
+            return None;
+        }
         let next = self.retired.take().and_then(Arc::into_inner).map_or_else(Table::new, Table::cleared);
         let table = Arc::new(std::mem::replace(&mut self.table, next));
         self.frozen = Some(Arc::clone(&table));
@@ -344,8 +351,7 @@ impl DiskIdentities {
             self.sealed.push(Sealed { filter: Arc::clone(&filter), runs: std::mem::take(&mut self.runs) });
             Seal { filter, fences }
         });
-        let name = format!("{last_block:020}.run");
-        Some(FrozenTable { table, path: self.dir.join(&name), name, received_at: now, fences: Arc::default(), seal })
+        Some(FrozenTable { table, path, name, received_at: now, fences: Arc::default(), seal })
     }
 
     /// The frozen table is durable and named by a committed checkpoint: its run takes over.

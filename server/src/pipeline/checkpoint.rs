@@ -74,19 +74,16 @@ pub struct Writing {
     checkpoint: Checkpoint,
     frozen: Option<FrozenTable>,
     next: Next,
+    /// What failed last, to be tried again.
+    failed: Next,
     wait: Duration,
 }
 
 impl Writing {
     /// Begins to write what [`crate::pipeline::Shard::cut`] has cut.
     pub fn new((checkpoint, frozen): (Checkpoint, Option<FrozenTable>)) -> Self {
-        let mut writing = Self { checkpoint, frozen, next: Next::Commit, wait: Duration::from_millis(200) };
-        writing.begin();
-        writing
-    }
-
-    fn begin(&mut self) {
-        self.next = if self.frozen.is_some() { Next::WriteRun } else { Next::Commit };
+        let next = if frozen.is_some() { Next::WriteRun } else { Next::Commit };
+        Self { checkpoint, frozen, next, failed: next, wait: Duration::from_millis(200) }
     }
 
     /// Where the checkpoint ends: the first block that it does not cover.
@@ -105,8 +102,9 @@ impl Writing {
         }
     }
 
-    /// How the step went. What may pass is tried again from the beginning, while the disk is full or the database away: meanwhile the log
-    /// refuses what it cannot hold. After an error that is given back the process has to end.
+    /// How the step went. What may pass is tried again, while the disk is full or the database away: meanwhile the log refuses what it
+    /// cannot hold. A run that is written is never written again: a commit that seemed to fail may name it already. After an error that is
+    /// given back the process has to end.
     pub fn went(&mut self, result: Result<(), StoreError>) -> Result<(), StoreError> {
         match (result, self.next) {
             (Ok(()), Next::WriteRun) => self.next = Next::KeepRun,
@@ -114,11 +112,11 @@ impl Writing {
             (Ok(()), Next::Commit | Next::Done) => self.next = Next::Done,
             (Ok(()), Next::Wait) => {
                 self.wait = (self.wait * 2).min(Duration::from_secs(1));
-                self.begin();
+                self.next = self.failed;
             }
             (Err(error), _) if error.may_pass() => {
                 tracing::error!(%error, "The checkpoint failed; trying again.");
-                self.next = Next::Wait;
+                (self.failed, self.next) = (self.next, Next::Wait);
             }
             (Err(other), _) => return Err(other),
         }
@@ -166,6 +164,31 @@ async fn write_all(store: Store, mut writing: Writing, epoch: i64, config: Engin
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::identities::{DiskIdentities, Freeze, Sizes};
+    use domain::time::ProcessingTime;
+
+    /// A commit of which nobody learns whether it took effect may name the run: half written once more, it would be damaged.
+    #[test]
+    fn a_run_is_written_once() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let mut identities = DiskIdentities::open(dir.path(), &[], Sizes::default()).expect("opens");
+        let frozen = identities.freeze(1, ProcessingTime::from_ms(1), Freeze::All);
+        let mut writing = Writing::new((Checkpoint::default(), frozen));
+        let away = || StoreError::Database(sqlx::Error::Io(std::io::ErrorKind::ConnectionReset.into()));
+        let steps = [Err(()), Ok(()), Ok(()), Ok(()), Err(()), Ok(()), Ok(())].map(|result| {
+            let name = match writing.step() {
+                Step::WriteRun(_) => "run",
+                Step::KeepRun(_) => "keep",
+                Step::Commit(_) => "commit",
+                Step::Wait(_) => "wait",
+                Step::Done => "done",
+            };
+            writing.went(result.map_err(|()| away())).expect("may pass");
+            name
+        });
+        assert_eq!(steps, ["run", "wait", "run", "keep", "commit", "wait", "commit"]);
+        assert!(matches!(writing.step(), Step::Done));
+    }
 
     #[test]
     fn work_is_counted_by_its_cpu_time() {

@@ -41,6 +41,8 @@ struct Work {
     stands_still: bool,
     /// Its topic was made anew under it: what it fetches from is no more.
     is_gone: bool,
+    /// When it was taken over the log ended before what the state covers, and none of its messages told why.
+    is_short: bool,
     timer_sent: Option<Duration>,
 }
 
@@ -437,11 +439,13 @@ impl Cluster {
             self.world.note("a topic made anew told apart");
             ensure!(self.logs[partition as usize].before.is_some(), "partition {partition} is taken for another than it was");
         }
+        let is_short = self.logs[partition as usize].extent().1 + 1 < snapshot.next_block as i64;
         let mut owned = Owned::restore(snapshot, partition, &dir, &self.master, &self.config, self.due)?;
         owned.shard.watch();
         world.point("state restored")?;
         world.get().phase = "running";
-        Ok(Some(Work { owned, epoch, offset, writing: None, drains: false, stands_still, is_gone: false, timer_sent: None }))
+        let (writing, timer_sent) = (None, None);
+        Ok(Some(Work { owned, epoch, offset, writing, drains: false, stands_still, is_gone: false, is_short, timer_sent }))
     }
 
     /// Whether the store wants a partition to begin behind the gap at which it stands still.
@@ -462,11 +466,16 @@ impl Cluster {
         if work.is_gone {
             return true;
         }
+        let is_mistaken = log.before.is_some() && work.is_short;
         let mut inbox = Inbox::new("events");
         for message in messages {
             message.put(&mut inbox);
         }
         work.offset = last.offset + 1;
+        if is_mistaken {
+            self.logs[partition as usize].is_mistaken = true;
+            self.world.note("a topic made anew taken for the old one");
+        }
         if work.owned.take(&inbox) {
             work.timer_sent = None;
         }

@@ -53,6 +53,9 @@ pub struct Log {
     pub gaps: Vec<Gap>,
     /// What was in the topic that had this name before.
     pub before: Option<Vec<Message>>,
+    /// Somebody took the partition over while the new topic was still shorter than what was processed of the old, and fetched from it
+    /// when it was longer: nobody can tell that, and its messages are taken for the old topic's.
+    pub is_mistaken: bool,
 }
 
 impl Log {
@@ -81,7 +84,8 @@ impl Log {
 
     /// Adds a message, perhaps after a hole.
     fn add(&mut self, has_hole: bool, at: ProcessingTime, value: Vec<u8>, headers: Vec<(&'static str, Vec<u8>)>) {
-        self.next_offset += i64::from(has_hole);
+        // The first message of a topic has offset 0.
+        self.next_offset += i64::from(has_hole && self.next_offset > 0);
         self.messages.push(Message { offset: self.next_offset, at, value, headers });
         self.next_offset += 1;
     }
