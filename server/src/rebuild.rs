@@ -89,9 +89,8 @@ pub async fn rebuild_kafka(
     for extent in &extents {
         let (next_block, now) = rebuilding.covered(extent.place.number)?;
         let covered = next_block as i64 - 1;
-        let is_other = is_other_log(next_block, extent.first_after(now)?);
         ensure!(
-            covered <= extent.high && !is_other,
+            !is_other_log(next_block, extent.first_after(now)?, extent.high),
             "the stored state covers {} to before offset {covered}, and Kafka does not have what it came from: it is not the topic that it \
              was, and its results would be lost",
             extent.name()

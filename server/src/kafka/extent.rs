@@ -15,7 +15,7 @@ use rdkafka::{Message, Offset, TopicPartitionList};
 use std::time::{Duration, Instant};
 
 /// How long a broker may take.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The messages that a partition had when somebody began to look.
 #[derive(Clone, Debug)]

@@ -20,10 +20,14 @@ pub const WORTH_A_RUN: u64 = 20_000;
 const RUN_EVERY_MS: i64 = DAY_MS;
 
 /// Whether a log is not the one that a state came from, although it has the same name: a topic made anew, or cut off by a broker that
-/// lacked its end, and written on. The state ends before `next_block`, and `later` is the first offset of a message that came in after
-/// the time of its end, where there is one: it covers none of these.
-pub fn is_other_log(next_block: u64, later: Option<i64>) -> bool {
-    later.is_some_and(|offset| (offset as u64) + 1 < next_block) && !planted("topic-made-anew-is-the-old-one")
+/// lacked its end, and perhaps written on. The state ends before `next_block`; the log ends before the offset `high`, and `later` is the
+/// first offset of a message that came in after the time of the state's end, where there is one: the state covers none of these. Who asks
+/// for `later` first and then for `high` misses no log that was shorter meanwhile.
+pub fn is_other_log(next_block: u64, later: Option<i64>, high: i64) -> bool {
+    let is_covered = |offset: i64| (offset as u64) + 1 < next_block;
+    let is_newer = later.is_some_and(is_covered) && !planted("topic-made-anew-is-the-old-one");
+    let is_shorter = is_covered(high) && !planted("shorter-topic-is-the-old-one");
+    is_newer || is_shorter
 }
 
 /// A partition at work.

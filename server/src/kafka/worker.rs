@@ -1,7 +1,7 @@
 //! One partition: fetches its messages, runs the engine over them, writes checkpoints, and ends as it is told.
 
 use super::engine::Group;
-use super::extent::first_after;
+use super::extent::{PATIENCE, first_after};
 use super::feed::Teller;
 use super::inbox::Inbox;
 use super::partition::{Owned, WORTH_A_RUN, is_other_log};
@@ -266,7 +266,7 @@ impl Worker {
     /// What should come next is gone. Going on would lose it in silence, so people decide.
     fn tell_gap(&mut self) -> anyhow::Result<()> {
         let WorkerParts { topic, partition, consumer, status, .. } = &self.parts;
-        let (low, high) = consumer.fetch_watermarks(topic, *partition, Duration::from_secs(10)).context("ask what Kafka has")?;
+        let (low, high) = consumer.fetch_watermarks(topic, *partition, PATIENCE).context("ask what Kafka has")?;
         let Some((from, to)) = self.of.gap((low, high)) else {
             // What was asked for is gone, and is not needed: somebody accepted a gap while this process took the partition over.
             self.begins_anew = true;
@@ -386,16 +386,20 @@ fn load(parts: &WorkerParts) -> anyhow::Result<Option<Snapshot>> {
 fn look_back(parts: &WorkerParts, snapshot: &Snapshot) -> anyhow::Result<Option<bool>> {
     let WorkerParts { topic, partition, consumer, orders, status, .. } = parts;
     loop {
-        match first_after(consumer, topic, *partition, snapshot.now) {
-            Ok(later) if !is_other_log(snapshot.next_block, later) => return Ok(Some(false)),
-            Ok(later) => {
+        // In this order: see `is_other_log`. A broker that leads since a moment ago refuses to tell an end that is not up to date.
+        let asked = first_after(consumer, topic, *partition, snapshot.now)
+            .and_then(|later| Ok((later, consumer.fetch_watermarks(topic, *partition, PATIENCE)?.1)));
+        match asked {
+            Ok((later, high)) if !is_other_log(snapshot.next_block, later, high) => return Ok(Some(false)),
+            Ok((later, high)) => {
                 tracing::error!(
                     topic,
                     partition,
                     processed = snapshot.next_block - 1,
                     later,
-                    "Offsets that were processed long ago have newer messages: the topic was made anew, or cut off by a broker that lacked \
-                     its end. The partition stands still. Make a topic of another name: its records come beside the old ones."
+                    high,
+                    "Offsets that were processed long ago are gone or have newer messages: the topic was made anew, or cut off by a broker \
+                     that lacked its end. The partition stands still. Make a topic of another name: its records come beside the old ones."
                 );
                 status.change(topic, *partition, |of| of.state = State::OtherLog);
                 return Ok(Some(true));

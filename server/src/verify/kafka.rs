@@ -100,9 +100,13 @@ async fn restore(subject: &Subject<'_>, extent: &Extent, dir: &Path) -> anyhow::
     let (from, covered) = (needed_from(&snapshot), snapshot.next_block);
     let (low, high) = (extent.low, extent.high);
     anyhow::ensure!(from as i64 > low, "gap({},{low}): these messages are needed, and Kafka has them no more", from - 1);
-    anyhow::ensure!(covered as i64 - 1 <= high, "the state covers offsets to before {}, and Kafka ends at {high}", covered - 1);
-    let is_other = is_other_log(covered, extent.first_after(snapshot.now)?);
-    anyhow::ensure!(!is_other, "offsets that the state covers have newer messages: Kafka's topic was made anew");
+    let is_other = is_other_log(covered, extent.first_after(snapshot.now)?, high);
+    anyhow::ensure!(
+        !is_other,
+        "the state covers offsets to before {}, and Kafka, which ends at {high}, lacks them or has newer messages there: its topic was made \
+         anew",
+        covered - 1
+    );
     let identities = crate::identities::folder(dir, &snapshot.identity_key);
     subject.store.fetch_runs(number, &identities).await.context("fetch the memory of identities")?;
     let mut shard = Shard::restore(snapshot, (number, STEP), &identities, subject.master, subject.config, NEVER)?;

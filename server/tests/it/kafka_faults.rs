@@ -178,20 +178,24 @@ async fn a_topic_made_anew_is_not_taken_for_the_old_one() {
     place.stored(20).await;
     engine.stop().await;
     let admin: AdminClient<DefaultClientContext> = place.client().create().expect("a client");
-    admin.delete_topics(&[topic], &AdminOptions::new()).await.expect("deletes");
-    until("it is made again", async || setup(&place.kafka, &SETUP).await.ok()).await;
     let store = place.store().await;
-    for (from, to, words) in [(20, 35, "topic was made anew"), (35, 60, "topic was made anew")] {
-        send(from, to);
-        let engine = place.server("engine").await;
-        let problem = until("the partition stands still", async || {
-            let reply = engine.get("/readyz").await;
-            (reply.status == 503 && reply.text.contains("stands still")).then_some(reply)
-        })
-        .await;
-        assert!(problem.text.contains(&format!("partition 1 of {topic}")) && problem.text.contains(words), "{}", problem.text);
-        assert_eq!(totals(&store).await.all.received, 20);
-        engine.stop().await;
+    // Taken over while it has nothing yet, and while it has less than was processed; each time once more when it has grown beyond that.
+    for first in [0, 15] {
+        admin.delete_topics(&[topic], &AdminOptions::new()).await.expect("deletes");
+        until("it is made again", async || setup(&place.kafka, &SETUP).await.ok()).await;
+        for (from, to) in [(20, 20 + first), (20 + first, 60)] {
+            send(from, to);
+            let engine = place.server("engine").await;
+            let problem = until("the partition stands still", async || {
+                let reply = engine.get("/readyz").await;
+                (reply.status == 503 && reply.text.contains("stands still")).then_some(reply)
+            })
+            .await;
+            let words = format!("partition 1 of {topic} stands still: its topic was made anew");
+            assert!(problem.text.contains(&words), "{first}, {from} to {to}: {}", problem.text);
+            engine.stop().await;
+            assert_eq!(totals(&store).await.all.received, 20);
+        }
     }
     let args = AcceptGapArgs { topic: topic.to_owned(), partition: 1, by: "Sari".to_owned() };
     let refused = accept_gap(&place.kafka, &store, &args).await.expect_err("this is no gap").to_string();

@@ -252,12 +252,12 @@ impl Sender {
             let Ok(response) = request.send().await else { return self };
             match response.status().as_u16() {
                 200 | 202 => {}
-                // Stopping, or Kafka is away: nothing was acknowledged.
-                503 => {
+                // Too busy, stopping, or Kafka is away: nothing was acknowledged.
+                429 | 503 => {
                     tokio::time::sleep(Duration::from_millis(20)).await;
                     continue;
                 }
-                other => panic!("{other}: {}", response.text().await.unwrap_or_default()),
+                other => panic!("{other} to batch {batch}: {}", response.text().await.unwrap_or_default()),
             }
             // The head of the answer is the acknowledgement, should the rest be lost.
             self.acknowledged += 1;
@@ -286,8 +286,10 @@ pub fn load(
 /// The senders, once each has lost its connection, or has nothing open.
 pub async fn back(tasks: Vec<tokio::task::JoinHandle<Sender>>) -> Vec<Sender> {
     let mut senders = Vec::new();
-    for task in tasks {
-        senders.push(tokio::time::timeout(LONG, task).await.expect("it ends with its connection").expect("no panic"));
+    for (number, task) in tasks.into_iter().enumerate() {
+        let ended = tokio::time::timeout(LONG, task).await;
+        let ended = ended.unwrap_or_else(|_| panic!("sender {number} does not end with its connection"));
+        senders.push(ended.unwrap_or_else(|e| panic!("sender {number}: {e}")));
     }
     senders
 }

@@ -42,8 +42,6 @@ struct Work {
     stands_still: bool,
     /// Its topic was made anew under it: what it fetches from is no more.
     is_gone: bool,
-    /// When it was taken over the log ended before what the state covers, and none of its messages told why.
-    is_short: bool,
     timer_sent: Option<Duration>,
 }
 
@@ -435,18 +433,18 @@ impl Cluster {
         self.store.fetch_runs(partition, &dir, world).context("fetch runs")?;
         world.point("state loaded")?;
         let epoch = snapshot.epoch;
-        let stands_still = is_other_log(snapshot.next_block, self.logs[partition as usize].first_after(snapshot.now));
+        let log = &self.logs[partition as usize];
+        let stands_still = is_other_log(snapshot.next_block, log.first_after(snapshot.now), log.extent().1);
         if stands_still {
             self.world.note("a topic made anew told apart");
-            ensure!(self.logs[partition as usize].before.is_some(), "partition {partition} is taken for another than it was");
+            ensure!(log.before.is_some(), "partition {partition} is taken for another than it was");
         }
-        let is_short = self.logs[partition as usize].extent().1 + 1 < snapshot.next_block as i64;
         let mut owned = Owned::restore(snapshot, partition, &dir, &self.master, &self.config, self.due)?;
         owned.shard.watch();
         world.point("state restored")?;
         world.get().phase = "running";
         let (writing, timer_sent) = (None, None);
-        Ok(Some(Work { owned, epoch, offset, writing, drains: false, stands_still, is_gone: false, is_short, timer_sent }))
+        Ok(Some(Work { owned, epoch, offset, writing, drains: false, stands_still, is_gone: false, timer_sent }))
     }
 
     /// Whether the store wants a partition to begin behind the gap at which it stands still.
@@ -467,16 +465,11 @@ impl Cluster {
         if work.is_gone {
             return true;
         }
-        let is_mistaken = log.before.is_some() && work.is_short;
         let mut inbox = Inbox::new("events");
         for message in messages {
             message.put(&mut inbox);
         }
         work.offset = last.offset + 1;
-        if is_mistaken {
-            self.logs[partition as usize].is_mistaken = true;
-            self.world.note("a topic made anew taken for the old one");
-        }
         if work.owned.take(&inbox) {
             work.timer_sent = None;
         }

@@ -53,9 +53,6 @@ pub struct Log {
     pub gaps: Vec<Gap>,
     /// What was in the topic that had this name before.
     pub before: Option<Vec<Message>>,
-    /// Somebody took the partition over while the new topic was still shorter than what was processed of the old, and fetched from it
-    /// when it was longer: nobody can tell that, and its messages are taken for the old topic's.
-    pub is_mistaken: bool,
 }
 
 impl Log {

@@ -38,9 +38,6 @@ impl Cluster {
             let messages: Vec<&Message> = messages.iter().filter(is_ours).collect();
             let records = messages.iter().filter(|message| message.is_record()).count() as u64 + replays;
             let totals = oracle::totals_of(&found);
-            if log.is_mistaken && records != totals.all.received {
-                continue;
-            }
             oracle::same(&format!("L1: records of partition {partition}"), &records, &totals.all.received)?;
             oracle::check_sums(&totals)?;
             received += records;
