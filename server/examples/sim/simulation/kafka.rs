@@ -29,7 +29,6 @@ const SESSION_MS: i64 = 10_000;
 const WORTH: u64 = 15;
 
 /// A process's partition.
-#[expect(clippy::struct_excessive_bools, reason = "four things that are independently so or not")]
 struct Work {
     owned: Owned,
     epoch: i64,
