@@ -4,9 +4,11 @@
 //! before it asks an [`Identities`], because those outgrow memory and live on disk.
 
 mod adopt;
+mod ask;
 mod config;
 mod device;
 mod judge;
+mod passing;
 mod record;
 mod totals;
 mod watermark;
@@ -18,13 +20,11 @@ pub use totals::{Tally, Totals};
 
 use crate::coldchain::{Condition, Range};
 use crate::event::{DeviceStatus, Reading, Reason};
-use crate::feed::{DeviceMore, DeviceNow, LISTED_GAPS, OutOfRange};
 use crate::join::Fix;
 use crate::master::{EquipmentKind, Master, SensorIx};
 use crate::milli::Milli;
 use crate::planted;
-use crate::rollup::{HourCell, KNOWN_EVERY_MS, KnownHour, Node, PackedHour, Rollup, Standing, histogram_column};
-use crate::sequence::Gap;
+use crate::rollup::{HourCell, KnownHour, PackedHour, Rollup, Standing, histogram_column};
 use crate::time::{EventTime, MINUTE_MS, ProcessingTime};
 use crate::window::Placement;
 use compact_str::CompactString;
@@ -411,82 +411,6 @@ impl Engine {
         }
     }
 
-    /// The next instant at which silence of a device means something, after `now`.
-    fn queue(&mut self, index: u32) {
-        let (idle, silent) = self.silences(index);
-        let next = [idle, silent].into_iter().flatten().filter(|at| *at > self.now.ms()).min();
-        if let Some(at) = std::mem::replace(&mut self.devices[index as usize].queued_at, next) {
-            self.deadlines.remove(&(at, index));
-        }
-        if let Some(at) = next {
-            self.deadlines.insert((at, index));
-        }
-    }
-
-    /// When the device counts as idle (by server time in which somebody read), and when nothing is known of it any more (by event time).
-    fn silences(&self, index: u32) -> (Option<i64>, Option<i64>) {
-        let state = &self.devices[index as usize].state;
-        let idle_after_ms = self.config.windows.idle_after_ms;
-        let idle_at = |at: ProcessingTime| at.ms() + idle_after_ms + self.totals.unread.since(at);
-        (state.received_at.map(idle_at), state.latest.map(|reading| reading.at.ms() + self.config.silent_after_ms))
-    }
-
-    /// When to call [`Engine::pass_time`] next even if nothing arrives. While a silence is waited for, that is soon: time that passes
-    /// between two calls far apart counts as time in which nobody listened.
-    pub fn next_deadline(&self) -> Option<ProcessingTime> {
-        let (first, _) = self.deadlines.first()?;
-        Some(ProcessingTime::from_ms(*first).min(self.now.plus_ms(PASS_EVERY_MS)))
-    }
-
-    /// Lets time pass to `now` (never backwards): idle devices fire, silent ones are counted as such, roll-ups get a version.
-    pub fn pass_time(&mut self, now: ProcessingTime) {
-        let passed_ms = now.ms() - self.now.ms();
-        if passed_ms <= 0 && !planted("time-goes-back") {
-            return;
-        }
-        let known_at = self.now.ms() - self.now.ms().rem_euclid(KNOWN_EVERY_MS) + KNOWN_EVERY_MS;
-        if now.ms() >= known_at {
-            self.make_known(known_at);
-        }
-        self.now = now;
-        if passed_ms > UNREAD_AFTER_MS && !planted("time-in-which-nobody-read-is-silence") {
-            self.totals.unread.note(now, passed_ms, self.config.windows.idle_after_ms);
-        }
-        while let Some((at, index)) = self.deadlines.first().copied()
-            && at <= self.now.ms()
-        {
-            self.deadlines.pop_first();
-            self.devices[index as usize].queued_at = None;
-            let (idle, _) = self.silences(index);
-            if idle.is_some_and(|at| at <= self.now.ms()) {
-                let state = &mut self.devices[index as usize].state;
-                state.windows.fire_incomplete(&self.config.windows);
-                if planted("silence-resolves-an-excursion") {
-                    state.excursion = None;
-                }
-                if let Some(join) = state.extra.as_mut().and_then(|extra| extra.join.as_mut()) {
-                    join.give_up_waiting(self.config.join, &mut settle_to(&mut self.derived.new, index));
-                }
-            }
-            self.queue(index);
-            self.mark(index);
-        }
-    }
-
-    /// Makes a version of all figures of hours that changed since the last one: they follow from the records received before `known_at`.
-    fn make_known(&mut self, known_at: i64) {
-        for index in self.dirty.iter().filter(|_| !planted("as-known-at-lags-behind")) {
-            roll_up(
-                &mut self.devices[*index as usize],
-                &self.config.windows,
-                &mut self.rollup,
-                self.roll_definition,
-                &mut self.totals.stale,
-            );
-        }
-        self.known.new.append(&mut self.rollup.take_known(&mut self.totals.stale, known_at));
-    }
-
     /// The versions of hours since the last call. They stay readable by [`Engine::known_hours`] until the next one: by then they have to
     /// be stored.
     pub fn take_known_hours(&mut self) -> Arc<Vec<KnownHour>> {
@@ -541,120 +465,6 @@ impl Engine {
         } else {
             out_of_range.remove(&index);
         }
-    }
-
-    /// How a device stands now.
-    pub fn condition(&self, index: u32) -> Condition {
-        let device = &self.devices[index as usize];
-        match device.state.latest {
-            Some(reading) if self.now.ms() < reading.at.ms() + self.config.silent_after_ms => {
-                device.range.condition(reading.temperature)
-            }
-            _ => Condition::NoWord,
-        }
-    }
-
-    /// What people see of a device.
-    pub fn device_now(&self, index: u32) -> DeviceNow {
-        let state = &self.devices[index as usize].state;
-        let condition = self.condition(index);
-        DeviceNow {
-            id: state.id.clone(),
-            condition,
-            reading: state.latest,
-            received_at: state.received_at,
-            excursion: state.excursion,
-            fault: state.fault,
-        }
-    }
-
-    /// Where the newest reading of a device was taken, where it travels with a tracker.
-    pub fn position(&self, index: u32) -> Option<Fix> {
-        let state = &self.devices[index as usize].state;
-        state
-            .extra
-            .as_ref()
-            .and_then(|extra| extra.join.as_ref())
-            .zip(state.latest)
-            .and_then(|(join, reading)| join.nearest(self.config.join, reading.at))
-    }
-
-    /// How many records of a device are missing by its running numbers; 0 also where it does not count them.
-    pub fn missing(&self, index: u32) -> u64 {
-        self.devices[index as usize].state.extra.as_ref().map_or(0, |extra| extra.sequences.missing())
-    }
-
-    /// What only the page of a device shows.
-    pub fn device_more(&self, index: u32) -> DeviceMore {
-        let extra = self.devices[index as usize].state.extra.as_deref();
-        let mut gaps: Vec<Gap> = extra.map(|extra| extra.sequences.gaps().copied().collect()).unwrap_or_default();
-        gaps.sort_unstable_by_key(|gap| std::cmp::Reverse(gap.before));
-        gaps.truncate(LISTED_GAPS);
-        DeviceMore { missing: self.missing(index), gaps, position: self.position(index) }
-    }
-
-    /// Index of the device with that id, registered or heard of.
-    pub fn device_by_id(&self, id: &str) -> Option<u32> {
-        self.by_id.get(id).copied()
-    }
-
-    /// State of a device.
-    pub fn device_state(&self, index: u32) -> &DeviceState {
-        &self.devices[index as usize].state
-    }
-
-    /// The sensor that a device is registered as.
-    pub fn sensor_of(&self, index: u32) -> Option<SensorIx> {
-        self.devices[index as usize].sensor
-    }
-
-    /// Number of devices: those of the master data, then those heard of without being registered.
-    pub fn device_count(&self) -> u32 {
-        self.devices.len() as u32
-    }
-
-    /// The registered devices below `node` that are outside their range now: freezing first, then farthest outside, at most `limit`.
-    pub fn worst(&self, node: Node, limit: usize) -> Vec<OutOfRange> {
-        let rank = |index: &u32| {
-            let device = &self.devices[*index as usize];
-            let reading = device.state.latest.expect("a device outside its range has a reading");
-            (
-                device.standing.condition != Condition::Freezing,
-                std::cmp::Reverse(device.range.distance(reading.temperature)),
-                *index,
-            )
-        };
-        let mut below: Vec<u32> = self.out_of_range.iter().copied().filter(|index| self.is_below(*index, node)).collect();
-        below.sort_by_cached_key(rank);
-        below.truncate(limit);
-        below.into_iter().filter_map(|index| self.out_of_range_row(index)).collect()
-    }
-
-    fn is_below(&self, index: u32, node: Node) -> bool {
-        let Some(facility) = self.devices[index as usize].facility else { return false };
-        match self.rollup.place(node) {
-            Some(Ok(region)) => self.master.ancestors(self.master.facility(facility).region).any(|r| r == region),
-            Some(Err(own)) => own == facility,
-            None => false,
-        }
-    }
-
-    fn out_of_range_row(&self, index: u32) -> Option<OutOfRange> {
-        let device = &self.devices[index as usize];
-        let (sensor, facility) = (self.master.sensor(device.sensor?), self.master.facility(device.facility?));
-        let (reading, excursion) = (device.state.latest?, device.state.excursion?);
-        let regency = self.master.ancestor_at(facility.region, 2).unwrap_or(facility.region);
-        Some(OutOfRange {
-            device: device.state.id.clone(),
-            equipment: sensor.equipment,
-            number: sensor.number,
-            facility: facility.code.clone(),
-            facility_name: facility.name.clone(),
-            place: self.master.region(regency).name.clone(),
-            condition: device.standing.condition,
-            temperature: reading.temperature,
-            excursion,
-        })
     }
 
     /// Master data.

@@ -4,7 +4,7 @@ use super::*;
 use crate::coldchain::Excursion;
 use crate::event::{BodyHash, Identity, Topic};
 use crate::feed::SensorFault;
-use crate::rollup::{HourCell, UNASSIGNED};
+use crate::rollup::{HourCell, KNOWN_EVERY_MS, UNASSIGNED};
 use crate::sequence::Sequence;
 use crate::time::DAY_MS;
 use crate::window::{WindowConfig, WindowState};
