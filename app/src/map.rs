@@ -136,10 +136,10 @@ pub fn MapPanel(
         (words.summary_points)(&region.name)
     };
     #[cfg(feature = "ssr")]
-    let outlines::Picture { view_box, base, markup } = outlines::draw(&region, measure, lang);
+    let outlines::Picture { view_box, base, markup, locator } = outlines::draw(&region, measure, lang);
     // All are in the page already; the browser must not write them again.
     #[cfg(not(feature = "ssr"))]
-    let (view_box, base, markup) = (None::<String>, None::<String>, String::new());
+    let (view_box, base, markup, locator) = (None::<String>, None::<String>, String::new(), None::<(String, String)>);
 
     let map = NodeRef::<html::Div>::new();
     let ready = RwSignal::new(false);
@@ -168,11 +168,19 @@ pub fn MapPanel(
             </nav>
         }
     });
+    // Regencies and what is below: the breadcrumbs say the same to those who do not see it.
+    let locator = (region.level > 1).then(|| {
+        let (view_box, inside) = locator.unzip();
+        view! {
+            <svg class="map__locator" viewBox=view_box width="96" height="48" aria-hidden="true" inner_html=inside.unwrap_or_default()></svg>
+        }
+    });
     view! {
         <section class="panel span" aria-labelledby="map-title" data-live=format!("region:{}", region.code)>
             <div class="panel__head">
                 <h2 id="map-title">{title}</h2>
                 {measures}
+                {locator}
             </div>
             <div
                 class="map-box"

@@ -84,6 +84,10 @@ test('a district opens where its facilities are, and the whole province is one s
   await live(page);
   await expect(page.locator('.map__still')).toHaveCount(0);
   expect(await view(page)).toEqual(first);
+  // A small picture tells where in its province that is.
+  const [province, seen] = await Promise.all(['path', 'rect'].map((part) => page.locator(`.map__locator ${part}`).boundingBox()));
+  expect(seen!.width).toBeGreaterThan(4);
+  expect(seen!.width).toBeLessThan(province!.width);
   await page.locator('.map-box').focus();
   for (let step = 0; step < 9; step += 1) await page.keyboard.press('-');
   const base = (await page.locator('.map-box > svg').getAttribute('data-base'))!.split(' ').map(Number);

@@ -116,6 +116,7 @@ mod fixed {
     pub(super) fn draw(error: &AppError, section: Section) -> String {
         let words = &use_lang().words().general;
         let (status, title, note) = match error {
+            AppError::NotFound if section == Section::Pipeline => (404, words.not_found, words.no_record_note.to_owned()),
             AppError::NotFound => (404, words.not_found, words.not_found_note.to_owned()),
             AppError::Invalid(how) => (400, words.invalid, how.clone()),
             AppError::Unavailable => (503, words.failed, words.failed_note.to_owned()),

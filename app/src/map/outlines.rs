@@ -53,6 +53,8 @@ pub fn fine() -> BTreeMap<String, String> {
 /// So many map units wide a regency is shown at least, 40 being a degree, and a district.
 const REGENCY_WIDTH: f64 = 40.0;
 const DISTRICT_WIDTH: f64 = 20.0;
+/// What is seen is at least so large a part of its province in the small picture that tells where it lies.
+const LEAST_OF_PROVINCE: f64 = 0.1;
 /// The points of the server's picture are drawn for a map so many pixels wide.
 const STILL_WIDTH: f64 = 720.0;
 
@@ -65,6 +67,8 @@ pub(super) struct Picture {
     pub base: Option<String>,
     /// Its inside.
     pub markup: String,
+    /// The province with what is seen of it at first, small, where that is not all: its view box and its inside.
+    pub locator: Option<(String, String)>,
 }
 
 /// The map of a region.
@@ -90,7 +94,7 @@ fn country(region: &RegionView, measure: Measure, lang: Lang) -> Picture {
             measure.class(&counts)
         );
     }
-    Picture { view_box: Some(format!("0 0 {width} {height}")), base: None, markup: out }
+    Picture { view_box: Some(format!("0 0 {width} {height}")), markup: out, ..Picture::default() }
 }
 
 fn near(region: &RegionView) -> Picture {
@@ -133,7 +137,20 @@ fn near(region: &RegionView) -> Picture {
     };
     still(&mut out, &points.clusters(STILL_WIDTH / home.width), home.width / STILL_WIDTH);
     let text = |View { x, y, width, height }: View| format!("{x:.2} {y:.2} {width:.2} {height:.2}");
-    Picture { view_box: Some(text(home)), base: (home != base).then(|| text(base)), markup: out }
+    let is_part = home != base;
+    let locator = is_part.then(|| {
+        let province = View { x, y, width, height };
+        let mut inside = String::new();
+        if let Some(outline) = fine.outlines.get(shown) {
+            let _ = write!(inside, r#"<path class="own" transform="scale({})" d="{outline}"/>"#, 1.0 / fine.numbers_per_unit);
+        }
+        // Small, but never too small to be found.
+        let seen = home.at_least(province.width.max(province.height) * LEAST_OF_PROVINCE);
+        let View { x, y, width, height } = seen;
+        let _ = write!(inside, r#"<rect x="{x:.1}" y="{y:.1}" width="{width:.1}" height="{height:.1}"/>"#);
+        (text(province.at_least(province.width * 1.1)), inside)
+    });
+    Picture { view_box: Some(text(home)), base: is_part.then(|| text(base)), markup: out, locator }
 }
 
 /// Facilities as they stand now, in the shapes of `paint.rs`; a pixel is `unit` map units wide. The calm ones first, so that

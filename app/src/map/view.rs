@@ -48,6 +48,14 @@ impl View {
         }
     }
 
+    /// The same middle and shape, but at least `least` wide.
+    #[must_use]
+    pub fn at_least(self, least: f64) -> View {
+        let by = (least / self.width).max(1.0);
+        let (width, height) = (self.width * by, self.height * by);
+        View { x: self.x - (width - self.width) / 2.0, y: self.y - (height - self.height) / 2.0, width, height }
+    }
+
     /// The smallest view of `base`'s shape around a box, with a margin, and at least `least` wide: some of its surroundings tell where
     /// a place lies.
     pub fn around([x, y, width, height]: [f64; 4], least: f64, base: View) -> View {
@@ -77,6 +85,13 @@ mod tests {
         let near = BASE.zoomed(2.0, 0.0, 0.0, BASE);
         assert_eq!(near.moved(-10.0, -10.0, BASE), near);
         assert_eq!(near.moved(9_999.0, 9_999.0, BASE), View { x: 500.0, y: 250.0, ..near });
+    }
+
+    #[test]
+    fn what_is_small_is_shown_large_enough() {
+        let seen = View { x: 100.0, y: 100.0, width: 20.0, height: 10.0 };
+        assert_eq!(seen.at_least(40.0), View { x: 90.0, y: 95.0, width: 40.0, height: 20.0 });
+        assert_eq!(seen.at_least(10.0), seen);
     }
 
     #[test]

@@ -194,6 +194,8 @@ pub struct GeneralWords {
     pub not_found: &'static str,
     /// What to do then.
     pub not_found_note: &'static str,
+    /// The same where a record was asked for.
+    pub no_record_note: &'static str,
     /// Headline: the server cannot answer.
     pub failed: &'static str,
     /// What to do then.
