@@ -388,10 +388,20 @@ fn look_back(parts: &WorkerParts, snapshot: &Snapshot) -> anyhow::Result<Option<
     loop {
         // In this order: see `is_other_log`. A broker that leads since a moment ago refuses to tell an end that is not up to date.
         let asked = first_after(consumer, topic, *partition, snapshot.now)
-            .and_then(|later| Ok((later, consumer.fetch_watermarks(topic, *partition, PATIENCE)?.1)));
+            .and_then(|later| Ok((later, consumer.fetch_watermarks(topic, *partition, PATIENCE)?)));
         match asked {
-            Ok((later, high)) if !is_other_log(snapshot.next_block, later, high) => return Ok(Some(false)),
-            Ok((later, high)) => {
+            Ok((later, (low, high))) if !is_other_log(snapshot.next_block, later, high) => {
+                if snapshot.committed_at.is_none() && low > 0 {
+                    tracing::warn!(
+                        topic,
+                        partition,
+                        low,
+                        "Kafka had deleted messages before anybody read them here; they are in no book."
+                    );
+                }
+                return Ok(Some(false));
+            }
+            Ok((later, (_, high))) => {
                 tracing::error!(
                     topic,
                     partition,

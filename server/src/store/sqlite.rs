@@ -21,6 +21,10 @@ const OLDEST: (u32, u32, u32) = (3, 51, 3);
 /// Most of what is written are blocks of windows of about 100 KB: larger pages are fewer writes. A database keeps the pages it was made
 /// with.
 const PAGE_BYTES: u32 = 16_384;
+/// Pages that a connection keeps, in KiB with a minus sign. What pages of the product read is a little of a large file, and the operating
+/// system has that: a cache of its own for each reader would only fill up.
+const READER_CACHE: &str = "-2000";
+const WRITER_CACHE: &str = "-16000";
 
 /// Opens the database in `dir`, made and migrated as needed.
 pub async fn open(dir: &Path) -> Result<Pools<Sqlite>, StoreError> {
@@ -31,7 +35,7 @@ pub async fn open(dir: &Path) -> Result<Pools<Sqlite>, StoreError> {
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full)
         .busy_timeout(Duration::from_secs(10))
-        .pragma("cache_size", "-16000")
+        .pragma("cache_size", WRITER_CACHE)
         .pragma("foreign_keys", "on");
     // Where SQLite itself rolls back (a full disk), sqlx goes on counting a transaction and can never begin another one.
     let writer = SqlitePoolOptions::new()
@@ -56,7 +60,8 @@ pub async fn open(dir: &Path) -> Result<Pools<Sqlite>, StoreError> {
         sqlx::raw_sql(sqlx::AssertSqlSafe(format!("pragma user_version = {number}"))).execute(&mut *tx).await?;
     }
     tx.commit().await?;
-    let readers = SqlitePoolOptions::new().max_connections(4).connect_with(options.read_only(true)).await?;
+    let options = options.read_only(true).pragma("cache_size", READER_CACHE);
+    let readers = SqlitePoolOptions::new().max_connections(4).connect_with(options).await?;
     Ok(Pools { writer, readers })
 }
 

@@ -180,12 +180,12 @@ async fn a_topic_made_anew_is_not_taken_for_the_old_one() {
     let admin: AdminClient<DefaultClientContext> = place.client().create().expect("a client");
     let store = place.store().await;
     // Taken over while it has nothing yet, and while it has less than was processed; each time once more when it has grown beyond that.
-    for first in [0, 15] {
+    for (first, roles) in [(0, "engine"), (15, "web,ingest,engine")] {
         admin.delete_topics(&[topic], &AdminOptions::new()).await.expect("deletes");
         until("it is made again", async || setup(&place.kafka, &SETUP).await.ok()).await;
         for (from, to) in [(20, 20 + first), (20 + first, 60)] {
             send(from, to);
-            let engine = place.server("engine").await;
+            let engine = place.server(roles).await;
             let problem = until("the partition stands still", async || {
                 let reply = engine.get("/readyz").await;
                 (reply.status == 503 && reply.text.contains("stands still")).then_some(reply)
