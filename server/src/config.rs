@@ -40,6 +40,61 @@ impl StoreArgs {
     }
 }
 
+/// Options that decide what the log leads to, and for how long what is kept: those of whoever makes state or checks it.
+#[derive(Clone, Default, Serialize, clap::Args)]
+pub struct RulesArgs {
+    /// Temperature windows in seconds: SIZE:DELAY, shortest first; sliding ones as SIZE/SLIDE:DELAY; sessions as `session GAP:DELAY`
+    /// [default: 10:60,300:120]
+    #[arg(long, env = "RANTAI_WINDOWS")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub windows: Option<String>,
+    /// Allowed lateness of temperature records, in seconds [default: 600]
+    #[arg(long, env = "RANTAI_ALLOWED_LATENESS", value_name = "SECONDS")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub allowed_lateness: Option<i64>,
+    /// For how many devices that nobody registered there is room, in each partition of the input: the first so many that are heard of.
+    /// Records of others are rejected and kept [default: 100000]
+    #[arg(long, env = "RANTAI_MAX_UNREGISTERED", value_name = "DEVICES")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_unregistered: Option<u32>,
+    /// For how many days the log is kept: from it results can be computed again [default: 1826]
+    #[arg(long, env = "RANTAI_KEEP_LOG_DAYS", value_name = "DAYS")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub keep_log_days: Option<u32>,
+    /// For how many days raw readings are kept in Postgres, by their time [default: 1826]
+    #[arg(long, env = "RANTAI_KEEP_READINGS_DAYS", value_name = "DAYS")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub keep_readings_days: Option<u32>,
+    /// For how many days closed windows are kept, by their start [default: 1826]
+    #[arg(long, env = "RANTAI_KEEP_WINDOWS_DAYS", value_name = "DAYS")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub keep_windows_days: Option<u32>,
+    /// For how many days late records and dead letters are kept [default: 1826]
+    #[arg(long, env = "RANTAI_KEEP_SIDE_DAYS", value_name = "DAYS")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub keep_side_days: Option<u32>,
+}
+
+/// Options of who makes state or checks it without serving anybody.
+#[derive(Clone, Default, Serialize, clap::Args)]
+pub struct StateArgs {
+    /// Where the data is.
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub data: StoreArgs,
+    /// What the log leads to.
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub rules: RulesArgs,
+}
+
+impl StateArgs {
+    /// The configuration with these options, and defaults for the others.
+    pub fn resolve(&self) -> anyhow::Result<Config> {
+        resolve(self.data.config.as_deref(), self)
+    }
+}
+
 /// Options that say where Kafka is and what is ours there.
 #[derive(Clone, Default, Serialize, clap::Args)]
 pub struct KafkaArgs {
@@ -88,6 +143,26 @@ impl KafkaToolArgs {
     }
 }
 
+/// Options of `rantai kafka verify` and `rebuild`.
+#[derive(Clone, Default, Serialize, clap::Args)]
+pub struct KafkaStateArgs {
+    /// Where the data and Kafka are.
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub tool: KafkaToolArgs,
+    /// What the log leads to.
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub rules: RulesArgs,
+}
+
+impl KafkaStateArgs {
+    /// The configuration with these options, and defaults for the others.
+    pub fn resolve(&self) -> anyhow::Result<Config> {
+        resolve(self.tool.data.config.as_deref(), self)
+    }
+}
+
 /// Options of `rantai serve`.
 #[derive(Clone, Default, Serialize, clap::Args)]
 pub struct ServeArgs {
@@ -117,45 +192,19 @@ pub struct ServeArgs {
     #[arg(long, env = "RANTAI_ROLES")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub roles: Option<String>,
+    /// What the log leads to, and for how long it is kept.
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub rules: RulesArgs,
     /// File to which the newest closed window of every device is written every 5 seconds, replaced as a whole
     #[arg(long, env = "RANTAI_LATEST_FILE", value_name = "FILE")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub latest_file: Option<PathBuf>,
-    /// Temperature windows in seconds: SIZE:DELAY, shortest first; sliding ones as SIZE/SLIDE:DELAY; sessions as `session GAP:DELAY`
-    /// [default: 10:60,300:120]
-    #[arg(long, env = "RANTAI_WINDOWS")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub windows: Option<String>,
-    /// Allowed lateness of temperature records, in seconds [default: 600]
-    #[arg(long, env = "RANTAI_ALLOWED_LATENESS", value_name = "SECONDS")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub allowed_lateness: Option<i64>,
-    /// For how many devices that nobody registered there is room, in each partition of the input: the first so many that are heard of.
-    /// Records of others are rejected and kept [default: 100000]
-    #[arg(long, env = "RANTAI_MAX_UNREGISTERED", value_name = "DEVICES")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub max_unregistered: Option<u32>,
-    /// Longest time between two checkpoints while records come in, in milliseconds: as much of the log a restart reads again
+    /// Longest time between two checkpoints while anything changes, in milliseconds: as much of the log a restart reads again
     /// [default: 5000]
     #[arg(long, env = "RANTAI_CHECKPOINT_MS", value_name = "MS")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub checkpoint_ms: Option<u64>,
-    /// For how many days the log is kept: from it results can be computed again [default: 1826]
-    #[arg(long, env = "RANTAI_KEEP_LOG_DAYS", value_name = "DAYS")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub keep_log_days: Option<u32>,
-    /// For how many days raw readings are kept in Postgres, by their time [default: 1826]
-    #[arg(long, env = "RANTAI_KEEP_READINGS_DAYS", value_name = "DAYS")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub keep_readings_days: Option<u32>,
-    /// For how many days closed windows are kept, by their start [default: 1826]
-    #[arg(long, env = "RANTAI_KEEP_WINDOWS_DAYS", value_name = "DAYS")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub keep_windows_days: Option<u32>,
-    /// For how many days late records and dead letters are kept [default: 1826]
-    #[arg(long, env = "RANTAI_KEEP_SIDE_DAYS", value_name = "DAYS")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub keep_side_days: Option<u32>,
     /// Start although the server's clock does not fit the end of the log: somebody has looked, and the clock is right
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true",
           value_parser = clap::builder::BoolishValueParser::new())]
@@ -271,7 +320,7 @@ pub struct Config {
     pub pairings: Vec<PairingConfig>,
     /// For how many devices that nobody registered there is room.
     pub max_unregistered: u32,
-    /// Longest time between two checkpoints while records come in, in milliseconds.
+    /// Longest time between two checkpoints while anything changes, in milliseconds.
     pub checkpoint_ms: u64,
     /// For how many days the log is kept.
     pub keep_log_days: u32,

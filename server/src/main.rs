@@ -5,7 +5,7 @@ mod cli;
 use anyhow::Context;
 use clap::{Parser, Subcommand};
 use cli::{DeadLetterCommand, KafkaCommand, KeyCommand};
-use server::config::{ServeArgs, StoreArgs};
+use server::config::{ServeArgs, StateArgs};
 use server::lifecycle;
 use std::io::IsTerminal;
 use std::process::ExitCode;
@@ -35,9 +35,9 @@ enum Command {
     #[command(subcommand)]
     DeadLetter(DeadLetterCommand),
     /// Check that what is stored is what the log leads to; ends with 1 and names the first law that is broken
-    Verify(StoreArgs),
+    Verify(StateArgs),
     /// Make all results anew from the log alone
-    Rebuild(StoreArgs),
+    Rebuild(StateArgs),
 }
 
 fn main() -> ExitCode {

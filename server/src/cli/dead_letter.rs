@@ -7,7 +7,7 @@ use super::{existing, open};
 use anyhow::{Context, bail, ensure};
 use clap::{Subcommand, ValueEnum};
 use server::backend::{EngineBackend, Undecided};
-use server::config::{Config, LogKind, StoreArgs};
+use server::config::{Config, LogKind, StateArgs, StoreArgs};
 use server::letters::{Decided, Outcome, Verdict};
 use server::lifecycle::{holder, lock_directory};
 use server::pipeline::Pipeline;
@@ -72,7 +72,7 @@ pub struct Who {
     #[arg(long, value_name = "URL")]
     url: Option<String>,
     #[command(flatten)]
-    data: StoreArgs,
+    state: StateArgs,
 }
 
 /// What became of a dead letter.
@@ -109,13 +109,13 @@ impl DeadLetterCommand {
     pub async fn run(self) -> anyhow::Result<()> {
         match self {
             DeadLetterCommand::List { state, after, limit, data } => {
-                let store = open(&existing(&data)?).await?;
+                let store = open(&existing(data.resolve()?)?).await?;
                 store.check_format().await?;
                 list(&store, state, after, limit).await?;
                 store.close().await;
             }
             DeadLetterCommand::Show { position, data } => {
-                let store = open(&existing(&data)?).await?;
+                let store = open(&existing(data.resolve()?)?).await?;
                 store.check_format().await?;
                 show(&store, position).await?;
                 store.close().await;
@@ -206,7 +206,7 @@ async fn decide(who: &Who, positions: &[u64], verdict: &Verdict) -> anyhow::Resu
     if let Some(url) = &who.url {
         return ask(url, &who.by, positions, verdict).await;
     }
-    let config = existing(&who.data)?;
+    let config = existing(who.state.resolve()?)?;
     match lock_directory(&config.data_dir) {
         Ok(_lock) => alone(&config, &who.by, positions, verdict).await,
         Err(in_use) => match holder(&config.data_dir) {

@@ -1,7 +1,7 @@
 //! `rantai kafka`: topics, the state against their messages and from them, and what to do about a gap.
 
 use super::open;
-use server::config::KafkaToolArgs;
+use server::config::{KafkaStateArgs, KafkaToolArgs};
 use server::kafka::setup::{AcceptGapArgs, SetupArgs, accept_gap, setup};
 
 /// What can be done.
@@ -18,13 +18,13 @@ pub enum KafkaCommand {
     /// engine may be at work meanwhile
     Verify {
         #[command(flatten)]
-        tool: KafkaToolArgs,
+        state: KafkaStateArgs,
     },
     /// Make all results anew from the messages alone. No engine may be at work meanwhile, and Kafka must have kept every message; a crash
     /// leaves the old state or the new one
     Rebuild {
         #[command(flatten)]
-        tool: KafkaToolArgs,
+        state: KafkaStateArgs,
     },
     /// Let a partition go on although part of its log is gone from Kafka; noted in the database
     AcceptGap {
@@ -44,8 +44,8 @@ impl KafkaCommand {
                 kafka.check()?;
                 setup(&kafka, &args).await
             }
-            KafkaCommand::Verify { tool } => super::verify_kafka(&tool).await,
-            KafkaCommand::Rebuild { tool } => super::rebuild_kafka(&tool).await,
+            KafkaCommand::Verify { state } => super::verify_kafka(&state).await,
+            KafkaCommand::Rebuild { state } => super::rebuild_kafka(&state).await,
             KafkaCommand::AcceptGap { tool, args } => {
                 let config = tool.resolve()?;
                 config.kafka().check()?;

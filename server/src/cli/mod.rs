@@ -11,7 +11,7 @@ pub use key::KeyCommand;
 pub use state::{rebuild, rebuild_kafka, verify, verify_kafka};
 
 use anyhow::{Context, ensure};
-use server::config::{Config, StoreArgs};
+use server::config::Config;
 use server::store::Store;
 
 /// The store of a server that may be running, or may have yet to run for the first time.
@@ -20,8 +20,7 @@ async fn open(config: &Config) -> anyhow::Result<Store> {
 }
 
 /// The configuration of a data directory that is there.
-fn existing(data: &StoreArgs) -> anyhow::Result<Config> {
-    let config = data.resolve()?;
+fn existing(config: Config) -> anyhow::Result<Config> {
     ensure!(config.data_dir.is_dir(), "there is no data directory {}", config.data_dir.display());
     Ok(config)
 }

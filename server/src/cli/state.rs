@@ -4,7 +4,7 @@ use super::{existing, open};
 use anyhow::{Context, ensure};
 use domain::engine::EngineConfig;
 use domain::master::Master;
-use server::config::{Config, KafkaToolArgs, LogKind, StoreArgs};
+use server::config::{Config, KafkaStateArgs, LogKind, StateArgs};
 use server::lifecycle::{DirectoryLock, lock_directory};
 use server::store::Store;
 use server::verify::{Subject, verify as check};
@@ -19,8 +19,8 @@ struct Held {
     _lock: DirectoryLock,
 }
 
-async fn hold(data: &StoreArgs) -> anyhow::Result<Held> {
-    let config = existing(data)?;
+async fn hold(state: &StateArgs) -> anyhow::Result<Held> {
+    let config = existing(state.resolve()?)?;
     ensure!(
         config.log == LogKind::Embedded,
         "with `log = kafka` the log is not in the data directory: `rantai kafka verify` and `rantai kafka rebuild` look there"
@@ -34,8 +34,10 @@ async fn hold(data: &StoreArgs) -> anyhow::Result<Held> {
 }
 
 /// Checks every law and prints a line for each; an error where one is broken.
-pub async fn verify(data: &StoreArgs) -> anyhow::Result<()> {
-    let Held { config, engine, store, master, _lock } = &hold(data).await?;
+pub async fn verify(state: &StateArgs) -> anyhow::Result<()> {
+    let Held { config, engine, store, master, _lock } = &hold(state).await?;
+    // By other rules everything would look wrong.
+    store.agree_on(engine).await?;
     let subject = Subject { dir: &config.data_dir, store, master, config: engine, keep: config.retention() };
     let report = check(&subject).await?;
     store.close().await;
@@ -45,13 +47,14 @@ pub async fn verify(data: &StoreArgs) -> anyhow::Result<()> {
 }
 
 /// The same for every partition that engines on Kafka have read; each prints its name and a line for each law.
-pub async fn verify_kafka(tool: &KafkaToolArgs) -> anyhow::Result<()> {
-    let config = tool.resolve()?;
+pub async fn verify_kafka(state: &KafkaStateArgs) -> anyhow::Result<()> {
+    let config = state.resolve()?;
     config.kafka().check()?;
     std::fs::create_dir_all(&config.data_dir).with_context(|| format!("create {}", config.data_dir.display()))?;
     let store = open(&config).await?;
     let master = Arc::new(server::data::master().context("load master data")?);
     let engine = config.engine_config()?;
+    store.agree_on(&engine).await?;
     let subject = Subject { dir: &config.data_dir, store: &store, master: &master, config: &engine, keep: config.retention() };
     let reports = server::verify::verify_kafka(&subject, &config.kafka()).await?;
     store.close().await;
@@ -64,8 +67,8 @@ pub async fn verify_kafka(tool: &KafkaToolArgs) -> anyhow::Result<()> {
 }
 
 /// Makes the state anew from the log.
-pub async fn rebuild(data: &StoreArgs) -> anyhow::Result<()> {
-    let Held { config, engine, store, master, _lock } = &hold(data).await?;
+pub async fn rebuild(state: &StateArgs) -> anyhow::Result<()> {
+    let Held { config, engine, store, master, _lock } = &hold(state).await?;
     let made = server::rebuild::rebuild(&config.data_dir, store, master, engine).await?;
     store.close().await;
     println!("rebuilt from {} blocks with {} records", made.blocks, made.records);
@@ -73,8 +76,8 @@ pub async fn rebuild(data: &StoreArgs) -> anyhow::Result<()> {
 }
 
 /// The same from the messages that engines on Kafka read.
-pub async fn rebuild_kafka(tool: &KafkaToolArgs) -> anyhow::Result<()> {
-    let config = tool.resolve()?;
+pub async fn rebuild_kafka(state: &KafkaStateArgs) -> anyhow::Result<()> {
+    let config = state.resolve()?;
     let kafka = config.kafka();
     kafka.check()?;
     let _lock = lock_directory(&config.data_dir)?;

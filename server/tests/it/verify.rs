@@ -233,6 +233,24 @@ async fn a_state_of_another_build_is_made_anew() {
     Server::start_in(dir, &[]).await.stop().await;
 }
 
+/// Whoever checks state or makes it is told the rules as the server is; by others nothing is called broken, and a rebuild changes them.
+#[tokio::test(flavor = "multi_thread")]
+async fn rules_are_told_as_to_the_server() {
+    const OTHER: [&str; 2] = ["--allowed-lateness", "900"];
+    let dir = taken_in(&written::days(3, true), &OTHER).await;
+    let verify = |more: &[&str]| {
+        let told = run(&[&["verify"], more].concat(), dir.path());
+        (told.status.success(), String::from_utf8_lossy(&told.stderr).into_owned())
+    };
+    let (is_whole, words) = verify(&[]);
+    assert!(!is_whole && words.contains("lateness 900000") && words.contains("rantai rebuild"), "{words}");
+    assert_eq!(verify(&OTHER), (true, String::new()));
+    assert!(run(&["rebuild"], dir.path()).status.success());
+    assert_eq!(verify(&[]), (true, String::new()));
+    assert!(run(&["rebuild", OTHER[0], OTHER[1]], dir.path()).status.success());
+    Server::start_in(dir, &OTHER).await.stop().await;
+}
+
 /// Beside a running server neither is done; the holder is named at once.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_running_server_is_left_alone() {
