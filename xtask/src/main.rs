@@ -1,4 +1,4 @@
-//! The project's only build tool: `cargo xtask run`, `test`, `build`, `dev`, `bench`, `data`, `services`.
+//! The project's only build tool: `cargo xtask run`, `test`, `prove`, `build`, `dev`, `bench`, `data`, `services`.
 //!
 //! Everything a command needs beyond Rust, a C compiler and make is either a library in here (wasm-bindgen, the CSS
 //! bundler, brotli) or set up by the command itself. What is not here: anything the product does when it runs.

@@ -115,8 +115,8 @@ fn start_simulator(options: &Options, product: &Product, address: &str, data_dir
     Program::start("simulator", &mut simulate, &data_dir.join("simulator.log"))
 }
 
-/// How much of the past to send: what passed since the simulator last ran on this data, at most a day. It plays that past anew
-/// each time, so sending some of it twice would contradict what the server knows. Full five minutes, as it counts itself.
+/// How much of the past to send: what passed since the simulator last ran on this data, at most a day: what is sent twice is a
+/// duplicate, but takes time. Full five minutes, as it counts itself.
 fn minutes_to_fill(ran_until: Option<SystemTime>, now: SystemTime) -> u64 {
     const STEP: u64 = 5 * 60;
     let steps = |time: SystemTime| time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()) / STEP;

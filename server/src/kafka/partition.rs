@@ -42,6 +42,8 @@ pub struct Owned {
     clock: ProcessingTime,
     /// Records that the engine has taken in.
     processed: u64,
+    /// What comes before its first message was deleted unread: see [`Owned::begin_late`].
+    begins_late: bool,
 }
 
 impl Owned {
@@ -57,7 +59,20 @@ impl Owned {
     ) -> anyhow::Result<Self> {
         let expected = needed_from(&snapshot);
         let shard = Shard::restore(snapshot, (number, STEP), dir, master, config, due)?;
-        Ok(Self { shard, number, expected, clock: ProcessingTime::from_ms(0), processed: 0 })
+        Ok(Self { shard, number, expected, clock: ProcessingTime::from_ms(0), processed: 0, begins_late: false })
+    }
+
+    /// Nothing was ever stored of it, and its log does not begin at the first offset any more: the first checkpoint has to name a run of
+    /// identities, or the next owner would ask for what nobody ever read.
+    pub fn begin_late(&mut self) {
+        self.begins_late = !planted("late-beginning-is-forgotten");
+    }
+
+    /// Whether time has to be sent although no device is waited for: nothing comes in, and what came in lies in no run of identities yet.
+    /// Kafka will delete it some day.
+    pub fn wants_timer(&self, now: ProcessingTime) -> bool {
+        let is_old = |since: ProcessingTime| since.plus_ms(RUN_EVERY_MS) <= now && !planted("quiet-partition-gets-no-run");
+        self.shard.run_waits_since().is_some_and(is_old) && !self.shard.run_is_due(u64::MAX, RUN_EVERY_MS)
     }
 
     /// Its number in the store.
@@ -105,11 +120,48 @@ impl Owned {
 
     /// Cuts a checkpoint. Identities become a run where they are `worth` that many records, or old.
     pub fn cut(&mut self, worth: u64) -> Writing {
-        Writing::new(self.shard.cut(self.freeze(worth)))
+        let freeze = self.freeze(worth);
+        self.begins_late = false;
+        Writing::new(self.shard.cut(freeze))
     }
 
     /// Which identities the next checkpoint makes a run of, where that many records are `worth` it.
     pub fn freeze(&self, worth: u64) -> Freeze {
-        if self.is_run_due(worth) { Freeze::All } else { Freeze::Full }
+        if self.begins_late || self.is_run_due(worth) { Freeze::All } else { Freeze::Full }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{CONTROL, TIMER};
+    use super::*;
+    use crate::pipeline::REBUILD;
+    use crate::store::{Store, StoreAddress};
+
+    /// A partition that goes quiet asks for time once what came in last is a day old, and then for a run, once.
+    #[tokio::test]
+    async fn a_quiet_partition_gets_its_run() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let store = Store::open(&StoreAddress::Sqlite, dir.path()).await.expect("opens");
+        let at = |ms: i64| ProcessingTime::from_ms(1_790_000_000_000 + ms);
+        let snapshot = store.load(1, "log", at(0)).await.expect("loads");
+        let master = Arc::new(crate::data::master().expect("reads"));
+        let mut owned = Owned::restore(snapshot, 1, dir.path(), &master, &EngineConfig::default(), REBUILD).expect("restores");
+        let take = |owned: &mut Owned, offset: i64, ms: i64, value: &[u8], is_timer: bool| {
+            let mut inbox = Inbox::new("events");
+            let header = is_timer.then_some((CONTROL, Some(TIMER)));
+            inbox.note(offset, at(ms), value, header.into_iter());
+            owned.take(&inbox);
+        };
+        assert!(!owned.wants_timer(at(RUN_EVERY_MS)), "nothing ever came in");
+        take(&mut owned, 0, 0, b"{}", false);
+        assert!(!owned.wants_timer(at(RUN_EVERY_MS - 1)) && !owned.is_run_due(2));
+        assert!(owned.wants_timer(at(RUN_EVERY_MS)));
+        take(&mut owned, 1, RUN_EVERY_MS, b"", true);
+        assert!(owned.is_run_due(2) && !owned.wants_timer(at(2 * RUN_EVERY_MS)), "not one timer after the other");
+        assert_eq!(owned.freeze(2), Freeze::All);
+        let _ = owned.cut(2);
+        assert!(!owned.is_run_due(2) && !owned.wants_timer(at(9 * RUN_EVERY_MS)), "no timer for the sake of a timer");
+        store.close().await;
     }
 }

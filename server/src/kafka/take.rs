@@ -13,6 +13,7 @@ pub(crate) fn take(shard: &mut Shard, number: u32, run: &Run<'_>, clock: &mut Pr
     *clock = (*clock).max(run.received_at);
     let is_covered = shard.covers(run.first);
     let received_at = if is_covered { *clock } else { run.received_at.max(shard.room.engine.now()) };
+    shard.note_for_run(received_at);
     let place = Place { number: run.last, first_record: position(number, run.first), received_at };
     match run.kind {
         Kind::Records => {

@@ -97,6 +97,17 @@ struct Being {
     next_block: u64,
 }
 
+/// The log as it was found at a takeover.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Found {
+    /// The one that the state came from.
+    SameLog,
+    /// The same for a state of nothing: its first messages were deleted before anybody read them.
+    BegunLate,
+    /// Another one under its name.
+    OtherLog,
+}
+
 /// A partition at work.
 pub(super) struct Worker {
     parts: WorkerParts,
@@ -124,7 +135,7 @@ impl Worker {
     pub fn run(parts: WorkerParts) -> anyhow::Result<Ended> {
         let begun = Instant::now();
         let Some(snapshot) = load(&parts)? else { return Ok(Ended::AsTold) };
-        let Some(is_other_log) = look_back(&parts, &snapshot)? else { return Ok(Ended::AsTold) };
+        let Some(found) = look_back(&parts, &snapshot)? else { return Ok(Ended::AsTold) };
         let dir = identities::folder(&parts.dir, &snapshot.identity_key);
         let epoch = snapshot.epoch;
         let (stored, received) = (snapshot.next_block, snapshot.totals.all.received);
@@ -133,6 +144,9 @@ impl Worker {
         let has_gone_back = of.expected() < parts.begin && !planted("begins-where-the-old-state-ended");
         ensure!(!has_gone_back, "its state was made anew while this process took it over; start it again");
         of.shard.watch();
+        if found == Found::BegunLate {
+            of.begin_late();
+        }
         let teller = Teller {
             topic: parts.feed.0.clone(),
             to: parts.number as i32 % parts.feed.1.max(1),
@@ -153,7 +167,7 @@ impl Worker {
             begun: Some(begun),
             writing: None,
             is_behind: true,
-            stands_still: is_other_log,
+            stands_still: found == Found::OtherLog,
             begins_anew: false,
             timer_sent: None,
         };
@@ -272,11 +286,16 @@ impl Worker {
             self.begins_anew = true;
             return Ok(());
         };
+        let lost = if (to as u64) < self.of.shard.next_block {
+            "were processed, but what would tell their repetitions is"
+        } else {
+            "were not all processed, and are"
+        };
         tracing::error!(
             topic,
             partition,
-            "gap({from},{to}): these offsets are gone from Kafka and were not processed; the partition stands still. To go on \
-             without them: rantai kafka accept-gap --topic {topic} --partition {partition}"
+            "gap({from},{to}): these offsets {lost} gone; the partition stands still. To go on without them: \
+             rantai kafka accept-gap --topic {topic} --partition {partition}"
         );
         status.change(topic, *partition, |of| of.state = State::Gap { from, to });
         Ok(())
@@ -318,7 +337,8 @@ impl Worker {
             && !self.stands_still
             && self.begun.is_none()
             && self.timer_sent.is_none_or(|at| at.elapsed() >= TIMER_PATIENCE)
-            && self.of.shard.room.engine.next_deadline().is_some_and(|deadline| deadline.plus(TIMER_SLACK) <= wall_clock())
+            && (self.of.wants_timer(wall_clock())
+                || self.of.shard.room.engine.next_deadline().is_some_and(|deadline| deadline.plus(TIMER_SLACK) <= wall_clock()))
         {
             self.parts.producer.send_timer(&self.parts.topic, self.parts.partition);
             self.timer_sent = Some(Instant::now());
@@ -382,8 +402,8 @@ fn load(parts: &WorkerParts) -> anyhow::Result<Option<Snapshot>> {
     }
 }
 
-/// Whether Kafka has another log under the name of the one that `snapshot` came from; `None` where an order came first.
-fn look_back(parts: &WorkerParts, snapshot: &Snapshot) -> anyhow::Result<Option<bool>> {
+/// What Kafka has under the name of the log that `snapshot` came from; `None` where an order came first.
+fn look_back(parts: &WorkerParts, snapshot: &Snapshot) -> anyhow::Result<Option<Found>> {
     let WorkerParts { topic, partition, consumer, orders, status, .. } = parts;
     loop {
         // In this order: see `is_other_log`. A broker that leads since a moment ago refuses to tell an end that is not up to date.
@@ -398,8 +418,9 @@ fn look_back(parts: &WorkerParts, snapshot: &Snapshot) -> anyhow::Result<Option<
                         low,
                         "Kafka had deleted messages before anybody read them here; they are in no book."
                     );
+                    return Ok(Some(Found::BegunLate));
                 }
-                return Ok(Some(false));
+                return Ok(Some(Found::SameLog));
             }
             Ok((later, (_, high))) => {
                 tracing::error!(
@@ -412,7 +433,7 @@ fn look_back(parts: &WorkerParts, snapshot: &Snapshot) -> anyhow::Result<Option<
                      that lacked its end. The partition stands still. Make a topic of another name: its records come beside the old ones."
                 );
                 status.change(topic, *partition, |of| of.state = State::OtherLog);
-                return Ok(Some(true));
+                return Ok(Some(Found::OtherLog));
             }
             Err(error) => {
                 tracing::warn!(%error, "Kafka cannot say what came in after a partition's checkpoint; trying again.");

@@ -323,7 +323,17 @@ impl Shard {
     fn count_for_run(&mut self, batch: &Batch, received_at: ProcessingTime) {
         self.since_run.records += batch.len() as u64;
         self.since_run.bytes += batch.raw().len() as u64;
+        self.note_for_run(received_at);
+    }
+
+    /// Something came in, be it time alone: who has no run that covers it reads it again, for as long as it can be read.
+    pub fn note_for_run(&mut self, received_at: ProcessingTime) {
         self.since_run.since.get_or_insert(received_at);
+    }
+
+    /// Since when something came in that no run covers, by the log's time.
+    pub const fn run_waits_since(&self) -> Option<ProcessingTime> {
+        self.since_run.since
     }
 
     /// Whether identities of at least `records` records, or some that are older than `age_ms` by the log's time, lie in no run yet.

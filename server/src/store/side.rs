@@ -29,12 +29,12 @@ struct Reader {
 impl Store {
     /// Late records (`kind` 0) or dead letters (1) after `position`, in the order of their positions, at most `limit`.
     pub async fn side_after(&self, kind: usize, position: u64, limit: usize) -> Result<Vec<SideRow>, StoreError> {
-        self.side(kind, position as i64, limit, Order::OldestFirst).await
+        self.side(kind, clamped(position), limit, Order::OldestFirst).await
     }
 
     /// The newest late records (`kind` 0) or dead letters (1) before `position`, or of all, newest first, at most `limit`.
     pub async fn side_newest(&self, kind: usize, position: Option<u64>, limit: usize) -> Result<Vec<SideRow>, StoreError> {
-        self.side(kind, position.map_or(i64::MAX, |position| position as i64), limit, Order::NewestFirst).await
+        self.side(kind, position.map_or(i64::MAX, clamped), limit, Order::NewestFirst).await
     }
 
     async fn side(&self, kind: usize, from: i64, limit: usize, order: Order) -> Result<Vec<SideRow>, StoreError> {
@@ -121,6 +121,11 @@ impl Store {
             sqlx::query_scalar("select partition from input_position order by partition").fetch_all(&pools.readers).await?
         }))
     }
+}
+
+/// A position that somebody asked for, which may be any number; the store has none beyond the largest signed one.
+fn clamped(position: u64) -> i64 {
+    i64::try_from(position).unwrap_or(i64::MAX)
 }
 
 fn rows((last, data): &Block) -> Result<Vec<SideRow>, StoreError> {

@@ -442,3 +442,26 @@ async fn a_gap_stands_still_until_somebody_accepts_it() {
     engine.stop().await;
     store.close().await;
 }
+
+/// What was deleted before any engine read it is in no book, and stops nobody later: the first state says where the log began.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_was_cut_before_anybody_read_it() {
+    let Some(place) = Place::new().await else { return };
+    let (slot, producer) = (slot_now() - 3_600_000, place.producer());
+    for n in 0..30 {
+        let record = bare("fridge", slot + n * 1_000, "4.5");
+        producer.send(BaseRecord::to(&place.kafka.topics).partition(1).key("fridge").payload(&record)).expect("takes it");
+    }
+    producer.flush(10 * SECOND).expect("is acknowledged");
+    let admin: AdminClient<DefaultClientContext> = place.client().create().expect("a client");
+    let mut gone = TopicPartitionList::new();
+    gone.add_partition_offset(&place.kafka.topics, 1, Offset::Offset(10)).expect("a list");
+    admin.delete_records(&gone, &AdminOptions::new()).await.expect("deletes");
+    for _ in 0..2 {
+        let engine = place.server("engine").await;
+        let found = place.stored(20).await.all;
+        assert_eq!((found.received, found.accepted), (20, 20));
+        until("it is ready", async || (engine.get("/readyz").await.status == 200).then_some(())).await;
+        engine.stop().await;
+    }
+}

@@ -293,6 +293,8 @@ async fn side_outputs_are_read_page_by_page() {
         assert_eq!(store.side_after(DEAD, 100, 9).await.expect("reads"), dead[1..]);
         let newest: Vec<SideRow> = late.iter().rev().take(1_250).cloned().collect();
         assert_eq!(store.side_newest(LATE, None, 1_250).await.expect("reads"), newest);
+        assert_eq!(store.side_newest(LATE, Some(u64::MAX), 1_250).await.expect("reads"), newest, "any number may be asked for");
+        assert_eq!(store.side_after(LATE, u64::MAX, 9).await.expect("reads"), []);
         assert_eq!(store.side_newest(DEAD, None, 99).await.expect("reads").len(), 5);
         // Back from within a block, from its end, from between two records and from before all of them.
         for (before, kept) in [(3_001, 1_000), (3_000, 999), (3, 0), (1, 0), (9_999, 2_500)] {

@@ -190,6 +190,8 @@ pub const BUGS: &[Bug] = &[
     // Kafka.
     it("ack-before-the-brokers", "answers before Kafka has it", "kafka_faults::brokers_away_and_back"),
     it("gap-is-passed-over", "begins anew where offsets are gone", "kafka::a_gap_stands_still_until_somebody_accepts_it"),
+    it("late-beginning-is-forgotten", "asks later for messages that were deleted before anybody read them", "kafka::a_log_that_was_cut_before_anybody_read_it"),
+    server("quiet-partition-gets-no-run", "keeps identities of a quiet partition in no run until Kafka deletes what they came from", "kafka::partition::tests::a_quiet_partition_gets_its_run"),
     it("shorter-topic-is-the-old-one", "goes on in a topic made anew that was still shorter than the old one", "kafka_faults::a_topic_made_anew_is_not_taken_for_the_old_one"),
     it("topic-made-anew-is-the-old-one", "goes on in a topic made anew where it was in the old one", "kafka_faults::a_topic_made_anew_is_not_taken_for_the_old_one"),
     it("offset-of-kafka-is-believed", "begins where Kafka says, not where the store says", "kafka::others_write_directly_and_engines_come_and_go"),
