@@ -317,13 +317,12 @@ impl Shard {
             let records = batch.records().map(|record| self.room.engine.as_judged(record));
             Engine::remember(&self.config, records, received_at, &mut self.identities);
         }
-        self.count_for_run(batch, received_at);
+        self.count_for_run(batch);
     }
 
-    fn count_for_run(&mut self, batch: &Batch, received_at: ProcessingTime) {
+    fn count_for_run(&mut self, batch: &Batch) {
         self.since_run.records += batch.len() as u64;
         self.since_run.bytes += batch.raw().len() as u64;
-        self.note_for_run(received_at);
     }
 
     /// Something came in, be it time alone: who has no run that covers it reads it again, for as long as it can be read.
@@ -361,7 +360,7 @@ impl Shard {
             let positions = (place.first_record..).step_by(self.step as usize);
             readings.add(self.partition, batch, &self.dispositions, positions, place.received_at);
         }
-        self.count_for_run(batch, place.received_at);
+        self.count_for_run(batch);
         self.next_block = place.number + 1;
         self.records_since += batch.len() as u64;
         self.uncommitted.fetch_add(batch.len() as u64, Ordering::Relaxed);
