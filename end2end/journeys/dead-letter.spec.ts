@@ -1,24 +1,20 @@
 // A rejected record: found on the pipeline page, read as it came, taken in again, discarded with a reason; also without script.
 import AxeBuilder from '@axe-core/playwright';
-import { expect, languages, openLive, test } from './fixtures.ts';
+import { expect, languages, openLive, reject, test } from './fixtures.ts';
 
 /** Sends a record that is rejected; its position among all records. */
-async function reject(mark: string): Promise<number> {
-  const url = new URL('/ingest', process.env.RANTAI_URL);
-  await fetch(url, {
-    method: 'POST',
-    headers: { authorization: `Bearer ${process.env.RANTAI_KEY}`, 'content-type': 'application/json' },
-    body: JSON.stringify({ device_id: `tolak-${mark}`, ts: Date.now(), temperature: 900, note: mark }),
-  });
+async function rejected(name: string): Promise<number> {
+  const mark = `${name}-${Date.now()}`;
+  await reject(mark, 900);
   const rows = await fetch(new URL('/api/v1/dead-letters?format=ndjson', process.env.RANTAI_URL));
   const row = (await rows.text()).trim().split('\n').map((line) => JSON.parse(line)).find(({ raw }) => raw.includes(mark));
   return row.position;
 }
 
 test('a dead letter is found, read and taken in again', async ({ page }) => {
-  const position = await reject('ulang-journey');
+  const position = await rejected('ulang-journey');
   await openLive(page, '/pipeline');
-  // By key: rows of letters that other journeys send come above it while a pointer is on its way.
+
   await page.locator(`section[aria-labelledby="dead-letters"] a[href="/pipeline/dead-letters/${position}"]`).press('Enter');
   await expect(page.getByRole('heading', { level: 1 })).toContainText('Rekaman tertolak');
   await expect(page.locator('pre')).toContainText('ulang-journey');
@@ -33,7 +29,7 @@ test('a dead letter is found, read and taken in again', async ({ page }) => {
 
 for (const language of languages) {
   test(`axe finds nothing on the page of a dead letter: ${language}`, async ({ page }) => {
-    const position = await reject(`axe-${language}`);
+    const position = await rejected(`axe-${language}`);
     await page.goto(`/pipeline/dead-letters/${position}?lang=${language}`);
     const { violations } = await new AxeBuilder({ page }).analyze();
     expect(violations.map(({ id, help }) => `${id}: ${help}`)).toEqual([]);
@@ -44,7 +40,7 @@ test.describe('without script', () => {
   test.use({ javaScriptEnabled: false });
 
   test('a dead letter is discarded by its form', async ({ page }) => {
-    const position = await reject('buang-journey');
+    const position = await rejected('buang-journey');
     await page.goto(`/pipeline/dead-letters/${position}`);
     const discard = page.locator('section[aria-labelledby="discard"]');
     await discard.getByLabel('Nama Anda').fill('Budi');

@@ -68,3 +68,13 @@ export function texts(elements: Locator): Promise<string[]> {
 export async function post(device_id: string, temperature: number, ts = Date.now()): Promise<void> {
   await send([{ device_id, ts, temperature, battery: 88, status: 'ok' }]);
 }
+
+/** Sends a reading that is rejected: what it says is no temperature, or none that can be. */
+export async function reject(device_id: string, temperature: number | string): Promise<void> {
+  const answer = await fetch(new URL('/ingest', process.env.RANTAI_URL), {
+    method: 'POST',
+    headers: { authorization: `Bearer ${process.env.RANTAI_KEY}`, 'content-type': 'application/json' },
+    body: JSON.stringify([{ device_id, ts: Date.now(), temperature }]),
+  });
+  expect(await answer.json()).toMatchObject({ rejected: 1 });
+}

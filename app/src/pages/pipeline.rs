@@ -16,8 +16,8 @@ use domain::feed::{self, LiveTopic, PipelineNow};
 use domain::time::{MINUTE_MS, Zone};
 use leptos::prelude::*;
 use progress::{PartitionsPanel, WatermarkPanel};
-pub(super) use tables::Tables;
 use tables::{DeadLettersPanel, ReasonsPanel, SourcesPanel, topic_name};
+pub(super) use tables::{TablePanel, Tables};
 
 /// The server's figures belong to no place; they are told in Western time.
 pub(super) const ZONE: Zone = Zone::Wib;
@@ -156,7 +156,7 @@ pub(crate) fn Pipeline(view: PipelineView, on_reload: impl Fn() + 'static) -> im
                 <div class="stack">
                     <SourcesPanel id="topics" title=words.topics column=words.topic rows=tables.topics name=topic_name tables=tables.clone()/>
                     <ReasonsPanel tables=tables.clone()/>
-                    <UnregisteredPanel devices=tables.unregistered count=unregistered.into() clock/>
+                    <UnregisteredPanel tables=tables.clone() count=unregistered.into() clock/>
                 </div>
                 <SourcesPanel id="sources" title=words.sources column=words.source rows=tables.sources name=|_, name| name tables=tables.clone()/>
             </div>

@@ -2,7 +2,7 @@
 
 #![allow(clippy::needless_pass_by_value, reason = "a component owns what it is given")]
 
-use super::pipeline::{Tables, ZONE};
+use super::pipeline::{TablePanel, Tables, ZONE};
 use crate::api::{self, Crumb, PipelineView};
 use crate::components::frame::{Frame, Section, Step};
 use crate::components::icon::Icon;
@@ -64,7 +64,7 @@ fn Unassigned(view: PipelineView) -> impl IntoView {
                     <time datetime=format::datetime_attribute(taken, ZONE) title=format::utc(taken)>{format::date_time(lang, taken, ZONE)}</time>
                 </p>
             </div>
-            <UnregisteredPanel devices=tables.unregistered count=count.into() clock/>
+            <UnregisteredPanel tables count=count.into() clock/>
             <p class="muted">{words.pipeline.unregistered_next}" "<a href="/pipeline">{words.general.pipeline}</a></p>
         </Frame>
     }
@@ -73,8 +73,8 @@ fn Unassigned(view: PipelineView) -> impl IntoView {
 /// The newest of them.
 #[component]
 pub fn UnregisteredPanel(
-    /// Newest first.
-    devices: RwSignal<Vec<DeviceNow>>,
+    /// All tables.
+    tables: Tables,
     /// How many there are in all.
     count: Signal<u32>,
     /// Now.
@@ -82,19 +82,26 @@ pub fn UnregisteredPanel(
 ) -> impl IntoView {
     let lang = use_lang();
     let words = &lang.words().pipeline;
+    let devices = tables.unregistered;
     let empty = Memo::new(move |_| devices.with(Vec::is_empty));
-    let row = move |device: DeviceNow| {
-        let value = device.reading.map_or_else(|| lang.words().general.none.to_owned(), |r| format::celsius(lang, r.temperature));
-        let at = device.reading.map(|r| r.at.ms());
+    let row = move |id: String| {
+        let href = link::device(&id);
+        let name = id.clone();
+        let newest =
+            move |devices: &Vec<DeviceNow>| devices.iter().find(|device| device.id == id).and_then(|device| device.reading);
+        let reading = Memo::new(move |_| devices.with(&newest));
+        let value =
+            move || reading.get().map_or_else(|| lang.words().general.none.to_owned(), |r| format::celsius(lang, r.temperature));
+        let at = move || reading.get().map(|r| view! { <span class="sub"><When at=r.at.ms() zone=ZONE now=clock/></span> });
         view! {
             <li>
-                <a href=link::device(&device.id)>{device.id.clone()}</a>
+                <a href=href>{name}</a>
                 <span class="end num">{value}</span>
-                {at.map(|at| view! { <span class="sub"><When at zone=ZONE now=clock/></span> })}
+                {at}
             </li>
         }
     };
-    let rows = move || devices.get().into_iter().map(row).collect_view();
+    let ids = move || devices.with(|devices| devices.iter().map(|device| device.id.clone()).collect::<Vec<_>>());
     let content = move || {
         if empty.get() {
             return view! {
@@ -108,18 +115,18 @@ pub fn UnregisteredPanel(
         }
         view! {
             <p class="pad muted">{words.unregistered_note}</p>
-            <ul class="lines">{rows}</ul>
+            // By key: under a finger no row becomes that of another device.
+            <ul class="lines"><For each=ids key=Clone::clone children=row/></ul>
         }
         .erased()
     };
-    let shown = move || {
+    let shown = Signal::derive(move || {
         let (listed, count) = (devices.with(Vec::len), count.get());
-        (count > 0).then(|| (lang.words().general.of)(&format::int(lang, listed as u64), &format::int(lang, count)))
-    };
-    view! {
-        <section class="panel" aria-labelledby="unregistered" data-live="pipeline">
-            <div class="panel__head"><h2 id="unregistered">{words.unregistered_devices}</h2><span class="age">{shown}</span></div>
-            {content}
-        </section>
-    }
+        if count == 0 {
+            String::new()
+        } else {
+            (lang.words().general.of)(&format::int(lang, listed as u64), &format::int(lang, count))
+        }
+    });
+    view! { <TablePanel id="unregistered" title=words.unregistered_devices note=shown tables>{content}</TablePanel> }
 }

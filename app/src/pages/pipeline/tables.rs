@@ -73,6 +73,7 @@ impl Tables {
             self.sources.with_untracked(|shown| keep_order(&mut view.sources, |row| place(shown, |s| s.name == row.name)));
             self.topics.with_untracked(|shown| keep_order(&mut view.topics, |row| place(shown, |s| s.name == row.name)));
             self.reasons.with_untracked(|shown| keep_order(&mut view.reasons, |row| place(shown, |s| s.reason == row.reason)));
+            self.unregistered.with_untracked(|shown| keep_order(&mut view.unregistered, |row| place(shown, |s| s.id == row.id)));
         } else {
             put(self.dead_letters, view.dead_letters);
         }
@@ -138,13 +139,17 @@ pub fn topic_name(lang: Lang, name: String) -> String {
 
 /// A panel around a table: while a pointer or focus is in it, its rows keep their places.
 #[component]
-fn TablePanel(
+pub fn TablePanel(
+    /// Of the heading.
     id: &'static str,
+    /// Heading.
     title: &'static str,
     /// What stands at the right of the title.
     #[prop(into)]
     note: Signal<String>,
+    /// All tables.
     tables: Tables,
+    /// What is in it.
     children: Content,
 ) -> impl IntoView {
     let hold = move |held| {
@@ -330,26 +335,23 @@ pub fn DeadLettersPanel(
             &format::int(lang, undecided.get()),
         )
     };
-    let rows = move || {
-        let row = |row: DeadLetterRow| {
-            let ms = row.received_at.ms();
-            let field = if row.field.is_empty() { words.whole_record.to_owned() } else { row.field };
-            view! {
-                <tr>
-                    <th scope="row">
-                        <a href=format!("/pipeline/dead-letters/{}", row.position)>
-                            <time datetime=format::datetime_attribute(ms, ZONE) title=format::utc(ms)>{format::time(lang, ms, ZONE)}</time>
-                        </a>
-                    </th>
-                    <td class="txt">{words.letter_states[row.state as usize]}</td>
-                    <td class="txt">{words.reason_words[row.reason as usize].0}</td>
-                    <td class="txt p2"><code>{field}</code></td>
-                    <td class="txt p3">{row.source}</td>
-                    <td class="txt p2"><code class="raw">{row.raw}</code></td>
-                </tr>
-            }
-        };
-        letters.get().into_iter().map(row).collect_view()
+    let row = move |row: DeadLetterRow| {
+        let ms = row.received_at.ms();
+        let field = if row.field.is_empty() { words.whole_record.to_owned() } else { row.field };
+        view! {
+            <tr>
+                <th scope="row">
+                    <a href=format!("/pipeline/dead-letters/{}", row.position)>
+                        <time datetime=format::datetime_attribute(ms, ZONE) title=format::utc(ms)>{format::time(lang, ms, ZONE)}</time>
+                    </a>
+                </th>
+                <td class="txt">{words.letter_states[row.state as usize]}</td>
+                <td class="txt">{words.reason_words[row.reason as usize].0}</td>
+                <td class="txt p2"><code>{field}</code></td>
+                <td class="txt p3">{row.source}</td>
+                <td class="txt p2"><code class="raw">{row.raw}</code></td>
+            </tr>
+        }
     };
     let content = move || {
         if empty.get() {
@@ -368,7 +370,10 @@ pub fn DeadLettersPanel(
                             <th scope="col" class="txt p2">{words.raw}</th>
                         </tr>
                     </thead>
-                    <tbody>{rows}</tbody>
+                    <tbody>
+                        // By key: under a finger no row becomes that of another record.
+                        <For each=move || letters.get() key=|row| (row.position, row.state as u8) children=row/>
+                    </tbody>
                 </table>
             </div>
         }
