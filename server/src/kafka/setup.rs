@@ -8,9 +8,10 @@ use domain::time::{DAY_MS, HOUR_MS};
 use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::client::{Client, ClientContext, DefaultClientContext};
 use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::metadata::MetadataTopic;
 use rdkafka::types::RDKafkaErrorCode;
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long a broker may take.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -90,19 +91,39 @@ pub async fn setup(kafka: &KafkaConfig, args: &SetupArgs) -> anyhow::Result<()> 
         kafka.inputs().into_iter().map(|name| Wanted { name, partitions: args.partitions, config: input.clone() }).collect();
     wanted.push(Wanted { name: kafka.feed(), partitions: args.partitions, config: feed });
     let existing = existing(kafka, admin.inner())?;
-    let mut is_amiss = false;
+    let (mut is_amiss, mut made) = (false, Vec::new());
     for topic in &wanted {
         match existing.get(&topic.name) {
             None if args.check => {
                 println!("{}: missing", topic.name);
                 is_amiss = true;
             }
-            None => make(&admin, topic, args.replication).await?,
+            None => {
+                make(&admin, topic, args.replication).await?;
+                made.push(topic.name.as_str());
+            }
             Some(partitions) => is_amiss |= !adjust(&admin, topic, *partitions, args.check).await?,
         }
     }
     ensure!(!is_amiss, "not everything is as it should be: run `rantai kafka setup` without `--check`");
-    Ok(())
+    led(kafka, admin.inner(), &made).await
+}
+
+/// Waits until Kafka tells who leads each partition of the topics `made` a moment ago: who starts next has to find them.
+async fn led<C: ClientContext>(kafka: &KafkaConfig, client: &Client<C>, made: &[&str]) -> anyhow::Result<()> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let metadata = client.fetch_metadata(None, PATIENCE).with_context(|| format!("reach Kafka at {}", kafka.brokers))?;
+        let led: Vec<&str> = metadata
+            .topics()
+            .iter()
+            .filter(|topic| !topic.partitions().is_empty() && topic.partitions().iter().all(|partition| partition.leader() >= 0))
+            .map(MetadataTopic::name)
+            .collect();
+        let Some(missing) = made.iter().find(|name| !led.contains(name)) else { return Ok(()) };
+        ensure!(Instant::now() < deadline, "Kafka has made the topic {missing}, and nobody leads it after {PATIENCE:?}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
 }
 
 async fn make(admin: &AdminClient<DefaultClientContext>, topic: &Wanted, replication: i32) -> anyhow::Result<()> {

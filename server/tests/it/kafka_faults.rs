@@ -182,6 +182,11 @@ async fn a_topic_made_anew_is_not_taken_for_the_old_one() {
     // Taken over while it has nothing yet, and while it has less than was processed; each time once more when it has grown beyond that.
     for (first, roles) in [(0, "engine"), (15, "web,ingest,engine")] {
         admin.delete_topics(&[topic], &AdminOptions::new()).await.expect("deletes");
+        until("it is gone", async || {
+            let metadata = admin.inner().fetch_metadata(None, 10 * SECOND).expect("brokers answer");
+            metadata.topics().iter().all(|of| of.name() != topic).then_some(())
+        })
+        .await;
         until("it is made again", async || setup(&place.kafka, &SETUP).await.ok()).await;
         for (from, to) in [(20, 20 + first), (20 + first, 60)] {
             send(from, to);
