@@ -127,50 +127,60 @@ impl Reader<'_> {
         self.get().map(|v| (v >> 1) as i64 ^ -((v & 1) as i64))
     }
 
+    fn get_whole<N: TryFrom<u64>>(&mut self) -> Result<N, DamagedBlock> {
+        self.get()?.try_into().map_err(|_| DamagedBlock)
+    }
+
     fn get_milli(&mut self) -> Result<Milli, DamagedBlock> {
         i32::try_from(self.get_signed()?).map(Milli).map_err(|_| DamagedBlock)
     }
 }
 
-/// Tells every window of a block to `each`. Windows put away have fired as final or incomplete and can no longer change.
-pub fn decode(
-    data: &[u8],
-    count: u32,
-    size_ms: i64,
-    definition: u8,
-    mut each: impl FnMut(ClosedWindow),
-) -> Result<(), DamagedBlock> {
-    let mut reader = Reader(data);
-    let (mut device, mut start) = (0u32, 0i64);
-    for _ in 0..count {
-        device = device.checked_add(reader.get()? as u32).ok_or(DamagedBlock)?;
-        start += reader.get_signed()? * size_ms;
-        let version = reader.get()? as u32;
-        let mut aggregate = Aggregate::default();
-        aggregate.count = reader.get()? as u32;
-        aggregate.temperature_sum = reader.get_signed()?;
-        if aggregate.count > 1 {
-            aggregate.temperature_square_sum = reader.get()?;
-            aggregate.temperature_min = reader.get_milli()?;
-            aggregate.temperature_max = reader.get_milli()?;
-        } else {
-            let only = i32::try_from(aggregate.temperature_sum).map_err(|_| DamagedBlock)?;
-            aggregate.temperature_square_sum = u64::from(only.unsigned_abs()).pow(2);
-            (aggregate.temperature_min, aggregate.temperature_max) = (Milli(only), Milli(only));
+impl WindowBlock {
+    /// Tells every window to `each`, as one of definition `definition`. Windows put away have fired as final or incomplete and can no
+    /// longer change.
+    ///
+    /// # Errors
+    /// [`DamagedBlock`] where the data end too early or too late, hold a number that cannot be, or a window outside what the block says
+    /// of itself; windows before it were told.
+    pub fn decode(&self, definition: u8, mut each: impl FnMut(ClosedWindow)) -> Result<(), DamagedBlock> {
+        let mut reader = Reader(&self.data);
+        let (mut device, mut start) = (0u32, 0i64);
+        for _ in 0..self.count {
+            device = device.checked_add(reader.get_whole()?).ok_or(DamagedBlock)?;
+            let further = reader.get_signed()?.checked_mul(self.size_ms);
+            start = further.and_then(|further| start.checked_add(further)).ok_or(DamagedBlock)?;
+            if !(self.devices.0..=self.devices.1).contains(&device) || !(self.starts.0..=self.starts.1).contains(&start) {
+                return Err(DamagedBlock);
+            }
+            let version = reader.get_whole()?;
+            let mut aggregate = Aggregate::default();
+            aggregate.count = reader.get_whole()?;
+            aggregate.temperature_sum = reader.get_signed()?;
+            if aggregate.count > 1 {
+                aggregate.temperature_square_sum = reader.get()?;
+                aggregate.temperature_min = reader.get_milli()?;
+                aggregate.temperature_max = reader.get_milli()?;
+            } else {
+                let only = i32::try_from(aggregate.temperature_sum).map_err(|_| DamagedBlock)?;
+                aggregate.temperature_square_sum = u64::from(only.unsigned_abs()).pow(2);
+                (aggregate.temperature_min, aggregate.temperature_max) = (Milli(only), Milli(only));
+            }
+            aggregate.humidity_count = reader.get_whole()?;
+            if aggregate.humidity_count > 0 {
+                aggregate.humidity_sum = reader.get_signed()?;
+            }
+            let battery = reader.get_whole::<u32>()?;
+            if battery > 0 {
+                let low = i32::try_from(battery - 1).map_err(|_| DamagedBlock)?;
+                let high = low.checked_add(reader.get_whole()?).ok_or(DamagedBlock)?;
+                aggregate.set_battery_extremes(Some((Milli(low), Milli(high))));
+            }
+            let window = Window { start, version, state: WindowState::Final, aggregate };
+            each(ClosedWindow { device, definition, window });
         }
-        aggregate.humidity_count = reader.get()? as u32;
-        if aggregate.humidity_count > 0 {
-            aggregate.humidity_sum = reader.get_signed()?;
-        }
-        let battery = reader.get()?;
-        if battery > 0 {
-            let low = (battery - 1) as i32;
-            aggregate.set_battery_extremes(Some((Milli(low), Milli(low + reader.get()? as i32))));
-        }
-        let window = Window { start, version, state: WindowState::Final, aggregate };
-        each(ClosedWindow { device, definition, window });
+        if reader.0.is_empty() { Ok(()) } else { Err(DamagedBlock) }
     }
-    if reader.0.is_empty() { Ok(()) } else { Err(DamagedBlock) }
 }
 
 #[cfg(test)]
@@ -212,13 +222,21 @@ mod tests {
             windows.sort_by_key(|w| (w.device, w.window.start));
             let mut back = Vec::new();
             for block in blocks {
-                decode(&block.data, block.count, 10_000, 1, |w| back.push(w)).expect("it was just written");
+                block.decode(1, |w| back.push(w)).expect("it was just written");
                 for cut in 0..block.data.len().min(40) {
-                    let result = decode(&block.data[..cut], block.count, 10_000, 1, |_| ());
-                    prop_assert!(result.is_err());
+                    let cut = WindowBlock { data: block.data[..cut].to_vec(), ..block.clone() };
+                    prop_assert_eq!(cut.decode(1, |_| ()), Err(DamagedBlock));
                 }
             }
             prop_assert_eq!(back, windows);
+        }
+
+        #[test]
+        fn whatever_the_data_are_no_window_lies_outside(data in prop::collection::vec(any::<u8>(), 0..200), count in 0u32..20) {
+            let block = WindowBlock { size_ms: 10_000, devices: (1, 3), starts: (0, 40_000), count, data };
+            let mut told = Vec::new();
+            let _ = block.decode(0, |w| told.push((w.device, w.window.start)));
+            prop_assert!(told.iter().all(|(device, start)| (1..=3).contains(device) && (0..=40_000).contains(start)));
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::checkpoint::put_block;
 use super::{Database, Store, StoreError, broken};
-use crate::blocks;
+use crate::blocks::{self, WindowBlock};
 use domain::aggregate::Aggregate;
 use domain::engine::ClosedWindow;
 use domain::milli::Milli;
@@ -10,6 +10,7 @@ use domain::window::{Window, WindowConfig, WindowState};
 use futures::TryStreamExt;
 use sqlx::Row;
 use sqlx::postgres::PgRow;
+use sqlx::sqlite::SqliteRow;
 
 /// Small blocks of windows are put together once there are so many of one size.
 pub const MERGE_AT: i64 = 256;
@@ -19,22 +20,19 @@ impl Store {
     pub async fn merge_blocks(&self, config: &WindowConfig) -> Result<bool, StoreError> {
         let Database::Sqlite(pools) = &self.database else { return Ok(false) };
         for (definition, size_ms) in (0..).zip(config.definitions().iter().map(|d| d.size_ms)) {
-            let rows: Vec<(i64, i64, Vec<u8>)> = sqlx::query_as(
-                "select id, windows, data from window_blocks where size_ms = $1 and is_merged = 0 order by id limit $2",
-            )
-            .bind(size_ms)
-            .bind(4 * MERGE_AT)
-            .fetch_all(&pools.writer)
-            .await?;
+            let rows = sqlx::query("select * from window_blocks where size_ms = $1 and is_merged = 0 order by id limit $2")
+                .bind(size_ms)
+                .bind(4 * MERGE_AT)
+                .fetch_all(&pools.writer)
+                .await?;
             if (rows.len() as i64) < MERGE_AT {
                 continue;
             }
             let mut windows = Vec::new();
-            for (id, count, data) in &rows {
-                blocks::decode(data, *count as u32, size_ms, definition, |w| windows.push(w))
-                    .map_err(|e| broken("window_blocks", id, e))?;
+            for row in &rows {
+                tell_block(row, definition, |w| windows.push(w))?;
             }
-            let last = rows[rows.len() - 1].0;
+            let last: i64 = rows[rows.len() - 1].try_get("id")?;
             let mut tx = pools.begin().await?;
             sqlx::query("delete from window_blocks where size_ms = $1 and is_merged = 0 and id <= $2")
                 .bind(size_ms)
@@ -78,7 +76,7 @@ impl Store {
         match &self.database {
             Database::Sqlite(pools) => {
                 let mut rows = sqlx::query(
-                    "select id, windows, data from window_blocks
+                    "select * from window_blocks
                      where size_ms = $1 and last_start_ms >= $2 and first_start_ms < $3 and first_device <= $5 and last_device >= $4",
                 )
                 .bind(size_ms)
@@ -88,13 +86,11 @@ impl Store {
                 .bind(i64::from(devices.1))
                 .fetch(&pools.readers);
                 while let Some(row) = rows.try_next().await? {
-                    let (data, count): (&[u8], i64) = (row.try_get("data")?, row.try_get("windows")?);
-                    blocks::decode(data, count as u32, size_ms, definition, |w| {
+                    tell_block(&row, definition, |w| {
                         if (devices.0..=devices.1).contains(&w.device) && (from..to).contains(&w.window.start) {
                             each(crate::pipeline::PARTITION, w);
                         }
-                    })
-                    .map_err(|e| broken("window_blocks", row.get::<i64, _>("id"), e))?;
+                    })?;
                 }
             }
             Database::Postgres(pools, _) => {
@@ -120,6 +116,19 @@ impl Store {
         }
         Ok(())
     }
+}
+
+/// Tells the windows of a row of `window_blocks`.
+fn tell_block(row: &SqliteRow, definition: u8, each: impl FnMut(ClosedWindow)) -> Result<(), StoreError> {
+    let id: i64 = row.try_get("id")?;
+    let block = WindowBlock {
+        size_ms: row.try_get("size_ms")?,
+        devices: (row.try_get("first_device")?, row.try_get("last_device")?),
+        starts: (row.try_get("first_start_ms")?, row.try_get("last_start_ms")?),
+        count: row.try_get("windows")?,
+        data: row.try_get("data")?,
+    };
+    block.decode(definition, each).map_err(|e| broken("window_blocks", id, e))
 }
 
 fn window_of(row: &PgRow, definition: u8) -> Result<ClosedWindow, sqlx::Error> {
