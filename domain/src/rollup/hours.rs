@@ -86,31 +86,40 @@ fn get(data: &mut impl Iterator<Item = u8>) -> u64 {
 }
 
 impl PackedHour {
-    /// The cells of a chunk.
-    fn chunk(&self, number: usize) -> [HourCell; CHUNK] {
-        let mut cells = [HourCell::default(); CHUNK];
+    /// Which cells of a chunk are there, a bit each, and their bytes.
+    fn chunk(&self, number: usize) -> (u64, &[u8]) {
         let (mask, data) = self.data[self.chunks[number] as usize..].split_first_chunk().expect("a chunk begins with its mask");
-        let (mask, mut data) = (u64::from_le_bytes(*mask), data.iter().copied());
-        for (_, cell) in cells.iter_mut().enumerate().filter(|(index, _)| mask >> index & 1 == 1) {
+        (u64::from_le_bytes(*mask), data)
+    }
+
+    /// Those cells of a chunk, with their places in it.
+    fn there(&self, number: usize) -> impl Iterator<Item = (usize, HourCell)> + '_ {
+        let (mask, data) = self.chunk(number);
+        let mut data = data.iter().copied();
+        (0..CHUNK).filter(move |place| mask >> place & 1 == 1).map(move |place| {
             let first = get(&mut data);
-            cell.windows = (first >> 2) as u32;
-            cell.readings = if first & 2 == 0 { cell.windows } else { get(&mut data) as u32 };
-            if first & 1 == 1 {
-                (cell.low, cell.high) = (get(&mut data) as u32, get(&mut data) as u32);
-            }
-        }
-        cells
+            let windows = (first >> 2) as u32;
+            let readings = if first & 2 == 0 { windows } else { get(&mut data) as u32 };
+            let (low, high) = if first & 1 == 0 { (0, 0) } else { (get(&mut data) as u32, get(&mut data) as u32) };
+            (place, HourCell { windows, low, high, readings })
+        })
     }
 
     /// One cell.
     pub fn cell(&self, index: usize) -> Option<HourCell> {
-        (index < self.len).then(|| self.chunk(index / CHUNK)[index % CHUNK])
+        let (number, place) = (index / CHUNK, index % CHUNK);
+        // Most places are quiet: nothing has to be unpacked to know it.
+        let is_there = || self.chunk(number).0 >> place & 1 == 1;
+        let unpacked = || self.there(number).find(|(at, _)| *at == place).map(|(_, cell)| cell);
+        (index < self.len).then(|| is_there().then(unpacked).flatten().unwrap_or_default())
     }
 
     /// All of them.
     pub fn cells(&self) -> Vec<HourCell> {
-        let mut cells: Vec<HourCell> = (0..self.chunks.len()).flat_map(|number| self.chunk(number)).collect();
-        cells.truncate(self.len);
+        let mut cells = vec![HourCell::default(); self.len];
+        for number in 0..self.chunks.len() {
+            self.there(number).for_each(|(place, cell)| cells[number * CHUNK + place] = cell);
+        }
         cells
     }
 }

@@ -256,9 +256,11 @@ impl<'a> Books<'a> {
     /// Devices of a share of which the log knows nothing.
     fn silent_devices(&mut self, devices: &HashMap<String, Device>, share: u64, shares: u64) {
         let engine = &self.shard.room.engine;
+        let mut unheard = DeviceState::default();
         for state in (0..engine.device_count()).map(|ix| engine.device_state(ix)) {
             let is_silent = share_of(&state.id, shares) == share && !devices.contains_key(&state.id);
-            if is_silent && *state != (DeviceState { id: state.id.clone(), ..DeviceState::default() }) {
+            unheard.id.clone_from(&state.id);
+            if is_silent && *state != unheard {
                 let id = state.id.clone();
                 self.report.breaks(Law::Devices, || format!("device {id}: it has a state, and the log has no record of it"));
             }

@@ -46,6 +46,8 @@ pub struct Recomputed {
     pub now: i64,
     /// Into how many shares devices are divided.
     pub shares: u64,
+    /// The devices of the first share, until somebody asks for them.
+    first_devices: Option<HashMap<String, Device>>,
 }
 
 /// A device as its readings leave it.
@@ -69,6 +71,9 @@ pub struct Device {
 
 /// Which share of `shares` the device belongs to.
 pub fn share_of(id: &str, shares: u64) -> u64 {
+    if shares == 1 {
+        return 0;
+    }
     let mut hasher = DefaultHasher::new();
     id.hash(&mut hasher);
     hasher.finish() % shares
@@ -84,7 +89,7 @@ fn wrong_time(config: &EngineConfig, at: EventTime, now: i64) -> Option<Reason> 
 }
 
 /// Why a record cannot be used, whatever came before it of its identity.
-fn wrong(config: &EngineConfig, room: &Room, record: &Record<'_>, now: i64) -> Option<Reason> {
+fn wrong(config: &EngineConfig, room: &Room<'_>, record: &Record<'_>, now: i64) -> Option<Reason> {
     match &record.content {
         Content::Reading { device, .. } | Content::Fault { device, .. } | Content::Fix { device, .. } if !room.holds(device) => {
             Some(Reason::TooManyUnregistered)
@@ -98,27 +103,22 @@ fn wrong(config: &EngineConfig, room: &Room, record: &Record<'_>, now: i64) -> O
 }
 
 /// The devices for which there is room: the registered ones, and of the others the first that the log names.
-#[derive(Debug, Default)]
-struct Room(HashSet<String>);
+struct Room<'m> {
+    master: &'m Master,
+    others: HashSet<String>,
+    most_others: usize,
+}
 
-impl Room {
-    fn of(log: &Source, key: &IdentityKey, config: &EngineConfig, master: &Master) -> anyhow::Result<Self> {
-        let mut room = Self(master.sensors().iter().map(|sensor| sensor.id.clone()).collect());
-        let most = room.0.len() + config.max_unregistered as usize;
-        scan(log, key, |_, held| {
-            let (Held::Records(batch) | Held::Replay(_, batch)) = &held else { return Ok(()) };
-            for record in batch.records() {
-                if let Some(device) = record.device().filter(|device| room.0.len() < most && !room.holds(device)) {
-                    room.0.insert(device.to_owned());
-                }
-            }
-            Ok(())
-        })?;
-        Ok(room)
+impl Room<'_> {
+    /// A record names `device`: it has room from now on, if there is any.
+    fn note(&mut self, device: &str) {
+        if self.others.len() < self.most_others && !self.holds(device) {
+            self.others.insert(device.to_owned());
+        }
     }
 
     fn holds(&self, device: &str) -> bool {
-        self.0.contains(device)
+        self.master.sensor_by_id(device).is_some() || self.others.contains(device)
     }
 }
 
@@ -147,7 +147,7 @@ impl Known {
         (self.taken.len() + self.refused.len()) as u64
     }
 
-    fn judge(&mut self, config: &EngineConfig, room: &Room, record: &Record<'_>, now: i64, is_replay: bool) -> u8 {
+    fn judge(&mut self, config: &EngineConfig, room: &Room<'_>, record: &Record<'_>, now: i64, is_replay: bool) -> u8 {
         let fate = self.judge_uncounted(wrong(config, room, record, now), record, is_replay);
         if let (ACCEPTED, Some((device, sequence, at))) = (fate, counting(record)) {
             self.numbers.entry(device.to_owned()).or_default().note(sequence, at);
@@ -207,19 +207,22 @@ impl Recomputed {
             remembered_from: outline.received.1.ms() - config.retention_ms - config.future_ms,
             now: outline.received.1.ms(),
             shares: records.div_ceil(AT_ONCE),
+            first_devices: None,
         };
-        let room = Room::of(&all.log, &all.key, config, master)?;
+        let mut room = Room { master, others: HashSet::new(), most_others: config.max_unregistered as usize };
         for share in 0..all.shares {
-            all.judge(&room, share)?;
+            all.judge(&mut room, share)?;
         }
-        for share in 0..all.shares {
-            all.devices(master, share)?;
+        for share in 1..all.shares {
+            all.read_devices(master, share)?;
         }
+        // The first last: it is asked for next.
+        all.first_devices = Some(all.read_devices(master, 0)?);
         Ok(all)
     }
 
     /// Judges the records of a share of the identities, all but whether they are late.
-    fn judge(&mut self, room: &Room, share: u64) -> anyhow::Result<()> {
+    fn judge(&mut self, room: &mut Room<'_>, share: u64) -> anyhow::Result<()> {
         let mut known = Known::default();
         let Self { log, key, config, fates, first_record, shares, remembered_from, young, .. } = self;
         let (mut next, step) = (*first_record, log.step());
@@ -244,6 +247,7 @@ impl Recomputed {
                 _ => return Ok(()),
             };
             for (fate, record) in fates[at..].iter_mut().zip(batch.records()) {
+                record.device().into_iter().for_each(|device| room.note(device));
                 // Identities are uniform already.
                 if record.identity.map_or(0, |identity| (identity.0 >> 64) as u64 % *shares) == share {
                     let before = known.len();
@@ -257,8 +261,14 @@ impl Recomputed {
         Ok(())
     }
 
-    /// The devices of a share, as the whole log leaves them; which of their records are late is noted.
+    /// The devices of a share, as the whole log leaves them.
     pub fn devices(&mut self, master: &Master, share: u64) -> anyhow::Result<HashMap<String, Device>> {
+        let first = self.first_devices.take().filter(|_| share == 0);
+        first.map_or_else(|| self.read_devices(master, share), Ok)
+    }
+
+    /// Those; which of their records are late is noted.
+    fn read_devices(&mut self, master: &Master, share: u64) -> anyhow::Result<HashMap<String, Device>> {
         let mut devices: HashMap<String, Device> = HashMap::new();
         let Self { log, key, definitions, fates, late, first_record, shares, .. } = self;
         let (mut clock, step) = (Clock::default(), log.step());
