@@ -7,6 +7,7 @@ use crate::services::Throwaways;
 use crate::{prove, setup, workspace};
 use anyhow::{Context, ensure};
 use std::io::{BufRead, BufReader};
+use std::num::NonZero;
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
@@ -141,7 +142,9 @@ fn cargo_test() -> anyhow::Result<Tally> {
     setup::openssl()?;
     let services = Throwaways::start()?;
     let mut cargo = workspace::cargo();
-    services.told_to(cargo.args(TESTS)).arg("--no-fail-fast");
+    // Many of them wait for a server, a broker or a database: two a core keep it busy.
+    let threads = 2 * std::thread::available_parallelism().map_or(2, NonZero::get);
+    services.told_to(cargo.args(TESTS)).arg("--no-fail-fast").env("RUST_TEST_THREADS", threads.to_string());
     tests_of(&mut cargo)
 }
 

@@ -10,9 +10,11 @@ use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::io::{BufRead, BufReader};
+use std::net::Ipv4Addr;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 /// Kills in the short form, with a moment each.
@@ -49,6 +51,14 @@ pub fn moments() -> Random {
     Random(seed)
 }
 
+/// A loopback address that no other program of these tests listens on: once this one is killed, nobody answers at its port in its place.
+fn address_of_its_own() -> Ipv4Addr {
+    static PROGRAMS: AtomicU32 = AtomicU32::new(0);
+    let number = std::process::id().wrapping_mul(1 << 8).wrapping_add(PROGRAMS.fetch_add(1, Ordering::Relaxed));
+    let [_, a, b, c] = number.to_be_bytes();
+    Ipv4Addr::new(127, a | 1, b, c)
+}
+
 /// The shipped program, running.
 pub struct Program {
     child: Child,
@@ -75,7 +85,7 @@ impl Program {
     async fn start_by(mut command: Command, dir: &Path, more: &[&str]) -> Self {
         let begun = Instant::now();
         let mut child = command
-            .args(["serve", "--listen", "127.0.0.1:0", "--data-dir"])
+            .args(["serve", "--listen", &format!("{}:0", address_of_its_own()), "--data-dir"])
             .arg(dir)
             .args(more)
             .env("RUST_LOG", "error")
