@@ -69,7 +69,8 @@ async fn brokers_away_and_back() {
     let kafka = ["--log", "kafka", "--store", &postgres, "--kafka-brokers", &address];
     let server = Server::start_with(&options.into_iter().chain(kafka).collect::<Vec<_>>()).await;
     let record = envelope("e1", "d1", slot_now(), "4.0");
-    let single = server.post(record.clone()).await;
+    let single =
+        until("it is taken in", async || Some(server.post(record.clone()).await).filter(|reply| reply.status != 503)).await;
     assert_eq!((single.status, single.text.as_str()), (202, r#"{"status":"queued"}"#));
     let wrong = server.post(r#"{"device_id":"d","ts":1}"#).await;
     wrong.problem(422);
@@ -144,16 +145,20 @@ async fn what_was_stored_and_not_confirmed_counts_once() {
     let Some(place) = Place::on(cluster.address.clone(), 1, &[IMPATIENT]).await else { return };
     let intake = place.server("ingest").await;
     let records = [envelope("e1", "d1", slot_now(), "4.0"), envelope("e2", "d1", slot_now() + 1_000, "4.0")];
+    // On a slow machine the broker may have what is insisted on more than once.
+    let messages = || ends(&place).iter().sum::<i64>();
     insist(&intake, &records[0]).await;
+    let before = messages();
     wire.mute();
     intake.post(records[1].clone()).await.problem(503);
     wire.heal();
-    assert_eq!(ends(&place).iter().sum::<i64>(), 2, "the broker has it all the same");
+    assert_eq!(messages(), before + 1, "the broker has it all the same");
     insist(&intake, &records[1]).await;
-    assert_eq!(ends(&place).iter().sum::<i64>(), 3, "nobody but the engine can know that it is the same");
+    let all = messages() as u64;
+    assert!(all >= before as u64 + 2, "nobody but the engine can know that it is the same");
     let engine = place.server("engine").await;
-    let found = place.stored(3).await.all;
-    assert_eq!((found.received, found.accepted, found.duplicate), (3, 2, 1));
+    let found = place.stored(all).await.all;
+    assert_eq!((found.received, found.accepted, found.duplicate), (all, 2, all - 2));
     engine.stop().await;
     intake.stop().await;
 }

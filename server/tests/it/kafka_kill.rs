@@ -16,7 +16,7 @@ const KILLS: u64 = 2;
 /// A load that a debug build takes in, too.
 const PAUSE: Duration = Duration::from_millis(40);
 /// A member that was killed is taken for dead soon.
-const SOON_DEAD: [&str; 2] = ["session.timeout.ms=2000", "heartbeat.interval.ms=400"];
+const SOON_DEAD: [&str; 2] = ["session.timeout.ms=4000", "heartbeat.interval.ms=700"];
 
 /// Records that an engine has processed since it was started.
 async fn processed(engine: &Program) -> u64 {

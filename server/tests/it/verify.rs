@@ -258,7 +258,8 @@ async fn a_running_server_is_left_alone() {
         let took = begun.elapsed();
         let words = String::from_utf8_lossy(&refused.stderr).into_owned();
         assert!(!refused.status.success() && words.contains(&format!("in use by process {}", program.id())), "{words}");
-        assert!(took.as_secs_f64() < 1.0, "{command}: {took:?}");
+        // SQLite would wait for ten seconds.
+        assert!(took.as_secs_f64() < 5.0, "{command}: {took:?}");
     }
 }
 
