@@ -3,6 +3,9 @@ import AxeBuilder from '@axe-core/playwright';
 import { send } from '../readings.ts';
 import { expect, languages, openLive, test } from './fixtures.ts';
 
+// One after the other: the list shows the newest fifty, and the last of them sends more.
+test.describe.configure({ mode: 'serial' });
+
 /** Sends two hours of a device, then a reading of their middle: its window is done, so it is late. */
 async function beLate(device_id: string, temperature: number): Promise<void> {
   const now = Date.now();

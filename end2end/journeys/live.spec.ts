@@ -94,12 +94,12 @@ test('what a live page shows stands there after a reload too', async ({ page }) 
 
 test('a window with several readings shows what a reload shows', async ({ page }) => {
   const device = 'P321604-1-F1';
+  // Two readings of one ten-second window, far enough from its end, and before that which is there first.
+  const start = Math.floor(Date.now() / 10_000) * 10_000 - 20_000;
   await post(device, 4);
   await openLive(page, `/devices/${device}`);
   const table = page.locator('section[aria-labelledby="readings"] tbody');
   const rows = () => texts(table.locator('tr'));
-  // Two readings of one ten-second window, far enough from its end.
-  const start = Math.floor(Date.now() / 10_000) * 10_000 - 20_000;
   await post(device, 5, start + 1_000);
   await post(device, 7, start + 2_000);
   await expect.poll(rows).toContainEqual(expect.stringContaining('6,0'));
