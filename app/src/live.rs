@@ -11,6 +11,9 @@ use leptos::prelude::*;
 pub const PATH: &str = "/live";
 /// Without any word for so long the stream counts as broken: the server says something every five seconds.
 pub const SILENCE_MS: f64 = 20_000.0;
+/// After so long without any word curves and hours have holes that the stream does not fill: it tells what is, not what was.
+#[cfg(feature = "hydrate")]
+const GAP_MS: f64 = 600_000.0;
 
 /// How the page's connection stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,7 +110,7 @@ pub fn LivePill(
 
 #[cfg(feature = "hydrate")]
 mod browser {
-    use super::{Link, PATH, SILENCE_MS, Stream, use_stream};
+    use super::{GAP_MS, Link, PATH, SILENCE_MS, Stream, use_stream};
     use domain::feed::{ChildNow, DeviceMore, DeviceNow, LiveTopic, OutOfRange, PipelineNow, RegionNow, Update};
     use domain::time::ProcessingTime;
     use leptos::prelude::*;
@@ -223,9 +226,12 @@ mod browser {
         let events = EventSource::new(url).ok()?;
         let mut closures = Vec::new();
         let mut listen = |name: &str, mut act: Box<dyn FnMut(String)>| {
-            let heard = heard.clone();
+            let (heard, on_reload) = (heard.clone(), on_reload.clone());
             let closure = Closure::new(move |event: MessageEvent| {
-                heard.set(js_sys::Date::now());
+                let now = js_sys::Date::now();
+                if now - heard.replace(now) > GAP_MS {
+                    on_reload();
+                }
                 act(event.data().as_string().unwrap_or_default());
             });
             let _ = events.add_event_listener_with_callback(name, closure.as_ref().unchecked_ref());
@@ -277,7 +283,8 @@ mod browser {
                 set_live(ProcessingTime::from_ms((js_sys::Date::now() + beat.get()) as i64));
             }),
         );
-        listen("reload", Box::new(move |_| on_reload()));
+        let reload = on_reload.clone();
+        listen("reload", Box::new(move |_| reload()));
         let error = Closure::new(move |_: MessageEvent| {
             // What has been broken for longer stays what the clock has made of it.
             if matches!(stream.link.get_untracked(), Link::Live | Link::Connecting) {

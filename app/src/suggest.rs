@@ -148,7 +148,8 @@ impl Field {
                 return;
             }
             if field.text() == text {
-                field.show(hits.unwrap_or_default());
+                // Without an answer nothing is known: not that there is nothing.
+                hits.map_or_else(|| field.close(), |hits| field.show(hits));
             } else if field.text().chars().count() >= SHORTEST {
                 field.ask();
             }

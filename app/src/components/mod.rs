@@ -1,6 +1,7 @@
 //! Parts used by two pages or more. They take plain data or signals and ask nobody.
 
 pub mod frame;
+pub mod hold;
 pub mod icon;
 pub mod kpi;
 pub mod link;

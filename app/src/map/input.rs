@@ -5,7 +5,6 @@ use super::movable::{Shared, schedule, set_view, zoom_to};
 use super::view::NEAREST;
 use crate::components::link;
 use leptos::prelude::*;
-use std::rc::Rc;
 use wasm_bindgen::closure::Closure;
 use wasm_bindgen::{JsCast, JsValue};
 use web_sys::{Element, Event, EventTarget, KeyboardEvent, PointerEvent, WheelEvent};
@@ -27,14 +26,13 @@ fn on<E: JsCast + 'static>(target: &EventTarget, name: &str, act: impl FnMut(E) 
     closure.forget();
 }
 
-pub(super) fn listen(map: &Shared, region: &str) {
+pub(super) fn listen(map: &Shared) {
     let root: EventTarget = map.borrow().parts.root.clone().into();
-    let region: Rc<str> = region.into();
 
     let shared = map.clone();
     on::<Event>(&window().into(), "scroll", move |_| shared.borrow_mut().scrolled_at = js_sys::Date::now());
 
-    let (shared, code) = (map.clone(), region.clone());
+    let shared = map.clone();
     on::<WheelEvent>(&root, "wheel", move |event| {
         let (view, next) = {
             let map = shared.borrow();
@@ -48,12 +46,16 @@ pub(super) fn listen(map: &Shared, region: &str) {
         };
         if next != view {
             event.prevent_default();
-            set_view(&shared, &code, next);
+            set_view(&shared, next);
         }
     });
 
     let shared = map.clone();
     on::<PointerEvent>(&root, "pointerdown", move |event| {
+        // Another button opens a menu, which takes the release.
+        if event.button() != 0 {
+            return;
+        }
         let mut map = shared.borrow_mut();
         let at = (f64::from(event.client_x()), f64::from(event.client_y()));
         map.pointers.retain(|(id, _, _)| *id != event.pointer_id());
@@ -64,8 +66,8 @@ pub(super) fn listen(map: &Shared, region: &str) {
         }
     });
 
-    let (shared, code) = (map.clone(), region.clone());
-    on::<PointerEvent>(&root, "pointermove", move |event| pointer_moved(&shared, &code, &event));
+    let shared = map.clone();
+    on::<PointerEvent>(&root, "pointermove", move |event| pointer_moved(&shared, &event));
 
     for name in ["pointerup", "pointercancel"] {
         let shared = map.clone();
@@ -81,10 +83,10 @@ pub(super) fn listen(map: &Shared, region: &str) {
     // Dragging must not start dragging the link of a province.
     on::<Event>(&root, "dragstart", move |event| event.prevent_default());
 
-    let (shared, code) = (map.clone(), region.clone());
-    on::<web_sys::MouseEvent>(&root, "click", move |event| clicked(&shared, &code, &event));
+    let shared = map.clone();
+    on::<web_sys::MouseEvent>(&root, "click", move |event| clicked(&shared, &event));
 
-    let (shared, code) = (map.clone(), region.clone());
+    let shared = map.clone();
     on::<KeyboardEvent>(&root, "keydown", move |event| {
         let (view, base) = {
             let map = shared.borrow();
@@ -103,7 +105,7 @@ pub(super) fn listen(map: &Shared, region: &str) {
         };
         // At the edge the keys scroll the page as everywhere.
         if next != view {
-            keyed(&event, || set_view(&shared, &code, next));
+            keyed(&event, || set_view(&shared, next));
         }
     });
 
@@ -127,10 +129,14 @@ fn keyed(event: &KeyboardEvent, act: impl FnOnce()) {
     act();
 }
 
-fn pointer_moved(shared: &Shared, region: &str, event: &PointerEvent) {
+fn pointer_moved(shared: &Shared, event: &PointerEvent) {
     let at = (f64::from(event.client_x()), f64::from(event.client_y()));
     let next = {
         let mut map = shared.borrow_mut();
+        if event.buttons() == 0 {
+            // It was released where nobody was told.
+            map.pointers.retain(|(id, _, _)| *id != event.pointer_id());
+        }
         let Some(slot) = map.pointers.iter().position(|(id, _, _)| *id == event.pointer_id()) else {
             let rect = map.parts.svg.get_bounding_client_rect();
             map.hover = Some((at.0 - rect.left(), at.1 - rect.top()));
@@ -164,10 +170,10 @@ fn pointer_moved(shared: &Shared, region: &str, event: &PointerEvent) {
             _ => return,
         }
     };
-    set_view(shared, region, next);
+    set_view(shared, next);
 }
 
-fn clicked(shared: &Shared, region: &str, event: &web_sys::MouseEvent) {
+fn clicked(shared: &Shared, event: &web_sys::MouseEvent) {
     let (hit, dragged) = {
         let mut map = shared.borrow_mut();
         // Buttons of the map are not places of it.
@@ -204,6 +210,6 @@ fn clicked(shared: &Shared, region: &str, event: &web_sys::MouseEvent) {
             (map.view, map.base)
         };
         let (x, y) = (f64::from(cluster.at[0]), f64::from(cluster.at[1]));
-        set_view(shared, region, view.zoomed(2.5, x, y, base));
+        set_view(shared, view.zoomed(2.5, x, y, base));
     }
 }

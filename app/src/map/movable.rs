@@ -35,6 +35,8 @@ const REFRESH: Duration = Duration::from_mins(1);
 pub(super) struct Map {
     pub parts: Parts,
     pub lang: Lang,
+    /// Whose map it is.
+    region: String,
     pub country: bool,
     /// The whole map, which the view never leaves.
     pub base: View,
@@ -105,16 +107,18 @@ pub(super) fn start(
     let region = region.to_owned();
     Effect::new(move |_| {
         let Some(root) = node.get() else { return };
-        let Some(map) = Map::new(root.into(), country, lang, shown) else { return };
+        let Some(map) = Map::new(root.into(), region.clone(), country, lang, shown) else { return };
         let map = Rc::new(RefCell::new(map));
-        listen(&map, &region);
+        listen(&map);
         if !country {
-            ask(&map, &region);
+            ask(&map);
         }
-        let (again, region) = (map.clone(), region.clone());
+        let again = map.clone();
         let refresh = move || {
-            if again.borrow().asked && !document().hidden() {
-                ask(&again, &region);
+            // Also where the last question had no answer: a point that stands still would be taken for the state of its facility.
+            let is_wanted = again.borrow().asked || again.borrow().shows_points();
+            if is_wanted && !document().hidden() {
+                ask(&again);
             }
         };
         if let Ok(interval) = set_interval_with_handle(refresh, REFRESH) {
@@ -128,7 +132,7 @@ pub(super) fn start(
 }
 
 impl Map {
-    fn new(root: Element, country: bool, lang: Lang, shown: RwSignal<bool>) -> Option<Map> {
+    fn new(root: Element, region: String, country: bool, lang: Lang, shown: RwSignal<bool>) -> Option<Map> {
         let svg = root.query_selector("svg").ok()??;
         let canvas: HtmlCanvasElement = root.query_selector("canvas").ok()??.dyn_into().ok()?;
         let context = canvas.get_context("2d").ok()??.dyn_into().ok()?;
@@ -137,6 +141,7 @@ impl Map {
         Some(Map {
             parts: Parts { root, svg, canvas, context },
             lang,
+            region,
             country,
             base,
             home,
@@ -261,7 +266,7 @@ pub(super) fn schedule(map: &Shared) {
     });
 }
 
-pub(super) fn set_view(map: &Shared, region: &str, view: View) {
+pub(super) fn set_view(map: &Shared, view: View) {
     let (ask_points, ask_fine) = {
         let mut map = map.borrow_mut();
         map.view = view;
@@ -269,7 +274,7 @@ pub(super) fn set_view(map: &Shared, region: &str, view: View) {
         (map.shows_points() && !map.asked, near && !map.outlines.asked)
     };
     if ask_points {
-        ask(map, region);
+        ask(map);
     }
     if ask_fine {
         map.borrow_mut().outlines.asked = true;
@@ -303,13 +308,13 @@ pub(super) fn zoom_to(map: &Shared, zoom: Zoom) {
         Zoom::Out => view.zoomed(1.0 / 1.8, x, y, base),
         Zoom::All => home,
     };
-    set_view(map, "ID", view);
+    set_view(map, view);
 }
 
 /// Asks for the facilities and draws them when they come.
-fn ask(map: &Shared, region: &str) {
+fn ask(map: &Shared) {
     map.borrow_mut().asked = true;
-    let (map, region) = (map.clone(), region.to_owned());
+    let (map, region) = (map.clone(), map.borrow().region.clone());
     leptos::task::spawn_local(async move {
         let url = if region == "ID" { FACILITIES.to_owned() } else { format!("{FACILITIES}?region={}", link::encode(&region)) };
         match fetch::json::<Vec<MapPoint>>(&url).await {

@@ -151,11 +151,15 @@ fn NowBlock(units: Vec<Unit>, now: Signal<i64>, zone: Zone, topic: String) -> im
     let lang = use_lang();
     let words = lang.words();
     let all = units.clone();
-    // Only a change of place or of kind draws the block anew; values in it change by themselves.
-    let worst = Memo::new(move |_| {
-        let (at, unit) = all.iter().enumerate().min_by_key(|(_, unit)| unit.urgency())?;
+    // Only a change of place or of kind draws the block anew; values in it change by themselves. It stays with its unit as long as no other
+    // is in a worse condition: two that take turns at being farther out must not swap under a finger.
+    let worst = Memo::new(move |shown: Option<&Option<(usize, Condition, bool)>>| {
+        let (farthest, _) = all.iter().enumerate().min_by_key(|(_, unit)| unit.urgency())?;
+        let severity = |at: usize| all[at].urgency().0;
+        let shown = shown.copied().flatten().map(|(at, ..)| at).filter(|at| severity(*at) == severity(farthest));
+        let at = shown.unwrap_or(farthest);
         let broken = all.iter().any(|unit| unit.broken());
-        Some((at, unit.now.with(|now| now.condition), broken))
+        Some((at, all[at].now.with(|now| now.condition), broken))
     });
     let names = move |units: &[Unit], of: fn(&DeviceNow) -> bool| -> Vec<String> {
         units.iter().filter(|unit| unit.now.with(of)).map(|unit| unit.name(words)).collect()

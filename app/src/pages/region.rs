@@ -155,6 +155,11 @@ pub fn Region(
         let name = name.clone();
         move || headline(lang, &name, &counts.get())
     };
+    // Somebody reads it in a tab behind others.
+    Effect::new({
+        let name = name.clone();
+        move |_| document().set_title(&format!("{} · Rantai", headline(lang, &name, &counts.get())))
+    });
     let topic = topic.to_string();
     // Where nothing is registered (a village, most often) there is nothing to count, and a row of zeros would look like good news.
     let bare = region.now.counts.devices == 0;

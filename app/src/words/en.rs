@@ -175,13 +175,15 @@ pub const EN: Words = Words {
         title: "Search",
         label: "Name or code",
         go: "Search",
-        found: |count, text| format!("{count} results for “{text}”"),
+        found: |count, text| format!("{count} {} for “{text}”", if count == "1" { "result" } else { "results" }),
         nothing: |text| format!("Nothing matches “{text}”"),
         nothing_note: "Check the spelling, use part of the name only, or start from a province.",
         hint: "Places, facilities and devices, by name or code: Lembang, 32.17, P321705-1-F1.",
         first_ones: "The 20 best matches. Write more to narrow it down.",
         suggestions: "Suggestions",
-        suggestions_count: |count| format!("{count} suggestions, choose with the arrow keys"),
+        suggestions_count: |count| {
+            format!("{count} {}, choose with the arrow keys", if count == "1" { "suggestion" } else { "suggestions" })
+        },
         suggestions_none: "No suggestions",
     },
     settings: SettingsWords {

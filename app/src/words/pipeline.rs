@@ -253,7 +253,9 @@ pub const ID: PipelineWords = PipelineWords {
 pub const EN: PipelineWords = PipelineWords {
     title: "Data flow",
     all_counted: "Every record is accounted for",
-    not_counted: |count| format!("{count} records are not accounted for"),
+    not_counted: |count| {
+        if count == "1" { "1 record is not accounted for".to_owned() } else { format!("{count} records are not accounted for") }
+    },
     nothing_yet: "No data has come in yet",
     nothing_yet_note: "Post readings to /ingest with a key; the figures appear here at once.",
     since: |time| format!("since {time}"),

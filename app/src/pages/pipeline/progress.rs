@@ -4,6 +4,7 @@
 
 use super::ZONE;
 use super::tables::topic_name;
+use crate::components::hold::Hold;
 use crate::components::link;
 use crate::components::settled::Erase;
 use crate::components::when::Age;
@@ -12,13 +13,24 @@ use crate::words::use_lang;
 use domain::feed::{PartitionNow, PipelineNow, WatermarkNow};
 use domain::time::{EventTime, ProcessingTime};
 use leptos::prelude::*;
+use std::rc::Rc;
 
 /// The watermark of each topic that has windows.
 #[component]
 pub fn WatermarkPanel(now: RwSignal<PipelineNow>, clock: Signal<i64>, topic: String) -> impl IntoView {
     let lang = use_lang();
     let words = &lang.words().pipeline;
-    let rows = Memo::new(move |_| now.with(|now| now.watermarks.clone()));
+    let hold = Hold::default();
+    let rows = Memo::new(move |shown: Option<&Vec<WatermarkNow>>| {
+        let mut rows = now.with(|now| now.watermarks.clone());
+        // Under a finger no link becomes that to another device.
+        if let Some(shown) = shown.filter(|_| hold.is_on("watermark")) {
+            for row in &mut rows {
+                row.slowest = shown.iter().find(|of| of.topic == row.topic).and_then(|of| of.slowest.clone());
+            }
+        }
+        rows
+    });
     let row = move |of: WatermarkNow| {
         let cell = move |at: Option<EventTime>| match at {
             Some(at) => {
@@ -47,7 +59,13 @@ pub fn WatermarkPanel(now: RwSignal<PipelineNow>, clock: Signal<i64>, topic: Str
     // Of the first topic, by itself: what a glance is to find.
     let half = Signal::derive(move || rows.with(|rows| rows.first().and_then(|of| of.half).map(EventTime::ms)));
     view! {
-        <section class="panel" aria-labelledby="watermark" data-live=topic>
+        <section
+            class="panel"
+            aria-labelledby="watermark"
+            data-live=topic
+            on:pointerenter=move |_| hold.point("watermark")
+            on:pointerleave=move |_| hold.leave("watermark", Rc::new(|| ()))
+        >
             <div class="panel__head">
                 <h2 id="watermark">{words.watermark}</h2>
                 <span class="age" hidden=is_none>{words.watermark_behind}" "<Age at=half now=clock/></span>

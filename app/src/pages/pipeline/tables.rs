@@ -5,6 +5,7 @@
 
 use super::ZONE;
 use crate::api::{DeadLetterRow, PipelineView, ReasonRow, SourceRow};
+use crate::components::hold::Hold;
 use crate::components::icon::Icon;
 use crate::components::settled::{Content, Erase};
 use crate::fetch::Refresh;
@@ -13,12 +14,16 @@ use crate::words::{Lang, use_lang};
 use domain::event::Topic;
 use domain::feed::DeviceNow;
 use leptos::prelude::*;
+use std::rc::Rc;
 use std::time::Duration;
 
 /// How often the tables are asked for while records come in.
 const PAUSE: Duration = Duration::from_secs(5);
 /// Where.
 const URL: &str = "/api/pages/pipeline";
+
+/// The table of dead letters, to whom holds it.
+const LETTERS: &str = "dead-letters";
 
 /// The tables of the page.
 #[derive(Clone)]
@@ -33,12 +38,13 @@ pub struct Tables {
     pub topics: RwSignal<Vec<SourceRow>>,
     /// Rejections by reason.
     pub reasons: RwSignal<Vec<ReasonRow>>,
-    /// The newest dead letters.
+    /// The newest dead letters, as shown.
     pub dead_letters: RwSignal<Vec<DeadLetterRow>>,
+    /// Those that come once nobody holds the list.
+    newest_letters: StoredValue<Vec<DeadLetterRow>>,
     /// The newest devices that nobody has registered.
     pub unregistered: RwSignal<Vec<DeviceNow>>,
-    /// A pointer or focus is in one of them: rows keep their places.
-    held: StoredValue<bool>,
+    hold: Hold,
 }
 
 impl Tables {
@@ -52,7 +58,8 @@ impl Tables {
             reasons: RwSignal::new(view.reasons.clone()),
             dead_letters: RwSignal::new(view.dead_letters.clone()),
             unregistered: RwSignal::new(view.unregistered.clone()),
-            held: StoredValue::new(false),
+            newest_letters: StoredValue::new(view.dead_letters.clone()),
+            hold: Hold::default(),
         }
     }
 
@@ -69,22 +76,29 @@ impl Tables {
     fn take(&self, mut view: PipelineView) {
         self.taken_at.set(view.taken_at.ms());
         put(self.all, all_of(&view));
-        if self.held.get_value() {
+        if self.hold.is_on("sources") {
             self.sources.with_untracked(|shown| keep_order(&mut view.sources, |row| place(shown, |s| s.name == row.name)));
+        }
+        if self.hold.is_on("topics") {
             self.topics.with_untracked(|shown| keep_order(&mut view.topics, |row| place(shown, |s| s.name == row.name)));
+        }
+        if self.hold.is_on("reasons") {
             self.reasons.with_untracked(|shown| keep_order(&mut view.reasons, |row| place(shown, |s| s.reason == row.reason)));
-            self.unregistered.with_untracked(|shown| keep_order(&mut view.unregistered, |row| place(shown, |s| s.id == row.id)));
-        } else {
-            put(self.dead_letters, view.dead_letters);
+        }
+        self.newest_letters.set_value(view.dead_letters);
+        if !self.hold.is_on(LETTERS) {
+            self.show_letters();
         }
         put(self.sources, view.sources);
         put(self.topics, view.topics);
         put(self.reasons, view.reasons);
-        put(self.unregistered, view.unregistered);
+        if !self.hold.is_on("unregistered") {
+            put(self.unregistered, view.unregistered);
+        }
     }
 
-    fn hold(&self, held: bool) {
-        self.held.set_value(held);
+    fn show_letters(&self) {
+        put(self.dead_letters, self.newest_letters.get_value());
     }
 
     /// "as of 14.05 WIB".
@@ -152,20 +166,21 @@ pub fn TablePanel(
     /// What is in it.
     children: Content,
 ) -> impl IntoView {
-    let hold = move |held| {
-        let tables = tables.clone();
-        move || tables.hold(held)
-    };
-    let (enter, leave, focus, blur) = (hold(true), hold(false), hold(true), hold(false));
+    let hold = tables.hold;
+    let released: Rc<dyn Fn()> = Rc::new(move || {
+        if id == LETTERS {
+            tables.show_letters();
+        }
+    });
+    let (leave, blur) = (released.clone(), released);
     view! {
         <section
             class="panel"
             aria-labelledby=id
             data-live="pipeline"
-            on:pointerenter=move |_| enter()
-            on:pointerleave=move |_| leave()
-            on:focusin=move |_| focus()
-            on:focusout=move |_| blur()
+            on:pointerenter=move |_| hold.point(id)
+            on:pointerleave=move |_| hold.leave(id, leave.clone())
+            on:focusout=move |_| hold.blur(id, blur.clone())
         >
             <div class="panel__head"><h2 id=id>{title}</h2><span class="age">{note}</span></div>
             {children.run()}
@@ -380,7 +395,7 @@ pub fn DeadLettersPanel(
         .erased()
     };
     view! {
-        <TablePanel id="dead-letters" title=words.dead_letters note=Signal::derive(count) tables>
+        <TablePanel id=LETTERS title=words.dead_letters note=Signal::derive(count) tables>
             {content}
             <div class="panel__foot"><span>{words.dead_letters_foot}</span><a href="/api/v1/dead-letters">{words.link_dead_letters}</a></div>
         </TablePanel>

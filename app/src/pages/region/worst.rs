@@ -2,6 +2,7 @@
 
 #![allow(clippy::needless_pass_by_value, reason = "a component owns what it is given")]
 
+use crate::components::hold::Hold;
 use crate::components::icon::Icon;
 use crate::components::link;
 use crate::components::settled::Erase;
@@ -12,6 +13,7 @@ use domain::coldchain::Condition;
 use domain::feed::{Counts, OutOfRange};
 use leptos::prelude::*;
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 /// Rows shown at once.
 const SHOWN: usize = 6;
@@ -32,9 +34,11 @@ pub struct WorstRows {
     newest: RwSignal<Vec<OutOfRange>>,
     /// How many rows would come or go if the list were sorted now.
     pending: RwSignal<usize>,
-    /// A pointer or focus is in the list.
-    held: StoredValue<bool>,
+    hold: Hold,
 }
+
+/// The list, to whom holds it.
+const LIST: &str = "worst-title";
 
 impl WorstRows {
     /// The rows of the first picture.
@@ -46,7 +50,7 @@ impl WorstRows {
             rows: StoredValue::new(shown.iter().map(row).collect()),
             newest: RwSignal::new(worst.to_vec()),
             pending: RwSignal::new(0),
-            held: StoredValue::new(false),
+            hold: Hold::default(),
         }
     }
 
@@ -70,7 +74,7 @@ impl WorstRows {
             .order
             .with_untracked(|order| order.iter().filter(|id| worst.iter().take(SHOWN).all(|entry| entry.device != **id)).count());
         self.newest.set(worst);
-        if self.held.get_value() {
+        if self.hold.is_on(LIST) {
             self.pending.set(wanted.max(gone));
         } else {
             self.sort();
@@ -94,9 +98,8 @@ impl WorstRows {
         self.pending.set(0);
     }
 
-    fn hold(&self, held: bool) {
-        self.held.set_value(held);
-        if !held && self.pending.get_untracked() > 0 {
+    fn released(&self) {
+        if self.pending.get_untracked() > 0 {
             self.sort();
         }
     }
@@ -130,11 +133,9 @@ pub fn Worst(rows: WorstRows, counts: Memo<Counts>, now: Signal<i64>, topic: Str
             })
             .erased()
     };
-    let hold = {
-        let rows = rows.clone();
-        move |held| rows.hold(held)
-    };
-    let (enter, leave, focus, blur) = (hold.clone(), hold.clone(), hold.clone(), hold);
+    let (hold, released) = (rows.hold, rows.clone());
+    let released: Rc<dyn Fn()> = Rc::new(move || released.released());
+    let (leave, blur) = (released.clone(), released);
     let list_rows = rows.clone();
     let row = move |id: String| {
         let topic = topic.clone();
@@ -144,14 +145,13 @@ pub fn Worst(rows: WorstRows, counts: Memo<Counts>, now: Signal<i64>, topic: Str
         <section
             class="panel top"
             id="worst"
-            aria-labelledby="worst-title"
-            on:pointerenter=move |_| enter(true)
-            on:pointerleave=move |_| leave(false)
-            on:focusin=move |_| focus(true)
-            on:focusout=move |_| blur(false)
+            aria-labelledby=LIST
+            on:pointerenter=move |_| hold.point(LIST)
+            on:pointerleave=move |_| hold.leave(LIST, leave.clone())
+            on:focusout=move |_| hold.blur(LIST, blur.clone())
         >
             <div class="panel__head">
-                <h2 id="worst-title">{words.worst}</h2>
+                <h2 id=LIST>{words.worst}</h2>
                 {head}
             </div>
             <ol class="alerts">
