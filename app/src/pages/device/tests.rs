@@ -367,7 +367,7 @@ fn the_pipeline_adds_up_and_shows_raw_records_harmlessly() {
     assert!(!html.contains("<script>alert"), "{html}");
     check(
         &pipeline_html(pipeline(PipelineNow { received: 101, ..counted() }), Lang::En),
-        &["1 records are not accounted for", "difference 1"],
+        &["1 record is not accounted for", "difference 1"],
     );
     check(&pipeline_html(pipeline(PipelineNow::default()), Lang::En), &["No data has come in yet", "/ingest"]);
 }
