@@ -110,3 +110,15 @@ test('a window with several readings shows what a reload shows', async ({ page }
   await page.reload();
   expect(await rows()).toEqual(live);
 });
+
+test('what is to be done now stays with its fridge while another one gets farther out', async ({ page }) => {
+  const [first, second] = ['R3216-1-F1', 'R3216-1-F2'];
+  await post(first, 12);
+  await post(second, 11);
+  await openLive(page, '/facilities/R3216-1');
+  const chart = page.locator(`.todo a[href="/devices/${first}"]`);
+  await expect(chart).toHaveCount(1);
+  await post(second, 14.3);
+  await expect(page.locator('.units')).toContainText('14,3');
+  await expect(chart).toHaveCount(1);
+});

@@ -96,3 +96,21 @@ test('a district opens where its facilities are, and the whole province is one s
   await page.keyboard.press('0');
   await expect.poll(() => view(page)).toEqual(first);
 });
+
+test('points that could not be fetched are asked for again, of their region', async ({ page, complaints }) => {
+  await page.clock.install();
+  const asked: string[] = [];
+  await page.route('**/api/v1/map/facilities*', (route) => {
+    asked.push(route.request().url());
+    return asked.length === 1 ? route.abort() : route.continue();
+  });
+  await page.goto(`/regions/${place.regency}`);
+  await expect.poll(() => asked.length).toBe(1);
+  // Nobody moves the map: it asks by itself.
+  await page.clock.fastForward(61_000);
+  await expect.poll(() => asked.length).toBe(2);
+  await expect(page.locator('.map__still')).toHaveCount(0);
+  for (const url of asked) expect(url).toContain(`region=${place.regency}`);
+  // The browser's own word about the request that was broken off.
+  expect(complaints.splice(0).every((complaint) => complaint.includes('ERR_FAILED'))).toBe(true);
+});
