@@ -162,7 +162,7 @@ pub const BUGS: &[Bug] = &[
     // Side outputs and decisions.
     server("dead-letter-loses-its-bytes", "keeps dead letters as text", "side::tests::bytes_are_kept_as_they_came"),
     server("late-record-is-not-kept", "counts late records and keeps none", "side::tests::bytes_are_kept_as_they_came"),
-    it("letter-is-replayed-twice", "lets every decision of a letter count", "letters::a_letter_is_decided_once"),
+    it("letter-is-replayed-twice", "lets every decision of a letter count", "verify::what_was_made_in_order_is_whole"),
     it("replay-is-a-duplicate-of-its-letter", "drops a letter that is refused again", "letters::a_letter_is_decided_once"),
     it("decision-is-forgotten", "stores no decision", "letters::a_letter_is_decided_once"),
     // Admission.
