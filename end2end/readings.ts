@@ -3,18 +3,19 @@
 /** One reading of a refrigerator. */
 export type Reading = { device_id: string; ts: number; temperature: number; battery?: number; status?: 'ok' | 'warn' | 'error' };
 
-/** A real place of the master data, Puskesmas Lembang, and where it lies. */
+/** A real place of the master data, Puskesmas Lembang, and where it lies; and a device that is not in them. */
 export const place = {
   province: '32',
   regency: '32.17',
   district: '32.17.01',
   facility: 'P321701-1',
   device: 'P321701-1-F1',
+  unregistered: 'kulkas-tanpa-nama',
 };
 
 const minute = 60_000;
 
-/** A day of readings, one in five minutes, up to now: one refrigerator too warm, one freezing, some fine, one silent for hours. */
+/** A day of readings, one in five minutes, up to now: one device too warm, one freezing, some fine, one silent, one unregistered. */
 export function aDay(now = Date.now()): Reading[] {
   const day = (device_id: string, temperature: (age: number) => number, silent = 0): Reading[] =>
     Array.from({ length: 288 }, (_, i) => (288 - i) * 5)
@@ -27,6 +28,7 @@ export function aDay(now = Date.now()): Reading[] {
     ...day('P321704-1-F1', (age) => (age < 45 ? -0.8 : wave(age))),
     ...day('P321703-1-F1', wave, 300),
     ...day('P310101-1-F1', wave),
+    ...day(place.unregistered, wave),
   ];
 }
 

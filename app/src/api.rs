@@ -400,6 +400,8 @@ pub struct LateRecord {
     pub window: (EventTime, EventTime),
     /// How far the watermark was past that window's end, in milliseconds.
     pub lateness_ms: i64,
+    /// What it measured, and the range of its device's equipment: that it came late keeps no excursion from being seen.
+    pub measured: Option<(Milli, Range)>,
     /// Its bytes as they came.
     pub raw: Vec<u8>,
 }

@@ -166,8 +166,14 @@ pub fn date_time(lang: Lang, ms: i64, zone: Zone) -> String {
 
 /// A moment as seen from `now`: the time of day on the same local day, else the date before it: `19 Nov, 23.40 WIB`.
 pub fn moment(lang: Lang, ms: i64, zone: Zone, now: i64) -> String {
+    format!("{}{NBSP}{}", moment_in_column(lang, ms, zone, now), zone.name())
+}
+
+/// As [`moment`], without the zone, which the head of the column names: `19 Nov, 23.40`.
+pub fn moment_in_column(lang: Lang, ms: i64, zone: Zone, now: i64) -> String {
     let day_of = |ms: i64| (ms + zone.offset_ms()).div_euclid(DAY_MS);
-    if day_of(ms) == day_of(now) { clock(lang, ms, zone) } else { format!("{}, {}", day(lang, ms, zone), clock(lang, ms, zone)) }
+    let time = time(lang, ms, zone);
+    if day_of(ms) == day_of(now) { time } else { format!("{}, {time}", day(lang, ms, zone)) }
 }
 
 /// A date and time in UTC, for hover and for those who compare logs: `2026-11-20 07:05:00 UTC`.

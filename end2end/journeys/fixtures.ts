@@ -1,13 +1,14 @@
 // What every journey has: the server's address, a page on which the browser had nothing to complain about, and the words
 // "live", "post a reading".
+import AxeBuilder from '@axe-core/playwright';
 import { test as base, expect, type Locator, type Page } from '@playwright/test';
 import { type Reading, place, send } from '../readings.ts';
 
 export { expect, place };
 export type { Page, Reading };
 
-/** Every kind of page. `live`: the stream changes it. */
-export const pages = [
+/** Every kind of page. `live`: the stream changes it; `status`: where it is not 200. */
+export const pages: { name: string; path: string; live: boolean; status?: number }[] = [
   { name: 'overview', path: '/', live: true },
   { name: 'province', path: `/regions/${place.province}`, live: true },
   { name: 'regency', path: `/regions/${place.regency}`, live: true },
@@ -15,12 +16,20 @@ export const pages = [
   { name: 'village', path: `/regions/${place.district}.2001`, live: true },
   { name: 'facility', path: `/facilities/${place.facility}`, live: true },
   { name: 'device', path: `/devices/${place.device}`, live: true },
+  { name: 'week of a device', path: `/devices/${place.device}?span=week`, live: true },
+  { name: 'month of a device', path: `/devices/${place.device}?span=month`, live: true },
+  { name: 'unregistered device', path: `/devices/${place.unregistered}`, live: true },
   { name: 'unregistered devices', path: '/regions/unassigned', live: true },
   { name: 'pipeline', path: '/pipeline', live: true },
   { name: 'late records', path: '/late', live: false },
   { name: 'search', path: '/search?q=Lembang', live: false },
   { name: 'settings', path: '/settings', live: false },
+  { name: 'documentation of the API', path: '/api/docs', live: false },
+  { name: 'nothing', path: '/regions/99', live: false, status: 404 },
 ];
+
+/** What may be answered with 404, which Chromium reports as an error of its own. */
+const notThere = [...pages.filter(({ status }) => status === 404).map(({ path }) => path)];
 
 export const languages = ['id', 'en'] as const;
 export const themes = ['light', 'dark'] as const;
@@ -33,6 +42,8 @@ export const test = base.extend<{ complaints: string[] }>({
     async ({ page }, use) => {
       const complaints: string[] = [];
       page.on('console', (message) => {
+        const [address] = message.location().url.split('?');
+        if (message.text().includes('404') && notThere.some((path) => address.endsWith(path))) return;
         if (['error', 'warning'].includes(message.type())) complaints.push(`${message.type()}: ${message.text()} (${page.url()})`);
       });
       page.on('pageerror', (error) => complaints.push(`uncaught: ${error.message} (${page.url()})`));
@@ -42,6 +53,14 @@ export const test = base.extend<{ complaints: string[] }>({
     { auto: true },
   ],
 });
+
+/** WCAG 2.2 AA as far as a machine can tell: axe finds nothing on the page as it is. */
+export async function nothingFound(page: Page): Promise<void> {
+  // The one rule of WCAG 2.2 that axe leaves off by itself.
+  const { violations } = await new AxeBuilder({ page }).options({ rules: { 'target-size': { enabled: true } } }).analyze();
+  const found = violations.map(({ id, help, nodes }) => `${id}: ${help}: ${nodes.map((node) => node.html.slice(0, 160)).join(' | ')}`);
+  expect(found).toEqual([]);
+}
 
 /** Opens a page and waits until the stream has made it live. */
 export async function openLive(page: Page, path: string): Promise<void> {

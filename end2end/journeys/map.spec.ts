@@ -1,4 +1,4 @@
-// The map under fingers, wheel and keys: two fingers enlarge it, one moves it, a tap opens what lies there.
+// The map under fingers, mouse, wheel and keys: two fingers enlarge it, one moves it, a tap opens what lies there.
 import { type CDPSession } from '@playwright/test';
 import { type Page, expect, live, openLive, place, test } from './fixtures.ts';
 
@@ -76,6 +76,85 @@ test('from near the outlines are finer, from far as they were', async ({ page })
   await page.keyboard.press('0');
   await expect(outline).toHaveAttribute('d', coarse);
   expect(await outline.getAttribute('transform')).toBeNull();
+});
+
+/** The place of the map under a place of the window, in map units. */
+function under(page: Page, { x, y }: Finger): Promise<number[]> {
+  return page.locator('.map-box > svg').evaluate((svg: SVGSVGElement, at) => {
+    const { x, y } = new DOMPoint(at.x, at.y).matrixTransform(svg.getScreenCTM()!.inverse());
+    return [x, y];
+  }, { x, y });
+}
+
+/** Half a map unit is less than a pixel from as near as these journeys go. */
+function samePlace(one: number[], other: number[]): void {
+  one.forEach((number, index) => expect(number).toBeCloseTo(other[index], 0));
+}
+
+test('arrow keys move the map, and stop at its edge', async ({ page }) => {
+  await openLive(page, '/');
+  const map = page.locator('.map-box');
+  const whole = await view(page);
+  await map.press('+');
+  await expect.poll(async () => (await view(page))[2]).toBeLessThan(whole[2]);
+  const [x, y, width, height] = await view(page);
+  const step = width * 0.12;
+  for (const [key, ...to] of [
+    ['ArrowRight', x + step, y],
+    ['ArrowDown', x + step, y + step],
+    ['ArrowLeft', x, y + step],
+    ['ArrowUp', x, y],
+  ] as const) {
+    await map.press(key);
+    await expect.poll(async () => (await view(page)).map(Math.round)).toEqual([...to, width, height].map(Math.round));
+  }
+  for (let presses = 0; presses < 9; presses += 1) await map.press('ArrowLeft');
+  await expect.poll(async () => (await view(page))[0]).toBe(whole[0]);
+});
+
+test.describe('with a mouse', () => {
+  // High enough that the map is seen without scrolling: while a page scrolls, the wheel is the page's.
+  test.use({ hasTouch: false, viewport: { width: 1440, height: 1400 } });
+
+  test('the wheel enlarges the map about the pointer, and makes it small again', async ({ page }) => {
+    await openLive(page, '/');
+    const whole = await view(page);
+    const { x, y } = await middle(page);
+    const pointer = { x: x + 60, y: y + 20 };
+    const place = await under(page, pointer);
+    await page.mouse.move(pointer.x, pointer.y);
+    await page.mouse.wheel(0, -300);
+    await expect.poll(async () => whole[2] / (await view(page))[2]).toBeGreaterThan(1.5);
+    samePlace(await under(page, pointer), place);
+    expect(await page.evaluate(() => scrollY)).toBe(0);
+    await page.mouse.wheel(0, 300);
+    await expect.poll(() => view(page)).toEqual(whole);
+  });
+
+  test('a map that is dragged follows the mouse until it is let go, and nothing opens there', async ({ page }) => {
+    await openLive(page, '/');
+    const whole = await view(page);
+    await page.locator('.map-box').press('+');
+    await expect.poll(async () => (await view(page))[2]).toBeLessThan(whole[2]);
+    // Of a province: a click there would open it.
+    const province = (await page.locator('.map a[data-code="62"] path').boundingBox())!;
+    const [x, y] = [province.x + province.width / 2, province.y + province.height / 2];
+    const start = await view(page);
+    const held = await under(page, { x, y });
+    const end = { x: x - 120, y: y + 25 };
+    await page.mouse.move(x, y);
+    await page.mouse.down();
+    await page.mouse.move(end.x, end.y, { steps: 6 });
+    await page.mouse.up();
+    await expect.poll(async () => (await view(page))[0]).toBeGreaterThan(start[0]);
+    samePlace(await under(page, end), held);
+    // Let go: the mouse moves on alone; and the province under it was not opened.
+    await page.mouse.move(x, y, { steps: 6 });
+    samePlace(await under(page, end), held);
+    await page.locator('.map-box').press('0');
+    await expect.poll(() => view(page)).toEqual(whole);
+    await expect(page).toHaveURL('/');
+  });
 });
 
 test('a district opens where its facilities are, and the whole province is one step away', async ({ page }) => {

@@ -3,10 +3,10 @@ import { expect, pages, place, test } from './fixtures.ts';
 
 test.use({ javaScriptEnabled: false });
 
-for (const { name, path } of pages) {
+for (const { name, path, status = 200 } of pages) {
   test(`${name} reads without script`, async ({ page }) => {
     const response = await page.goto(path);
-    expect(response?.status()).toBe(200);
+    expect(response?.status()).toBe(status);
     await expect(page.getByRole('heading', { level: 1 })).toHaveCount(1);
     await expect(page.locator('main')).toBeVisible();
     await expect(page.locator('.skeleton')).toHaveCount(0);

@@ -15,6 +15,7 @@ mod prove;
 mod run;
 mod services;
 mod setup;
+mod sources;
 mod stamp;
 mod test;
 mod workspace;

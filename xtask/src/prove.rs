@@ -59,7 +59,7 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
         }
         more.extend_from_slice(&options.more);
         match proof {
-            Proof::Bugs => drop(bugs::run(&more)?),
+            Proof::Bugs => drop(bugs::run(&more, true)?),
             Proof::Img => images(&more)?,
             Proof::Kill => {
                 let Tally { passed, failed } = kills(&more)?;

@@ -74,6 +74,11 @@ pub fn line_of(command: &Command) -> String {
 
 /// Every file below `folder`, sorted; none where the folder is missing.
 pub fn files_below(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    files_below_but(folder, &[])
+}
+
+/// The same without what lies in folders with one of these names.
+pub fn files_below_but(folder: &Path, names: &[&str]) -> anyhow::Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     let mut open = vec![folder.to_path_buf()];
     while let Some(folder) = open.pop() {
@@ -83,7 +88,9 @@ pub fn files_below(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
         for entry in std::fs::read_dir(&folder).with_context(|| format!("list {}", folder.display()))? {
             let path = entry?.path();
             if path.is_dir() {
-                open.push(path);
+                if !path.file_name().is_some_and(|name| names.iter().any(|left_out| name == *left_out)) {
+                    open.push(path);
+                }
             } else {
                 found.push(path);
             }

@@ -8,6 +8,7 @@ use super::view::Series;
 use super::{CLASSES, Ink, Inks, Palette, draw};
 use crate::format;
 use crate::words::Lang;
+use domain::time::EventTime;
 use leptos::ev::{KeyboardEvent, PointerEvent};
 use leptos::html::{Canvas, Div};
 use leptos::prelude::*;
@@ -30,8 +31,9 @@ struct State {
     picture: Option<Picture>,
     /// Colours of the theme, until it changes.
     inks: Option<Inks>,
-    /// The reading under the cursor.
-    at: Option<usize>,
+    /// When the reading under the cursor was taken, and which one of that time it is: its place changes when others come and go, its value
+    /// while its window is open.
+    at: Option<(EventTime, usize)>,
     /// Whether a drawing is due already.
     due: bool,
 }
@@ -200,7 +202,8 @@ impl Stage {
         if count == 0 {
             return;
         }
-        let at = self.state.try_with_value(|state| state.at).flatten().unwrap_or(count - 1);
+        let at = self.state.try_with_value(|state| state.at).flatten();
+        let at = self.series.try_with_value(|series| place(series, at?)).flatten().unwrap_or(count - 1);
         let to = match event.key().as_str() {
             "ArrowLeft" | "ArrowDown" => at.saturating_sub(1),
             "ArrowRight" | "ArrowUp" => at + 1,
@@ -236,6 +239,11 @@ impl Stage {
     }
 
     fn set_cursor(self, at: Option<usize>) {
+        let at = self.series.try_with_value(|series| {
+            let of = series.points.get(at?)?.at;
+            Some((of, at? - first(series, of)))
+        });
+        let at = at.flatten();
         if self.state.try_update_value(|state| state.at = at).is_some() {
             self.show_cursor();
         }
@@ -246,9 +254,10 @@ impl Stage {
         let chart: &Element = &chart;
         let Ok(Some(group)) = chart.query_selector("[data-part=cursor]") else { return };
         let shown = self.state.try_with_value(|state| {
-            let (picture, at) = (state.picture.as_ref()?, state.at?);
+            let picture = state.picture.as_ref()?;
             self.series.try_with_value(|series| {
-                let point = *series.points.get(at)?;
+                let at = place(series, state.at?)?;
+                let point = series.points[at];
                 let (lang, zone) = (self.lang, series.zone);
                 let value = format::celsius_of(lang, point.temperature, series.range);
                 let local = format!("{}, {}", format::day(lang, point.at.ms(), zone), format::clock(lang, point.at.ms(), zone));
@@ -356,6 +365,17 @@ impl Stage {
         }
         Ok(canvas)
     }
+}
+
+/// Where the first reading of that time stands among those of the chart.
+fn first(series: &Series, at: EventTime) -> usize {
+    series.points.partition_point(|point| point.at < at)
+}
+
+/// Where a reading stands; `None` of one that has left the chart.
+fn place(series: &Series, (at, which): (EventTime, usize)) -> Option<usize> {
+    let place = first(series, at) + which;
+    (series.points.get(place)?.at == at).then_some(place)
 }
 
 fn context(canvas: &HtmlCanvasElement) -> Result<CanvasRenderingContext2d, JsValue> {

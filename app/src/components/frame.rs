@@ -120,13 +120,17 @@ pub fn Frame(
         let stale = stream.link.get() == Link::Offline;
         format!("page {class}{}", if stale { " page--offline" } else { "" })
     };
+    let since = move || {
+        let heard_at = stream.heard_at.get().or(taken_at)?.ms();
+        let now = stream.now.get().map_or(heard_at, ProcessingTime::ms);
+        Some((words.offline_since)(&format::moment(lang, heard_at, zone, now)))
+    };
     let offline = move || {
         (stream.link.get() == Link::Offline).then(|| {
-            let since = stream.heard_at.get().or(taken_at).map(|at| format::clock(lang, at.ms(), zone)).unwrap_or_default();
             view! {
-                <div class="notice" data-tone="warn" role="status">
+                <div class="notice notice--over" data-tone="warn" role="status">
                     <Icon name="off"/>
-                    <p><b>{(words.offline_since)(&since)}</b></p>
+                    <p><b>{since}</b></p>
                     <p>{words.offline_note}</p>
                 </div>
             }

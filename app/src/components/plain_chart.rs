@@ -4,6 +4,7 @@
 //! drawing fits every width and text never shrinks.
 
 use crate::components::icon::Icon;
+use crate::components::settled::Erase;
 use crate::format;
 use crate::words::{Lang, use_lang};
 use domain::feed::{HISTOGRAM_COLUMNS, HourCounts};
@@ -265,14 +266,15 @@ pub fn ChartPanel(
     let words = &use_lang().words().general;
     let body = move || {
         if rows.with(Vec::is_empty) {
-            leptos::either::Either::Left(view! {
+            view! {
                 <div class="empty">
                     <Icon name="clock"/>
                     <h3>{none}</h3>
                 </div>
-            })
+            }
+            .erased()
         } else {
-            leptos::either::Either::Right(view! {
+            view! {
                 <svg class="chart" height=HEIGHT role="img" aria-label=move || summary.get() inner_html=move || picture.get()></svg>
                 <details class="data-table">
                     <summary>{words.as_table}</summary>
@@ -292,7 +294,8 @@ pub fn ChartPanel(
                         </table>
                     </div>
                 </details>
-            })
+            }
+            .erased()
         }
     };
     view! {

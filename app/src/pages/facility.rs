@@ -16,7 +16,6 @@ use crate::words::use_lang;
 use domain::coldchain::Condition;
 use domain::feed::{self, DeviceNow, LiveTopic};
 use domain::time::{EventTime, MINUTE_MS, Zone};
-use leptos::either::EitherOf4;
 use leptos::prelude::*;
 
 /// The page of a facility.
@@ -167,10 +166,10 @@ fn NowBlock(units: Vec<Unit>, now: Signal<i64>, zone: Zone, topic: String) -> im
     move || {
         let topic = topic.clone();
         match worst.get() {
-            None => EitherOf4::A(()),
+            None => ().erased(),
             Some((at, condition, _)) if condition.is_excursion() => {
                 let others: Vec<Unit> = units.iter().enumerate().filter(|(i, _)| *i != at).map(|(_, unit)| *unit).collect();
-                EitherOf4::B(view! { <Todo unit=units[at] condition others now zone topic/> })
+                view! { <Todo unit=units[at] condition others now zone topic/> }.erased()
             }
             Some((_, condition, broken)) if condition == Condition::NoWord || broken => {
                 let units = units.clone();
@@ -190,23 +189,25 @@ fn NowBlock(units: Vec<Unit>, now: Signal<i64>, zone: Zone, topic: String) -> im
                         (words.facility.silent)(&silent.join(", "))
                     }
                 };
-                EitherOf4::C(view! {
+                view! {
                     <div class="notice" data-tone=tone data-live=topic>
                         <Icon name=tone/>
                         <h2>{what}</h2>
                         <p>{note}</p>
                     </div>
-                })
+                }
+                .erased()
             }
             Some(_) => {
                 let count = format::int(lang, units.len() as u64);
-                EitherOf4::D(view! {
+                view! {
                     <div class="notice" data-tone="ok" data-live=topic>
                         <Icon name="ok"/>
                         <h2>{words.facility.calm}</h2>
                         <p>{(words.facility.calm_note)(&count, &count)}</p>
                     </div>
-                })
+                }
+                .erased()
             }
         }
     }

@@ -9,12 +9,15 @@ use crate::components::frame::{Frame, Section, Step};
 use crate::components::icon::Icon;
 use crate::components::link::{self, use_code, use_here};
 use crate::components::page::drawn;
+use crate::components::status;
 use crate::error::AppError;
 use crate::format;
 use crate::words::glossary::Glossary;
 use crate::words::late::LateWords;
 use crate::words::letter::LetterWords;
 use crate::words::{Lang, use_lang};
+use domain::coldchain::Range;
+use domain::milli::Milli;
 use domain::time::{EventTime, ProcessingTime, Zone};
 use leptos::prelude::*;
 
@@ -74,6 +77,24 @@ fn facility_link(lang: Lang, facility: Option<Crumb>) -> impl IntoView {
     }
 }
 
+/// The temperature, and how it lies outside its range.
+fn temperature(lang: Lang, measured: Option<(Milli, Range)>) -> impl IntoView {
+    let Some((temperature, range)) = measured else { return lang.words().general.none.into_any() };
+    let value = format::degrees_of(lang, temperature, range);
+    let condition = range.condition(temperature);
+    if !condition.is_excursion() {
+        return value.into_any();
+    }
+    view! {
+        {value}" "
+        <span class="status" data-tone=status::tone(condition)>
+            <Icon name=status::icon(condition)/>
+            {status::word(lang.words(), condition)}
+        </span>
+    }
+    .into_any()
+}
+
 /// `13.52.10–13.52.20 WIB`: windows may be shorter than a minute.
 fn window(lang: Lang, record: &LateRecord) -> String {
     let (start, end) = record.window;
@@ -98,6 +119,7 @@ fn List(before: Option<u64>, view: LateView) -> impl IntoView {
         view! {
             <tr>
                 <th scope="row"><a href=address(record.position)>{when(lang, at, record.zone, taken_at)}</a></th>
+                <td class="txt">{temperature(lang, record.measured)}</td>
                 <td>{format::age(lang, record.lateness_ms)}</td>
                 <td class="txt">{device_link(record.device_id)}</td>
                 <td class="txt p2">{facility_link(lang, record.facility)}</td>
@@ -116,6 +138,7 @@ fn List(before: Option<u64>, view: LateView) -> impl IntoView {
                     <thead>
                         <tr>
                             <th scope="col">{letter.device_time}</th>
+                            <th scope="col" class="txt">{lang.words().device.column_temperature}</th>
                             <th scope="col">{words.lateness}</th>
                             <th scope="col" class="txt">{letter.device}</th>
                             <th scope="col" class="txt p2">{words.facility}</th>
@@ -195,6 +218,8 @@ fn Record(record: LateRecord) -> impl IntoView {
                     <dl class="facts facts--wide">
                         <dt>{letter.device_time}</dt>
                         <dd>{at}</dd>
+                        <dt>{lang.words().device.column_temperature}</dt>
+                        <dd>{temperature(lang, record.measured)}</dd>
                         <dt>{words.window}</dt>
                         <dd>{window}</dd>
                         <dt>{letter.received}</dt>

@@ -27,7 +27,7 @@ pub const EN: Words = Words {
         offline: |at| format!("offline · last known {at}"),
         as_of: |at| format!("as of {at}"),
         offline_since: |at| format!("Offline since {at}."),
-        offline_note: "The figures below are the last known. The page reconnects by itself.",
+        offline_note: "The figures shown are the last known. The page reconnects by itself.",
         try_again: "Try again",
         to_overview: "To the overview",
         not_found: "Nothing here",

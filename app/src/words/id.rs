@@ -27,7 +27,7 @@ pub const ID: Words = Words {
         offline: |at| format!("luring · terakhir {at}"),
         as_of: |at| format!("data {at}"),
         offline_since: |at| format!("Luring sejak {at}."),
-        offline_note: "Angka di bawah yang terakhir diketahui. Halaman menyambung lagi sendiri.",
+        offline_note: "Angka yang tampak adalah yang terakhir diketahui. Halaman menyambung lagi sendiri.",
         try_again: "Coba lagi",
         to_overview: "Ke ringkasan",
         not_found: "Tidak ada di sini",

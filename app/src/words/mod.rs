@@ -499,6 +499,8 @@ pub struct SettingsWords {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::BTreeSet;
+    use std::path::Path;
 
     #[test]
     fn languages_have_codes() {
@@ -506,5 +508,59 @@ mod tests {
             assert_eq!(Lang::from_code(lang.code()), Some(lang));
         }
         assert_eq!(Lang::from_code("xx"), None);
+    }
+
+    /// Texts that are the same in Indonesian and English, in the order of the alphabet: months, names, codes of a form's fault.
+    const ALIKE: [&str; 16] = [
+        "Apr",
+        "Feb",
+        "Freezer",
+        "GPS",
+        "Jan",
+        "Jul",
+        "Jun",
+        "Mar",
+        "Nov",
+        "Sensor {}",
+        "Sep",
+        "decided",
+        "later",
+        "name",
+        "reason",
+        "{} · Rantai",
+    ];
+
+    /// Every text of the constants of that name in this folder, with `{}` for each inserted value; none may be empty. Read from
+    /// the sources: a sentence with inserted values is a function, and a file of words that is added takes part.
+    fn texts(constant: &str) -> BTreeSet<String> {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/words");
+        let mut found = BTreeSet::new();
+        for file in std::fs::read_dir(folder).expect("the sources are there") {
+            let path = file.expect("it can be listed").path();
+            let source = std::fs::read_to_string(&path).expect("it is text");
+            for rest in source.split(&format!("const {constant}: ")).skip(1) {
+                let words = rest.split("\n};").next().unwrap_or_default();
+                assert!(!words.contains(r#"\""#) && !words.contains("//"), "every second part between quotes is a text: {words}");
+                for text in words.split('"').skip(1).step_by(2) {
+                    assert!(!text.trim().is_empty(), "an empty text in {}", path.display());
+                    found.insert(without_values(text));
+                }
+            }
+        }
+        found
+    }
+
+    /// `{part} of {whole}` as `{} of {}`.
+    fn without_values(text: &str) -> String {
+        let mut parts = text.split('{');
+        let first = parts.next().unwrap_or_default().to_owned();
+        parts.fold(first, |text, part| text + "{}" + part.split_once('}').map_or(part, |(_, after)| after))
+    }
+
+    #[test]
+    fn no_text_is_empty_and_none_is_the_other_language_s() {
+        let (indonesian, english) = (texts("ID"), texts("EN"));
+        let alike: Vec<&String> = indonesian.intersection(&english).filter(|text| text.contains(char::is_alphabetic)).collect();
+        assert_eq!(alike, ALIKE, "a text in both languages: translate it, or name it in ALIKE");
     }
 }

@@ -1,10 +1,13 @@
 //! Late records for their pages.
 
 use super::{AppErrorOf, EngineBackend};
+use crate::admission::{Batch, Format, IdentityKey};
 use crate::pipeline::wall_clock;
 use crate::side::{Cause, LATE, SideRow};
 use app::api::{Crumb, LateRecord, LateView};
 use app::error::AppError;
+use domain::coldchain::Range;
+use domain::engine::Content;
 use domain::time::{EventTime, Zone};
 
 /// Rows of a page of the list.
@@ -35,6 +38,13 @@ impl EngineBackend {
         let Cause::Late { window_start, lateness_ms } = row.cause else { return None };
         let sensor = row.device_id.as_deref().and_then(|id| self.master.sensor_by_id(id));
         let facility = sensor.map(|sensor| self.master.facility(self.master.sensor(sensor).facility));
+        // Without the key its identity would be another one, which nobody asks for here.
+        let read = Batch::parse(row.raw.clone().into(), Format::Record, &row.source, &IdentityKey([0; 16])).ok();
+        let measured = read.as_ref().and_then(|batch| match batch.records().next()?.content {
+            Content::Reading { reading, .. } => Some(reading.temperature),
+            _ => None,
+        });
+        let range = sensor.map_or(Range::FRIDGE, |sensor| self.master.sensor(sensor).range);
         Some(LateRecord {
             position: row.position,
             received_at: row.received_at,
@@ -46,6 +56,7 @@ impl EngineBackend {
             ts: row.ts,
             window: (EventTime::from_ms(window_start), EventTime::from_ms(window_start + self.sizes[0])),
             lateness_ms,
+            measured: measured.map(|temperature| (temperature, range)),
             raw: row.raw,
         })
     }

@@ -216,7 +216,7 @@ fn render(spec: &Value) -> String {
     let info = &spec["info"];
     format!(
         "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\
-         <title>API · Rantai</title><link rel=\"stylesheet\" href=\"/pkg/rantai.css\"></head><body><main class=\"page page--narrow docs\" id=\"isi\">\
+         <title>API · Rantai</title><link rel=\"icon\" href=\"/favicon.svg\" type=\"image/svg+xml\"><link rel=\"stylesheet\" href=\"/pkg/rantai.css\"></head><body><main class=\"page page--narrow docs\" id=\"isi\">\
          <div class=\"page-head\"><h1>{}</h1><p><a href=\"/api/openapi.json\">openapi.json</a> · <a href=\"/\">Rantai</a></p></div><p>{}</p>\
          <nav aria-label=\"Contents\"><ul class=\"docs-contents\">{contents}</ul></nav>{body}</main></body></html>",
         text(&info["title"]),

@@ -4,10 +4,10 @@
 //! checkpoint before it is given back. Fetched messages wait in a queue of the partition whose length is bounded: a worker that the
 //! database holds up does not fetch, and this thread polls on, so that the group does not take it for dead.
 
-use super::KafkaConfig;
 use super::produce::Producer;
 use super::status::Status;
 use super::worker::{Ended, Order, Worker, WorkerParts};
+use super::{KafkaConfig, letters};
 use crate::identities::Sizes;
 use crate::pipeline::{Due, Thread, fail};
 use crate::store::Store;
@@ -161,7 +161,7 @@ impl Engine {
         let member = tokio::task::spawn_blocking(move || -> anyhow::Result<Member> {
             let consumer: BaseConsumer<Group> = config.create_with_context(context).context("make a consumer for Kafka")?;
             let inputs = self.kafka.inputs();
-            let feed_partitions = super::setup::check_inputs(&self.kafka, consumer.client(), &runtime)?;
+            let feed_partitions = super::setup::check_topics(&self.kafka, consumer.client(), &runtime)?;
             let cluster = consumer.client().fetch_cluster_id(Duration::from_secs(10)).context("ask Kafka for its name")?;
             let names: Vec<&str> = inputs.iter().map(String::as_str).collect();
             consumer.subscribe(&names).context("join the group")?;
@@ -235,6 +235,7 @@ impl Member {
                 due: Due { records: 200_000, bytes: 32 << 20, every: self.engine.checkpoint_every, identities: Sizes::default() },
                 status: self.engine.status.clone(),
                 feed: (self.engine.kafka.feed(), self.feed_partitions),
+                letters: letters::Place { to: self.engine.kafka.dead_letters(), topic: topic.clone(), partition },
                 owned: Arc::clone(&self.owned),
                 runtime: self.runtime.clone(),
                 orders: to_do,

@@ -7,9 +7,9 @@ use crate::log::Place;
 use crate::store::{KafkaPartition, Store};
 use anyhow::{Context, bail, ensure};
 use domain::time::ProcessingTime;
-use rdkafka::client::ClientContext;
+use rdkafka::client::{Client, ClientContext};
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::types::RDKafkaErrorCode;
 use rdkafka::{Message, Offset, TopicPartitionList};
 use std::time::{Duration, Instant};
@@ -65,6 +65,22 @@ pub fn nobody_else(kafka: &KafkaConfig) -> anyhow::Result<()> {
     let members: usize = found.groups().iter().filter(|of| of.name() == group).map(|of| of.members().len()).sum();
     ensure!(members == 0, "{members} engines of the group `{group}` are at work: stop them first");
     Ok(())
+}
+
+/// The first offset that Kafka has of a partition, and the one behind its last. Asks on while the partition has no leader that knows of it:
+/// so it is for a moment after it was made, and when a leader goes.
+pub fn watermarks<C: ClientContext>(client: &Client<C>, topic: &str, partition: i32) -> KafkaResult<(i64, i64)> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match client.fetch_watermarks(topic, partition, PATIENCE) {
+            Err(KafkaError::MetadataFetch(RDKafkaErrorCode::NotLeaderForPartition | RDKafkaErrorCode::LeaderNotAvailable))
+                if Instant::now() < deadline =>
+            {
+                std::thread::sleep(Duration::from_millis(100));
+            }
+            told => return told,
+        }
+    }
 }
 
 /// The first offset of a message that came in after `at`, where there is one.
@@ -134,7 +150,7 @@ impl Extent {
         let consumer = consumer(kafka)?;
         let cluster = consumer.client().fetch_cluster_id(PATIENCE).context("ask Kafka for its name")?;
         let each = |place: KafkaPartition| -> anyhow::Result<Self> {
-            let asked = consumer.fetch_watermarks(&place.topic, place.partition, PATIENCE);
+            let asked = watermarks(consumer.client(), &place.topic, place.partition);
             let (low, high) = asked.with_context(|| format!("ask what Kafka has of {}", place.topic))?;
             let log = super::log_name(&cluster, &place.topic, place.partition);
             Ok(Self { kafka: kafka.clone(), place, log, low, high })

@@ -91,7 +91,7 @@ impl Inbox {
 
     /// Puts a message at its end.
     pub fn put(&mut self, message: &BorrowedMessage<'_>) {
-        // A producer's own time is taken only where the topic was not set up: see `check_inputs`.
+        // A producer's own time is taken only where the topic was not set up: see `check_topics`.
         let received_at = ProcessingTime::from_ms(message.timestamp().to_millis().unwrap_or_default());
         let headers = message.headers().into_iter().flat_map(Headers::iter).map(|header| (header.key, header.value));
         self.note(message.offset(), received_at, message.payload().unwrap_or_default(), headers);

@@ -8,6 +8,7 @@ mod engine;
 mod extent;
 mod feed;
 mod inbox;
+mod letters;
 mod partition;
 mod produce;
 pub mod setup;
@@ -18,6 +19,7 @@ mod view;
 mod worker;
 
 pub use engine::Engine;
+pub use extent::watermarks;
 pub(crate) use extent::{Extent, nobody_else};
 pub use inbox::Inbox;
 pub(crate) use inbox::Kind;
@@ -98,6 +100,11 @@ impl KafkaConfig {
     /// The topic by which engines tell pages what changed.
     pub fn feed(&self) -> String {
         format!("{}.feed", self.prefix)
+    }
+
+    /// The topic by which engines tell other programs of dead letters.
+    pub fn dead_letters(&self) -> String {
+        format!("{}.dead-letters", self.prefix)
     }
 
     /// The group of all engines.

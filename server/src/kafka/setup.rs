@@ -1,5 +1,6 @@
 //! `rantai kafka …`: topics with their partitions, retention and kind of time, made or checked; and going on after a gap.
 
+use super::extent::watermarks;
 use super::{KafkaConfig, MAX_MESSAGE_BYTES};
 use crate::pipeline::wall_clock;
 use crate::store::Store;
@@ -82,6 +83,11 @@ pub async fn setup(kafka: &KafkaConfig, args: &SetupArgs) -> anyhow::Result<()> 
         ("cleanup.policy", "delete".to_owned()),
         ("max.message.bytes", MAX_MESSAGE_BYTES.to_string()),
     ]);
+    let letters = BTreeMap::from([
+        ("retention.ms", (args.keep_days * DAY_MS).to_string()),
+        ("cleanup.policy", "delete".to_owned()),
+        ("max.message.bytes", MAX_MESSAGE_BYTES.to_string()),
+    ]);
     let feed = BTreeMap::from([
         ("retention.ms", FEED_RETENTION_MS.to_string()),
         ("segment.ms", (HOUR_MS / 4).to_string()),
@@ -89,6 +95,7 @@ pub async fn setup(kafka: &KafkaConfig, args: &SetupArgs) -> anyhow::Result<()> 
     ]);
     let mut wanted: Vec<Wanted> =
         kafka.inputs().into_iter().map(|name| Wanted { name, partitions: args.partitions, config: input.clone() }).collect();
+    wanted.push(Wanted { name: kafka.dead_letters(), partitions: args.partitions, config: letters });
     wanted.push(Wanted { name: kafka.feed(), partitions: args.partitions, config: feed });
     let existing = existing(kafka, admin.inner())?;
     let (mut is_amiss, mut made) = (false, Vec::new());
@@ -191,16 +198,17 @@ async fn adjust(admin: &AdminClient<DefaultClientContext>, topic: &Wanted, parti
     Ok(true)
 }
 
-/// Refuses inputs that are missing, or whose messages carry their senders' time; how many partitions the feed has.
-pub(super) fn check_inputs<C: ClientContext>(
+/// Refuses topics that are missing, and inputs whose messages carry their senders' time; how many partitions the feed has.
+pub(super) fn check_topics<C: ClientContext>(
     kafka: &KafkaConfig,
     client: &Client<C>,
     runtime: &tokio::runtime::Handle,
 ) -> anyhow::Result<i32> {
     let existing = existing(kafka, client)?;
     let admin = admin(kafka)?;
+    let missing = |name: &str| format!("Kafka has no topic `{name}`: run `rantai kafka setup`");
     for name in kafka.inputs() {
-        ensure!(existing.contains_key(&name), "Kafka has no topic `{name}`: run `rantai kafka setup`");
+        ensure!(existing.contains_key(&name), missing(&name));
         let found = runtime.block_on(settings(&admin, &name))?;
         let value = |key: &str| found.get(key).map_or("", |(value, _)| value.as_str());
         let timestamp = value(TIMESTAMP_TYPE);
@@ -214,10 +222,9 @@ pub(super) fn check_inputs<C: ClientContext>(
             "the topic `{name}` keeps its messages for less than three days: run `rantai kafka setup`"
         );
     }
-    existing
-        .get(&kafka.feed())
-        .copied()
-        .with_context(|| format!("Kafka has no topic `{}`: run `rantai kafka setup`", kafka.feed()))
+    let (letters, feed) = (kafka.dead_letters(), kafka.feed());
+    ensure!(existing.contains_key(&letters), missing(&letters));
+    existing.get(&feed).copied().with_context(|| missing(&feed))
 }
 
 /// Which partition may go on without what is gone.
@@ -243,7 +250,7 @@ pub async fn accept_gap(kafka: &KafkaConfig, store: &Store, args: &AcceptGapArgs
     let (config, topic, partition) = (kafka.client(&[], &[]), args.topic.clone(), args.partition);
     let watermarks = tokio::task::spawn_blocking(move || -> anyhow::Result<(i64, i64)> {
         let consumer: BaseConsumer = config.create()?;
-        Ok(consumer.fetch_watermarks(&topic, partition, PATIENCE)?)
+        Ok(watermarks(consumer.client(), &topic, partition)?)
     });
     let (low, high) = watermarks.await?.context("ask what Kafka has")?;
     let needed = store.begins_at(number).await?.map_or(0, |block| block as i64 - 1);

@@ -1,9 +1,10 @@
 //! One partition: fetches its messages, runs the engine over them, writes checkpoints, and ends as it is told.
 
 use super::engine::Group;
-use super::extent::{PATIENCE, first_after};
+use super::extent::{first_after, watermarks};
 use super::feed::Teller;
 use super::inbox::Inbox;
+use super::letters;
 use super::partition::{Owned, WORTH_A_RUN, is_other_log};
 use super::produce::Producer;
 use super::status::{State, Status};
@@ -87,6 +88,8 @@ pub(super) struct WorkerParts {
     pub owned: Arc<AtomicUsize>,
     /// The topic of the feed, and how many partitions it has.
     pub feed: (String, i32),
+    /// Where its dead letters are told.
+    pub letters: letters::Place,
     pub runtime: tokio::runtime::Handle,
     pub orders: mpsc::Receiver<Order>,
 }
@@ -280,7 +283,7 @@ impl Worker {
     /// What should come next is gone. Going on would lose it in silence, so people decide.
     fn tell_gap(&mut self) -> anyhow::Result<()> {
         let WorkerParts { topic, partition, consumer, status, .. } = &self.parts;
-        let (low, high) = consumer.fetch_watermarks(topic, *partition, PATIENCE).context("ask what Kafka has")?;
+        let (low, high) = watermarks(consumer.client(), topic, *partition).context("ask what Kafka has")?;
         let Some((from, to)) = self.of.gap((low, high)) else {
             // What was asked for is gone, and is not needed: somebody accepted a gap while this process took the partition over.
             self.begins_anew = true;
@@ -305,7 +308,12 @@ impl Worker {
     fn checkpoint(&mut self, worth: u64) {
         let writing = counted(CheckpointPart::Cut, || self.of.cut(worth));
         let next_block = writing.next_block();
-        let write = write_checkpoint(self.parts.store.clone(), writing, self.epoch, self.parts.config.clone());
+        let (producer, place) = (Arc::clone(&self.parts.producer), self.parts.letters.clone());
+        let (store, epoch, config) = (self.parts.store.clone(), self.epoch, self.parts.config.clone());
+        let write = async move {
+            letters::tell(&producer, &place, writing.dead_letters()).await;
+            write_checkpoint(store, writing, epoch, config).await
+        };
         self.writing = Some(Being { task: self.parts.runtime.spawn(write), next_block });
     }
 
@@ -408,7 +416,7 @@ fn look_back(parts: &WorkerParts, snapshot: &Snapshot) -> anyhow::Result<Option<
     loop {
         // In this order: see `is_other_log`. A broker that leads since a moment ago refuses to tell an end that is not up to date.
         let asked = first_after(consumer, topic, *partition, snapshot.now)
-            .and_then(|later| Ok((later, consumer.fetch_watermarks(topic, *partition, PATIENCE)?)));
+            .and_then(|later| Ok((later, watermarks(consumer.client(), topic, *partition)?)));
         match asked {
             Ok((later, (low, high))) if !is_other_log(snapshot.next_block, later, high) => {
                 if snapshot.committed_at.is_none() && low > 0 {

@@ -1,6 +1,7 @@
 //! Writing a checkpoint: files first, then the one transaction that names them.
 
 use crate::identities::FrozenTable;
+use crate::side::{DEAD, SideRows};
 use crate::store::{Checkpoint, Store, StoreError};
 use domain::engine::EngineConfig;
 use rustix::time::{ClockId, clock_gettime};
@@ -89,6 +90,11 @@ impl Writing {
     /// Where the checkpoint ends: the first block that it does not cover.
     pub fn next_block(&self) -> u64 {
         self.checkpoint.next_block
+    }
+
+    /// The dead letters that it holds.
+    pub(crate) fn dead_letters(&self) -> &SideRows {
+        &self.checkpoint.side[DEAD]
     }
 
     /// What has to be done next.

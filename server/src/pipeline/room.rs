@@ -11,7 +11,7 @@ use crate::identities::{DiskIdentities, Freeze, FrozenTable, Sizes};
 use crate::letters::{Again, Decided, Decision, Outcome, Verdict};
 use crate::log::Place;
 use crate::side::{SideBlock, SideRow, SideRows};
-use crate::store::{Checkpoint, Readings, Snapshot};
+use crate::store::{Checkpoint, RawRecords, Snapshot};
 use anyhow::Context;
 use bytes::Bytes;
 use domain::engine::{ClosedWindow, DeviceState, Disposition, Engine, EngineConfig};
@@ -192,8 +192,8 @@ pub struct Shard {
     key: IdentityKey,
     config: EngineConfig,
     identities: DiskIdentities,
-    /// Readings accepted since the last checkpoint, where the store keeps them.
-    readings: Option<Readings>,
+    /// Readings and fixes accepted since the last checkpoint, where the store keeps them.
+    raw: Option<RawRecords>,
     /// The first block that the engine has not seen.
     pub next_block: u64,
     checkpoint_block: u64,
@@ -257,7 +257,7 @@ impl Shard {
             key: IdentityKey(snapshot.identity_key),
             config: config.clone(),
             identities,
-            readings: snapshot.readings,
+            raw: snapshot.raw,
             next_block: snapshot.next_block,
             checkpoint_block: snapshot.next_block,
             records_since: 0,
@@ -356,9 +356,9 @@ impl Shard {
                 self.room.side[kind].push(&row);
             }
         }
-        if let Some(readings) = &mut self.readings {
+        if let Some(raw) = &mut self.raw {
             let positions = (place.first_record..).step_by(self.step as usize);
-            readings.add(self.partition, batch, &self.dispositions, positions, place.received_at);
+            raw.add(self.partition, batch, &self.dispositions, positions, place.received_at);
         }
         self.count_for_run(batch);
         self.next_block = place.number + 1;
@@ -490,7 +490,7 @@ impl Shard {
         };
         let checkpoint = Checkpoint {
             partition: self.partition,
-            readings: self.readings.as_mut().map(std::mem::take),
+            raw: self.raw.as_mut().map(std::mem::take),
             from_block: self.checkpoint_block,
             next_block: self.next_block,
             now_ms: room.engine.now().ms(),

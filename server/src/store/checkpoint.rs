@@ -1,7 +1,7 @@
 //! Checkpoints: everything that a stretch of the input led to, in one transaction, and what a restart begins with.
 
 use super::derived::put_derived;
-use super::postgres::{self, Readings, window_rows};
+use super::postgres::{self, RawRecords, window_rows};
 use super::{Database, Pools, STATE_FORMAT, Store, StoreError, broken, either, letters};
 use crate::blocks::{self, WindowBlock};
 use crate::identities::NamedRun;
@@ -40,8 +40,8 @@ pub struct Snapshot {
     pub runs: Vec<NamedRun>,
     /// Dead letters that were decided: position, and the block that did.
     pub decided: Vec<(u64, u64)>,
-    /// Where to put accepted readings for the next checkpoint; `None` where the store does not keep them: SQLite's lie in the log.
-    pub readings: Option<Readings>,
+    /// Where to put accepted readings and fixes for the next checkpoint; `None` where the store does not keep them: SQLite's lie in the log.
+    pub raw: Option<RawRecords>,
 }
 
 /// What a checkpoint of one partition of the input writes.
@@ -73,8 +73,8 @@ pub struct Checkpoint {
     pub run: Option<(String, u64)>,
     /// Runs that do not count any more.
     pub forgotten_runs: Vec<String>,
-    /// Readings accepted since, where the store keeps them.
-    pub readings: Option<Readings>,
+    /// Readings and fixes accepted since, where the store keeps them.
+    pub raw: Option<RawRecords>,
     /// What of sliding windows and sessions closed since, and where readings were taken.
     pub derived: Arc<Vec<ClosedDerived>>,
     /// Versions of hours since.
@@ -265,9 +265,9 @@ impl Store {
         self.snapshot(partition, identity_key, uptime_start, position).await.map(Some)
     }
 
-    /// Where to put accepted readings, if they are kept here.
-    pub(super) fn keeps_readings(&self) -> Option<Readings> {
-        matches!(self.database, Database::Postgres(..)).then(Readings::default)
+    /// Where to put accepted readings and fixes, if they are kept here.
+    pub(super) fn keeps_raw(&self) -> Option<RawRecords> {
+        matches!(self.database, Database::Postgres(..)).then(RawRecords::default)
     }
 
     /// What a restart begins with, as of `position`.
@@ -325,7 +325,7 @@ impl Store {
                 .map(|(name, last, identities)| NamedRun { name, last_block: last as u64, identities: identities as u64 })
                 .collect(),
             decided: decided.into_iter().map(|(letter, block)| (letter as u64, block as u64)).collect(),
-            readings: self.keeps_readings(),
+            raw: self.keeps_raw(),
         })
     }
 
@@ -402,27 +402,27 @@ pub(super) async fn put_postgres(
 /// The rows of a checkpoint that Postgres takes in by `COPY`, encoded.
 struct PostgresRows<'c> {
     windows: postgres::Rows,
-    readings: Option<&'c postgres::Rows>,
+    raw: Option<&'c RawRecords>,
 }
 
 impl<'c> PostgresRows<'c> {
     fn of(checkpoint: &'c Checkpoint, config: &WindowConfig) -> Self {
         let windows = window_rows(checkpoint.partition, &checkpoint.windows, &sizes_of(config));
-        Self { windows, readings: checkpoint.readings.as_ref().map(Readings::rows) }
+        Self { windows, raw: checkpoint.raw.as_ref() }
     }
 
     /// The days that have to be there. Today and tomorrow too: nobody should have to wait for them at midnight.
     fn days(&self, checkpoint: &Checkpoint) -> impl Iterator<Item = i64> {
         let today = checkpoint.committed_at_ms.div_euclid(DAY_MS);
-        self.windows.days().chain(self.readings.into_iter().flat_map(postgres::Rows::days)).chain(today..today + 2)
+        self.windows.days().chain(self.raw.into_iter().flat_map(RawRecords::days)).chain(today..today + 2)
     }
 
     async fn put(&self, tx: &mut PgConnection, checkpoint: &Checkpoint, epoch: i64) -> Result<(), StoreError> {
         either_checkpoint!(tx, checkpoint, epoch);
         put_devices_postgres(tx, checkpoint).await?;
         self.windows.copy(tx, postgres::COPY_WINDOWS).await?;
-        if let Some(readings) = self.readings {
-            readings.copy(tx, Readings::COPY).await?;
+        if let Some(raw) = self.raw {
+            raw.copy(tx).await?;
         }
         Ok(())
     }

@@ -98,19 +98,33 @@ impl Store {
         &self,
         kind: DerivedKind,
         devices: (u32, u32),
+        span: (i64, i64),
+        each: impl FnMut(u32, ClosedDerived),
+    ) -> Result<(), StoreError> {
+        self.derived_by_partition(kind, None, devices, span, each).await
+    }
+
+    /// The same of one `partition`, or of all.
+    pub async fn derived_by_partition(
+        &self,
+        kind: DerivedKind,
+        partition: Option<u32>,
+        devices: (u32, u32),
         (from, to): (i64, i64),
         mut each: impl FnMut(u32, ClosedDerived),
     ) -> Result<(), StoreError> {
         either!(self, pools => {
             let mut rows = sqlx::query_as::<_, (i64, i64, Vec<u8>)>(
                 "select id, partition, data from derived_blocks
-                 where kind = $1 and last_ms > $2 and first_ms < $3 and first_device <= $5 and last_device >= $4",
+                 where kind = $1 and last_ms > $2 and first_ms < $3 and first_device <= $5 and last_device >= $4
+                     and (partition = $6 or $6 is null)",
             )
             .bind(kind as i64)
             .bind(from)
             .bind(to)
             .bind(i64::from(devices.0))
             .bind(i64::from(devices.1))
+            .bind(partition.map(i64::from))
             .fetch(&pools.readers);
             while let Some((id, partition, data)) = rows.try_next().await? {
                 let block: Vec<ClosedDerived> = postcard::from_bytes(&data).map_err(|e| broken("derived_blocks", id, e))?;
@@ -152,6 +166,17 @@ impl Store {
     /// partition: per partition and hour oldest first.
     pub async fn hour_versions(
         &self,
+        span: (i64, i64),
+        known_at: i64,
+        each: impl FnMut(u32, KnownHour),
+    ) -> Result<(), StoreError> {
+        self.hour_versions_by_partition(None, span, known_at, each).await
+    }
+
+    /// The same of one `partition`, or of all.
+    pub async fn hour_versions_by_partition(
+        &self,
+        partition: Option<u32>,
         (from, to): (i64, i64),
         known_at: i64,
         mut each: impl FnMut(u32, KnownHour),
@@ -159,12 +184,13 @@ impl Store {
         either!(self, pools => {
             let mut rows = sqlx::query_as::<_, (i64, i64, i64, Vec<u8>)>(
                 "select partition, start_ms, known_at_ms, cells from hour_versions
-                 where start_ms >= $1 and start_ms < $2 and known_at_ms <= $3
+                 where start_ms >= $1 and start_ms < $2 and known_at_ms <= $3 and (partition = $4 or $4 is null)
                  order by partition, start_ms, known_at_ms",
             )
             .bind(from)
             .bind(to)
             .bind(known_at)
+            .bind(partition.map(i64::from))
             .fetch(&pools.readers);
             while let Some((partition, hour, known_at, cells)) = rows.try_next().await? {
                 let cells: Vec<(u32, HourCell)> = postcard::from_bytes(&cells).map_err(|e| broken("hour_versions", hour, e))?;

@@ -5,9 +5,36 @@ use crate::side::{DEAD, LATE};
 use domain::engine::{DeviceState, Totals};
 use domain::rollup::HourCell;
 use domain::window::WindowConfig;
+use futures::TryStreamExt;
+use sqlx::Row;
+use std::borrow::Cow;
 use std::fmt::Write;
 
 const TEXT: &str = "writing to a string";
+
+/// A table of accepted records, one a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RawTable {
+    /// Readings: temperature, humidity, battery charge and what the device says of itself.
+    Readings,
+    /// Fixes of trackers: longitude and latitude.
+    Positions,
+}
+
+/// A row of such a table.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct RawRow<'a> {
+    /// Its place in the log.
+    pub position: u64,
+    /// When it happened, in milliseconds.
+    pub at: i64,
+    /// When it came in, in milliseconds.
+    pub received_at: i64,
+    /// Its device.
+    pub device: Cow<'a, str>,
+    /// What it says, in whole thousandths or millionths.
+    pub values: [Option<i32>; 4],
+}
 
 impl Store {
     /// What the log led to, line by line: positions, counters, devices, hours, closed windows, side outputs. Without what differs from
@@ -87,5 +114,42 @@ impl Store {
         let Database::Postgres(pools, _) = &self.database else { return Ok(None) };
         let counts = sqlx::query_as("select (select count(*) from bi.readings), (select count(*) from bi.windows)");
         Ok(Some(counts.fetch_one(&pools.readers).await?))
+    }
+
+    /// Whether the store has tables of accepted records.
+    pub fn has_raw_rows(&self) -> bool {
+        matches!(self.database, Database::Postgres(..))
+    }
+
+    /// Tells the rows of `partition` in `table` that happened in [from, to) to `each`, in no order; whether the store has the table.
+    pub async fn raw_rows(
+        &self,
+        table: RawTable,
+        partition: u32,
+        (from, to): (i64, i64),
+        mut each: impl FnMut(RawRow<'_>),
+    ) -> Result<bool, StoreError> {
+        let Database::Postgres(pools, _) = &self.database else { return Ok(false) };
+        let text = match table {
+            RawTable::Readings => {
+                "select position, at_ms, received_at_ms, device_id, temperature, humidity, battery, status::integer from readings
+                 where partition = $1 and at_ms >= $2 and at_ms < $3"
+            }
+            RawTable::Positions => {
+                "select position, at_ms, received_at_ms, device_id, longitude_e6, latitude_e6, null::integer, null::integer from positions
+                 where partition = $1 and at_ms >= $2 and at_ms < $3"
+            }
+        };
+        let mut rows = sqlx::query(text).bind(partition as i32).bind(from).bind(to).fetch(&pools.readers);
+        while let Some(row) = rows.try_next().await? {
+            each(RawRow {
+                position: row.try_get::<i64, _>(0)? as u64,
+                at: row.try_get(1)?,
+                received_at: row.try_get(2)?,
+                device: Cow::Borrowed(row.try_get(3)?),
+                values: [row.try_get(4)?, row.try_get(5)?, row.try_get(6)?, row.try_get(7)?],
+            });
+        }
+        Ok(true)
     }
 }

@@ -23,10 +23,11 @@ mod windows;
 pub use address::{AddressError, StoreAddress};
 pub use checkpoint::{Checkpoint, Snapshot};
 pub use derived::DerivedKind;
+pub use dump::{RawRow, RawTable};
 pub use format::STATE_FORMAT;
 pub use keys::{ApiKey, KeyError};
 pub use partitions::{KafkaPartition, Overview};
-pub use postgres::Readings;
+pub use postgres::RawRecords;
 pub use rebuild::Rebuilding;
 pub use retention::{Retention, cutoff};
 

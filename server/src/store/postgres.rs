@@ -1,4 +1,4 @@
-//! Postgres: opening, migrating, and the tables that grow without end, readings and windows, which are partitioned by day.
+//! Postgres: opening, migrating, and the tables that grow without end, readings, positions and windows, which are partitioned by day.
 
 use super::{Pools, StoreError};
 use crate::admission::Batch;
@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-const MIGRATIONS: [&str; 7] = [
+const MIGRATIONS: [&str; 8] = [
     include_str!("../../migrations/postgres/0001_init.sql"),
     include_str!("../../migrations/postgres/0002_decisions.sql"),
     include_str!("../../migrations/postgres/0003_kafka.sql"),
@@ -18,12 +18,13 @@ const MIGRATIONS: [&str; 7] = [
     include_str!("../../migrations/postgres/0005_sources.sql"),
     include_str!("../../migrations/postgres/0006_side_by_partition.sql"),
     include_str!("../../migrations/postgres/0007_state_format.sql"),
+    include_str!("../../migrations/postgres/0008_positions.sql"),
 ];
 const OLDEST: i32 = 150_000;
 /// Held while the schema changes, so that several processes may start at once. Any number that nobody else uses.
 const SCHEMA_LOCK: i64 = 0x7261_6e74_6169;
 /// The tables with a partition a day.
-pub const DAILY: [&str; 2] = ["readings", "windows"];
+pub const DAILY: [&str; 3] = ["readings", "positions", "windows"];
 
 /// Opens the database at `url`, migrated as needed.
 pub async fn open(url: &str) -> Result<(Pools<Postgres>, Days), StoreError> {
@@ -207,17 +208,22 @@ impl Rows {
     }
 }
 
-/// Accepted readings on their way into the table of raw readings.
+/// Accepted readings and fixes on their way into the tables of raw ones.
 #[derive(Clone, Debug, Default)]
-pub struct Readings(Rows);
+pub struct RawRecords {
+    readings: Rows,
+    positions: Rows,
+}
 
-impl Readings {
-    /// The statement that takes them in.
-    pub const COPY: &str =
+impl RawRecords {
+    const COPY_READINGS: &str =
         "copy readings (at_ms, received_at_ms, position, temperature, humidity, battery, partition, status, device_id)
          from stdin (format binary)";
+    const COPY_POSITIONS: &str =
+        "copy positions (at_ms, received_at_ms, position, longitude_e6, latitude_e6, partition, device_id)
+         from stdin (format binary)";
 
-    /// Takes in the accepted readings of a batch of `partition`, whose records lie at `positions`.
+    /// Takes in the accepted readings and fixes of a batch of `partition`, whose records lie at `positions`.
     pub fn add(
         &mut self,
         partition: u32,
@@ -226,25 +232,48 @@ impl Readings {
         positions: impl Iterator<Item = u64>,
         received_at: ProcessingTime,
     ) {
-        for ((record, disposition), position) in batch.records().zip(dispositions).zip(positions) {
-            let (Content::Reading { device, reading }, Disposition::Accepted) = (&record.content, disposition) else { continue };
-            let rows = &mut self.0;
-            rows.begin(reading.at.ms(), 9);
-            rows.put_big(reading.at.ms());
-            rows.put_big(received_at.ms());
-            rows.put_big(position as i64);
-            rows.put_int(reading.temperature.0);
-            rows.put_optional(reading.humidity.map(|h| h.0));
-            rows.put_optional(reading.battery.map(|b| b.0));
-            rows.put_int(partition as i32);
-            rows.put((reading.status as i16).to_be_bytes());
-            rows.put_text(device);
+        let accepted = |(_, disposition): &(_, &Disposition)| **disposition == Disposition::Accepted;
+        let records = batch.records().zip(positions).zip(dispositions).filter(accepted);
+        for ((record, position), _) in records {
+            match &record.content {
+                Content::Reading { device, reading } => {
+                    let rows = &mut self.readings;
+                    rows.begin(reading.at.ms(), 9);
+                    rows.put_big(reading.at.ms());
+                    rows.put_big(received_at.ms());
+                    rows.put_big(position as i64);
+                    rows.put_int(reading.temperature.0);
+                    rows.put_optional(reading.humidity.map(|h| h.0));
+                    rows.put_optional(reading.battery.map(|b| b.0));
+                    rows.put_int(partition as i32);
+                    rows.put((reading.status as i16).to_be_bytes());
+                    rows.put_text(device);
+                }
+                Content::Fix { device, fix } => {
+                    let rows = &mut self.positions;
+                    rows.begin(fix.at.ms(), 7);
+                    rows.put_big(fix.at.ms());
+                    rows.put_big(received_at.ms());
+                    rows.put_big(position as i64);
+                    rows.put_int(fix.longitude_e6);
+                    rows.put_int(fix.latitude_e6);
+                    rows.put_int(partition as i32);
+                    rows.put_text(device);
+                }
+                _ => {}
+            }
         }
     }
 
-    /// The rows.
-    pub fn rows(&self) -> &Rows {
-        &self.0
+    /// The days that they lie in, by number since 1970.
+    pub fn days(&self) -> impl Iterator<Item = i64> {
+        self.readings.days().chain(self.positions.days())
+    }
+
+    /// Writes them.
+    pub async fn copy(&self, tx: &mut PgConnection) -> Result<(), sqlx::Error> {
+        self.readings.copy(tx, Self::COPY_READINGS).await?;
+        self.positions.copy(tx, Self::COPY_POSITIONS).await
     }
 }
 

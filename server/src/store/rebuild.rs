@@ -17,7 +17,7 @@ const RESULTS: [&str; 7] = ["devices", "hours", "hour_versions", "derived_blocks
 /// Further ones of SQLite,
 const RESULTS_SQLITE: [&str; 1] = ["window_blocks"];
 /// and of Postgres.
-const RESULTS_POSTGRES: [&str; 3] = ["windows", "readings", "identity_run_pieces"];
+const RESULTS_POSTGRES: [&str; 4] = ["windows", "readings", "positions", "identity_run_pieces"];
 
 /// The new state may be made by other rules.
 const NOTE_RULES: &str = "insert into facts (name, value) values ('rules', $1)
@@ -95,7 +95,7 @@ impl Store {
                 hours: Vec::new(),
                 runs: Vec::new(),
                 decided: Vec::new(),
-                readings: self.keeps_readings(),
+                raw: self.keeps_raw(),
             });
         }
         let all: Vec<String> = taken.keys().map(u32::to_string).collect();

@@ -8,7 +8,7 @@ use domain::time::{DAY_MS, ProcessingTime};
 pub struct Retention {
     /// The log: what lies in it besides can be computed again.
     pub log_days: u32,
-    /// Raw readings, by event time; Postgres only.
+    /// Raw readings and positions, by event time; Postgres only.
     pub readings_days: u32,
     /// Closed windows, by their start.
     pub windows_days: u32,
@@ -55,7 +55,9 @@ impl Store {
                 }
             }
             Database::Postgres(pools, days) => {
-                for (table, keep_days) in [("readings", keep.readings_days), ("windows", keep.windows_days)] {
+                for (table, keep_days) in
+                    [("readings", keep.readings_days), ("positions", keep.readings_days), ("windows", keep.windows_days)]
+                {
                     let day = cutoff(now, keep_days).div_euclid(DAY_MS);
                     gone += postgres::drop_before(pools, days, table, day).await?;
                 }

@@ -2,9 +2,10 @@
 //! one that wants TLS and a password. Their libraries lie where the variable `RANTAI_TEST_KAFKA_LIBRARIES` says, as `cargo xtask test`
 //! sees to.
 
+use crate::kill::address_of_its_own;
 use std::fs::{self, File};
 use std::io::{Read, Write};
-use std::net::{Shutdown, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, SocketAddrV4, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,16 +18,16 @@ const CLUSTER: &str = "cmFudGFpLXRlc3RzLTAwMA";
 /// A broker on a busy machine takes no longer to start.
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// Ports that nobody listens on.
-fn free_ports(count: usize) -> Vec<u16> {
-    let held: Vec<TcpListener> = (0..count).map(|_| TcpListener::bind(("127.0.0.1", 0)).expect("a free port")).collect();
+/// Ports of `host` that nobody listens on.
+fn free_ports(host: Ipv4Addr, count: usize) -> Vec<u16> {
+    let held: Vec<TcpListener> = (0..count).map(|_| TcpListener::bind((host, 0)).expect("a free port")).collect();
     held.iter().map(|listener| listener.local_addr().expect("bound").port()).collect()
 }
 
 /// A broker, which is a controller too.
 pub struct Broker {
     folder: PathBuf,
-    port: u16,
+    address: SocketAddrV4,
     child: Option<Child>,
 }
 
@@ -58,7 +59,7 @@ impl Broker {
     /// Waits until it listens.
     pub fn wait(&mut self) {
         let begun = Instant::now();
-        while TcpStream::connect(("127.0.0.1", self.port)).is_err() {
+        while TcpStream::connect(self.address).is_err() {
             let log = || fs::read_to_string(self.folder.join("log")).unwrap_or_default();
             let has_ended = self.child.as_mut().is_none_or(|child| child.try_wait().expect("our own child").is_some());
             assert!(!has_ended && begun.elapsed() < PATIENCE, "the broker does not start: {}", log());
@@ -91,14 +92,21 @@ pub struct Cluster {
 }
 
 /// What one broker shows to clients.
-#[derive(Default)]
 pub struct Extra<'a> {
-    /// Clients are told this port in place of its own.
-    pub told_port: Option<u16>,
+    /// Its own, so that nobody else listens at its port while it is down.
+    pub host: Ipv4Addr,
+    /// Clients are told this address in place of its own.
+    pub told: Option<SocketAddrV4>,
     /// Another protocol than `PLAINTEXT`, and what has to be set for it.
     pub protocol: Option<(&'a str, &'a str)>,
     /// For Kafka's tool that makes its folder.
     pub format: &'a [&'a str],
+}
+
+impl Default for Extra<'_> {
+    fn default() -> Self {
+        Self { host: address_of_its_own(), told: None, protocol: None, format: &[] }
+    }
 }
 
 impl Cluster {
@@ -113,21 +121,23 @@ impl Cluster {
             return None;
         }
         let dir = tempfile::tempdir().expect("a directory");
-        let ports = free_ports(2 * count);
+        let host = extra.host;
+        let ports = free_ports(host, 2 * count);
         let (ports, controllers) = ports.split_at(count);
-        let voters: Vec<String> = controllers.iter().enumerate().map(|(n, port)| format!("{}@127.0.0.1:{port}", n + 1)).collect();
+        let voters: Vec<String> = controllers.iter().enumerate().map(|(n, port)| format!("{}@{host}:{port}", n + 1)).collect();
         let (protocol, more) = extra.protocol.unwrap_or(("PLAINTEXT", ""));
         let (voters, copies, in_sync) = (voters.join(","), count.min(3), count.min(2));
         let mut brokers = Vec::new();
         for (n, (port, controller)) in ports.iter().zip(controllers).enumerate() {
             let folder = dir.path().join(format!("broker-{}", n + 1));
-            let told = extra.told_port.unwrap_or(*port);
+            let address = SocketAddrV4::new(host, *port);
+            let told = extra.told.unwrap_or(address);
             let properties = format!(
                 "process.roles=broker,controller\n\
                  node.id={id}\n\
                  controller.quorum.voters={voters}\n\
-                 listeners={protocol}://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}\n\
-                 advertised.listeners={protocol}://127.0.0.1:{told}\n\
+                 listeners={protocol}://{address},CONTROLLER://{host}:{controller}\n\
+                 advertised.listeners={protocol}://{told}\n\
                  listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,SASL_SSL:SASL_SSL\n\
                  controller.listener.names=CONTROLLER\n\
                  inter.broker.listener.name={protocol}\n\
@@ -147,30 +157,31 @@ impl Cluster {
                 id = n + 1,
                 data = folder.join("data").display(),
             );
-            let broker = Broker { folder, port: *port, child: None };
+            let broker = Broker { folder, address, child: None };
             broker.make(&properties, extra.format);
             brokers.push(broker);
         }
         brokers.iter_mut().for_each(Broker::start);
         brokers.iter_mut().for_each(Broker::wait);
-        let address: Vec<String> = ports.iter().map(|port| format!("127.0.0.1:{}", extra.told_port.unwrap_or(*port))).collect();
+        let address: Vec<String> = brokers.iter().map(|broker| extra.told.unwrap_or(broker.address).to_string()).collect();
         Some(Self { brokers, address: address.join(","), _dir: dir })
     }
 }
 
 /// A wire between clients and a broker: what the broker answers can be held back, and then the wire be cut.
 pub struct Wire {
-    pub port: u16,
+    pub address: SocketAddrV4,
     is_mute: Arc<AtomicBool>,
     open: Arc<Mutex<Vec<TcpStream>>>,
-    broker: Arc<Mutex<Option<u16>>>,
+    broker: Arc<Mutex<Option<SocketAddrV4>>>,
 }
 
 impl Wire {
     pub fn new() -> Self {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
+        let host = Ipv4Addr::LOCALHOST;
+        let listener = TcpListener::bind((host, 0)).expect("a free port");
         let wire = Self {
-            port: listener.local_addr().expect("bound").port(),
+            address: SocketAddrV4::new(host, listener.local_addr().expect("bound").port()),
             is_mute: Arc::default(),
             open: Arc::default(),
             broker: Arc::default(),
@@ -178,8 +189,8 @@ impl Wire {
         let (is_mute, open, broker) = (Arc::clone(&wire.is_mute), Arc::clone(&wire.open), Arc::clone(&wire.broker));
         std::thread::spawn(move || {
             for client in listener.incoming().map_while(Result::ok) {
-                let Some(port) = *broker.lock().expect("no panic") else { continue };
-                let Ok(server) = TcpStream::connect(("127.0.0.1", port)) else { continue };
+                let Some(address) = *broker.lock().expect("no panic") else { continue };
+                let Ok(server) = TcpStream::connect(address) else { continue };
                 let both = || (client.try_clone().expect("a socket"), server.try_clone().expect("a socket"));
                 open.lock().expect("no panic").extend([both().0, both().1]);
                 let ((from_client, to_server), (to_client, from_server)) = (both(), both());
@@ -191,9 +202,9 @@ impl Wire {
         wire
     }
 
-    /// From now on to the broker at `port`.
-    pub fn leads_to(&self, port: u16) {
-        *self.broker.lock().expect("no panic") = Some(port);
+    /// From now on to the broker at `address`.
+    pub fn leads_to(&self, address: SocketAddrV4) {
+        *self.broker.lock().expect("no panic") = Some(address);
     }
 
     /// What the broker answers from now on is lost.
@@ -222,8 +233,8 @@ fn pass(mut from: TcpStream, mut to: TcpStream, is_mute: Option<&AtomicBool>) {
 }
 
 impl Cluster {
-    /// The port that the only broker itself listens on.
-    pub fn port(&self) -> u16 {
-        self.brokers[0].port
+    /// What the only broker itself listens on.
+    pub fn listens_on(&self) -> SocketAddrV4 {
+        self.brokers[0].address
     }
 }

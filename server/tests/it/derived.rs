@@ -7,6 +7,7 @@ use domain::time::ProcessingTime;
 use serde_json::{Value, json};
 use server::admission::Format;
 use server::log::{BlockKind, Draft, Log};
+use sqlx::{Connection, PgConnection};
 
 const MINUTE: i64 = 60_000;
 const HOUR: i64 = 60 * MINUTE;
@@ -201,6 +202,16 @@ async fn positions_and_missing_records() {
         let reply = server.post(format!("[{},{}]", numbered(1, 2), numbered(2, 3))).await;
         assert_eq!(reply.json()["late"], 2, "{}", reply.text);
         assert_eq!(told(&server).await["missing"], 0);
+        let reply = server.post(fix("box", start + 70 * MINUTE, "108", 3)).await;
+        assert_eq!(reply.json()["status"], "duplicate event", "{}", reply.text);
         server.stop().await;
+        if store.starts_with("postgres:") {
+            let mut postgres = PgConnection::connect(&store).await.expect("connects");
+            let rows =
+                "select device_id, at_ms, longitude::float8, latitude::float8 from bi.positions where at < now() order by at";
+            let rows: Vec<(String, i64, f64, f64)> = sqlx::query_as(rows).fetch_all(&mut postgres).await.expect("reads");
+            let row = |minute: i64, longitude| ("box".to_owned(), start + minute * MINUTE, longitude, -6.5);
+            assert_eq!(rows, [row(1, 107.25), row(30, 107.5), row(70, 108.0)]);
+        }
     }
 }

@@ -11,10 +11,12 @@ use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::message::Headers;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
-use rdkafka::{Offset, TopicPartitionList};
-use server::kafka::KafkaConfig;
+use rdkafka::{Message, Offset, TopicPartitionList};
 use server::kafka::setup::{AcceptGapArgs, SetupArgs, accept_gap, setup};
+use server::kafka::{KafkaConfig, watermarks};
+use server::side::{Cause, DEAD, SideRow};
 use server::store::{Store, StoreAddress};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -120,7 +122,48 @@ pub fn ends(place: &Place) -> Vec<i64> {
     let topic = place.kafka.events();
     let metadata = consumer.fetch_metadata(Some(&topic), 10 * SECOND).expect("the broker answers");
     let partitions = metadata.topics()[0].partitions().len() as i32;
-    (0..partitions).map(|p| consumer.fetch_watermarks(&topic, p, 10 * SECOND).expect("the broker answers").1).collect()
+    (0..partitions).map(|p| watermarks(consumer.client(), &topic, p).expect("the broker answers").1).collect()
+}
+
+/// Reason and bytes of dead letters, by position.
+pub type Letters = BTreeMap<u64, (String, Vec<u8>)>;
+
+/// The dead letters that engines have told other programs of; some perhaps more than once, and then the same.
+pub fn told_letters(place: &Place) -> Letters {
+    let consumer: BaseConsumer = place.client().set("group.id", "none").create().expect("a consumer");
+    let topic = place.kafka.dead_letters();
+    let metadata = consumer.fetch_metadata(Some(&topic), 10 * SECOND).expect("the broker answers");
+    let (mut all, mut left, mut letters) = (TopicPartitionList::new(), 0, Letters::new());
+    for partition in metadata.topics()[0].partitions() {
+        all.add_partition_offset(&topic, partition.id(), Offset::Beginning).expect("an offset");
+        left += watermarks(consumer.client(), &topic, partition.id()).expect("the broker answers").1;
+    }
+    consumer.assign(&all).expect("assigns");
+    while left > 0 {
+        let message = consumer.poll(10 * SECOND).expect("there are more").expect("reads");
+        let header = |key: &str| {
+            let value = message.headers()?.iter().find(|header| header.key == key)?.value?;
+            Some(std::str::from_utf8(value).expect("a text").to_owned())
+        };
+        let position: u64 = std::str::from_utf8(message.key().expect("a key")).expect("a text").parse().expect("a number");
+        assert_eq!(header("offset"), Some((position / 1_024 - 1).to_string()));
+        assert!(header("topic").is_some_and(|topic| place.kafka.inputs().contains(&topic)));
+        assert!(["partition", "source", "field", "received_at"].iter().all(|key| header(key).is_some()));
+        let letter = (header("reason").expect("a reason"), message.payload().unwrap_or_default().to_vec());
+        assert!(letters.insert(position, letter.clone()).is_none_or(|before| before == letter));
+        left -= 1;
+    }
+    letters
+}
+
+/// Those that are stored.
+pub async fn stored_letters(store: &Store) -> Letters {
+    let rows = store.side_after(DEAD, 0, usize::MAX >> 1).await.expect("reads");
+    let letter = |row: SideRow| match row.cause {
+        Cause::Rejected { reason, .. } => (row.position, (reason.name().to_owned(), row.raw)),
+        Cause::Late { .. } => panic!("a late record among dead letters"),
+    };
+    rows.into_iter().map(letter).collect()
 }
 
 /// Sums over all partitions.
@@ -230,6 +273,9 @@ async fn the_same_as_on_the_embedded_log() {
         sums
     };
     assert_eq!(hours(&store).await, hours(&embedded).await);
+    let letters = stored_letters(&store).await;
+    assert_eq!(letters.len() as u64, found.all.rejected);
+    assert_eq!(told_letters(&place), letters);
     store.close().await;
     embedded.close().await;
 }
@@ -265,7 +311,7 @@ async fn others_write_directly_and_engines_come_and_go() {
     let found = place.stored(604).await;
     assert_eq!((found.all.rejected, found.all.received), (4, 604));
     let store = place.store().await;
-    let letters = store.side_after(server::side::DEAD, 0, 100).await.expect("reads");
+    let letters = store.side_after(DEAD, 0, 100).await.expect("reads");
     assert_eq!(letters.len(), 4);
     assert!(letters.iter().all(|row| row.source == place.kafka.topics), "{letters:?}");
     assert!(letters.iter().any(|row| row.raw == b"\xff\x00") && letters.iter().any(|row| row.raw.is_empty()));
@@ -407,7 +453,7 @@ async fn a_gap_stands_still_until_somebody_accepts_it() {
     let engine = place.server("engine").await;
     place.stored(20).await;
     engine.stop().await;
-    let extent = || producer.client().fetch_watermarks(&place.kafka.topics, 1, 10 * SECOND).expect("answers");
+    let extent = || watermarks(producer.client(), &place.kafka.topics, 1).expect("answers");
     // On a slow machine the engine has had the time to add timers.
     let (_, begin) = extent();
     send(20, 40);

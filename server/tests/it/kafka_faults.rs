@@ -5,6 +5,8 @@ use crate::brokers::{Cluster, Extra, Wire};
 use crate::kafka::{Place, SECOND, SETUP, ends, totals};
 use crate::kafka_rebuild::rebuild;
 use crate::kafka_verify::verified;
+#[cfg(feature = "kafka-tls")]
+use crate::kill::address_of_its_own;
 use crate::support::{Server, args, bare, envelope, slot_now, stores, until};
 use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::client::DefaultClientContext;
@@ -139,9 +141,9 @@ async fn a_broker_is_killed_and_comes_back() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_stored_and_not_confirmed_counts_once() {
     let wire = Wire::new();
-    let extra = Extra { told_port: Some(wire.port), ..Extra::default() };
+    let extra = Extra { told: Some(wire.address), ..Extra::default() };
     let Some(cluster) = Cluster::start_with(1, &extra) else { return };
-    wire.leads_to(cluster.port());
+    wire.leads_to(cluster.listens_on());
     let Some(place) = Place::on(cluster.address.clone(), 1, &[IMPATIENT]).await else { return };
     let intake = place.server("ingest").await;
     let records = [envelope("e1", "d1", slot_now(), "4.0"), envelope("e2", "d1", slot_now() + 1_000, "4.0")];
@@ -255,16 +257,16 @@ async fn partitions_are_added() {
 #[cfg(feature = "kafka-tls")]
 #[tokio::test(flavor = "multi_thread")]
 async fn over_tls_with_a_password() {
-    let keys = tempfile::tempdir().expect("a directory");
+    let (keys, host) = (tempfile::tempdir().expect("a directory"), address_of_its_own());
     let keytool = |arguments: &str| {
         let mut keytool = std::process::Command::new("keytool");
         let done = keytool.current_dir(keys.path()).args(arguments.split(' ')).output().expect("Java has a keytool");
         assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stdout));
     };
-    keytool(
-        "-genkeypair -alias broker -keyalg RSA -dname CN=127.0.0.1 -ext SAN=IP:127.0.0.1 -storetype PKCS12 -keystore broker.p12 \
+    keytool(&format!(
+        "-genkeypair -alias broker -keyalg RSA -dname CN={host} -ext SAN=IP:{host} -storetype PKCS12 -keystore broker.p12 \
          -storepass broker-secret",
-    );
+    ));
     keytool("-exportcert -rfc -alias broker -keystore broker.p12 -storepass broker-secret -file broker.pem");
     keytool(
         "-importcert -noprompt -alias broker -file broker.pem -storetype PKCS12 -keystore trust.p12 -storepass broker-secret",
@@ -286,7 +288,7 @@ async fn over_tls_with_a_password() {
     );
     let format =
         ["--add-scram", "SCRAM-SHA-256=[name=rantai,password=word]", "--add-scram", "SCRAM-SHA-512=[name=rantai,password=word]"];
-    let extra = Extra { protocol: Some(("SASL_SSL", &settings)), format: &format, ..Extra::default() };
+    let extra = Extra { host, protocol: Some(("SASL_SSL", &settings)), format: &format, ..Extra::default() };
     let Some(cluster) = Cluster::start_with(1, &extra) else { return };
     let authority = format!("ssl.ca.location={dir}/broker.pem");
     let options = |mechanism: &'static str, password: &'static str| {

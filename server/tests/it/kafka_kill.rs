@@ -2,7 +2,7 @@
 //! makes of the same topics that nobody disturbs. The long form is that of `cargo xtask prove kill`, see [`crate::kill`].
 
 use crate::brokers::Cluster;
-use crate::kafka::{Place, SECOND, ends, totals};
+use crate::kafka::{Place, SECOND, ends, stored_letters, told_letters, totals};
 use crate::kill::{AGO_MS, Program, Sender, acknowledged, back, check_books, check_records, distinct, kills, load, moments};
 use crate::support::{Random, counts, now_ms, stores, until};
 use domain::window::WindowConfig;
@@ -77,6 +77,7 @@ impl Crew {
                 .then_some(())
         })
         .await;
+        assert_eq!(told_letters(&place), stored_letters(&store).await, "every dead letter is told");
         store.close().await;
         check_books(&web, &senders, u64::MAX).await;
         check_records(&web, &senders, base).await;

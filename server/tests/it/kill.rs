@@ -19,6 +19,8 @@ use std::time::{Duration, Instant};
 
 /// Kills in the short form, with a moment each.
 const KILLS: u64 = 20;
+/// After so many of them everything is computed again from the log.
+const VERIFIED: u64 = 20;
 const SENDERS: u64 = 3;
 /// Between two requests of a sender: what came in is read back in the end, window by window.
 const PAUSE: Duration = Duration::from_millis(2);
@@ -52,7 +54,7 @@ pub fn moments() -> Random {
 }
 
 /// A loopback address that no other program of these tests listens on: once this one is killed, nobody answers at its port in its place.
-fn address_of_its_own() -> Ipv4Addr {
+pub fn address_of_its_own() -> Ipv4Addr {
     static PROGRAMS: AtomicU32 = AtomicU32::new(0);
     let number = std::process::id().wrapping_mul(1 << 8).wrapping_add(PROGRAMS.fetch_add(1, Ordering::Relaxed));
     let [_, a, b, c] = number.to_be_bytes();
@@ -356,6 +358,9 @@ async fn killed_again_and_again_under_load() {
         }
         program.kill();
         senders = back(tasks).await;
+        if round <= VERIFIED {
+            check_verified(dir.path(), round);
+        }
         program = Program::start(dir.path()).await;
         slowest = slowest.max(program.started_in);
         // What is promised is promised of the release build; of another, beside other tests, only that it starts.
@@ -388,15 +393,20 @@ async fn killed_again_and_again_under_load() {
     assert_eq!(counts(&program.json("/stats").await), [received + again, unique, duplicate + again, late, rejected]);
     program.terminate();
     assert!(tokio::time::timeout(LONG, program.ended()).await.expect("in time").success());
-    let verified = Command::new(binary()).args(["verify", "--data-dir"]).arg(dir.path()).output().expect("runs");
+    check_verified(dir.path(), rounds + 1);
+    let requests: u64 = senders.iter().map(|s| s.sends).sum();
+    println!("{rounds} kills, {again} records in {requests} requests, slowest restart {slowest:?}");
+}
+
+/// What a kill has left is what the log leads to, every window equal to a recomputation.
+fn check_verified(dir: &Path, round: u64) {
+    let verified = Command::new(binary()).args(["verify", "--data-dir"]).arg(dir).output().expect("runs");
     let report = String::from_utf8_lossy(&verified.stdout);
     assert!(
         verified.status.success() && report.contains("every law holds"),
-        "{report}{}",
+        "round {round}: {report}{}",
         String::from_utf8_lossy(&verified.stderr)
     );
-    let requests: u64 = senders.iter().map(|s| s.sends).sum();
-    println!("{rounds} kills, {again} records in {requests} requests, slowest restart {slowest:?}");
 }
 
 /// Every record has one place: a window, the late ones, or the dead letters; and every window is that of a recomputation.

@@ -1,12 +1,13 @@
 //! `cargo xtask prove bugs`: the tests have teeth. Every bug of a bank, planted at its line of the product behind a switch, makes the test
 //! fail that is named for it.
 //!
-//! The test programs are built once, with the feature `planted`. Without a switch all the named tests pass; then each bug is switched on
-//! alone and its test has to fail. A bug whose line no test reached, or that its test let pass, fails the proof.
+//! The test programs are those that run all tests: they are built with the feature `planted`. Without a switch all the named tests pass;
+//! then each bug is switched on alone and its test has to fail. A bug whose line no test reached, or that its test let pass, fails the proof.
 
 mod list;
 
 use crate::services::Throwaways;
+use crate::test::TESTS;
 use crate::{setup, workspace};
 use anyhow::{Context, bail, ensure};
 use list::{BUGS, Bug, Suite};
@@ -45,8 +46,8 @@ impl Fate {
     }
 }
 
-/// Runs the bank, or of it what `only` names; how many bugs were caught, an error if one was not.
-pub fn run(only: &[String]) -> anyhow::Result<usize> {
+/// Runs the bank, or of it what `only` names; how many bugs were caught, an error if one was not. `with_control`: first without any bug.
+pub fn run(only: &[String], with_control: bool) -> anyhow::Result<usize> {
     if let Some(unknown) = only.iter().find(|name| BUGS.iter().all(|bug| bug.name != **name)) {
         bail!("there is no planted bug `{unknown}`");
     }
@@ -54,7 +55,9 @@ pub fn run(only: &[String]) -> anyhow::Result<usize> {
     setup::strace()?;
     setup::openssl()?;
     let bench = Bench::new()?;
-    bench.control(&chosen)?;
+    if with_control {
+        bench.control(&chosen)?;
+    }
     let (next, fates) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
     std::thread::scope(|scope| {
         for _ in 0..AT_ONCE {
@@ -189,13 +192,10 @@ impl Drop for Bench {
     }
 }
 
-/// Builds the test programs with every bug in them.
+/// Builds the test programs, with every bug in them.
 fn build() -> anyhow::Result<Vec<(Suite, PathBuf)>> {
     let mut cargo = workspace::cargo();
-    cargo
-        .args(["test", "--no-run", "--package", "domain", "--package", "server", "--lib", "--test", "it"])
-        .args(["--features", "domain/planted,server/planted,server/kafka-tls", "--message-format", "json-render-diagnostics"])
-        .stderr(Stdio::inherit());
+    cargo.args(TESTS).args(["--no-run", "--message-format", "json-render-diagnostics"]).stderr(Stdio::inherit());
     let output = cargo.output().context("start cargo")?;
     ensure!(output.status.success(), "the test programs with planted bugs do not compile");
     let artifacts: Vec<serde_json::Value> =

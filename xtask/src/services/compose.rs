@@ -61,3 +61,62 @@ pub fn status() {
         println!("{error:#}");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use yaml_rust2::{Yaml, YamlLoader};
+
+    /// No Docker engine runs here: what can be told of the files without one.
+    fn check(path: &str, services: &[&str], healthy: &[&str]) {
+        let text = fs::read_to_string(workspace::root().join(path)).expect("reads");
+        let file = YamlLoader::load_from_str(&text).expect("is YAML").remove(0);
+        let names: Vec<_> = map(&file["services"]).map(|(name, _)| name).collect();
+        assert_eq!(names, services, "{path}");
+        let volumes: Vec<_> = file["volumes"].as_hash().into_iter().flatten().filter_map(|(name, _)| name.as_str()).collect();
+        for (name, service) in map(&file["services"]) {
+            let has_check = field(service, "healthcheck").is_some_and(|check| field(check, "test").is_some());
+            assert_eq!(has_check, healthy.contains(&name), "{path}: the health check of {name}");
+            assert!(["image", "build"].iter().any(|key| field(service, key).is_some()), "{path}: {name} comes from nowhere");
+            for volume in field(service, "volumes").into_iter().flat_map(list) {
+                let volume = volume.split(':').next().unwrap_or_default();
+                assert!(volumes.contains(&volume), "{path}: the volume {volume} of {name} is not declared");
+            }
+            for port in field(service, "ports").into_iter().flat_map(list) {
+                assert!(port.starts_with("127.0.0.1:"), "{path}: {name} listens on {port}");
+            }
+            for other in field(service, "depends_on").into_iter().flat_map(map) {
+                assert!(names.contains(&other.0), "{path}: {name} waits for {}", other.0);
+            }
+        }
+        // Whoever starts it gives the passwords.
+        let words = text.lines().filter(|line| !line.trim_start().starts_with('#')).flat_map(str::split_whitespace);
+        for (before, word) in words.clone().zip(words.skip(1)) {
+            let is_password = before.ends_with("PASSWORD:") || word.contains("://rantai:");
+            let value = word.split_once("://rantai:").map_or(word, |(_, value)| value);
+            assert!(!is_password || value.starts_with("${"), "{path}: {word}");
+        }
+    }
+
+    fn map(yaml: &Yaml) -> impl Iterator<Item = (&str, &Yaml)> {
+        yaml.as_hash().into_iter().flatten().filter_map(|(key, value)| Some((key.as_str()?, value)))
+    }
+
+    fn list(yaml: &Yaml) -> impl Iterator<Item = &str> {
+        yaml.as_vec().into_iter().flatten().filter_map(Yaml::as_str)
+    }
+
+    /// A field of a map, or of the one that is merged into it.
+    fn field<'y>(yaml: &'y Yaml, name: &str) -> Option<&'y Yaml> {
+        map(yaml)
+            .find_map(|(key, value)| (key == name).then_some(value))
+            .or_else(|| map(yaml).find(|(key, _)| *key == "<<").and_then(|(_, merged)| field(merged, name)))
+    }
+
+    #[test]
+    fn compose_files_are_whole() {
+        let services = ["postgres", "kafka", "setup", "engine-1", "engine-2", "web", "simulator"];
+        check("docker-compose.yml", &services, &["postgres", "kafka", "engine-1", "engine-2", "web"]);
+        check("xtask/src/services/compose.yml", &["postgres", "kafka"], &["postgres", "kafka"]);
+    }
+}

@@ -17,9 +17,12 @@ pub(super) fn MissingPanel(more: RwSignal<DeviceMore>, zone: Zone, now: Signal<i
     let words = &lang.words().device;
     let is_any = Memo::new(move |_| more.with(|more| more.missing > 0));
     let row = move |gap: &Gap| {
-        let moment = |ms| format::moment(lang, ms, zone, now.get_untracked());
-        let (after, before) = (moment(gap.after.ms()), moment(gap.before.ms()));
-        view! { <li><span>{(words.missing_between)(&format::int(lang, gap.count()), &after, &before)}</span></li> }
+        let gap = *gap;
+        let text = move || {
+            let moment = |ms| format::moment(lang, ms, zone, now.get());
+            (words.missing_between)(&format::int(lang, gap.count()), &moment(gap.after.ms()), &moment(gap.before.ms()))
+        };
+        view! { <li><span>{text}</span></li> }
     };
     let rows = move || more.with(|more| more.gaps.iter().map(row).collect_view());
     let older = move || {

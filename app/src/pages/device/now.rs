@@ -38,12 +38,15 @@ pub(super) fn FaultNotice(state: RwSignal<DeviceNow>, zone: Zone, now: Signal<i6
     let fault = Memo::new(move |_| state.with(|s| s.fault));
     move || {
         fault.get().map(|fault| {
-            let time = format::moment(lang, fault.at.ms(), zone, now.get_untracked());
+            let note = move || {
+                let time = format::moment(lang, fault.at.ms(), zone, now.get());
+                (words.fault_note)(&format::celsius(lang, fault.code), &time)
+            };
             view! {
                 <div class="notice" data-tone="warn" data-live=topic.clone()>
                     <Icon name="warn"/>
                     <p><b>{words.fault}</b></p>
-                    <p>{(words.fault_note)(&format::celsius(lang, fault.code), &time)}" "{words.fault_step}</p>
+                    <p>{note}" "{words.fault_step}</p>
                 </div>
             }
         })

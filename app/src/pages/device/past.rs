@@ -41,7 +41,7 @@ pub(super) fn SummaryPanel(
         move || {
             summary.with(|s| {
                 s.as_ref().map(read).map(|p| {
-                    let time = format::moment(lang, p.at.ms(), zone, now.get_untracked());
+                    let time = format::moment(lang, p.at.ms(), zone, now.get());
                     (words.value_at)(&format::celsius_of(lang, p.temperature, range), &time)
                 })
             })
@@ -144,23 +144,22 @@ pub(super) fn ExcursionPanel(
 
 fn excursion_row(o: &Outside, range: Range, zone: Zone, now: Signal<i64>, lang: Lang) -> impl IntoView + use<> {
     let words = &lang.words().device;
-    let moment = |at: EventTime| format::moment(lang, at.ms(), zone, now.get_untracked());
-    let since = if o.cut { (words.excursion_cut)(&moment(o.since)) } else { moment(o.since) };
-    // The end names its day where that is neither the day it began nor today.
-    let end = |until: EventTime| {
-        let same_day = format::day(lang, until.ms(), zone) == format::day(lang, o.since.ms(), zone);
-        if same_day { format::clock(lang, until.ms(), zone) } else { moment(until) }
+    let (tone, icon, state) = match (o.until, o.side) {
+        (Some(_), _) => ("ok", "ok", words.recovered),
+        (None, Side::Above) => ("act", "act", words.still_out),
+        (None, _) => ("freeze", "freeze", words.still_out),
     };
-    let (tone, icon, what, state) = match o.until {
-        None => (
-            if o.side == Side::Above { "act" } else { "freeze" },
-            if o.side == Side::Above { "act" } else { "freeze" },
-            (words.excursion_open)(&since),
-            words.still_out,
-        ),
-        Some(until) => ("ok", "ok", format!("{since} – {}", end(until)), words.recovered),
+    let outside = *o;
+    let what = move || {
+        let moment = |at: EventTime| format::moment(lang, at.ms(), zone, now.get());
+        let since = if outside.cut { (words.excursion_cut)(&moment(outside.since)) } else { moment(outside.since) };
+        let Some(until) = outside.until else { return (words.excursion_open)(&since) };
+        // The end names its day where that is neither the day it began nor today.
+        let same_day = format::day(lang, until.ms(), zone) == format::day(lang, outside.since.ms(), zone);
+        let until = if same_day { format::clock(lang, until.ms(), zone) } else { moment(until) };
+        format!("{since} – {until}")
     };
-    let (outside, peak) = (*o, peak_text(range, o.peak.temperature, lang));
+    let peak = peak_text(range, o.peak.temperature, lang);
     // What lasts grows with the clock; what is past stands.
     let facts = move || {
         let length = match outside.until {

@@ -7,7 +7,7 @@ use crate::chart::view::Series;
 use crate::components::link::{self, encode, use_here};
 use crate::components::status;
 use crate::format;
-use crate::words::{Lang, use_lang};
+use crate::words::use_lang;
 use domain::coldchain::Condition;
 use domain::time::{EventTime, Zone};
 use leptos::prelude::*;
@@ -21,8 +21,9 @@ pub(super) fn Downloads(id: String, span: Span, end_ms: i64, stage: Stage, title
     let lang = use_lang();
     let words = &lang.words().device;
     let size = if span == Span::Day { "10s" } else { "5m" };
-    let (from, to) = (EventTime::from_ms(end_ms - span.ms()), EventTime::from_ms(end_ms));
-    let csv = format!("/api/v1/windows?device_id={}&size={size}&from={from}&to={to}&limit=10000&format=csv", encode(&id));
+    let from = EventTime::from_ms(end_ms - span.ms());
+    // Without an end: what the stream has brought since the page was loaded is in the table, so it is in the file.
+    let csv = format!("/api/v1/windows?device_id={}&size={size}&from={from}&format=csv", encode(&id));
     let svg = format!("{}/chart.svg?span={}&lang={}", link::device(&id), span_name(span), lang.code());
     let titles = [format!("{} · {titles}", words.chart_titles[span as usize]), (words.sensor)(&id)];
     let mounted = RwSignal::new(false);
@@ -80,7 +81,7 @@ pub(super) fn ReadingsPanel(
         view! {
             <tr>
                 <th scope="row">
-                    <time datetime=format::datetime_attribute(ms, zone) title=format::utc(ms)>{table_time(lang, ms, zone, end)}</time>
+                    <time datetime=format::datetime_attribute(ms, zone) title=format::utc(ms)>{format::moment_in_column(lang, ms, zone, end)}</time>
                 </th>
                 <td class=hot>{format::degrees_of(lang, point.temperature, range)}</td>
                 <td class="txt">{state}</td>
@@ -123,11 +124,4 @@ pub(super) fn ReadingsPanel(
             })}
         </section>
     }
-}
-
-/// The time of a row: `14.05`, with its day where that is not the newest.
-fn table_time(lang: Lang, ms: i64, zone: Zone, end: i64) -> String {
-    let (day, last) = (format::day(lang, ms, zone), format::day(lang, end, zone));
-    let time = format::time(lang, ms, zone);
-    if day == last { time } else { format!("{day}, {time}") }
 }

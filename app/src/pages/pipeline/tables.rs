@@ -341,7 +341,7 @@ pub fn DeadLettersPanel(
 ) -> impl IntoView {
     let lang = use_lang();
     let words = &lang.words().pipeline;
-    let letters = tables.dead_letters;
+    let (letters, taken_at) = (tables.dead_letters, tables.taken_at);
     let empty = Memo::new(move |_| letters.with(Vec::is_empty));
     let count = move || {
         (words.dead_letters_count)(
@@ -357,7 +357,7 @@ pub fn DeadLettersPanel(
             <tr>
                 <th scope="row">
                     <a href=format!("/pipeline/dead-letters/{}", row.position)>
-                        <time datetime=format::datetime_attribute(ms, ZONE) title=format::utc(ms)>{format::time(lang, ms, ZONE)}</time>
+                        <time datetime=format::datetime_attribute(ms, ZONE) title=format::utc(ms)>{move || format::moment_in_column(lang, ms, ZONE, taken_at.get())}</time>
                     </a>
                 </th>
                 <td class="txt">{words.letter_states[row.state as usize]}</td>

@@ -74,7 +74,7 @@ impl Stored {
             hours: self.hours.iter().map(|(start, cells)| (*start, cells.as_slice().into())).collect(),
             runs: self.runs.clone(),
             decided: self.decisions.iter().map(|decided| (decided.letter, decided.block)).collect(),
-            readings: None,
+            raw: None,
         }
     }
 

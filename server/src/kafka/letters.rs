@@ -1,0 +1,60 @@
+//! The topic of dead letters, for programs that want to hear of them: every record that was rejected, its bytes as they came, under its
+//! position as key.
+//!
+//! They are told before the checkpoint is committed that holds them, so none is in the table alone. After a crash some may be told again,
+//! under the same key: what counts is the table.
+
+use super::produce::{Outgoing, Producer};
+use super::{PARTITION_BITS, SOURCE};
+use crate::side::{Cause, SideRow, SideRows};
+use rdkafka::message::{Header, OwnedHeaders};
+use std::time::Duration;
+
+/// Before what was not acknowledged is told again.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// Where they are told, and what they come from.
+#[derive(Clone, Debug)]
+pub(super) struct Place {
+    /// The topic that takes them.
+    pub to: String,
+    /// The topic of the records,
+    pub topic: String,
+    /// and the partition in it.
+    pub partition: i32,
+}
+
+/// Tells `letters`, again and again until brokers have acknowledged all of them.
+pub(super) async fn tell(producer: &Producer, place: &Place, letters: &SideRows) {
+    if domain::planted("dead-letters-are-not-told") {
+        return;
+    }
+    for block in letters.blocks() {
+        let rows: Vec<_> = block.rows().map(|row| (row.position.to_string(), row)).collect();
+        let messages = || rows.iter().map(|(key, row)| message(place, key, row));
+        while producer.deliver(&place.to, messages()).await.is_err() {
+            tracing::warn!(topic = place.to, "Dead letters could not be told; trying again.");
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+}
+
+fn message<'a>(place: &Place, key: &'a str, row: &'a SideRow) -> Outgoing<'a> {
+    let (reason, field) = match &row.cause {
+        Cause::Rejected { reason, field } => (reason.name(), field.as_str()),
+        Cause::Late { .. } => ("", ""), // never among dead letters
+    };
+    let offset = (row.position >> PARTITION_BITS).saturating_sub(1);
+    let header = |headers: OwnedHeaders, key, value: &str| headers.insert(Header { key, value: Some(value) });
+    let headers = [
+        ("reason", reason),
+        ("field", field),
+        (SOURCE, row.source.as_str()),
+        ("received_at", &row.received_at.to_string()),
+        ("topic", &place.topic),
+        ("partition", &place.partition.to_string()),
+        ("offset", &offset.to_string()),
+    ];
+    let headers = headers.into_iter().fold(OwnedHeaders::new(), |all, (key, value)| header(all, key, value));
+    Outgoing { partition: None, key: Some(key.as_bytes()), value: Some(&row.raw), headers }
+}
