@@ -119,6 +119,9 @@ impl Engine {
                 Some(index) => *index,
                 None => engine.add_device(state.id.clone(), None),
             };
+            if engine.knows_more_of(index, &state) {
+                continue;
+            }
             let received_at = state.received_at;
             engine.devices[index as usize].state = state;
             if !planted("restart-forgets-who-is-silent") {

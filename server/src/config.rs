@@ -205,12 +205,14 @@ pub struct ServeArgs {
     #[arg(long, env = "RANTAI_CHECKPOINT_MS", value_name = "MS")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub checkpoint_ms: Option<u64>,
-    /// Start although the server's clock does not fit the end of the log: somebody has looked, and the clock is right
-    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true",
+    /// Start although the server's clock does not fit the end of the log: somebody has looked, and the clock is right. For one start:
+    /// left on, it would pass over the next clock that is wrong
+    #[arg(long, env = "RANTAI_ACCEPT_CLOCK", num_args = 0..=1, require_equals = true, default_missing_value = "true",
           value_parser = clap::builder::BoolishValueParser::new())]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub accept_clock: Option<bool>,
-    /// Mark this server as a demonstration: loopback only
+    /// Mark this server as a demonstration. So far that changes nothing: there is no sign-in that it could shorten, data for a
+    /// demonstration come from `rantai simulate`, and without it too only loopback is allowed
     #[arg(long, env = "RANTAI_DEMO", num_args = 0..=1, require_equals = true, default_missing_value = "true",
           value_parser = clap::builder::BoolishValueParser::new())]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -332,7 +334,7 @@ pub struct Config {
     pub keep_side_days: u32,
     /// Whether the clock is right although it does not fit the end of the log.
     pub accept_clock: bool,
-    /// Whether this is a demonstration.
+    /// Whether this is a demonstration: nothing asks yet.
     pub demo: bool,
 }
 
@@ -508,6 +510,38 @@ impl Config {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use clap::{Args, Command};
+
+    /// Every option of a command may be a variable too, by the name that its own makes one expect.
+    #[track_caller]
+    fn check_variables(command: Command) {
+        for option in command.get_arguments() {
+            let long = option.get_long().expect("it has a long name");
+            // The one that may be repeated holds them all.
+            let name = if long == "kafka-option" { "kafka-options" } else { long };
+            let expected = format!("RANTAI_{}", name.to_uppercase().replace('-', "_"));
+            assert_eq!(option.get_env().and_then(|name| name.to_str()), Some(expected.as_str()), "--{long}");
+        }
+    }
+
+    #[test]
+    fn every_option_has_its_variable() {
+        check_variables(ServeArgs::augment_args(Command::new("serve")));
+        check_variables(KafkaStateArgs::augment_args(Command::new("rebuild")));
+        check_variables(StateArgs::augment_args(Command::new("verify")));
+    }
+
+    /// As its help says.
+    #[test]
+    fn a_demonstration_differs_in_nothing_yet() {
+        let of = |demo| {
+            let config = ServeArgs { demo: Some(demo), ..ServeArgs::default() }.resolve().expect("defaults are valid");
+            assert_eq!(config.demo, demo);
+            format!("{:?}", Config { demo: false, ..config })
+        };
+        assert_eq!(of(true), of(false));
+        check("listen = '0.0.0.0:3000'\ndemo = true", ServeArgs::default(), drop, Err("loopback"));
+    }
 
     /// What `file` with the command line's `args` makes of it: one field, or the error.
     fn check<T: PartialEq + std::fmt::Debug>(file: &str, args: ServeArgs, field: fn(Config) -> T, expected: Result<T, &str>) {

@@ -21,7 +21,7 @@ impl Sink for Count {
 
 fn main() {
     let from = EventTime::from_ms(20_777 * DAY_MS);
-    let disorder = Disorder { late: 0.01, duplicates: 0.005, out_of_order: 0.005 };
+    let disorder = Disorder { late: 0.001, duplicates: 0.005, out_of_order: 0.005 };
     let begun = Instant::now();
     let country = Fleet::country();
     println!("{} sensors read in {:.0} ms", country.sensors.len(), begun.elapsed().as_secs_f64() * 1e3);

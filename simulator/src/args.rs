@@ -3,6 +3,7 @@
 use crate::way::Disorder;
 use anyhow::{Context, bail, ensure};
 use domain::time::{EventTime, MINUTE_MS, parse_rfc3339};
+use reqwest::Url;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -13,9 +14,9 @@ use std::time::Duration;
 /// 10.0 sends 200 a second). The same seed and start give the same events.
 #[derive(Clone, Debug, clap::Args)]
 pub struct SimulateArgs {
-    /// The server
-    #[arg(long, env = "RANTAI_URL", default_value = "http://127.0.0.1:3000")]
-    pub url: String,
+    /// The server, by plain HTTP
+    #[arg(long, env = "RANTAI_URL", value_parser = parse_address, default_value = "http://127.0.0.1:3000")]
+    pub url: Url,
     /// API key with the scope `ingest` (`rantai key create --name N --scope ingest`)
     #[arg(long, env = "RANTAI_KEY", hide_env_values = true)]
     pub key: Option<String>,
@@ -25,7 +26,11 @@ pub struct SimulateArgs {
     /// Simple form: messages per device and second, up to 1000
     #[arg(long)]
     pub rate: Option<f64>,
-    /// Share of the records that arrive up to 2 minutes late, 0 to 1 [default: 0.01; with --rate 0]
+    /// Share of the records that are late by the rules, 0 to 0.5 [default: 0.001; with --rate 0]
+    ///
+    /// Such a record tells a reading once more, under a time 1 ms beside, when its window and slot are closed: 11 to 45 minutes
+    /// after it by the readings' own time, so the first ones come when so much has been sent. Clocks that ran ahead make a few
+    /// more where the past is sent at once, whatever is asked for here.
     #[arg(long, value_name = "SHARE")]
     pub late: Option<f64>,
     /// Share of the records that are sent twice, 0 to 1 [default: 0.005; with --rate 0]
@@ -43,7 +48,7 @@ pub struct SimulateArgs {
     /// End so long after the past is sent (30s, 10m, 24h); 0s sends the past only [default: run until stopped]
     #[arg(long, value_parser = parse_duration)]
     pub duration: Option<Duration>,
-    /// Write what really happened to this file, one JSON object a line
+    /// Add what really happened to this file, one JSON object a line; each run begins with one of its own
     #[arg(long, value_name = "FILE")]
     pub truth: Option<PathBuf>,
     /// How much of the past to send first [default: 24h; with --rate 0s]
@@ -137,13 +142,21 @@ impl SimulateArgs {
             Ok(share)
         };
         let disorder = Disorder {
-            late: share("late", self.late, 0.01)?,
+            late: share("late", self.late, 0.001)?,
             duplicates: share("duplicates", self.duplicates, 0.005)?,
             out_of_order: share("out-of-order", self.out_of_order, 0.005)?,
         };
-        if disorder.late + disorder.out_of_order > 1.0 {
-            bail!("--late and --out-of-order: a record is delayed in one way only, so both together must be at most 1");
-        }
+        ensure!(
+            disorder.late <= 0.5,
+            "--late {}: a late record tells a reading once more, so at most half of all",
+            disorder.late
+        );
+        let step_ms = self.rate.map_or(self.interval.as_secs_f64(), f64::recip) * 1_000.0;
+        ensure!(
+            disorder.late == 0.0 || step_ms >= 2.0,
+            "--late {}: a late record has a time between two readings, and there is none: give --late 0 or readings 2 ms apart",
+            disorder.late
+        );
         let fast = self.speed > 1.0;
         let played = fast && self.start.is_none();
         let backfill = self.backfill.unwrap_or(match self.duration {
@@ -189,6 +202,18 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
         rest = &rest[unit_end..];
     }
     if text.trim().is_empty() { Err("empty; write for example 10m".into()) } else { Ok(total) }
+}
+
+/// An address that can be sent to. One with TLS cannot: tried again and again like a server that is down, it would look like one.
+fn parse_address(text: &str) -> Result<Url, String> {
+    let url: Url = text.parse().map_err(|error| format!("not an address like http://127.0.0.1:3000: {error}"))?;
+    match url.scheme() {
+        "http" => Ok(url),
+        "https" => Err("this program speaks plain HTTP, it has no TLS. Run it on the server's own machine with --url \
+            http://127.0.0.1:3000, or through a tunnel (ssh -L 3000:127.0.0.1:3000 SERVER)"
+            .into()),
+        other => Err(format!("`{other}:` is not http: write the address like http://127.0.0.1:3000")),
+    }
 }
 
 fn parse_instant(text: &str) -> Result<EventTime, String> {
@@ -239,7 +264,7 @@ mod tests {
         );
         check("--start 2026-11-18T10:26:40Z --backfill 0", 1_794_997_600_000, 1_794_997_600_000, Pace::Faster(1.0));
         let national = plan("").expect("valid").disorder;
-        assert_eq!(national, Disorder { late: 0.01, duplicates: 0.005, out_of_order: 0.005 });
+        assert_eq!(national, Disorder { late: 0.001, duplicates: 0.005, out_of_order: 0.005 });
         assert_eq!(plan("--rate 4 --late 0.1").expect("valid").disorder, Disorder { late: 0.1, ..Disorder::default() });
     }
 
@@ -258,9 +283,26 @@ mod tests {
             "--backfill 5",
             "--backfill h",
             "--rate 1 --interval 1s",
-            "--late 0.6 --out-of-order 0.6",
+            "--late 0.51",
+            "--rate 501 --late 0.1",
+            "--interval 1ms",
+            "--url localhost:3000",
+            "--url 127.0.0.1:3000",
+            "--url ftp://127.0.0.1",
+            "--url http://",
         ] {
             assert!(plan(options).is_err(), "{options}");
+        }
+    }
+
+    #[test]
+    fn an_address_with_tls_is_refused_with_what_to_do() {
+        for url in ["https://rantai.example", "HTTPS://rantai.example:3000/below"] {
+            let error = plan(&format!("--url {url}")).expect_err("no TLS").to_string();
+            assert!(error.contains("--url") && error.contains("no TLS") && error.contains("ssh -L"), "{error}");
+        }
+        for url in ["http://127.0.0.1:3000", "http://[::1]:3000", "http://rantai.example/below"] {
+            plan(&format!("--url {url}")).expect(url);
         }
     }
 }

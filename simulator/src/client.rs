@@ -9,7 +9,8 @@ use crate::random::{Draw, Purpose};
 use crate::source::Sink;
 use anyhow::{Context, bail};
 use bytes::Bytes;
-use reqwest::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
+use reqwest::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION, RETRY_AFTER};
+use reqwest::redirect::Policy;
 use reqwest::{StatusCode, Url};
 use serde::Deserialize;
 use std::sync::Arc;
@@ -120,8 +121,7 @@ pub struct Sender {
 
 impl Sender {
     /// To `/ingest` below `url`, signed with `key`.
-    pub fn new(url: &str, key: &str, compress: bool, progress: Arc<Progress>) -> anyhow::Result<Self> {
-        let base: Url = url.parse().with_context(|| format!("--url {url}: not an address"))?;
+    pub fn new(base: &Url, key: &str, compress: bool, progress: Arc<Progress>) -> anyhow::Result<Self> {
         let url = format!("{}/ingest", base.as_str().trim_end_matches('/')).parse()?;
         let mut headers = HeaderMap::new();
         let mut bearer = HeaderValue::from_str(&format!("Bearer {key}")).context("the key has characters that no key has")?;
@@ -135,6 +135,8 @@ impl Sender {
             .default_headers(headers)
             .user_agent(concat!("rantai-simulate/", env!("CARGO_PKG_VERSION")))
             .http1_only()
+            // Followed, a POST would become a GET, or end at an address with TLS that we could only fail at for ever.
+            .redirect(Policy::none())
             .tcp_nodelay(true)
             .connect_timeout(Duration::from_secs(5))
             .timeout(Duration::from_mins(1));
@@ -191,6 +193,7 @@ impl Sender {
         };
         let status = answer.status();
         let asked = answer.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.trim().parse().ok());
+        let location = answer.headers().get(LOCATION).map_or("nowhere".into(), |value| excerpt(value.as_bytes()));
         let text = match answer.bytes().await {
             Ok(text) => text,
             Err(error) => return Ok(Attempt::Later(None, cause(&error))),
@@ -213,6 +216,9 @@ impl Sender {
             }
             StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT => {
                 Ok(Attempt::Later(Some(Duration::from_secs(asked.unwrap_or(1))), status.to_string()))
+            }
+            _ if status.is_redirection() => {
+                bail!("{} sends us to {location} ({status}): give an address that takes readings itself, by plain HTTP", self.url)
             }
             _ if status.is_server_error() => Ok(Attempt::Later(asked.map(Duration::from_secs), status.to_string())),
             _ => bail!("{} answered with {status}: {}", self.url, excerpt(&text)),
@@ -312,7 +318,7 @@ mod tests {
     async fn send(url: &str, compress: bool, records: &[&str]) -> (anyhow::Result<()>, Arc<Progress>) {
         let progress = Arc::new(Progress::default());
         let (mut lanes, mut ends) = Lanes::new(1, 100, progress.clone());
-        let sender = Sender::new(url, "secret", compress, progress.clone()).expect("valid");
+        let sender = Sender::new(&url.parse().expect("an address"), "secret", compress, progress.clone()).expect("valid");
         let records: Vec<_> = records.iter().map(|record| record.as_bytes().to_vec()).collect();
         tokio::task::spawn_blocking(move || {
             for record in &records {
@@ -355,5 +361,12 @@ mod tests {
         let (url, _) = stub(vec![Some((401, "", "{}"))]).await;
         let error = send(&url, false, &["{}"]).await.0.expect_err("refused");
         assert!(error.to_string().contains("refuses the key (401"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_server_that_wants_tls_ends_the_run() {
+        let (url, _) = stub(vec![Some((308, "location: https://127.0.0.1:1/ingest\r\n", ""))]).await;
+        let error = send(&url, false, &["{}"]).await.0.expect_err("sent elsewhere").to_string();
+        assert!(error.contains("308") && error.contains("https://127.0.0.1:1/ingest"), "{error}");
     }
 }

@@ -1,13 +1,14 @@
 //! The simple form, known from pipelines for things on the internet: a few room sensors that each send several bare readings a second.
 //!
 //! Their messages are `{device_id, ts, temperature, humidity, battery, status, location}` without envelope, so a message is known
-//! by device and time.
+//! by device and time. Rooms have no range to leave; the ground truth is which messages report an error of their sensor.
 
 use crate::encode;
+use crate::faults::Spell;
 use crate::random::{Draw, Purpose, smooth, subject};
 use crate::source::{Sink, Source};
 use crate::truth::Truth;
-use crate::way::{Disorder, Later};
+use crate::way::{Disorder, Later, other_time};
 use domain::milli::Milli;
 use domain::time::{DAY_MS, EventTime, HOUR_MS, MINUTE_MS};
 
@@ -29,6 +30,7 @@ pub struct RoomSensors {
 }
 
 struct RoomSensor {
+    id: String,
     subject: u64,
     usual: f64,
     /// `{"device_id":"sensor-01","ts":`
@@ -48,6 +50,7 @@ impl RoomSensors {
                 usual: usual + Draw::of(seed, subject(&id), 0, Purpose::Place).between(-0.8, 0.8),
                 before_ts: format!(r#"{{"device_id":"{id}","ts":"#).into_bytes(),
                 location: format!(r#","location":"{location}"}}"#).into_bytes(),
+                id,
             }
         });
         let interval_us = (1_000_000.0 / rate).round() as i64;
@@ -69,19 +72,16 @@ impl RoomSensors {
         EventTime::from_ms((slot * self.interval_us + shift) / 1_000)
     }
 
-    fn measure(&mut self, at: EventTime, sink: &mut dyn Sink) {
+    fn measure(&mut self, at: EventTime, sink: &mut dyn Sink, truth: &mut Truth) {
         let (index, slot) = (self.next, self.slot);
         self.next += 1;
         if self.next == self.sensors.len() {
             (self.slot, self.next) = (self.slot + 1, 0);
         }
         let seed = self.seed;
+        let next_at = self.at(slot + 1, index);
         let sensor = &self.sensors[index];
         let fate = self.disorder.fate(seed, sensor.subject, EventTime::from_ms(slot), (self.interval_us / 1_000).max(1));
-        // Late is what the original simulator calls late: a time up to 120 s in the past. Never that of another reading of this
-        // sensor, which would contradict it: not a whole number of intervals.
-        let late_ms = fate.late_ms + i64::from(fate.late_ms > 0 && fate.late_ms * 1_000 % self.interval_us == 0);
-        let ts = at.plus_ms(-late_ms);
         let noise = Draw::of(seed, sensor.subject, slot, Purpose::Noise);
         let hour = (at.ms().rem_euclid(DAY_MS) as f64 / HOUR_MS as f64 + 7.0).rem_euclid(24.0); // WIB
         let warmth = 1.2 * (1.0 - ((hour - 14.0).abs().min(24.0 - (hour - 14.0).abs()) / 6.0).min(2.0));
@@ -91,15 +91,20 @@ impl RoomSensors {
         // Six hours from full to a quarter, then charged at once.
         let shift = Draw::of(seed, sensor.subject, 0, Purpose::Battery).below(6 * HOUR_MS as u64) as i64;
         let battery = 100 - (at.ms() + shift).rem_euclid(6 * HOUR_MS) * 82 / (6 * HOUR_MS);
+        let has_failed = noise.next().happens(0.000_5);
+        if has_failed {
+            truth.device_fault(&sensor.id, "reported_error", Spell { start: at, end: next_at });
+        }
         let status = match () {
-            () if noise.next().happens(0.000_5) => "error",
+            () if has_failed => "error",
             () if battery < 20 || temperature > sensor.usual + 1.9 => "warn",
             () => "ok",
         };
         let out = &mut self.text;
         out.clear();
         out.extend_from_slice(&sensor.before_ts);
-        encode::integer(out, ts.ms());
+        encode::integer(out, at.ms());
+        let ts_to = out.len();
         out.extend_from_slice(br#","temperature":"#);
         encode::milli(out, Milli((temperature * 100.0).round() as i32 * 10));
         out.extend_from_slice(br#","humidity":"#);
@@ -110,6 +115,12 @@ impl RoomSensors {
         out.extend_from_slice(status.as_bytes());
         out.push(b'"');
         out.extend_from_slice(&sensor.location);
+        if let Some(after) = fate.late_after_ms {
+            let mut again = sensor.before_ts.clone();
+            encode::integer(&mut again, other_time(at).ms());
+            again.extend_from_slice(&out[ts_to..]);
+            self.later.push(at.plus_ms(after + 1), (index, again));
+        }
         if let Some(after) = fate.repeated_after_ms {
             self.later.push(at.plus_ms(fate.held_ms + after), (index, out.clone()));
         }
@@ -122,7 +133,7 @@ impl RoomSensors {
 }
 
 impl Source for RoomSensors {
-    fn advance(&mut self, until: EventTime, sink: &mut dyn Sink, _truth: &mut Truth) {
+    fn advance(&mut self, until: EventTime, sink: &mut dyn Sink, truth: &mut Truth) {
         if self.sensors.is_empty() {
             return;
         }
@@ -134,14 +145,14 @@ impl Source for RoomSensors {
                     None => return,
                 }
             } else if at < until {
-                self.measure(at, sink);
+                self.measure(at, sink, truth);
             } else {
                 return;
             }
         }
     }
 
-    /// Rooms have no range to leave, so there is nothing to tell.
+    /// What there was to tell was told with its message.
     fn finish(&mut self, _truth: &mut Truth) {}
 
     fn devices(&self) -> usize {
@@ -152,7 +163,7 @@ impl Source for RoomSensors {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::source::tests::Kept;
+    use crate::source::tests::{Kept, Shared};
     use domain::event::DeviceStatus;
     use std::collections::BTreeMap;
 
@@ -198,16 +209,26 @@ mod tests {
     }
 
     #[test]
-    fn late_ones_carry_an_older_time_that_nobody_else_has() {
-        let (_, messages) = play(8, 4.0, Disorder { late: 0.2, ..Disorder::default() }, 600);
-        let mut newest = 0;
-        let late = messages.iter().filter(|message| {
-            newest = newest.max(message.ts);
-            message.ts < newest - 1_000
-        });
-        assert!((0.15..0.25).contains(&(late.count() as f64 / messages.len() as f64)));
-        let on_time = messages.iter().filter(|message| message.device_id == "sensor-01" && message.ts % 250 == 0).count();
-        let all = messages.iter().filter(|message| message.device_id == "sensor-01").count();
-        assert!(on_time < all, "late times lie beside the grid");
+    fn every_error_is_told_in_the_truth() {
+        let told = Shared::default();
+        let mut truth = Truth::to(told.clone());
+        let mut kept = Kept::default();
+        RoomSensors::new(1, 8, 4.0, Disorder::default(), FROM).advance(FROM.plus_ms(HOUR_MS), &mut kept, &mut truth);
+        truth.flush().expect("memory");
+        let errors: Vec<_> = String::from_utf8(kept.0)
+            .expect("JSON")
+            .lines()
+            .filter(|line| line.contains(r#""status":"error""#))
+            .map(|line| serde_json::from_str::<Message>(line).expect("the contract's form"))
+            .map(|message| (message.device_id, EventTime::from_ms(message.ts)))
+            .map(|(id, at)| {
+                format!(
+                    r#"{{"kind":"fault","device_id":"{id}","fault":"reported_error","start":"{at}","end":"{}"}}"#,
+                    at.plus_ms(250)
+                )
+            })
+            .collect();
+        assert!(errors.len() > 20, "{errors:?}");
+        assert_eq!(told.text().lines().collect::<Vec<_>>(), errors);
     }
 }

@@ -27,7 +27,7 @@ pub async fn run(args: SimulateArgs) -> anyhow::Result<()> {
     let plan = args.plan(time_of_day())?;
     let key = args.key.as_deref().context("a key is needed, --key or RANTAI_KEY: `rantai key create --name N --scope ingest`")?;
     let truth = match &args.truth {
-        Some(path) => Truth::to_file(path).with_context(|| format!("create {}", path.display()))?,
+        Some(path) => Truth::to_file(path).with_context(|| format!("open {}", path.display()))?,
         None => Truth::nowhere(),
     };
     let progress = Arc::new(Progress::default());
@@ -40,7 +40,7 @@ pub async fn run(args: SimulateArgs) -> anyhow::Result<()> {
         plan.seed,
         if past_ms > 0 { format!("the past {} first, ", hours(past_ms)) } else { String::new() },
         args.connections,
-        args.url
+        args.url.as_str().trim_end_matches('/')
     ));
 
     let begun = Instant::now();

@@ -7,7 +7,7 @@ use crate::fleet::Fleet;
 use crate::model::{Device, Reading};
 use crate::random::{Draw, Purpose};
 use crate::truth::{Fact, Instant, Open, Truth};
-use crate::way::{Disorder, Later};
+use crate::way::{Disorder, Later, other_time};
 use domain::time::{EventTime, MINUTE_MS};
 use std::collections::HashSet;
 
@@ -34,6 +34,8 @@ pub trait Source: Send {
 enum Task {
     /// A reading that was held up, or its second copy.
     Send(u32, Reading),
+    /// The gateway tells a reading once more, just after the one measured at this instant.
+    TellLate(u32, Reading, EventTime),
     /// A gateway has its network back: send what this device kept.
     Upload(u32),
     /// A blackout of this device's district begins.
@@ -143,15 +145,26 @@ impl Thermometers {
             return;
         }
         let fate = self.disorder.fate(self.seed, self.devices[index].subject, at, self.interval_ms);
-        let delay = fate.late_ms + fate.held_ms;
         if let Some(after) = fate.repeated_after_ms {
-            self.later.push(at.plus_ms(delay + after), Task::Send(device, seen.reading));
+            self.later.push(at.plus_ms(fate.held_ms + after), Task::Send(device, seen.reading));
         }
-        if delay > 0 {
-            self.later.push(at.plus_ms(delay), Task::Send(device, seen.reading));
+        // What a server rejects fills no slot, so telling it again is not late either.
+        if let Some(after) = fate.late_after_ms.filter(|_| !seen.probe_failed && seen.reading.at == at) {
+            let again = Reading { true_at: other_time(at), at: other_time(at), ..seen.reading };
+            self.later.push(at.plus_ms(after + 1), Task::TellLate(device, again, at.plus_ms(after)));
+        }
+        if fate.held_ms > 0 {
+            self.later.push(at.plus_ms(fate.held_ms), Task::Send(device, seen.reading));
         } else {
             self.send(device, &seen.reading, sink);
         }
+    }
+
+    /// Whether the server was told of what `device` measured last, at `at`, and could use it.
+    fn was_heard(&self, device: u32, at: EventTime) -> bool {
+        let troubles = self.devices[device as usize].known_troubles();
+        let clock = troubles.clock.map(|(spell, _)| spell);
+        ![troubles.offline, troubles.silent, troubles.sensor_lost, clock].into_iter().any(|spell| covers(spell, at))
     }
 
     /// What a device has kept in `spell` before the run began: one that goes on where another ended leaves no gap.
@@ -234,6 +247,12 @@ impl Thermometers {
     fn perform(&mut self, task: &Task, sink: &mut dyn Sink, truth: &mut Truth) {
         match *task {
             Task::Send(device, ref reading) => self.send(device, reading, sink),
+            // Without newer readings it would be in time; and a gateway without network sends nothing.
+            Task::TellLate(device, ref reading, newest_at) => {
+                if self.was_heard(device, newest_at) {
+                    self.send(device, reading, sink);
+                }
+            }
             Task::Upload(device) => {
                 let mut kept = std::mem::take(&mut self.kept[device as usize]);
                 let facility = self.devices[device as usize].exposure.facility;
@@ -313,6 +332,13 @@ pub(crate) mod tests {
     #[derive(Clone, Default)]
     pub struct Shared(Arc<Mutex<Vec<u8>>>);
 
+    impl Shared {
+        /// What was written so far.
+        pub fn text(&self) -> String {
+            String::from_utf8(self.0.lock().expect("no panic while held").clone()).expect("JSON")
+        }
+    }
+
     impl std::io::Write for Shared {
         fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
             self.0.lock().expect("no panic while held").extend_from_slice(bytes);
@@ -324,7 +350,7 @@ pub(crate) mod tests {
     }
 
     const FROM: EventTime = EventTime::from_ms(20_777 * DAY_MS);
-    const DISORDER: Disorder = Disorder { late: 0.01, duplicates: 0.005, out_of_order: 0.005 };
+    const DISORDER: Disorder = Disorder { late: 0.001, duplicates: 0.005, out_of_order: 0.005 };
 
     /// A run of `hours`, advanced in strides of `stride_ms`: its records and its truth.
     fn play(seed: u64, devices: usize, hours: i64, stride_ms: i64) -> (String, String) {
@@ -338,8 +364,7 @@ pub(crate) mod tests {
             source.advance(at, &mut kept, &mut truth);
         }
         source.finish(&mut truth);
-        let told = told.0.lock().expect("no panic while held").clone();
-        (String::from_utf8(kept.0).expect("JSON"), String::from_utf8(told).expect("JSON"))
+        (String::from_utf8(kept.0).expect("JSON"), told.text())
     }
 
     #[test]

@@ -1,10 +1,10 @@
 //! The ground truth: what really happened, one JSON object a line, for whoever wants to judge what the server made of it.
 //!
-//! - `{"kind":"run","seed","devices","from","interval_ms"}`: the first line
+//! - `{"kind":"run","seed","devices","from","interval_ms"}`: the first line of a run
 //! - `{"kind":"excursion","device_id","start","end","peak","cause"}`: by the true temperature at each interval, told or not;
 //!   `end` is the first instant back in range, null if the run ended before
 //! - `{"kind":"outage","district","start","end"}`: a blackout
-//! - `{"kind":"fault","device_id" or "facility","fault","start","end"}`
+//! - `{"kind":"fault","device_id" or "facility","fault","start","end"}`; of the simple form the messages that say `error`
 //!
 //! Outages and faults are written when they begin (or when the run does), with the end that they will have.
 
@@ -12,7 +12,7 @@ use crate::faults::Spell;
 use domain::milli::Milli;
 use domain::time::EventTime;
 use serde::Serialize;
-use std::fs::File;
+use std::fs::OpenOptions;
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
@@ -99,9 +99,9 @@ pub struct Truth {
 }
 
 impl Truth {
-    /// Written to a new file at `path`, over an older one.
+    /// Written to the file at `path`, after what runs before wrote there: what they sent is still to be judged.
     pub fn to_file(path: &Path) -> io::Result<Self> {
-        Ok(Self::to(BufWriter::new(File::create(path)?)))
+        Ok(Self::to(BufWriter::new(OpenOptions::new().append(true).create(true).open(path)?)))
     }
 
     /// Written to `file`.

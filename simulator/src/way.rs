@@ -8,7 +8,7 @@ use std::collections::BinaryHeap;
 /// How often records go astray, each as a share between 0 and 1.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Disorder {
-    /// Sent up to 2 minutes after they were measured.
+    /// Late by the rules: too old for their window. A share of all that is sent, at most a half, for each tells a reading once more.
     pub late: f64,
     /// Sent twice, byte for byte.
     pub duplicates: f64,
@@ -19,12 +19,24 @@ pub struct Disorder {
 /// What befalls one record.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Fate {
-    /// How long it was on its way because the network was slow: 0 to 120 s.
-    pub late_ms: i64,
     /// How long it was held back so that others overtook it.
     pub held_ms: i64,
     /// How long after the first copy a second one is sent.
     pub repeated_after_ms: Option<i64>,
+    /// How long after it was measured its gateway tells it once more, under the time that [`other_time`] gives: whole intervals.
+    pub late_after_ms: Option<i64>,
+}
+
+/// How far a device's newest reading must have passed another one for that to be late, by the server's default windows: 10 s of its
+/// window, a minute of delay, 10 minutes of allowed lateness. Its slot has to be full, too, so only a reading that came can be told late.
+const LATE_AFTER_MS: i64 = 10_000 + 11 * MINUTE_MS;
+/// How much later than need be late ones come at most.
+const LATE_SPREAD_MS: i64 = 20 * MINUTE_MS;
+
+/// The time under which a reading of `at` is told once more: the millisecond beside it, as of a gateway that rounds times. It lies in
+/// the same window, and where readings are 2 ms apart no other one has it.
+pub fn other_time(at: EventTime) -> EventTime {
+    EventTime::from_ms(at.ms() ^ 1)
 }
 
 impl Disorder {
@@ -32,15 +44,20 @@ impl Disorder {
     pub fn fate(&self, seed: u64, subject: u64, at: EventTime, interval_ms: i64) -> Fate {
         let draw = Draw::of(seed, subject, at.ms(), Purpose::Way);
         let mut fate = Fate::default();
-        // One record has at most one delay, so three shares are told apart by one draw each only where they can meet.
-        let lot = draw.unit();
-        if lot < self.late {
-            fate.late_ms = 1 + draw.next().below(2 * MINUTE_MS as u64) as i64;
-        } else if lot < self.late + self.out_of_order {
+        if draw.happens(self.out_of_order) {
             fate.held_ms = interval_ms + draw.next().below(MINUTE_MS as u64) as i64;
         }
-        if self.duplicates > 0.0 && draw.next().next().happens(self.duplicates) {
-            fate.repeated_after_ms = Some(draw.next().next().next().below(MINUTE_MS as u64 / 2) as i64);
+        let repeated = draw.next().next();
+        if repeated.happens(self.duplicates) {
+            fate.repeated_after_ms = Some(repeated.next().below(MINUTE_MS as u64 / 2) as i64);
+        }
+        let late = repeated.next().next();
+        // So many more that they are this share of all.
+        if late.happens(self.late / (1.0 - self.late)) {
+            // Two intervals more than need be: the newest reading is up to one old, and may itself be held back.
+            let least = (LATE_AFTER_MS + interval_ms - 1) / interval_ms + 2;
+            let more = late.next().below((LATE_SPREAD_MS / interval_ms + 1) as u64) as i64;
+            fate.late_after_ms = Some((least + more) * interval_ms);
         }
         fate
     }
@@ -113,11 +130,21 @@ mod tests {
         let disorder = Disorder { late: 0.1, duplicates: 0.05, out_of_order: 0.2 };
         let fates: Vec<_> = (0..20_000).map(|m| disorder.fate(1, 2, EventTime::from_ms(m), 1_000)).collect();
         let share = |is: fn(&Fate) -> bool| fates.iter().filter(|fate| is(fate)).count() as f64 / 20_000.0;
-        assert!((share(|f| f.late_ms > 0) - 0.1).abs() < 0.01);
+        assert!((share(|f| f.late_after_ms.is_some()) - 0.1 / 0.9).abs() < 0.01); // a tenth of them and what they are told beside
         assert!((share(|f| f.held_ms > 0) - 0.2).abs() < 0.01);
         assert!((share(|f| f.repeated_after_ms.is_some()) - 0.05).abs() < 0.01);
-        assert!(fates.iter().all(|f| f.late_ms <= 120_000));
         assert_eq!(Disorder::default().fate(1, 2, EventTime::from_ms(3), 1_000), Fate::default());
+    }
+
+    #[test]
+    fn late_ones_come_after_whole_intervals() {
+        let disorder = Disorder { late: 0.5, ..Disorder::default() };
+        for interval_ms in [2, 100, 3_000, 5 * MINUTE_MS, 60 * MINUTE_MS] {
+            for m in 0..100 {
+                let after = disorder.fate(1, 2, EventTime::from_ms(m), interval_ms).late_after_ms.expect("one for each");
+                assert!(after % interval_ms == 0 && after >= LATE_AFTER_MS + 2 * interval_ms, "{interval_ms} {after}");
+            }
+        }
     }
 
     #[test]

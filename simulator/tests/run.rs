@@ -85,12 +85,15 @@ async fn the_past_of_a_fleet() {
     assert!(behind * 20 < sent.len(), "{behind}");
 
     // A second run sends the same records, however they meet in time.
-    let again = run(past).await;
+    let again = run(&format!("{past} --truth {}", truth.display())).await;
     assert_eq!(sent.iter().collect::<BTreeSet<_>>(), lines(&again).iter().collect::<BTreeSet<_>>());
 
     let told = std::fs::read_to_string(&truth).expect("the ground truth");
     std::fs::remove_file(&truth).expect("ours");
     assert!(told.starts_with(r#"{"kind":"run","seed":5,"devices":60,"from":"2024-11-19T12:00:00.000Z","interval_ms":300000}"#));
+    // What the first one told is still there.
+    let (first, second) = told.split_at(told.len() / 2);
+    assert_eq!(first, second);
 }
 
 #[tokio::test(flavor = "multi_thread")]

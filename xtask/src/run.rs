@@ -4,6 +4,7 @@ use crate::process::{Program, Stop};
 use crate::product::{self, Flavour, Product};
 use crate::workspace;
 use anyhow::{Context, bail, ensure};
+use std::ffi::OsString;
 use std::io::Write;
 use std::net::TcpListener;
 use std::os::unix::fs::OpenOptionsExt;
@@ -108,11 +109,23 @@ fn start_simulator(options: &Options, product: &Product, address: &str, data_dir
     let key = simulator_key(product, data_dir)?;
     let mut simulate = workspace::command_of(&product.server);
     simulate.args(["simulate", "--url", address]).args(&options.simulate).env("RANTAI_KEY", key);
-    let plans_time = ["--backfill", "--rate", "--speed", "--start"];
-    if !options.simulate.iter().any(|argument| plans_time.iter().any(|option| argument.starts_with(option))) {
-        simulate.args(["--backfill", &format!("{}m", minutes_to_fill(noted_time(data_dir), SystemTime::now()))]);
-    }
+    let to_fill = minutes_to_fill(noted_time(data_dir), SystemTime::now());
+    simulate.args(usual_options(&options.simulate, data_dir, to_fill));
     Program::start("simulator", &mut simulate, &data_dir.join("simulator.log"))
+}
+
+/// What `rantai simulate` is told beyond the options `given`: the past to send, unless they plan the time themselves, and where to keep
+/// the ground truth of what the data holds.
+fn usual_options(given: &[String], data_dir: &Path, minutes_to_fill: u64) -> Vec<OsString> {
+    let names = |options: &[&str]| given.iter().any(|argument| options.iter().any(|option| argument.starts_with(option)));
+    let mut usual = Vec::new();
+    if !names(&["--backfill", "--rate", "--speed", "--start"]) {
+        usual.extend(["--backfill".into(), format!("{minutes_to_fill}m").into()]);
+    }
+    if !names(&["--truth"]) {
+        usual.extend(["--truth".into(), data_dir.join("simulator.truth.ndjson").into_os_string()]);
+    }
+    usual
 }
 
 /// How much of the past to send: what passed since the simulator last ran on this data, at most a day: what is sent twice is a
@@ -166,6 +179,20 @@ fn free_port(wanted: u16) -> anyhow::Result<u16> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_the_simulator_is_told() {
+        let check = |given: &str, expected: &str| {
+            let given: Vec<_> = given.split_whitespace().map(str::to_owned).collect();
+            let usual = usual_options(&given, Path::new("/data"), 1_440);
+            let usual: Vec<_> = usual.iter().map(|option| option.to_str().expect("ours")).collect();
+            assert_eq!(usual.join(" "), expected, "{given:?}");
+        };
+        check("", "--backfill 1440m --truth /data/simulator.truth.ndjson");
+        check("--seed 3", "--backfill 1440m --truth /data/simulator.truth.ndjson");
+        check("--devices 20 --rate 10.0", "--truth /data/simulator.truth.ndjson");
+        check("--truth=/tmp/t --start 0", "");
+    }
 
     #[test]
     fn past_to_fill_in() {

@@ -3,6 +3,7 @@
 use super::device::DeviceState;
 use super::{ClosedWindow, Engine, Totals};
 use crate::rollup::{Contribution, StaleHours};
+use crate::planted;
 use crate::time::ProcessingTime;
 
 impl Engine {
@@ -10,6 +11,9 @@ impl Engine {
     /// by the difference. Its index here.
     pub fn adopt(&mut self, state: DeviceState, closed: &[ClosedWindow]) -> u32 {
         let index = self.device_index(&state.id);
+        if self.knows_more_of(index, &state) {
+            return index;
+        }
         let Self { devices, rollup, config, roll_definition, .. } = self;
         let device = &mut devices[index as usize];
         let of_rolled = |closed: &&ClosedWindow| usize::from(closed.definition) == *roll_definition;
@@ -25,6 +29,13 @@ impl Engine {
         self.mark(index);
         self.queue(index);
         index
+    }
+
+    /// Whether something came of the device itself, and `state` is that of a partition where only its tracker did: such a one has
+    /// heard of fixes, and would take away all that is known.
+    pub(super) fn knows_more_of(&self, index: u32, state: &DeviceState) -> bool {
+        let known = self.devices[index as usize].state.received_at;
+        known.is_some() && state.received_at.is_none() && !planted("tracker-is-taken-for-its-device")
     }
 
     /// Takes over counters.
@@ -65,9 +76,10 @@ impl Totals {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Content, EngineConfig, MemoryIdentities, Record, plain_reading};
+    use super::super::{Content, EngineConfig, MemoryIdentities, Pairing, Record, plain_reading};
     use super::*;
     use crate::event::{BodyHash, Identity, Topic};
+    use crate::join::Fix;
     use crate::master::{Master, RegionIx};
     use crate::milli::Milli;
     use crate::time::EventTime;
@@ -124,5 +136,56 @@ mod tests {
         let mut sum = engine.totals().clone();
         sum.add(engine.totals());
         assert_eq!((sum.all.received, sum.by_source.len()), (1_200, 1));
+    }
+
+    /// The tracker of a device may lie in another partition than the device: what is known there is no reading of it.
+    #[test]
+    fn a_tracker_elsewhere_takes_nothing_from_its_device() {
+        let levels = "depth,key,name_id,name_en\n0,country,Negara,Country\n1,province,Provinsi,Province\n\
+            2,regency,Kabupaten,Regency\n3,district,Kecamatan,District\n";
+        let regions = "level,code,parent,name\n0,ID,,Indonesia\n1,32,ID,Jawa Barat\n2,32.17,32,Bandung Barat\n\
+            3,32.17.05,32.17,Lembang\n";
+        let facilities = "code,name,kind,region,latitude,longitude,zone,equipment\n\
+            P321705-1,Lembang,puskesmas,32.17.05,-6.8,107.6,WIB,F1 x\n";
+        let master = Arc::new(Master::parse(levels, regions, facilities).expect("parses"));
+        let device = master.sensors()[0].id.clone();
+        let pairing = Pairing { tracker: "truck".into(), device: device.clone(), from_ms: i64::MIN, to_ms: i64::MAX };
+        let config = EngineConfig { pairings: vec![pairing], ..EngineConfig::default() };
+        let [mut own, mut elsewhere, mut view] = [(); 3].map(|()| Engine::new(config.clone(), &master));
+        let record = |n: i64, topic, content| Record {
+            identity: Some(Identity(n as u128)),
+            is_natural: false,
+            body: BodyHash(n as u64),
+            topic: Some(topic),
+            source: Cow::Borrowed("s"),
+            sequence: None,
+            is_numbered: false,
+            content,
+        };
+        for n in 0..10 {
+            let at = EventTime::from_ms(NOW + n * 40_000);
+            let reading = Content::Reading { device: Cow::Borrowed(&device), reading: plain_reading(at, Milli(4_000)) };
+            let fix = Fix { at, longitude_e6: 107_000_000, latitude_e6: -6_000_000 };
+            let fix = Content::Fix { device: Cow::Borrowed("truck"), fix };
+            for (engine, topic, content) in [(&mut own, Topic::Temperature, reading), (&mut elsewhere, Topic::Gps, fix)] {
+                let now = ProcessingTime::from_ms(at.ms());
+                engine.step([record(n, topic, content)], now, &mut MemoryIdentities::default(), &mut Vec::new());
+                let closed = engine.take_closed();
+                for index in engine.flush() {
+                    let gone: Vec<ClosedWindow> = closed.iter().filter(|c| c.device == index).copied().collect();
+                    view.adopt(engine.device_state(index).clone(), &gone);
+                }
+            }
+        }
+        let country = view.rollup().of_region(RegionIx(0)).expect("the country");
+        assert_eq!(view.rollup().readings(country), 10);
+        let latest = own.device_state(0).latest;
+        assert!(latest.is_some() && view.device_state(0).latest == latest);
+        // The same where it begins with both.
+        for engines in [[&own, &elsewhere], [&elsewhere, &own]] {
+            let states = engines.map(|engine| engine.device_state(0).clone());
+            let begun = Engine::restore(config.clone(), &master, own.now(), Totals::default(), states, []);
+            assert_eq!(begun.device_state(0).latest, latest);
+        }
     }
 }

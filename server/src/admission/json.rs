@@ -33,9 +33,12 @@ pub(super) enum Field {
     Properties,
     Seq,
     BootId,
+    Speed,
+    Heading,
+    Accuracy,
 }
 
-const NAMES: [&str; 17] = [
+const NAMES: [&str; 20] = [
     "event_id",
     "topic",
     "source",
@@ -53,6 +56,9 @@ const NAMES: [&str; 17] = [
     "properties",
     "seq",
     "boot_id",
+    "speed",
+    "heading",
+    "accuracy",
 ];
 
 /// What a field holds, as far as its bytes tell.
@@ -477,6 +483,9 @@ fn field_of(name: &str) -> Option<Field> {
         "properties" => Field::Properties,
         "seq" => Field::Seq,
         "boot_id" => Field::BootId,
+        "speed" => Field::Speed,
+        "heading" => Field::Heading,
+        "accuracy" => Field::Accuracy,
         _ => return None,
     })
 }

@@ -467,6 +467,47 @@ fn features() {
     check(of_root, "gps d");
 }
 
+/// Speed, heading and accuracy of a fix: numbers, or nothing.
+#[test]
+fn how_a_tracker_moves() {
+    let of = |name: &str, text: &str| {
+        let properties = format!(r#"{{"device_id":"d","ts":{T},"{name}":{text}}}"#);
+        feature(r#"{"type":"Point","coordinates":[107.6,-6.8]}"#, &properties)
+    };
+    for name in ["speed", "heading", "accuracy"] {
+        for (text, expected) in [
+            ("0", "gps d"),
+            ("-0.0", "gps d"),
+            ("12.4", "gps d"),
+            ("3.6e2", "gps d"),
+            ("null", "gps d"),
+            ("\"fast\"", "wrong_type"),
+            ("\"12.4\"", "wrong_type"),
+            ("true", "wrong_type"),
+            ("[1]", "wrong_type"),
+            ("{}", "wrong_type"),
+            ("-0.001", "out_of_range"),
+            ("-1", "out_of_range"),
+            ("NaN", "non_finite"),
+            ("-Infinity", "non_finite"),
+            ("1e999", "non_finite"),
+            ("\"NaN\"", "non_finite"),
+        ] {
+            let expected = if expected == "gps d" { expected.to_owned() } else { format!("{expected} properties.{name}") };
+            check(of(name, text), &expected);
+        }
+        check(of(name, &format!("1,\"{name}\":1")), &format!("duplicate_key {name}"));
+        // Of other records they are unknown fields.
+        check(bare(&format!(r#","{name}":"x""#)), "d 5");
+        check(envelope(&format!(r#"{PAYLOAD},"{name}":-1"#), &format!(r#","{name}":[]"#)), "d 5");
+    }
+    check(of("heading", "360.001"), "out_of_range properties.heading");
+    check(of("speed", "1e9"), "gps d");
+    check(of("accuracy", "1e9"), "gps d");
+    let wrapped = format!(r#"{{"event_id":"e","topic":"gps","payload":{}}}"#, of("speed", "\"fast\""));
+    check(wrapped, "wrong_type payload.properties.speed");
+}
+
 #[test]
 fn every_reason_of_admission_has_a_case_here() {
     let here = include_str!("tests.rs");

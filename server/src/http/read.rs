@@ -108,6 +108,21 @@ fn cursor(text: &str) -> String {
     })
 }
 
+/// `bytes` in base64 (RFC 4648, section 4). No library that this crate uses itself offers it.
+fn base64(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
+    for three in bytes.chunks(3) {
+        let byte = |index: usize| three.get(index).copied().map_or(0, u32::from);
+        let bits = (byte(0) << 16) | (byte(1) << 8) | byte(2);
+        for digit in 0..4 {
+            let value = (bits >> (18 - 6 * digit)) & 63;
+            text.push(if digit <= three.len() { char::from(DIGITS[value as usize]) } else { '=' });
+        }
+    }
+    text
+}
+
 fn uncursor(text: Option<&str>) -> Result<Option<String>, Problem> {
     let Some(text) = text else { return Ok(None) };
     let bytes: Option<Vec<u8>> = (0..text.len()).step_by(2).map(|i| u8::from_str_radix(text.get(i..i + 2)?, 16).ok()).collect();
@@ -209,8 +224,19 @@ pub struct SideQuery {
 
 const LATE_COLUMNS: [&str; 8] =
     ["position", "received_at", "event_id", "device_id", "ts", "window_start", "lateness_ms", "payload"];
-const DEAD_COLUMNS: [&str; 10] =
-    ["position", "received_at", "source", "reason", "field", "raw", "state", "replayed_as", "discarded_by", "discard_reason"];
+const DEAD_COLUMNS: [&str; 11] = [
+    "position",
+    "received_at",
+    "source",
+    "reason",
+    "field",
+    "raw",
+    "state",
+    "replayed_as",
+    "discarded_by",
+    "discard_reason",
+    "raw_base64",
+];
 
 /// `GET /api/v1/late`: records that came too late for their window, oldest first; kept and counted, in no window.
 pub async fn late(
@@ -329,6 +355,8 @@ fn write_side(out: &mut String, form: Form, row: &SideRow, decided: Option<&Deci
                 }
                 Some((Outcome::Discarded { reason }, by)) => ("discarded", Cell::Null, Cell::Text(by), Cell::Text(reason)),
             };
+            // As text it would have lost what it was rejected for.
+            let bytes = std::str::from_utf8(&row.raw).is_err().then(|| base64(&row.raw));
             let cells = [
                 position,
                 received_at,
@@ -340,6 +368,7 @@ fn write_side(out: &mut String, form: Form, row: &SideRow, decided: Option<&Deci
                 replayed_as,
                 discarded_by,
                 discard_reason,
+                bytes.as_deref().map_or(Cell::Null, Cell::Text),
             ];
             write_row(out, form, &DEAD_COLUMNS, &cells);
         }
@@ -402,5 +431,31 @@ mod tests {
         let text = "1795 P321701-1-F1 é";
         assert_eq!(uncursor(Some(&cursor(text))).expect("a cursor").as_deref(), Some(text));
         assert!(uncursor(Some("zz")).is_err() && uncursor(Some("6é")).is_err());
+    }
+
+    /// The vectors of RFC 4648, section 10, and every digit.
+    #[test]
+    fn bytes_as_text() {
+        for (bytes, expected) in [
+            (&b""[..], ""),
+            (b"f", "Zg=="),
+            (b"fo", "Zm8="),
+            (b"foo", "Zm9v"),
+            (b"foob", "Zm9vYg=="),
+            (b"fooba", "Zm9vYmE="),
+            (b"foobar", "Zm9vYmFy"),
+            (b"\xff", "/w=="),
+            (b"\xfb\xff\xbe", "+/++"),
+            (
+                &[
+                    0, 16, 131, 16, 81, 135, 32, 146, 139, 48, 211, 143, 65, 20, 147, 81, 85, 151, 97, 150, 155, 113, 215, 159,
+                    130, 24, 163, 146, 89, 167, 162, 154, 171, 178, 219, 175, 195, 28, 179, 211, 93, 183, 227, 158, 187, 243,
+                    223, 191,
+                ],
+                "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/",
+            ),
+        ] {
+            assert_eq!(base64(bytes), expected);
+        }
     }
 }

@@ -1,7 +1,19 @@
-//! `POST /ingest` to the letter: who may, how much, and every answer.
+//! `POST /ingest` to the letter: who may, how much, and every answer. And what the contract says of answers that no other test reads.
 
 use crate::support::{Reply, Server, bare, envelope, slot_now, until};
+use domain::coldchain::{Condition, Excursion};
+use domain::event::{DeviceStatus, Reading, Topic};
+use domain::feed::{
+    ChildNow, Counts, DeviceMore, DeviceNow, HourCounts, OutOfRange, PartitionNow, PipelineNow, RegionNow, SensorFault, Update,
+    WatermarkNow,
+};
+use domain::join::Fix;
+use domain::master::EquipmentKind;
+use domain::milli::Milli;
+use domain::sequence::Gap;
+use domain::time::{EventTime, ProcessingTime};
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 use std::io::Write;
 
 fn gzip(bytes: &[u8]) -> Vec<u8> {
@@ -196,6 +208,218 @@ async fn how_much() {
     assert_eq!((reply.status, reply.json()["duplicate"].as_u64()), (200, Some(10_000)), "{}", reply.text);
     assert_eq!(server.stats().await, [30_000, 10_000, 20_000, 0, 0]);
     server.stop().await;
+}
+
+/// A tracker's speed, heading and accuracy are numbers within their ranges, or the fix is refused and says which is not.
+#[tokio::test(flavor = "multi_thread")]
+async fn fixes() {
+    let server = Server::start().await;
+    let now = slot_now();
+    let fix = |n: i64, more: &str| {
+        format!(
+            r#"{{"type":"Feature","geometry":{{"type":"Point","coordinates":[107.6,-6.8]}},"properties":{{"device_id":"t","ts":{}{more}}}}}"#,
+            now + n
+        )
+    };
+    server.accept(&[fix(0, ""), fix(1, r#","speed":0,"heading":360,"accuracy":4.5"#), fix(2, r#","speed":null"#)]).await;
+    for (n, (more, field, reason)) in (3..).zip([
+        (r#","speed":"fast""#, "speed", "wrong_type"),
+        (r#","heading":360.5"#, "heading", "out_of_range"),
+        (r#","accuracy":-1"#, "accuracy", "out_of_range"),
+        (r#","speed":1e999"#, "speed", "non_finite"),
+    ]) {
+        let problem = server.post(fix(n, more)).await.problem(422);
+        assert_eq!((&problem["reason"], &problem["pointer"]), (&json!(reason), &json!(format!("/properties/{field}"))));
+    }
+    server.stop().await;
+}
+
+/// What was refused because it is no UTF-8 is given out whole all the same, in every form; what is UTF-8 is given out once.
+#[tokio::test(flavor = "multi_thread")]
+async fn bytes_that_are_no_text() {
+    let server = Server::start().await;
+    // The second begins as a formula would.
+    server.post_lines(b"{\n\xff\xfe{\n\xfb\xef{".to_vec()).await;
+    let expected = [("{", Value::Null), ("\u{fffd}\u{fffd}{", json!("//57")), ("\u{fffd}\u{fffd}{", json!("++97"))];
+    for rows in [
+        server.rows("/api/v1/dead-letters").await,
+        server.json("/api/v1/dead-letters").await["dead_letters"].as_array().expect("a list").clone(),
+    ] {
+        let found: Vec<_> = rows.iter().map(|row| (row["raw"].as_str().expect("a text"), row["raw_base64"].clone())).collect();
+        assert_eq!(found, expected);
+        assert!(rows.iter().all(|row| row.as_object().is_some_and(|row| row.contains_key("raw_base64"))));
+    }
+    let table = server.get("/api/v1/dead-letters?format=csv").await.text;
+    let last: Vec<_> = table.lines().map(|line| line.rsplit(',').next().expect("a cell")).collect();
+    assert_eq!(last, ["raw_base64", "", "//57", "'++97"]);
+    server.stop().await;
+}
+
+/// Values of `/live` by which the test knows which unit they are in.
+const AT: i64 = 1_795_012_268_011;
+const TEMPERATURE: i32 = 4_250;
+const PERCENT: i32 = 61_500;
+const PLACE: i32 = -6_812_100;
+
+/// One update of every kind with all that it can carry. Written out in full: a field that is added has to be added here.
+fn every_update() -> [Update; 4] {
+    let (at, time) = (ProcessingTime::from_ms(AT), EventTime::from_ms(AT));
+    let temperature = Milli(TEMPERATURE);
+    let (counts, excursion) = (Counts::default(), Excursion { since: time, peak: temperature });
+    let hour = HourCounts { hour: AT, windows: 12, low: 1, high: 2, readings: 13 };
+    let (id, code, status) = ("d".to_owned(), "32".to_owned(), DeviceStatus::Warn);
+    let percent = Some(Milli(PERCENT));
+    let reading = Reading { at: time, temperature, humidity: percent, battery: percent, status };
+    let device = DeviceNow {
+        id: id.clone(),
+        condition: Condition::TooWarm,
+        reading: Some(reading),
+        received_at: Some(at),
+        excursion: Some(excursion),
+        fault: Some(SensorFault { at: time, code: temperature, status }),
+    };
+    let out_of_range = OutOfRange {
+        device: id.clone(),
+        equipment: EquipmentKind::ColdRoom,
+        number: 1,
+        facility: "P321705-1".to_owned(),
+        facility_name: "Puskesmas Lembang".to_owned(),
+        place: "Kabupaten Bandung Barat".to_owned(),
+        condition: Condition::Freezing,
+        temperature,
+        excursion,
+    };
+    let region = RegionNow { counts, histogram: vec![1], hour: Some(hour), last_data: Some(at) };
+    let watermark = WatermarkNow {
+        topic: Topic::Temperature,
+        delay_ms: 60_000,
+        active: 3,
+        idle: 1,
+        slowest: Some(id),
+        lowest: Some(time),
+        tenth: Some(time),
+        half: Some(time),
+        highest: Some(time),
+    };
+    let partition = PartitionNow { topic: "t".to_owned(), partition: 1, next: 2, lag: 3, checkpoint_at: Some(at) };
+    [
+        Update::Region {
+            code: code.clone(),
+            now: region,
+            children: vec![ChildNow { code: code.clone(), counts, last_data: Some(at) }],
+            worst: Some(vec![out_of_range]),
+        },
+        Update::Facility { code, devices: vec![device.clone()] },
+        Update::Device {
+            device,
+            more: DeviceMore {
+                missing: 2,
+                gaps: vec![Gap { from: 3, to: 5, after: time, before: time }],
+                position: Some(Fix { at: time, longitude_e6: PLACE, latitude_e6: PLACE }),
+            },
+        },
+        Update::Pipeline {
+            now: PipelineNow {
+                received: 1,
+                accepted: 1,
+                duplicate: 0,
+                late: 0,
+                rejected: 0,
+                per_second: 0.5,
+                lag: 0,
+                devices: 1,
+                unregistered: 0,
+                open_windows: 1,
+                closed_windows: 0,
+                log_bytes: 100,
+                checkpoint_at: Some(at),
+                watermarks: vec![watermark],
+                partitions: vec![partition],
+                undecided: 0,
+            },
+        },
+    ]
+}
+
+/// Whether the contract says of `value` what it is: every member, and nothing that is not there; each with words, numbers with their unit.
+fn check_documented(spec: &Value, schema: &Value, value: &Value, place: &str) {
+    let schema = match schema["oneOf"].as_array() {
+        Some(any) => any.iter().find(|one| one["type"] != "null").expect("something"),
+        None => schema,
+    };
+    let name = schema["$ref"].as_str().and_then(|path| path.strip_prefix("#/components/schemas/"));
+    let named = name.map_or(schema, |name| &spec["components"]["schemas"][name]);
+    match value {
+        Value::Object(members) => {
+            let told = named["properties"].as_object().unwrap_or_else(|| panic!("{place} has no members in the contract"));
+            let (listed, found): (BTreeSet<_>, BTreeSet<_>) = (told.keys().collect(), members.keys().collect());
+            assert_eq!(listed, found, "{place}");
+            for (member, inner) in members {
+                let (place, schema) = (format!("{place}.{member}"), &told[member]);
+                let has_words = schema["description"].as_str().is_some_and(|words| !words.is_empty());
+                assert!(has_words || schema.get("const").is_some(), "{place} has no words");
+                check_documented(spec, schema, inner, &place);
+            }
+        }
+        Value::Array(elements) => {
+            assert!(!elements.is_empty(), "{place}: there is one to look at");
+            for element in elements {
+                check_documented(spec, &named["items"], element, place);
+            }
+        }
+        Value::Number(number) => {
+            let unit = match number.as_i64() {
+                Some(AT) => Some("EpochMs"),
+                Some(n) if n == i64::from(TEMPERATURE) => Some("MilliCelsius"),
+                Some(n) if n == i64::from(PERCENT) => Some("MilliPercent"),
+                Some(n) if n == i64::from(PLACE) => Some("MicroDegrees"),
+                _ => None,
+            };
+            assert_eq!(name, unit, "{place}");
+            let kind = if number.is_f64() { "number" } else { "integer" };
+            assert_eq!(named["type"], kind, "{place}");
+        }
+        Value::String(text) => {
+            let is_told = match (named.get("const"), named["enum"].as_array()) {
+                (Some(only), _) => only == text,
+                (None, Some(all)) => all.iter().any(|one| one == text),
+                (None, None) => named["type"] == "string",
+            };
+            assert!(is_told, "{place}: {text}");
+        }
+        Value::Bool(_) | Value::Null => panic!("{place}: everything is there, and nothing is true or false"),
+    }
+}
+
+/// What `/live` sends is in the contract field by field, in its units: other programs than our page read it too.
+#[test]
+fn live_events_are_in_the_contract() {
+    let spec: Value = serde_json::from_str(include_str!("../../openapi.json")).expect("valid JSON");
+    let events = &spec["paths"]["/live"]["get"]["responses"]["200"]["content"]["text/event-stream"]["schema"]["oneOf"];
+    let mut left: Vec<&str> = events.as_array().expect("a list").iter().filter_map(|event| event["$ref"].as_str()).collect();
+    let sent = every_update().map(|update| serde_json::to_value(update).expect("JSON"));
+    for event in sent.into_iter().chain([json!({"now": AT})]) {
+        let name = match event["kind"].as_str() {
+            Some("region") => "LiveRegion",
+            Some("facility") => "LiveFacility",
+            Some("device") => "LiveDevice",
+            Some("pipeline") => "LivePipeline",
+            _ => "LiveBeat",
+        };
+        let path = format!("#/components/schemas/{name}");
+        left.retain(|one| *one != path);
+        check_documented(&spec, &json!({"$ref": path}), &event, name);
+    }
+    assert!(left.is_empty(), "{left:?} is sent by nobody");
+    for (unit, words) in [
+        ("EpochMs", "milliseconds since 1970"),
+        ("MilliCelsius", "thousandths of a degree Celsius"),
+        ("MilliPercent", "thousandths of a per cent"),
+        ("MicroDegrees", "millionths of a degree"),
+    ] {
+        let told = spec["components"]["schemas"][unit]["description"].as_str().expect("words");
+        assert!(told.contains(words), "{unit}: {told}");
+    }
 }
 
 /// What is asked wrongly is told so, in the form of every other problem.

@@ -356,7 +356,31 @@ impl Parser<'_> {
             self.reject(Reason::MissingField, &format!("{prefix}ts"));
         }
         let sequence = self.sequence(&inner, &prefix, Topic::Gps);
+        // How fast nothing can be, or how far off, is not said: what a tracker makes up is judged against its other fixes.
+        for (field, name, most) in
+            [(Field::Speed, "speed", f64::MAX), (Field::Heading, "heading", 360.0), (Field::Accuracy, "accuracy", f64::MAX)]
+        {
+            self.motion(inner[field as usize], &prefix, name, most);
+        }
         (device, at, place, sequence)
+    }
+
+    /// A number from 0 to `most` that stays with the record alone: only checked, so not taken to thousandths.
+    fn motion(&mut self, value: Value, prefix: &str, name: &str, most: f64) {
+        let reason = match value {
+            Value::Absent | Value::Null => return,
+            Value::Number(start, end) => {
+                let text = std::str::from_utf8(&self.raw[start as usize..end as usize]).unwrap_or_default();
+                match text.parse::<f64>() {
+                    Ok(number) if (0.0..=most).contains(&number) => return,
+                    Ok(number) if number.is_finite() => Reason::OutOfRange,
+                    _ => Reason::NonFinite,
+                }
+            }
+            Value::Text(text) if is_non_finite(self.get(text)) => Reason::NonFinite,
+            _ => Reason::WrongType,
+        };
+        self.reject(reason, &format!("{prefix}{name}"));
     }
 
     /// Longitude and latitude in millionths of a degree.

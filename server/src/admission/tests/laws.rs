@@ -10,7 +10,7 @@ fn mutated() -> impl Strategy<Value = (Vec<u8>, bool)> {
         Just(envelope(PAYLOAD, r#","note":"\u00e9\n""#)),
         Just(degrees("85.0")),
         Just(degrees("-1.5e1")),
-        Just(feature(r#"{"type":"Point","coordinates":[107.6,-6.8]}"#, r#"{"device_id":"d","ts":1795000000000}"#)),
+        Just(feature(r#"{"type":"Point","coordinates":[107.6,-6.8]}"#, r#"{"device_id":"d","ts":1795000000000,"speed":3.2}"#)),
         Just(r#"{"event_id":"é","topic":"stock","payload":{}}"#.to_owned()),
         Just("{}".to_owned()),
     ];

@@ -195,6 +195,7 @@ pub const BUGS: &[Bug] = &[
     it("shorter-topic-is-the-old-one", "goes on in a topic made anew that was still shorter than the old one", "kafka_faults::a_topic_made_anew_is_not_taken_for_the_old_one"),
     it("topic-made-anew-is-the-old-one", "goes on in a topic made anew where it was in the old one", "kafka_faults::a_topic_made_anew_is_not_taken_for_the_old_one"),
     it("offset-of-kafka-is-believed", "begins where Kafka says, not where the store says", "kafka::others_write_directly_and_engines_come_and_go"),
+    domain("tracker-is-taken-for-its-device", "shows what a tracker's partition knows of a device for the device", "engine::adopt::tests::a_tracker_elsewhere_takes_nothing_from_its_device"),
     it("dead-letters-are-not-told", "leaves the topic of dead letters empty", "kafka::the_same_as_on_the_embedded_log"),
     it("rebuild-begins-late", "leaves the first message out of a rebuild", "kafka_rebuild::what_kafka_holds_makes_the_state_again"),
     it("rebuild-ends-early", "puts the new state in its place before the end of the messages", "kafka_rebuild::what_kafka_holds_makes_the_state_again"),
