@@ -2,8 +2,8 @@
 
 use super::device::DeviceState;
 use super::{ClosedWindow, Engine, Totals};
-use crate::rollup::{Contribution, StaleHours};
 use crate::planted;
+use crate::rollup::{Contribution, StaleHours};
 use crate::time::ProcessingTime;
 
 impl Engine {

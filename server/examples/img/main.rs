@@ -47,6 +47,8 @@ struct Options {
 
 /// Rounds until there are enough different images, at most.
 const ROUNDS: u64 = 20;
+/// Images of a further round at least: of few, all may be like others.
+const AGAIN: usize = 200;
 
 /// A small seeded generator (`SplitMix64`).
 struct Random(u64);
@@ -132,7 +134,8 @@ fn main() -> anyhow::Result<()> {
         if failed > 0 || options.only.is_some() {
             break;
         }
-        round = Options { images: options.images.saturating_sub(seen.len()), seed: round.seed + 1, ..round };
+        let missing = options.images.saturating_sub(seen.len());
+        round = Options { images: if missing > 0 { missing.max(AGAIN) } else { 0 }, seed: round.seed + 1, ..round };
     }
     for class in Class::ALL {
         println!("{:<26} {:>6} images", class.name(), classes.get(&class).copied().unwrap_or(0));

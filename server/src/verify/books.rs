@@ -1,20 +1,27 @@
 //! What is stored, held against what the log leads to, share by share of the devices.
 
+mod derived;
+mod raw;
 mod records;
+mod versions;
 
 use super::history::{Seen, Sums};
-use super::recompute::{Device, Recomputed, share_of};
+use super::recompute::{Device, Recomputed, rolled, share_of};
 use super::report::{Law, Report};
 use super::scan::{Outline, Source};
+use super::versions::cells_of;
 use super::{Subject, forgotten_before, is_about_content};
 use crate::admission::IdentityKey;
 use crate::pipeline::Shard;
 use crate::side::DEAD;
+use crate::store::Snapshot;
+use derived::{Counts, FoundDerived};
 use domain::engine::{ClosedWindow, DeviceState, Tally};
 use domain::event::Topic;
-use domain::master::{FacilityIx, Master, RegionIx};
+use domain::master::RegionIx;
 use domain::rollup::{DEEPEST_LEVEL, HourCell, PackedHour};
-use domain::time::{EventTime, HOUR_MS, MINUTE_MS, ProcessingTime};
+use domain::time::{EventTime, HOUR_MS, ProcessingTime};
+use domain::window::WindowState;
 use std::collections::{BTreeMap, HashMap};
 
 /// Rows of a side output read at once.
@@ -25,11 +32,28 @@ type Hours = BTreeMap<i64, Vec<HourCell>>;
 /// A window by definition, index of its device, and start.
 type Key = (usize, u32, i64);
 
+/// What the last checkpoint covers.
+#[derive(Clone, Copy, Debug)]
+pub struct Covered {
+    /// The first block that it does not.
+    next_block: u64,
+    /// Readings that were accepted until then.
+    pub readings: u64,
+}
+
+impl From<&Snapshot> for Covered {
+    fn from(snapshot: &Snapshot) -> Self {
+        let readings = snapshot.totals.by_topic[Topic::Temperature as usize].accepted;
+        Self { next_block: snapshot.next_block, readings }
+    }
+}
+
 /// What is stored, and what is found wrong with it.
 pub struct Books<'a> {
     subject: &'a Subject<'a>,
     log: Source,
     shard: Shard,
+    covered: Covered,
     pub report: &'a mut Report,
     /// Windows that retention may have deleted.
     forgotten: u64,
@@ -38,6 +62,7 @@ pub struct Books<'a> {
     hours: Hours,
     readings: u64,
     windows: Vec<u64>,
+    derived: Counts,
 }
 
 fn at(ms: i64) -> EventTime {
@@ -54,22 +79,11 @@ fn told(window: &Seen) -> String {
     )
 }
 
-/// Which regions a device of `facility` counts in, by index; `regions` is that of the unassigned.
-fn cells_of(master: &Master, facility: Option<FacilityIx>, regions: usize) -> Vec<usize> {
-    match facility {
-        Some(facility) => {
-            let above = master.ancestors(master.facility(facility).region);
-            above.filter(|ix| master.region(*ix).level <= DEEPEST_LEVEL).map(|ix| ix.0 as usize).collect()
-        }
-        None => vec![0, regions],
-    }
-}
-
 impl<'a> Books<'a> {
-    pub fn new(subject: &'a Subject<'a>, log: Source, shard: Shard, report: &'a mut Report) -> Self {
+    pub fn new(subject: &'a Subject<'a>, log: Source, (shard, covered): (Shard, Covered), report: &'a mut Report) -> Self {
         let windows = vec![0; subject.config.windows.definitions().len()];
-        let (hours, forgotten, closed, readings) = (Hours::new(), 0, 0, 0);
-        Self { subject, log, shard, report, forgotten, closed, hours, readings, windows }
+        let (hours, forgotten, closed, readings, derived) = (Hours::new(), 0, 0, 0, Counts::default());
+        Self { subject, log, shard, covered, report, forgotten, closed, hours, readings, windows, derived }
     }
 
     /// Secret of the identities.
@@ -110,17 +124,15 @@ impl<'a> Books<'a> {
         }
     }
 
-    /// The definition that roll-ups follow.
-    fn rolled(&self) -> usize {
-        let windows = &self.subject.config.windows;
-        windows.of_size(5 * MINUTE_MS).unwrap_or(windows.definitions().len() - 1)
+    /// Which devices belong to a share.
+    fn ours(&self, share: u64, shares: u64) -> Vec<bool> {
+        let engine = &self.shard.room.engine;
+        (0..engine.device_count()).map(|ix| share_of(&engine.device_state(ix).id, shares) == share).collect()
     }
 
-    /// All windows of the devices of a share, as stored and in memory.
-    async fn found(&mut self, share: u64, shares: u64) -> anyhow::Result<HashMap<Key, Seen>> {
+    /// All windows of the devices that are ours, as stored and in memory; of one that is not there at all the first share tells.
+    async fn found(&mut self, is_ours: &[bool], is_first: bool) -> anyhow::Result<HashMap<Key, Seen>> {
         let engine = &self.shard.room.engine;
-        let is_ours: Vec<bool> =
-            (0..engine.device_count()).map(|ix| share_of(&engine.device_state(ix).id, shares) == share).collect();
         let ours = |device: u32| is_ours.get(device as usize).copied();
         let mut found: HashMap<Key, Seen> = HashMap::new();
         let mut twice = Vec::new();
@@ -133,7 +145,7 @@ impl<'a> Books<'a> {
                 if found.insert(key, Seen { version, state, sums }).is_some() {
                     twice.push(key);
                 }
-            } else if ours(device).is_none() && share == 0 {
+            } else if ours(device).is_none() && is_first {
                 strangers.push((device, window.start));
             }
         };
@@ -178,12 +190,15 @@ impl<'a> Books<'a> {
     pub async fn compare(&mut self, mut recomputed: Recomputed) -> anyhow::Result<()> {
         for share in 0..recomputed.shares {
             let devices = recomputed.devices(self.subject.master, share)?;
-            let mut found = self.found(share, recomputed.shares).await?;
+            let is_ours = self.ours(share, recomputed.shares);
+            let mut found = self.found(&is_ours, share == 0).await?;
+            let mut derived = self.found_derived(&is_ours, share == 0).await?;
             let mut names: Vec<&String> = devices.keys().collect();
             names.sort_unstable();
             for id in names {
-                self.device(id, &devices[id], &recomputed, &mut found);
+                self.device(id, &devices[id], &recomputed, &mut found, &mut derived);
             }
+            self.underived(derived);
             let mut extra: Vec<Key> = found.into_keys().collect();
             extra.sort_unstable();
             for key in extra {
@@ -193,9 +208,12 @@ impl<'a> Books<'a> {
             self.silent_devices(&devices, share, recomputed.shares);
         }
         self.rollups().await?;
-        let letters = self.records(&recomputed).await?;
+        self.versions(Some(&recomputed.changes)).await?;
+        let (letters, raw) = self.records(&recomputed).await?;
         self.window_counts();
+        self.summarise_derived();
         self.letters(letters).await?;
+        self.raw_rows(&raw, &recomputed).await?;
         let now = self.shard.room.engine.now();
         if now.ms() != recomputed.now {
             self.report.breaks(Law::State, || format!("the state is as of {now}, the log ends at {}", at(recomputed.now)));
@@ -204,14 +222,23 @@ impl<'a> Books<'a> {
     }
 
     /// One device and its windows.
-    fn device(&mut self, id: &str, device: &Device, recomputed: &Recomputed, found: &mut HashMap<Key, Seen>) {
+    fn device(
+        &mut self,
+        id: &str,
+        device: &Device,
+        recomputed: &Recomputed,
+        found: &mut HashMap<Key, Seen>,
+        derived: &mut FoundDerived,
+    ) {
         let Some(index) = self.shard.room.engine.device_by_id(id) else {
             self.report
                 .breaks(Law::Devices, || format!("device {id}: the log has records of it, and the state does not know it"));
             return;
         };
-        let (kept_from, rolled) = (forgotten_before(self.now(), self.subject.keep.windows_days).ms(), self.rolled());
+        let kept_from = forgotten_before(self.now(), self.subject.keep.windows_days).ms();
+        let rolled = rolled(self.subject.config);
         self.readings += device.readings;
+        let mut newest_fired = None;
         for (definition, start, expected) in device.history.windows(recomputed.definitions()) {
             let key = (definition, index, start);
             self.windows[definition] += 1;
@@ -230,26 +257,67 @@ impl<'a> Books<'a> {
             if definition == rolled {
                 self.roll(index, start, &expected.sums);
             }
+            if definition == 0 && expected.state != WindowState::Provisional {
+                newest_fired = Some((start, expected));
+            }
         }
+        self.derived(index, device, recomputed, derived);
         let state = self.shard.room.engine.device_state(index);
         let found = format!(
-            "newest {:?}, {:?}, {:?}, watermark {:?}, heard {:?}",
+            "newest {:?}, {:?}, {:?}, watermark {:?}, heard {:?}, in range {:?}",
             state.latest,
             state.excursion,
             state.fault,
             state.windows.newest(),
-            state.received_at.map(ProcessingTime::ms)
+            state.received_at.map(ProcessingTime::ms),
+            state.fine_at
         );
         let expected = format!(
-            "newest {:?}, {:?}, {:?}, watermark {:?}, heard {:?}",
+            "newest {:?}, {:?}, {:?}, watermark {:?}, heard {:?}, in range {:?}",
             device.latest,
             device.excursion,
             device.fault,
             device.history.watermark(),
-            Some(device.received_at)
+            (device.received_at > 0).then_some(device.received_at),
+            device.fine_at
         );
         if found != expected {
             self.report.breaks(Law::Devices, || format!("device {id}: expected {expected}; found {found}"));
+        }
+        let extra = state.extra.as_deref().cloned().unwrap_or_default();
+        if extra.sequences != device.sequences {
+            self.report.breaks(Law::Devices, || {
+                format!("device {id}: expected the running numbers {:?}; found {:?}", device.sequences, extra.sequences)
+            });
+        }
+        let (expected, found) = (format!("{:?}", device.join), format!("{:?}", extra.join));
+        if found != expected {
+            self.report.breaks(Law::Devices, || format!("device {id}: expected {expected}; found {found}"));
+        }
+        // Kept apart where none that has fired is left in memory; an older one may still be there.
+        let closed = state.newest_closed.as_deref().map(|w| {
+            let (version, sums) = (u64::from(w.version), Sums::of(&w.aggregate));
+            (w.start, Seen { version, state: w.state, sums })
+        });
+        let is_held = |start: i64| {
+            let windows = &self.subject.config.windows;
+            state.windows.windows(windows, 0).rev().any(|window| window.start == start)
+        };
+        let is_right = match (newest_fired, closed) {
+            (None, closed) => closed.is_none(),
+            (Some((start, expected)), closed) if !is_held(start) => closed == Some((start, expected)),
+            (Some(_), None) => true,
+            (Some(_), Some((start, seen))) => device.history.window(recomputed.definitions(), 0, start) == Some(seen),
+        };
+        if !is_right {
+            let told = |of: Option<(i64, Seen)>| of.map(|(start, seen)| format!("from {}, {}", at(start), told(&seen)));
+            self.report.breaks(Law::Devices, || {
+                format!(
+                    "device {id}: the newest window that closed is {:?}, the newest that fired {:?}",
+                    told(closed),
+                    told(newest_fired)
+                )
+            });
         }
     }
 
@@ -324,30 +392,16 @@ impl<'a> Books<'a> {
             .map(|definition| format!("{} windows of {} s", self.windows[definition], self.size(definition) / 1_000))
             .collect();
         let forgotten = if self.forgotten > 0 { format!(", {} deleted for their age", self.forgotten) } else { String::new() };
-        self.report.summarise(Law::C2, format!("{readings} readings = what {} hold{forgotten}", of.join(" and ")));
-    }
-
-    /// The table of raw readings, where there is one.
-    async fn raw_readings(&mut self) -> anyhow::Result<()> {
-        let Some((rows, _)) = self.subject.store.row_counts().await? else { return Ok(()) };
-        let readings = self.readings;
-        let is_old = forgotten_before(self.now(), self.subject.keep.readings_days) > ProcessingTime::from_ms(0)
-            && self
-                .hours
-                .keys()
-                .next()
-                .is_some_and(|oldest| *oldest < forgotten_before(self.now(), self.subject.keep.readings_days).ms());
-        if rows as u64 != readings && !(is_old && (rows as u64) < readings) {
-            self.report.breaks(Law::Readings, || format!("{readings} readings were accepted, and the table holds {rows}"));
-        }
-        self.report.summarise(Law::Readings, format!("{rows} rows"));
-        Ok(())
+        let (of, sessions) = (of.join(" and "), self.sessions_told());
+        self.report.summarise(Law::C2, format!("{readings} readings = what {of}{sessions} hold{forgotten}"));
     }
 
     /// What can be said where the log does not go back to the beginning: results agree with each other.
     pub async fn agree(&mut self, outline: &Outline) -> anyhow::Result<()> {
-        let found = self.found(0, 1).await?;
-        let rolled = self.rolled();
+        let is_ours = self.ours(0, 1);
+        let found = self.found(&is_ours, true).await?;
+        let derived = self.found_derived(&is_ours, true).await?;
+        let rolled = rolled(self.subject.config);
         let mut sums = vec![0u64; self.windows.len()];
         for ((definition, device, start), seen) in &found {
             self.windows[*definition] += 1;
@@ -384,9 +438,11 @@ impl<'a> Books<'a> {
                 self.report.breaks(Law::C2, || format!("windows of {size} s hold {sum} readings, and {readings} were accepted"));
             }
         }
+        self.agree_derived(&derived, readings);
         self.report.summarise(Law::C2, format!("{readings} readings in the windows of every definition"));
         if !may_lack {
             self.rollups().await?;
+            self.versions(None).await?;
         }
         let (mut rows, mut position) = (0u64, 0);
         loop {
@@ -400,6 +456,6 @@ impl<'a> Books<'a> {
             self.report.breaks(Law::C4, || format!("{rows} dead letters are stored, and {rejected} records were rejected"));
         }
         self.report.summarise(Law::C4, format!("{rows} dead letters of {rejected} rejected records are still kept"));
-        Ok(())
+        self.raw_counts().await
     }
 }

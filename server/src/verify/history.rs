@@ -2,6 +2,7 @@
 //!
 //! It shares no code with the engine's windows, which keep only what can still change. `rantai verify` and the tests compare the two.
 
+use super::beyond::Beyond;
 use domain::aggregate::Aggregate;
 use domain::engine::UNREAD_AFTER_MS;
 use domain::event::Reading;
@@ -19,6 +20,10 @@ pub struct Definitions {
     pub gap_open: i64,
     /// After how long of listened time without data open windows fire as incomplete.
     pub idle_after: i64,
+    /// (size, slide, delay) of each sliding one.
+    pub sliding: Vec<(i64, i64, i64)>,
+    /// (gap, delay) of each session.
+    pub sessions: Vec<(i64, i64)>,
 }
 
 impl From<&WindowConfig> for Definitions {
@@ -28,6 +33,8 @@ impl From<&WindowConfig> for Definitions {
             lateness: config.allowed_lateness_ms(),
             gap_open: config.gap_open_ms,
             idle_after: config.idle_after_ms,
+            sliding: config.sliding().iter().map(|d| (d.size_ms, d.slide_ms, d.delay_ms)).collect(),
+            sessions: config.sessions().iter().map(|d| (d.gap_ms, d.delay_ms)).collect(),
         }
     }
 }
@@ -62,7 +69,8 @@ fn widen(extremes: Option<(i32, i32)>, value: i32) -> (i32, i32) {
 }
 
 impl Sums {
-    fn add(&mut self, reading: &Reading) {
+    /// Adds a reading.
+    pub(super) fn add(&mut self, reading: &Reading) {
         let t = reading.temperature.0;
         self.count += 1;
         self.temperature += i128::from(t);
@@ -74,6 +82,20 @@ impl Sums {
         if let Some(battery) = reading.battery {
             self.battery = Some(widen(self.battery, battery.0));
         }
+    }
+
+    /// Adds what another window holds.
+    pub(super) fn merge(&mut self, other: &Sums) {
+        self.count += other.count;
+        self.temperature += other.temperature;
+        self.squares += other.squares;
+        self.humidity = (self.humidity.0 + other.humidity.0, self.humidity.1 + other.humidity.1);
+        let widest = |one: Option<(i32, i32)>, two: Option<(i32, i32)>| match (one, two) {
+            (Some(one), Some(two)) => Some((one.0.min(two.0), one.1.max(two.1))),
+            (one, two) => one.or(two),
+        };
+        self.extremes = widest(self.extremes, other.extremes);
+        self.battery = widest(self.battery, other.battery);
     }
 
     /// Of an aggregate of the engine.
@@ -131,6 +153,7 @@ pub struct History {
     panes: BTreeMap<(usize, i64), Pane>,
     /// When something came last, in listened time.
     heard: Option<i64>,
+    beyond: Beyond,
 }
 
 /// The server's time, and how much of it somebody listened: time in which the log has no entry for long is no silence of devices.
@@ -153,7 +176,7 @@ impl Clock {
     }
 }
 
-fn start_of(at: i64, size: i64) -> i64 {
+pub(super) fn start_of(at: i64, size: i64) -> i64 {
     at.div_euclid(size) * size
 }
 
@@ -162,18 +185,21 @@ impl History {
         self.newest.last().map(|(_, at)| *at)
     }
 
+    /// Whether the device has been silent for long.
+    pub fn is_idle(&self, definitions: &Definitions, clock: Clock) -> bool {
+        self.heard.is_some_and(|heard| clock.listened >= heard + definitions.idle_after)
+    }
+
     /// Time has come to `clock`: after long silence what has not fired fires as incomplete.
     pub fn wait(&mut self, definitions: &Definitions, clock: Clock) {
-        let (Some(heard), Some(newest)) = (self.heard, self.newest()) else { return };
-        if clock.listened < heard + definitions.idle_after {
-            return;
-        }
+        let Some(newest) = self.newest().filter(|_| self.is_idle(definitions, clock)) else { return };
         for (index, (size, delay)) in definitions.windows.iter().enumerate() {
             // Those whose end the watermark has not reached.
             for (_, pane) in self.panes.range_mut((index, newest - delay - size + 1)..(index + 1, i64::MIN)) {
                 pane.went_silent = true;
             }
         }
+        self.beyond.wait(definitions, newest);
     }
 
     /// Something came from the device, a reading or not.
@@ -211,10 +237,22 @@ impl History {
             pane.joined += u64::from(pane.sums.count > 0 && (is_passed || pane.went_silent));
             pane.sums.add(reading);
         }
+        self.beyond.place(definitions, before, reading);
         if before.is_none_or(|newest| at > newest) {
             self.newest.push((now, at));
         }
         Placed::Accepted
+    }
+
+    /// What the window of a definition in which the instant `at` lies holds so far.
+    pub fn sums_at(&self, definitions: &Definitions, definition: usize, at: i64) -> Sums {
+        let start = start_of(at, definitions.windows[definition].0);
+        self.panes.get(&(definition, start)).map_or_else(Sums::default, |pane| pane.sums)
+    }
+
+    /// What there is beyond tumbling windows.
+    pub fn beyond(&self) -> &Beyond {
+        &self.beyond
     }
 
     /// M(d).
@@ -224,16 +262,24 @@ impl History {
 
     /// The windows of every definition: its index, their start and what they are, in that order.
     pub fn windows<'a>(&'a self, definitions: &'a Definitions) -> impl Iterator<Item = (usize, i64, Seen)> + 'a {
+        self.panes.iter().map(move |((index, start), pane)| (*index, *start, self.seen(definitions, (*index, *start), pane)))
+    }
+
+    /// The window of a definition that starts at `start`, where there is one.
+    pub fn window(&self, definitions: &Definitions, definition: usize, start: i64) -> Option<Seen> {
+        let key = (definition, start);
+        self.panes.get(&key).map(|pane| self.seen(definitions, key, pane))
+    }
+
+    fn seen(&self, definitions: &Definitions, (index, start): (usize, i64), pane: &Pane) -> Seen {
         let newest = self.newest().unwrap_or(i64::MIN / 2);
-        self.panes.iter().map(move |((index, start), pane)| {
-            let (size, delay) = definitions.windows[*index];
-            let state = match (newest - delay >= start + size, pane.went_silent) {
-                (true, _) => WindowState::Final,
-                (false, true) => WindowState::Incomplete,
-                (false, false) => WindowState::Provisional,
-            };
-            let version = if state == WindowState::Provisional { 0 } else { 1 + pane.joined };
-            (*index, *start, Seen { version, state, sums: pane.sums })
-        })
+        let (size, delay) = definitions.windows[index];
+        let state = match (newest - delay >= start + size, pane.went_silent) {
+            (true, _) => WindowState::Final,
+            (false, true) => WindowState::Incomplete,
+            (false, false) => WindowState::Provisional,
+        };
+        let version = if state == WindowState::Provisional { 0 } else { 1 + pane.joined };
+        Seen { version, state, sums: pane.sums }
     }
 }

@@ -1,6 +1,6 @@
 //! The same for engines on Kafka: partition by partition, each recomputed from its messages where Kafka has kept them all.
 
-use super::books::Books;
+use super::books::{Books, Covered};
 use super::recompute::Recomputed;
 use super::report::{Law, Report};
 use super::scan::{Outline, Source, outline_of};
@@ -50,7 +50,7 @@ pub async fn verify_kafka(subject: &Subject<'_>, kafka: &KafkaConfig) -> anyhow:
     Ok(reports)
 }
 
-/// Accepted readings of the partition.
+/// Accepted readings of the partition that are stored.
 async fn partition(
     subject: &Subject<'_>,
     extent: &Extent,
@@ -63,8 +63,8 @@ async fn partition(
         Law::Log,
         format!("offsets {} to before {} with {bytes} bytes, received {} to {}", extent.low, extent.high, received.0, received.1),
     );
-    let shard = match restore(subject, extent, dir).await {
-        Ok(Some(shard)) => shard,
+    let (shard, covered) = match restore(subject, extent, dir).await {
+        Ok(Some(restored)) => restored,
         Ok(None) => {
             report.summarise(Law::State, "nothing of it was ever stored".to_owned());
             return Ok(0);
@@ -75,10 +75,9 @@ async fn partition(
         }
     };
     report.summarise(Law::State, format!("loaded up to offset {}", shard.next_block - 1));
-    let accepted = shard.room.engine.totals().by_topic[domain::event::Topic::Temperature as usize].accepted;
     let key = shard.key();
     let log = Source::Kafka(extent.clone());
-    let mut books = Books::new(subject, log.clone(), shard, report);
+    let mut books = Books::new(subject, log.clone(), (shard, covered), report);
     if extent.low > 0 {
         books.report.range = Some(format!(
             "Kafka has its messages from offset {} on, received {}; what came before was deleted there, so results are compared with each \
@@ -90,14 +89,14 @@ async fn partition(
         let recomputed = Recomputed::of(log, key, outline, subject.config, subject.master)?;
         books.compare(recomputed).await?;
     }
-    Ok(accepted)
+    Ok(covered.readings)
 }
 
 /// The state of the last checkpoint, and the engine over the rest of the messages; `None` where nothing was ever stored.
-async fn restore(subject: &Subject<'_>, extent: &Extent, dir: &Path) -> anyhow::Result<Option<Shard>> {
+async fn restore(subject: &Subject<'_>, extent: &Extent, dir: &Path) -> anyhow::Result<Option<(Shard, Covered)>> {
     let number = extent.place.number;
     let Some(snapshot) = subject.store.peek(number, &extent.log).await? else { return Ok(None) };
-    let (from, covered) = (needed_from(&snapshot), snapshot.next_block);
+    let (from, covered, stored) = (needed_from(&snapshot), snapshot.next_block, Covered::from(&snapshot));
     let (low, high) = (extent.low, extent.high);
     anyhow::ensure!(from as i64 > low, "gap({},{low}): these messages are needed, and Kafka has them no more", from - 1);
     let is_other = is_other_log(covered, extent.first_after(snapshot.now)?, high);
@@ -116,5 +115,5 @@ async fn restore(subject: &Subject<'_>, extent: &Extent, dir: &Path) -> anyhow::
         Ok(())
     })?;
     shard.restored(begun);
-    Ok(Some(shard))
+    Ok(Some((shard, stored)))
 }

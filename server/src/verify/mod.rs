@@ -3,12 +3,15 @@
 //!
 //! The stored side is what a restart would have: the last checkpoint, and the engine over the rest of the log.
 
+mod beyond;
 mod books;
 pub mod history;
 mod kafka;
 mod recompute;
 mod report;
 mod scan;
+mod travel;
+mod versions;
 
 pub use kafka::verify_kafka;
 pub use recompute::{Device, Recomputed};
@@ -19,7 +22,7 @@ use crate::log::{Log, LogError};
 use crate::pipeline::{Shard, needed_from};
 use crate::store::{Retention, Store, StoreError};
 use anyhow::Context;
-use books::Books;
+use books::{Books, Covered};
 use domain::engine::EngineConfig;
 use domain::master::Master;
 use domain::time::ProcessingTime;
@@ -57,8 +60,8 @@ pub async fn verify(subject: &Subject<'_>) -> anyhow::Result<Report> {
         Law::Log,
         format!("blocks {first_block} to {last_block} with {bytes} bytes, received {} to {}", received.0, received.1),
     );
-    let shard = match restore(subject, &log_dir, &outline).await {
-        Ok(Some(shard)) => shard,
+    let (shard, covered) = match restore(subject, &log_dir, &outline).await {
+        Ok(Some(restored)) => restored,
         Ok(None) => {
             report.summarise(Law::State, "nothing was ever stored here".to_owned());
             return Ok(report);
@@ -70,7 +73,7 @@ pub async fn verify(subject: &Subject<'_>) -> anyhow::Result<Report> {
     };
     report.summarise(Law::State, format!("loaded up to block {}, one run of the program after another", shard.next_block - 1));
     let source = Source::Files(log_dir);
-    let mut books = Books::new(subject, source.clone(), shard, &mut report);
+    let mut books = Books::new(subject, source.clone(), (shard, covered), &mut report);
     if first_block > 1 {
         books.report.range = Some(format!(
             "the log begins with block {first_block}, received {}; what came before was deleted for its age, so results are compared \
@@ -93,7 +96,7 @@ fn open(log_dir: &Path) -> Result<Outline, String> {
 }
 
 /// The state of the last checkpoint, and the engine over the rest of the log; `None` where nothing was ever stored or logged.
-async fn restore(subject: &Subject<'_>, log_dir: &Path, outline: &Outline) -> anyhow::Result<Option<Shard>> {
+async fn restore(subject: &Subject<'_>, log_dir: &Path, outline: &Outline) -> anyhow::Result<Option<(Shard, Covered)>> {
     let log_id = crate::log::id(log_dir)?;
     let Some(snapshot) = subject.store.peek(crate::pipeline::PARTITION, &log_id).await? else {
         anyhow::ensure!(
@@ -104,10 +107,10 @@ async fn restore(subject: &Subject<'_>, log_dir: &Path, outline: &Outline) -> an
     };
     let identities_dir = crate::identities::folder(&subject.dir.join("identities"), &snapshot.identity_key);
     subject.store.fetch_runs(crate::pipeline::PARTITION, &identities_dir).await.context("fetch the memory of identities")?;
-    let from = needed_from(&snapshot);
+    let (from, covered) = (needed_from(&snapshot), Covered::from(&snapshot));
     let mut shard = Shard::embedded(snapshot, &identities_dir, subject.master, subject.config)?;
     shard.read_log(log_dir, from)?;
-    Ok(Some(shard))
+    Ok(Some((shard, covered)))
 }
 
 /// Whether an error of the store is about what it holds rather than about reaching it.

@@ -1,17 +1,21 @@
 //! What the log leads to, recomputed in batches: everything of a share of the identities or devices is remembered at once, and the log
 //! is read as often as there are shares, so that memory stays bounded however long it is.
 
-use super::history::{Clock, Definitions, History, Placed};
+use super::history::{Clock, Definitions, History, Placed, Sums, start_of};
 use super::scan::{Held, Outline, Source, scan};
+use super::travel::Join;
+use super::versions::{Changes, Weights, cells_of, known_at};
 use crate::admission::IdentityKey;
 use anyhow::ensure;
 use domain::coldchain::{Excursion, Range};
 use domain::engine::{CLOCK_RESET_BEFORE, Content, Disposition, EngineConfig, MAX_SOURCES, Record, Tally, Totals};
 use domain::event::{Reading, Reason};
 use domain::feed::SensorFault;
+use domain::join::{Fix, JoinConfig, Located};
 use domain::master::Master;
+use domain::rollup::{DEEPEST_LEVEL, HourCell};
 use domain::sequence::{Sequence, Sequences};
-use domain::time::{EventTime, MINUTE_MS};
+use domain::time::{EventTime, HOUR_MS, MINUTE_MS};
 use std::collections::{HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::Path;
@@ -46,6 +50,8 @@ pub struct Recomputed {
     pub now: i64,
     /// Into how many shares devices are divided.
     pub shares: u64,
+    /// What changed of the hours when.
+    pub changes: Changes,
     /// The devices of the first share, until somebody asks for them.
     first_devices: Option<HashMap<String, Device>>,
 }
@@ -60,13 +66,25 @@ pub struct Device {
     /// The excursion that reading is part of.
     pub excursion: Option<Excursion>,
     /// Time of the newest reading in range.
-    fine_at: Option<EventTime>,
+    pub fine_at: Option<EventTime>,
     /// The newest sensor fault after it.
     pub fault: Option<SensorFault>,
     /// Accepted readings.
     pub readings: u64,
-    /// When its newest record came in.
+    /// When its newest record came in; 0 before the first.
     pub received_at: i64,
+    /// Its running numbers. Not recomputed by other means than the engine's: no window depends on them.
+    pub sequences: Sequences,
+    /// What is open of its readings and fixes, where it travels with a tracker.
+    pub join: Option<Join>,
+    /// Where its readings were taken.
+    pub located: Vec<Located>,
+    /// It was noticed that it is silent now.
+    is_given_up: bool,
+    /// When a reading began to wait for fixes within the silence.
+    waits_since: Option<i64>,
+    /// Those of the regions that it counts in, once they were asked for.
+    weights: Option<Weights>,
 }
 
 /// Which share of `shares` the device belongs to.
@@ -207,17 +225,20 @@ impl Recomputed {
             remembered_from: outline.received.1.ms() - config.retention_ms - config.future_ms,
             now: outline.received.1.ms(),
             shares: records.div_ceil(AT_ONCE),
+            changes: Changes::new(),
             first_devices: None,
         };
         let mut room = Room { master, others: HashSet::new(), most_others: config.max_unregistered as usize };
         for share in 0..all.shares {
             all.judge(&mut room, share)?;
         }
+        let mut changes = Changes::new();
         for share in 1..all.shares {
-            all.read_devices(master, share)?;
+            all.read_devices(master, share, &mut changes)?;
         }
         // The first last: it is asked for next.
-        all.first_devices = Some(all.read_devices(master, 0)?);
+        all.first_devices = Some(all.read_devices(master, 0, &mut changes)?);
+        all.changes = changes;
         Ok(all)
     }
 
@@ -264,19 +285,30 @@ impl Recomputed {
     /// The devices of a share, as the whole log leaves them.
     pub fn devices(&mut self, master: &Master, share: u64) -> anyhow::Result<HashMap<String, Device>> {
         let first = self.first_devices.take().filter(|_| share == 0);
-        first.map_or_else(|| self.read_devices(master, share), Ok)
+        // What they changed of the hours is noted already.
+        first.map_or_else(|| self.read_devices(master, share, &mut Changes::new()), Ok)
     }
 
-    /// Those; which of their records are late is noted.
-    fn read_devices(&mut self, master: &Master, share: u64) -> anyhow::Result<HashMap<String, Device>> {
+    /// Those; which of their records are late is noted, and to `changes` what they changed of the hours is added.
+    fn read_devices(&mut self, master: &Master, share: u64, changes: &mut Changes) -> anyhow::Result<HashMap<String, Device>> {
         let mut devices: HashMap<String, Device> = HashMap::new();
-        let Self { log, key, definitions, fates, late, first_record, shares, .. } = self;
-        let (mut clock, step) = (Clock::default(), log.step());
+        let Self { log, key, config, definitions, fates, late, first_record, shares, .. } = self;
+        let (mut clock, step, config) = (Clock::default(), log.step(), &*config);
+        let rolled = rolled(config);
+        let size = definitions.windows[rolled].0;
+        let regions = master.regions_to_level(DEEPEST_LEVEL) as usize;
+        let mut companions = Companions::of(config, master);
         scan(log, key, |place, held| {
             clock.pass(place.received_at.ms());
             let (Held::Records(batch) | Held::Replay(_, batch)) = &held else { return Ok(()) };
             for (record, position) in batch.records().zip((place.first_record..).step_by(step as usize)) {
                 let fate = &mut fates[((position - *first_record) / step) as usize];
+                companions.note(&record, *fate);
+                if let (ACCEPTED | LATE, Some((id, sequence, at))) = (*fate, counting(&record))
+                    && share_of(id, *shares) == share
+                {
+                    devices.entry(id.to_owned()).or_default().sequences.note(sequence, at);
+                }
                 match &record.content {
                     // It may have been found late before.
                     Content::Reading { device: id, reading }
@@ -285,9 +317,18 @@ impl Recomputed {
                         let sensor = master.sensor_by_id(id).map(|ix| master.sensor(ix));
                         let (interval, range) = sensor.map_or((5 * MINUTE_MS, Range::FRIDGE), |s| (s.interval_ms, s.range));
                         let device = devices.entry(id.to_string()).or_default();
-                        device.received_at = clock.now;
+                        device.hear(definitions, config, clock);
+                        let before = device.history.sums_at(definitions, rolled, reading.at.ms());
                         match device.history.place(definitions, interval, reading, clock) {
-                            Placed::Accepted => device.take(reading, range),
+                            Placed::Accepted => {
+                                device.take(reading, range, config.join);
+                                let hour = start_of(start_of(reading.at.ms(), size), HOUR_MS);
+                                let weights = device.weights.get_or_insert_with(|| {
+                                    Weights::of_all(&cells_of(master, sensor.map(|s| s.facility), regions))
+                                });
+                                let change = changes.entry((hour, known_at(clock.now))).or_default();
+                                change.add(*weights, &step_of(&before, reading, range), true);
+                            }
                             Placed::Late { window_start, lateness } => {
                                 device.stand(reading, range, false);
                                 *fate = LATE;
@@ -299,14 +340,19 @@ impl Recomputed {
                         if *fate == REJECTED + Reason::SensorFault as u8 && share_of(id, *shares) == share =>
                     {
                         let device = devices.entry(id.to_string()).or_default();
-                        device.hear(definitions, clock);
+                        device.hear(definitions, config, clock);
                         let is_newest = device.fault.is_none_or(|known| fault.at > known.at);
                         if is_newest && device.latest.is_none_or(|latest| fault.at > latest.at) {
                             device.fault = Some(*fault);
                         }
                     }
-                    Content::Fix { device: id, .. } if *fate == ACCEPTED && share_of(id, *shares) == share => {
-                        devices.entry(id.to_string()).or_default().hear(definitions, clock);
+                    Content::Fix { device: id, fix } if *fate == ACCEPTED => {
+                        if share_of(id, *shares) == share {
+                            devices.entry(id.to_string()).or_default().hear(definitions, config, clock);
+                        }
+                        for id in companions.of_tracker(id, fix.at).into_iter().filter(|id| share_of(id, *shares) == share) {
+                            devices.entry(id.to_owned()).or_default().locate(definitions, config, *fix, clock);
+                        }
                     }
                     _ => {}
                 }
@@ -314,7 +360,7 @@ impl Recomputed {
             Ok(())
         })?;
         for device in devices.values_mut() {
-            device.history.wait(definitions, clock);
+            device.wait(definitions, config, clock);
         }
         Ok(devices)
     }
@@ -344,13 +390,84 @@ impl Recomputed {
     }
 }
 
-impl Device {
-    fn hear(&mut self, definitions: &Definitions, clock: Clock) {
-        self.history.hear(definitions, clock);
-        self.received_at = clock.now;
+/// The definition that roll-ups follow.
+pub fn rolled(config: &EngineConfig) -> usize {
+    config.windows.of_size(5 * MINUTE_MS).unwrap_or(config.windows.definitions().len() - 1)
+}
+
+/// What one more reading changes of the hour that its window, which held `before`, is rolled up in.
+fn step_of(before: &Sums, reading: &Reading, range: Range) -> HourCell {
+    let t = reading.temperature;
+    let (low, high) = before.extremes.unwrap_or((i32::MAX, i32::MIN));
+    HourCell {
+        windows: u32::from(before.count == 0),
+        low: u32::from(low >= range.min.0 && t < range.min),
+        high: u32::from(high <= range.max.0 && t > range.max),
+        readings: 1,
+    }
+}
+
+/// Which devices travel with which trackers.
+struct Companions<'a> {
+    config: &'a EngineConfig,
+    /// Of those in the pairings: whether there is such a device, as far as somebody has heard of it.
+    are_there: HashMap<&'a str, bool>,
+}
+
+impl<'a> Companions<'a> {
+    fn of(config: &'a EngineConfig, master: &Master) -> Self {
+        let registered = config.pairings.iter().filter(|pairing| master.sensor_by_id(&pairing.device).is_some());
+        Self { config, are_there: registered.map(|pairing| (pairing.device.as_str(), true)).collect() }
     }
 
-    fn take(&mut self, reading: &Reading, range: Range) {
+    /// A record came, and what became of it.
+    fn note(&mut self, record: &Record<'_>, fate: u8) {
+        let pairings = &self.config.pairings;
+        if let Some(id) = record.device().filter(|_| !pairings.is_empty())
+            && let Some(paired) = pairings.iter().find(|pairing| pairing.device == id)
+        {
+            // The first one tells whether there was room.
+            self.are_there.entry(&paired.device).or_insert(fate != REJECTED + Reason::TooManyUnregistered as u8);
+        }
+    }
+
+    /// Who travels with `tracker` at that time: those it is paired with, else itself.
+    fn of_tracker<'t>(&self, tracker: &'t str, at: EventTime) -> Vec<&'t str>
+    where
+        'a: 't,
+    {
+        let pairings =
+            self.config.pairings.iter().filter(|of| of.tracker == tracker && (of.from_ms..of.to_ms).contains(&at.ms()));
+        let paired: Vec<&'t str> =
+            pairings.map(|of| of.device.as_str()).filter(|id| self.are_there.get(id).is_some_and(|is_there| *is_there)).collect();
+        if paired.is_empty() { vec![tracker] } else { paired }
+    }
+}
+
+impl Device {
+    fn hear(&mut self, definitions: &Definitions, config: &EngineConfig, clock: Clock) {
+        self.wait(definitions, config, clock);
+        self.history.hear(definitions, clock);
+        self.received_at = clock.now;
+        (self.is_given_up, self.waits_since) = (false, None);
+    }
+
+    /// Time has come to `clock`.
+    fn wait(&mut self, definitions: &Definitions, config: &EngineConfig, clock: Clock) {
+        self.history.wait(definitions, clock);
+        if !self.history.is_idle(definitions, clock) {
+            return;
+        }
+        // Once when it has been silent for long, and what began to wait since then when nothing is known of it any more.
+        let unknown_from = self.latest.map(|reading| reading.at.ms() + config.silent_after_ms);
+        let is_due = self.waits_since.zip(unknown_from).is_some_and(|(since, from)| (since + 1..=clock.now).contains(&from));
+        if let Some(join) = self.join.as_mut().filter(|_| !self.is_given_up || is_due) {
+            join.give_up(config.join, &mut self.located);
+        }
+        self.is_given_up = true;
+    }
+
+    fn take(&mut self, reading: &Reading, range: Range, join: JoinConfig) {
         self.readings += 1;
         let is_newest = self.latest.is_none_or(|latest| reading.at > latest.at);
         self.stand(reading, range, is_newest);
@@ -358,6 +475,22 @@ impl Device {
             self.latest = Some(*reading);
             self.fault = self.fault.filter(|fault| fault.at >= reading.at);
         }
+        if let Some(own) = &mut self.join {
+            own.reading(join, reading.at, &mut self.located);
+        }
+    }
+
+    /// The tracker that it travels with was there.
+    fn locate(&mut self, definitions: &Definitions, config: &EngineConfig, fix: Fix, clock: Clock) {
+        self.wait(definitions, config, clock);
+        let is_first = self.join.is_none();
+        let join = self.join.get_or_insert_default();
+        // Of what came before somebody knew that it travels the newest reading can still be placed.
+        if let Some(latest) = self.latest.filter(|_| is_first) {
+            join.reading(config.join, latest.at, &mut self.located);
+            self.waits_since = self.is_given_up.then_some(clock.now);
+        }
+        join.fix(config.join, fix, &mut self.located);
     }
 
     /// What it says of the excursion, also where it is late.

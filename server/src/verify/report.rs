@@ -11,26 +11,42 @@ pub enum Law {
     State,
     /// Received = accepted + duplicate + late + rejected, as the log has it.
     C1,
-    /// Accepted readings = what the windows of every definition hold.
+    /// Accepted readings = what the windows of every definition hold, sessions among them; and what joined sliding ones after they fired.
     C2,
     /// Roll-ups = sum of the devices, at every level.
     C3,
+    /// What was known of the hours when.
+    Versions,
     /// Rejected = open + replayed + discarded dead letters.
     C4,
     /// Late records are all kept as such.
     Late,
     /// Every acknowledged identity is known.
     Identities,
-    /// Newest reading, excursion, fault and watermark of every device.
+    /// Newest reading, excursion, fault, watermark and running numbers of every device.
     Devices,
-    /// Raw readings, where the store has a table of them.
+    /// Where readings were taken.
+    Located,
+    /// Raw readings and fixes, where the store has tables of them.
     Readings,
 }
 
 impl Law {
     /// Every law.
-    pub const ALL: [Law; 10] =
-        [Law::Log, Law::State, Law::C1, Law::C2, Law::C3, Law::C4, Law::Late, Law::Identities, Law::Devices, Law::Readings];
+    pub const ALL: [Law; 12] = [
+        Law::Log,
+        Law::State,
+        Law::C1,
+        Law::C2,
+        Law::C3,
+        Law::Versions,
+        Law::C4,
+        Law::Late,
+        Law::Identities,
+        Law::Devices,
+        Law::Located,
+        Law::Readings,
+    ];
 
     /// Its name.
     pub const fn name(self) -> &'static str {
@@ -40,10 +56,12 @@ impl Law {
             Law::C1 => "C1",
             Law::C2 => "C2",
             Law::C3 => "C3",
+            Law::Versions => "versions",
             Law::C4 => "C4",
             Law::Late => "late",
             Law::Identities => "identities",
             Law::Devices => "devices",
+            Law::Located => "located",
             Law::Readings => "readings",
         }
     }

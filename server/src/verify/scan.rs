@@ -38,6 +38,15 @@ impl Source {
         }
     }
 
+    /// Whether the record at `position`, of the block at `place`, comes before the block `number`.
+    pub fn is_before(&self, number: u64, place: Place, position: u64) -> bool {
+        match self {
+            Source::Files(_) => place.number < number,
+            // A block is a record there, and many are read together.
+            Source::Kafka(extent) => position < extent.position(number),
+        }
+    }
+
     /// The number of its partition in the store.
     pub fn partition(&self) -> u32 {
         match self {

@@ -84,6 +84,13 @@ async fn what_engines_made_is_what_the_messages_lead_to() {
     assert!(matches!(broken[..], [(_, Law::C2)]), "{broken:?}");
     run("insert into windows select * from aside").await;
     assert_whole(&verified(&place).await.expect("tells"));
+    // Nor a reading, though there are as many.
+    run("update readings set temperature = temperature + 1 where position = (select max(position) from readings)").await;
+    let reports = verified(&place).await.expect("tells");
+    let broken: Vec<_> = reports.iter().filter_map(|(_, report)| Some((report, report.first_broken()?))).collect();
+    let [(report, Law::Readings)] = broken[..] else { panic!("{broken:?}") };
+    assert!(report.told(Law::Readings)[0].starts_with("reading at position "), "{report}");
+    run("update readings set temperature = temperature - 1 where position = (select max(position) from readings)").await;
 
     // Kafka forgets what identities and state cover: said so, and what can be compared still is.
     let admin: AdminClient<DefaultClientContext> = place.client().create().expect("a client");

@@ -129,7 +129,13 @@ impl Server {
     /// On the directory of an earlier server, or a fresh one; the key is new each time.
     pub async fn start_in(dir: TempDir, more: &[&str]) -> Self {
         let config = args(dir.path(), more);
-        let running = lifecycle::start(&config).await.expect("starts");
+        // A program that another test begins to run has for a moment what is open here, the lock of a server that has just ended too.
+        let own = format!("is in use by process {}", std::process::id());
+        let running = until("the directory is free", async || match lifecycle::start(&config).await {
+            Err(error) if error.to_string().contains(&own) => None,
+            started => Some(started.expect("starts")),
+        })
+        .await;
         let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().expect("a client");
         let url = format!("http://{}", running.address);
         let mut server = Self { url, key: String::new(), client, dir, store: config.store, running };

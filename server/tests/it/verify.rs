@@ -1,6 +1,7 @@
 //! `rantai verify` finds nothing in what was made in order, and names the first law and the records in what somebody has touched; and
 //! `rantai rebuild` makes of the log alone what was lived through.
 
+mod beyond;
 mod tampering;
 
 use crate::equivalence::{stream, written as line_of};
@@ -80,7 +81,7 @@ async fn what_was_made_in_order_is_whole() {
         let report = check(dir.path(), "sqlite").await;
         assert_whole(&report);
         let text = report.to_string();
-        for word in ["C1", "C2", "C3", "C4", "late", "identities", "devices"] {
+        for word in ["C1", "C2", "C3", "versions", "C4", "late", "identities", "devices"] {
             assert!(text.lines().any(|line| line.starts_with(word) && line.contains(" ok ")), "{word} in\n{text}");
         }
         let c4 = text.lines().find(|line| line.starts_with("C4")).expect("it is there");

@@ -4,6 +4,7 @@
 use super::disk::Disk;
 use super::oracle;
 use super::random::Random;
+use super::setup;
 use super::store::{KEY, Store};
 use super::workload::{self, Request};
 use super::world::{Crashed, World};
@@ -11,6 +12,7 @@ use anyhow::{Context, bail, ensure};
 use bytes::Bytes;
 use domain::engine::{Disposition, EngineConfig};
 use domain::master::Master;
+use domain::time::HOUR_MS;
 use server::admission::{Batch, IdentityKey};
 use server::clock::{Clock, ClockError, Clocks, Doubt};
 use server::identities::{self, Freeze, Sizes};
@@ -123,14 +125,15 @@ impl Embedded {
         let world = World::new(random.fork());
         world.get().fails_one_in = *random.pick(&[0, 0, 400, 120, 50]);
         let disk = Disk::new(&world);
-        let records = workload::records(&mut random, 50);
+        let config = setup::chosen(&mut random);
+        let records = workload::records(&mut random, 50, !config.pairings.is_empty());
         let mut outbox = workload::requests(&mut random, &records);
         outbox.sort_by_key(|request| std::cmp::Reverse(request.due_ms));
         Self {
             disk,
             store: Store::default(),
             told: Told::default(),
-            config: EngineConfig::default(),
+            config,
             master: Arc::clone(master),
             tuning: Tuning::chosen(&mut random),
             dir: PathBuf::from("/data"),
@@ -355,8 +358,12 @@ impl Embedded {
             return Ok(None);
         }
         let now = self.world.get().now_ms;
-        if self.outbox.last().is_some_and(|next| next.due_ms > now + 30_000) && self.random.one_in(3) {
-            self.world.pass(12_000); // little is going on
+        if let Some(next) = self.outbox.last().filter(|next| next.due_ms > now + 30_000)
+            && self.random.one_in(3)
+        {
+            // Little is going on; where it is nothing for days, they pass by many hours.
+            let wait_ms = next.due_ms - now;
+            self.world.pass(if wait_ms > HOUR_MS { wait_ms / 2 } else { 12_000 });
             return Ok(None);
         }
         let mut group = Vec::new();

@@ -6,6 +6,7 @@ mod check;
 
 use super::disk::Disk;
 use super::random::Random;
+use super::setup;
 use super::store::{KEY, Store};
 use super::workload::{self, Request};
 use super::world::World;
@@ -92,6 +93,8 @@ pub struct Cluster {
     is_calm: bool,
     /// Whether somebody decides of dead letters.
     decides: bool,
+    /// Whether messages are deleted before they are needed, and topics made anew.
+    deletes: bool,
     /// Partitions that a process began with which had lost them already: their owners are fenced by it, and begin again.
     begun_late: BTreeSet<u32>,
 }
@@ -106,7 +109,8 @@ impl Cluster {
         let fails_one_in = *random.pick(&[0, 0, 300, 100, 40]);
         let partitions = 1 + random.index(4);
         let processes = 1 + random.index(4);
-        let records = workload::records(&mut random, 50);
+        let config = setup::chosen(&mut random);
+        let records = workload::records(&mut random, 50, !config.pairings.is_empty());
         let mut outbox = workload::requests(&mut random, &records);
         outbox.sort_by_key(|request| std::cmp::Reverse(request.due_ms));
         let identities = Sizes {
@@ -129,12 +133,13 @@ impl Cluster {
             store: Store::default(),
             owners: vec![None; partitions],
             outbox,
-            config: EngineConfig::default(),
+            config,
             master: Arc::clone(master),
             due,
             crashes_left: 8 + random.below(12),
             is_calm: false,
             decides: random.one_in(2),
+            deletes: random.one_in(2),
             begun_late: BTreeSet::new(),
             processes,
             random,
@@ -178,7 +183,7 @@ impl Cluster {
                 3 if !self.is_calm => self.pause(),
                 4 if self.decides && !self.is_calm => self.decide(),
                 5 if self.random.one_in(2) => self.accept(),
-                6 if !self.is_calm && self.random.one_in(2) => {
+                6 if self.deletes && !self.is_calm && self.random.one_in(2) => {
                     self.age();
                     self.make_anew();
                 }

@@ -1,11 +1,13 @@
 //! The simulation: the product's own code for every decision, and a world around it in which everything goes wrong that can.
 
+pub mod beyond;
 pub mod disk;
 pub mod embedded;
 pub mod kafka;
 pub mod meta;
 pub mod oracle;
 pub mod random;
+pub mod setup;
 pub mod store;
 pub mod workload;
 pub mod world;
@@ -43,8 +45,12 @@ pub fn run(seed: u64, master: &Arc<Master>, is_told: bool) -> Outcome {
     let mut outcome = outcome;
     if outcome.error.is_none() {
         let (permuted, repeated) = (random.fork(), random.fork());
-        let of_all = || meta::permutation(permuted, master).and_then(|()| meta::duplication(repeated, master));
-        outcome.error = caught(of_all);
+        let mut counts = std::mem::take(&mut outcome.counts);
+        outcome.error = caught(|| {
+            meta::permutation(permuted, master, &mut counts)?;
+            meta::duplication(repeated, master, &mut counts)
+        });
+        outcome.counts = counts;
     }
     server::files::mount(None);
     server::clock::simulate(None);

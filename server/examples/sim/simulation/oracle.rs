@@ -1,22 +1,24 @@
 //! What has to be true at the end, whatever befell: L1 nothing lost, L2 nothing twice, L3 everything counted, L4 the same state as without
 //! any interruption and as recomputed by other code.
 
+use super::beyond::{self, ByDevice, ReadBack};
 use super::embedded::Embedded;
 use super::random::Random;
 use super::store::{KEY, Stored};
-use super::world::World;
+use super::world::{Counts, World};
 use anyhow::{Context, ensure};
-use domain::engine::{ClosedWindow, DeviceState, EngineConfig, Tally, Totals};
-use domain::event::Topic;
+use domain::engine::{ClosedWindow, Derived, DeviceState, EngineConfig, Tally, Totals};
+use domain::event::{Reason, Topic};
 use domain::master::Master;
+use domain::window::WindowState;
 use server::admission::IdentityKey;
 use server::identities::{Freeze, Sizes};
 use server::log::{self, Block};
 use server::pipeline::{Due, PARTITION, Shard, steps};
 use server::side::{DEAD, LATE};
 use server::verify::history::{Seen, Sums};
-use server::verify::{Recomputed, outline};
-use std::collections::BTreeMap;
+use server::verify::{Device, Recomputed, outline};
+use std::collections::{BTreeMap, HashMap};
 use std::fmt::Debug;
 use std::path::Path;
 use std::sync::Arc;
@@ -71,10 +73,62 @@ pub fn check(sim: &mut Embedded) -> anyhow::Result<()> {
             "L1: the decision of letter {letter} was confirmed, and is not there"
         );
     }
-    recount(&blocks, &mut recomputed, &found, &sim.master, &sim.config)?;
+    let devices = recomputed.devices(&sim.master, 0)?;
+    recount(&blocks, &recomputed, &devices, &found, &sim.config)?;
+    let read = ReadBack::of(&found, &sim.config)?;
+    recount_derived(&recomputed, &devices, &read, &sim.config)?;
+    let followed = beyond::follow(&blocks, &recomputed, &sim.master, &sim.config)?;
+    for key in followed.sliding.keys().chain(read.sliding.keys()) {
+        let of = |all: &ByDevice<_>| all.get(key).cloned().unwrap_or_default();
+        same_list(&format!("L4: sliding windows {key:?}"), &of(&followed.sliding), &of(&read.sliding))?;
+    }
     let mut state = sim.world.get();
     state.note(&format!("{:?}", crc(&found)));
+    note(&mut state.counts, &found, &read, &sim.config)?;
+    for (what, often) in [
+        ("a slot given up after its time", followed.slots_given_up),
+        ("a window incomplete, then final", followed.incomplete_then_final),
+    ] {
+        count(&mut state.counts, what, often);
+    }
     *state.counts.entry("records processed".to_owned()).or_default() += outline_records(&found);
+    Ok(())
+}
+
+pub fn count(counts: &mut Counts, what: &str, often: u64) {
+    if often > 0 {
+        *counts.entry(what.to_owned()).or_default() += often;
+    }
+}
+
+/// Notes what of all that a course of events should lead to it led to, and how much was compared at its end.
+pub fn note(counts: &mut Counts, found: &Stored, read: &ReadBack, config: &EngineConfig) -> anyhow::Result<()> {
+    let totals = totals_of(found);
+    count(counts, "a duplicate", totals.all.duplicate);
+    count(counts, "a late record", totals.all.late);
+    for (reason, often) in Reason::ALL.iter().zip(totals.by_reason) {
+        count(counts, &format!("rejected as {}", reason.name()), often);
+    }
+    for seen in windows_of(found, config)?.values() {
+        count(counts, "a window incomplete", u64::from(seen.state == WindowState::Incomplete));
+        count(counts, "a window joined after it had fired", u64::from(seen.version > 1));
+    }
+    for closed in &found.derived {
+        let what = match closed.derived {
+            Derived::Joined { .. } => "a sliding window joined after it had fired",
+            Derived::Session { session, .. } if session.state == WindowState::Merged => "a session became part of another",
+            Derived::Session { session, .. } if session.version > 1 => "a session joined after it had fired",
+            Derived::Session { .. } => "a session over",
+            Derived::Located(located) if located.fix.is_some() => "a reading placed",
+            Derived::Located(_) => "a reading without a place",
+        };
+        count(counts, what, 1);
+    }
+    let [sliding, sessions, places] = read.len();
+    count(counts, "sliding windows compared", sliding as u64);
+    count(counts, "sessions compared", sessions as u64);
+    count(counts, "places compared", places as u64);
+    count(counts, "versions of hours compared", found.known.len() as u64);
     Ok(())
 }
 
@@ -111,7 +165,7 @@ pub fn same<T: PartialEq + Debug>(what: &str, expected: &T, found: &T) -> anyhow
 }
 
 /// The first difference of two lists.
-fn same_list<T: PartialEq + Debug>(what: &str, expected: &[T], found: &[T]) -> anyhow::Result<()> {
+pub fn same_list<T: PartialEq + Debug>(what: &str, expected: &[T], found: &[T]) -> anyhow::Result<()> {
     if let Some(at) = (0..expected.len().max(found.len())).find(|at| expected.get(*at) != found.get(*at)) {
         let (of, expected, found) = (expected.len(), expected.get(at), found.get(at));
         anyhow::bail!("{what}, number {at} of {of}: expected {expected:?}; found {found:?}");
@@ -152,12 +206,11 @@ pub fn compare(expected: &Stored, found: &Stored) -> anyhow::Result<()> {
 /// L3, and the windows and counters by other code than the engine's.
 fn recount(
     blocks: &[Block],
-    recomputed: &mut Recomputed,
+    recomputed: &Recomputed,
+    devices: &HashMap<String, Device>,
     found: &Stored,
-    master: &Master,
     config: &EngineConfig,
 ) -> anyhow::Result<()> {
-    let devices = recomputed.devices(master, 0)?;
     let totals = totals_of(found);
     let mut tally = Tally::default();
     let last = blocks.last().map_or(1, |block| block.first_record + steps::records_of(block, &IdentityKey(KEY)));
@@ -176,13 +229,46 @@ fn recount(
         let held: u64 = windows.iter().filter(|((of, ..), _)| *of == definition).map(|(_, seen)| seen.sums.count).sum();
         same("L3: readings in windows", &accepted, &held)?;
     }
-    for (id, device) in &devices {
+    for (id, device) in devices {
         for (definition, start, expected) in device.history.windows(recomputed.definitions()) {
             let seen = windows.remove(&(definition, id.clone(), start));
             same(&format!("L4: window {definition} of {id} from {start}"), &Some(expected), &seen)?;
         }
     }
     ensure!(windows.is_empty(), "L4: nothing in the log belongs to {:?}", windows.keys().next());
+    Ok(())
+}
+
+/// Sessions and places by other code than the engine's.
+fn recount_derived(
+    recomputed: &Recomputed,
+    devices: &HashMap<String, Device>,
+    read: &ReadBack,
+    config: &EngineConfig,
+) -> anyhow::Result<()> {
+    for (id, device) in devices {
+        let newest = device.history.watermark().unwrap_or(i64::MIN / 2);
+        let mut sessions: BTreeMap<(usize, i64), (i64, Seen)> = BTreeMap::new();
+        for (key, session) in device.history.beyond().sessions(recomputed.definitions(), newest) {
+            ensure!(sessions.insert(key, (session.end, session.seen)).is_none(), "two sessions of {id} begin at {}", key.1);
+        }
+        for (definition, gap) in config.windows.sessions().iter().enumerate() {
+            let expected: Vec<_> =
+                sessions.range((definition, i64::MIN)..=(definition, i64::MAX)).map(|(key, of)| (key.1, *of)).collect();
+            let of_device = read.sessions.get(&(definition, id.clone())).map_or(&[][..], Vec::as_slice);
+            let found: Vec<_> = of_device
+                .iter()
+                .map(|s| (s.start, (s.end, Seen { version: u64::from(s.version), state: s.state, sums: Sums::of(&s.aggregate) })))
+                .collect();
+            same_list(&format!("L4: sessions of {id} by {} ms", gap.gap_ms), &expected, &found)?;
+        }
+        let mut expected = device.located.clone();
+        expected.sort_unstable();
+        let found = read.places.get(id).map_or(&[][..], Vec::as_slice);
+        same_list(&format!("L4: places of {id}"), &expected, found)?;
+    }
+    let known = |id: &String| devices.contains_key(id);
+    ensure!(read.sessions.keys().all(|(_, id)| known(id)) && read.places.keys().all(known), "L4: a device that nobody heard of");
     Ok(())
 }
 
@@ -207,10 +293,14 @@ pub fn check_sums(totals: &Totals) -> anyhow::Result<()> {
 /// A window: definition, device, start.
 pub type WindowKey = (usize, String, i64);
 
+/// All devices, by their index.
+pub fn states_of(stored: &Stored) -> BTreeMap<u32, DeviceState> {
+    stored.devices.iter().map(|(index, bytes)| (*index, postcard::from_bytes(bytes).expect("it was encoded"))).collect()
+}
+
 /// All windows, put away or not; an error where one is there twice.
 pub fn windows_of(stored: &Stored, config: &EngineConfig) -> anyhow::Result<BTreeMap<WindowKey, Seen>> {
-    let states: BTreeMap<u32, DeviceState> =
-        stored.devices.iter().map(|(index, bytes)| (*index, postcard::from_bytes(bytes).expect("it was encoded"))).collect();
+    let states = states_of(stored);
     let mut all = BTreeMap::new();
     let mut put = |definition: usize, index: u32, window: &domain::window::Window| {
         let key = (definition, states[&index].id.clone(), window.start);

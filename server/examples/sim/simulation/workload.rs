@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 const SECOND: i64 = 1_000;
 const MINUTE: i64 = 60_000;
+const HOUR: i64 = 60 * MINUTE;
 
 /// A small country: real rules, and quick to begin with.
 pub fn master() -> Arc<Master> {
@@ -23,7 +24,9 @@ pub fn master() -> Arc<Master> {
     Arc::new(Master::parse(LEVELS, REGIONS, FACILITIES).expect("the sample parses"))
 }
 
-const DEVICES: [&str; 6] = ["P321705-1-F1", "P321705-1-F2", "P321702-1-F1", "box-1", "box-2", "truck"];
+const DEVICES: [&str; 6] = ["P321705-1-F1", "P321705-1-F2", "P321702-1-F1", "box-1", "box-2", TRACKER];
+/// It sends where it is, and a temperature of its own.
+pub const TRACKER: &str = "truck";
 
 /// A record on its way.
 #[derive(Clone, Debug)]
@@ -78,41 +81,54 @@ fn fix(device: &str, at: i64, random: &mut Random) -> String {
     )
 }
 
-/// Readings of several devices with their times, oldest first: nothing is wrong with any of them.
-pub fn readings(random: &mut Random, devices: usize, of_device: usize) -> Vec<(i64, String)> {
+/// Readings of several devices, and fixes of the tracker where one `travels`, with their times, oldest first: nothing is wrong with any of
+/// them. An hour before the others comes one of each.
+pub fn readings(random: &mut Random, devices: usize, of_device: usize, travels: bool) -> Vec<(i64, String)> {
     let mut all = Vec::new();
-    for device in &DEVICES[..devices] {
+    for device in with_tracker(&DEVICES[..devices], travels) {
         let step = *random.pick(&[7 * SECOND, 20 * SECOND, MINUTE, 5 * MINUTE]);
         let naming = *random.pick(&[Naming::Natural, Naming::Id, Naming::Numbered]);
-        let mut at = BEGIN_MS;
-        for n in 0..of_device {
-            at += step + random.between(-step / 3, step / 3 + 1);
+        let mut at = BEGIN_MS - HOUR;
+        for n in 0..=of_device {
             let milli = random.between(-2_000, 12_000);
-            all.push((at, reading(device, naming, n, at, milli)));
+            all.push((at, if device == TRACKER { fix(device, at, random) } else { reading(device, naming, n, at, milli) }));
+            at = at.max(BEGIN_MS) + step + random.between(-step / 3, step / 3 + 1);
         }
     }
     all.sort_by_key(|(at, _)| *at);
     all
 }
 
-/// Everything that is sent, in order of sending.
-pub fn records(random: &mut Random, of_device: usize) -> Vec<Sent> {
+/// Those devices, the tracker among them where one `travels` with it.
+fn with_tracker(devices: &[&'static str], travels: bool) -> Vec<&'static str> {
+    let mut devices = devices.to_vec();
+    if travels && !devices.contains(&TRACKER) {
+        devices.push(TRACKER);
+    }
+    devices
+}
+
+/// Everything that is sent, in order of sending. Where one `travels`, the tracker sends too.
+pub fn records(random: &mut Random, of_device: usize, travels: bool) -> Vec<Sent> {
     let mut all: Vec<Sent> = Vec::new();
     let devices = 2 + random.index(DEVICES.len() - 1);
-    for device in &DEVICES[..devices] {
+    for device in &with_tracker(&DEVICES[..devices], travels) {
         let step = *random.pick(&[7 * SECOND, 20 * SECOND, MINUTE, 5 * MINUTE]);
+        // Some know no finer time than how often they report: ends of windows and sessions are met exactly.
+        let grain = *random.pick(&[1, SECOND, step]);
         let naming = *random.pick(&[Naming::Natural, Naming::Id, Naming::Id, Naming::Numbered]);
         let mut own: Vec<Sent> = Vec::new();
-        let mut at = BEGIN_MS - random.between(0, 3 * 60 * MINUTE) * i64::from(random.one_in(3)) + random.between(0, step);
+        let mut exact = BEGIN_MS - random.between(0, 3 * 60 * MINUTE) * i64::from(random.one_in(3)) + random.between(0, step);
         let mut milli = 5_000;
         for n in 0..of_device / 2 + random.index(of_device) {
-            at += step + random.between(-step / 3, step / 3 + 1);
+            exact += step + random.between(-step / 3, step / 3 + 1);
             if random.one_in(50) {
-                at += random.between(5 * MINUTE, 40 * MINUTE); // silent
+                exact += random.between(5 * MINUTE, 40 * MINUTE); // silent
             }
             milli += random.between(-400, 401);
+            let at = exact - exact.rem_euclid(grain);
             let at_ms = at.max(BEGIN_MS) + random.between(0, 10 * SECOND);
-            let text = if *device == "truck" && random.one_in(2) {
+            let text = if *device == TRACKER && random.one_in(2) {
                 fix(device, at, random)
             } else {
                 reading(device, naming, n, at, milli)
@@ -161,7 +177,9 @@ fn keep_back(random: &mut Random, own: &mut [Sent]) {
         }
         let from = random.index(own.len() - 4);
         let to = (from + 3 + random.index(20)).min(own.len());
-        let back = own[to - 1].at_ms + random.between(0, 20 * MINUTE);
+        // Seldom for so long that nobody waits for it any more.
+        let longer = if random.one_in(25) { 49 * HOUR } else { 0 };
+        let back = own[to - 1].at_ms + longer + random.between(0, 20 * MINUTE);
         let mut order: Vec<usize> = (from..to).collect();
         match random.below(3) {
             0 => {}

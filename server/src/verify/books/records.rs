@@ -1,12 +1,13 @@
 //! The records of the log one by one: their counters and identities, late records, dead letters, and what was decided of these.
 
+use super::raw::RawRows;
 use super::{Books, ROWS};
 use crate::letters::{Decided, Outcome};
 use crate::side::{DEAD, LATE, SideRow};
 use crate::store::StoreError;
 use crate::verify::recompute::{Counted, Recomputed};
 use crate::verify::report::Law;
-use crate::verify::scan::{Held, Source, scan};
+use crate::verify::scan::{Held, scan};
 use crate::verify::{forgotten_before, is_about_content};
 use domain::engine::{Engine, Identities, Seen as Known, Tally};
 use domain::event::{BodyHash, Identity, Topic};
@@ -16,13 +17,14 @@ use std::collections::{BTreeMap, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 impl Books<'_> {
-    /// Counters, identities, and what the side outputs should be, in one more reading of the log.
-    pub(super) async fn records(&mut self, recomputed: &Recomputed) -> anyhow::Result<Letters> {
+    /// Counters, identities, and what the side outputs and the tables of records should be, in one more reading of the log.
+    pub(super) async fn records(&mut self, recomputed: &Recomputed) -> anyhow::Result<(Letters, RawRows)> {
         let known = self.shard.room.identities() as u64;
         let mut counted = Counted::default();
-        let mut expected = Letters::default();
+        let (mut expected, mut raw) = (Letters::default(), RawRows::default());
         let (log, key) = recomputed.log();
-        let Self { report, shard, subject, .. } = self;
+        let Self { report, shard, subject, covered, .. } = self;
+        let has_tables = subject.store.has_raw_rows();
         scan(log, key, |place, held| {
             let batch = match &held {
                 Held::Records(batch) | Held::Replay(_, batch) => batch,
@@ -37,6 +39,9 @@ impl Books<'_> {
             for ((index, record), position) in batch.records().enumerate().zip(positions) {
                 let disposition = recomputed.fate(position).expect("only decisions without effect have no fate");
                 counted.count(&record, disposition);
+                if has_tables && log.is_before(covered.next_block, place, position) {
+                    raw.take(&record, disposition, position, place.received_at);
+                }
                 let record = shard.room.engine.as_judged(record);
                 let mut probe = Probe { known: shard.identities(), is_new: false };
                 Engine::remember(subject.config, std::iter::once(record), place.received_at, &mut probe);
@@ -64,7 +69,7 @@ impl Books<'_> {
         self.counters(&counted);
         self.side_rows(LATE, &expected.rows[LATE], recomputed).await?;
         self.side_rows(DEAD, &expected.rows[DEAD], recomputed).await?;
-        Ok(expected)
+        Ok((expected, raw))
     }
 
     /// C1: all counters.
@@ -231,8 +236,7 @@ impl Books<'_> {
         let open = letters.saturating_sub(replayed + discarded);
         let summary = format!("{rejected} rejected = {open} open + {replayed} replayed + {discarded} discarded");
         self.report.summarise(Law::C4, summary);
-        // Those of all partitions of Kafka's are counted together.
-        if matches!(self.log, Source::Files(_)) { self.raw_readings().await } else { Ok(()) }
+        Ok(())
     }
 }
 

@@ -5,7 +5,7 @@ use super::super::random::Random;
 use super::super::store::KEY;
 use super::Cluster;
 use domain::event::Reason;
-use domain::time::ProcessingTime;
+use domain::time::{HOUR_MS, ProcessingTime};
 use server::admission::{Batch, IdentityKey};
 use server::kafka::{CONTROL, DECISION, Inbox, SOURCE, UNREADABLE};
 use server::letters::{Decision, Verdict};
@@ -98,7 +98,7 @@ impl Log {
 }
 
 /// Where a device's messages go.
-fn partition_of(key: &str, partitions: usize) -> usize {
+pub fn partition_of(key: &str, partitions: usize) -> usize {
     key.bytes().fold(7usize, |hash, byte| hash.wrapping_mul(31) ^ usize::from(byte)) % partitions
 }
 
@@ -106,8 +106,12 @@ impl Cluster {
     /// A request goes to the broker, or part of it, or nobody knows.
     pub(super) fn send(&mut self) -> anyhow::Result<()> {
         let now = self.now();
-        if self.outbox.last().is_some_and(|next| next.due_ms > now + 60_000) && self.random.one_in(3) {
-            self.world.pass(15_000);
+        if let Some(next) = self.outbox.last().filter(|next| next.due_ms > now + 60_000)
+            && self.random.one_in(3)
+        {
+            // Where nothing comes for days, by many hours.
+            let wait_ms = next.due_ms - now;
+            self.world.pass(if wait_ms > HOUR_MS { wait_ms / 2 } else { 15_000 });
         }
         let Some(mut request) = self.outbox.pop_if(|next| next.due_ms <= now) else { return Ok(()) };
         let batch = Batch::parse(request.body.clone(), request.format, request.source, &IdentityKey(KEY))?;

@@ -1,21 +1,34 @@
 //! What is stored at the end, held against one life without interruption, partition by partition, and against one partition instead of
 //! several.
 
+use super::super::beyond::ReadBack;
 use super::super::disk::Disk;
-use super::super::oracle::{self, NEVER, WindowKey};
+use super::super::oracle::{self, NEVER};
 use super::super::random::Random;
 use super::super::store::Stored;
-use super::super::world::World;
+use super::super::world::{Counts, World};
 use super::Cluster;
-use super::broker::{Gap, Message};
+use super::broker::{self, Gap, Message};
 use anyhow::{Context, ensure};
+use domain::engine::{Derived, DeviceState, EngineConfig, Pairing, Tally, Totals};
+use domain::rollup::HourCell;
+use domain::sequence::Sequences;
+use domain::time::DAY_MS;
+use domain::window::Window;
 use server::files;
 use server::kafka::{Inbox, Owned};
 use server::letters::Outcome;
 use server::pipeline::Step;
-use server::verify::history::Sums;
-use std::collections::BTreeMap;
+use server::side::{DEAD, LATE, SideRow};
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+
+/// Silence of devices counts by the entries of a log: each partition has other ones, and a partition that nobody reads hears no silence.
+/// So what follows from silence is left out where several partitions are compared with one: after ten years nobody is silent.
+const NO_SILENCE_MS: i64 = 3_650 * DAY_MS;
+/// Numbers of partitions in which a log is lived through once more, beyond those of the cluster.
+const ONE: u32 = 1_000;
+const WITHOUT_SILENCE: u32 = 500;
 
 impl Cluster {
     pub(super) fn check(&mut self) -> anyhow::Result<()> {
@@ -23,8 +36,8 @@ impl Cluster {
         calm.get().now_ms = self.now();
         let disk = Disk::new(&calm);
         disk.mount();
-        let mut merged = BTreeMap::new();
-        let mut received = 0;
+        let (mut counts, mut windows) = (Counts::new(), BTreeSet::new());
+        let mut all = Vec::new();
         for (partition, log) in self.logs.iter().enumerate() {
             let found = self.store.of.get(&(partition as u32)).cloned().unwrap_or_default();
             let replays =
@@ -40,28 +53,33 @@ impl Cluster {
             let totals = oracle::totals_of(&found);
             oracle::same(&format!("L1: records of partition {partition}"), &records, &totals.all.received)?;
             oracle::check_sums(&totals)?;
-            received += records;
-            if records == 0 {
-                continue;
+            oracle::count(&mut counts, "records processed", records);
+            if records > 0 {
+                let expected = self.uninterrupted(partition as u32, &messages, &log.gaps, &self.config, &disk)?;
+                oracle::compare(&expected, &found).with_context(|| format!("L4: partition {partition}"))?;
+                oracle::note(&mut counts, &found, &ReadBack::of(&found, &self.config)?, &self.config)?;
+                for key in oracle::windows_of(&found, &self.config)?.into_keys() {
+                    ensure!(windows.insert(key.clone()), "L2: two partitions have the window {key:?}");
+                }
             }
-            let expected = self.uninterrupted(partition as u32, &messages, &log.gaps, &disk)?;
-            oracle::compare(&expected, &found).with_context(|| format!("L4: partition {partition}"))?;
-            for (key, seen) in oracle::windows_of(&found, &self.config)? {
-                ensure!(merged.insert(key.clone(), seen.sums).is_none(), "L2: two partitions have the window {key:?}");
-            }
+            all.push(found);
         }
         // Decisions name letters by partition and offset: they would mean others.
-        if !self.decides && self.logs.iter().all(|log| log.gaps.is_empty() && log.before.is_none()) {
-            self.rescaled(received, &merged, &disk)?;
+        if all.len() > 1 && !self.decides && self.logs.iter().all(|log| log.gaps.is_empty() && log.before.is_none()) {
+            let compared = self.rescaled(&all, &disk).context("rescale")?;
+            oracle::count(&mut counts, "several partitions compared with one", 1);
+            oracle::count(&mut counts, "derived results of several partitions compared", compared);
         }
         let mut state = self.world.get();
-        *state.counts.entry("records processed".to_owned()).or_default() += received;
-        state.note(&format!("{received} records, {} windows", merged.len()));
+        state.note(&format!("{counts:?}"));
+        for (what, often) in counts {
+            oracle::count(&mut state.counts, &what, often);
+        }
         Ok(())
     }
 
-    /// One partition instead of several: the same readings in the same windows.
-    fn rescaled(&self, received: u64, merged: &BTreeMap<WindowKey, Sums>, disk: &Disk) -> anyhow::Result<()> {
+    /// One partition instead of several, of which `found` is stored, leads to the same; the number of derived results that were compared.
+    fn rescaled(&self, found: &[Stored], disk: &Disk) -> anyhow::Result<u64> {
         let mut all: Vec<(usize, &Message)> = Vec::new();
         for (partition, log) in self.logs.iter().enumerate() {
             all.extend(log.messages.iter().map(|message| (partition, message)));
@@ -69,20 +87,79 @@ impl Cluster {
         all.sort_by_key(|(partition, message)| (message.at, *partition, message.offset));
         let renumbered: Vec<Message> =
             all.into_iter().zip(0..).map(|((_, message), offset)| Message { offset, ..message.clone() }).collect();
-        let one = self.uninterrupted(1_000, &renumbered.iter().collect::<Vec<_>>(), &[], disk)?;
-        oracle::same("rescale: records", &received, &oracle::totals_of(&one).all.received)?;
-        let windows: BTreeMap<_, _> =
-            oracle::windows_of(&one, &self.config)?.into_iter().map(|(key, seen)| (key, seen.sums)).collect();
-        oracle::same("rescale: windows", &windows, merged)
+        let mut quiet = self.config.clone();
+        quiet.windows.idle_after_ms = NO_SILENCE_MS;
+        let one = self.uninterrupted(ONE, &renumbered.iter().collect::<Vec<_>>(), &[], &quiet, disk)?;
+        // Whatever does not follow from silence is so in what is stored.
+        oracle::same("dispositions", &Books::of(std::slice::from_ref(&one)), &Books::of(found))?;
+        for (name, kind) in [("late records", LATE), ("dead letters", DEAD)] {
+            oracle::same_list(name, &rows(std::slice::from_ref(&one), kind), &rows(found, kind))?;
+        }
+        oracle::same("hours", &hours(std::slice::from_ref(&one)), &hours(found))?;
+        // Of what came after the last entry of some partition it has no version yet.
+        let until = found.iter().filter(|stored| stored.now_ms > 0).map(|stored| stored.now_ms).min().unwrap_or(0);
+        let at: BTreeSet<i64> =
+            one.known.iter().chain(found.iter().flat_map(|stored| &stored.known)).map(|of| of.known_at).collect();
+        for at in at.into_iter().filter(|at| *at <= until) {
+            let (expected, found) = (known(std::slice::from_ref(&one), at), known(found, at));
+            oracle::same(&format!("hours as known at {at}"), &expected, &found)?;
+        }
+        // The rest, windows with their versions among it, is so in lives without silence; that what is stored equals lives with silence
+        // has been compared already.
+        let mut expected = by_device(&one);
+        let mut compared = 0;
+        for (partition, log) in (0..).zip(&self.logs) {
+            let messages: Vec<&Message> = log.messages.iter().collect();
+            let own = self.uninterrupted(WITHOUT_SILENCE + partition, &messages, &[], &quiet, disk)?;
+            for (id, mut own) in by_device(&own) {
+                if broker::partition_of(&id, self.logs.len()) != partition as usize {
+                    // A tracker whose messages are here is paired with it.
+                    own.without_places();
+                    let nothing = DeviceState { id, ..DeviceState::default() };
+                    oracle::same("a device of another partition", &nothing, &own.state)?;
+                    continue;
+                }
+                let mut expected = expected.remove(&id).with_context(|| format!("{id} is in one of several partitions alone"))?;
+                if self.is_parted(&id) {
+                    expected.without_places();
+                    own.without_places();
+                }
+                compared += own.derived.len() as u64;
+                oracle::same(&format!("state of {id}"), &expected.state, &own.state)?;
+                oracle::same_list(&format!("windows of {id}"), &expected.windows, &own.windows)?;
+                oracle::same_list(&format!("sessions, sliding windows, places of {id}"), &expected.derived, &own.derived)?;
+            }
+        }
+        // What is left was heard of by its tracker alone.
+        for (id, mut left) in expected {
+            left.without_places();
+            let nothing = DeviceState { id, ..DeviceState::default() };
+            oracle::same("a device that no partition has", &nothing, &left.state)?;
+        }
+        Ok(compared)
+    }
+
+    /// Whether `id` is one of a device and its tracker whose messages lie in different partitions: these are not joined there.
+    fn is_parted(&self, id: &str) -> bool {
+        let partition_of = |id: &str| broker::partition_of(id, self.logs.len());
+        let parted = |of: &&Pairing| partition_of(&of.tracker) != partition_of(&of.device);
+        self.config.pairings.iter().filter(parted).any(|of| of.tracker == id || of.device == id)
     }
 
     /// The state of one life over `messages`, fetched all at once, that begins anew behind each of the `gaps` alone.
-    fn uninterrupted(&self, partition: u32, messages: &[&Message], gaps: &[Gap], disk: &Disk) -> anyhow::Result<Stored> {
+    fn uninterrupted(
+        &self,
+        partition: u32,
+        messages: &[&Message],
+        gaps: &[Gap],
+        config: &EngineConfig,
+        disk: &Disk,
+    ) -> anyhow::Result<Stored> {
         disk.mount();
         let dir = Path::new("/oracle").join(partition.to_string());
         files::create_dir(&dir)?;
         let mut stored = Stored { next: 1, ..Stored::default() };
-        let begin = |stored: &Stored| Owned::restore(stored.snapshot(), partition, &dir, &self.master, &self.config, NEVER);
+        let begin = |stored: &Stored| Owned::restore(stored.snapshot(), partition, &dir, &self.master, config, NEVER);
         let mut owned = begin(&stored)?;
         let mut rest = messages;
         for gap in gaps {
@@ -102,6 +179,90 @@ impl Cluster {
         take(&mut owned, rest, u64::MAX, &mut stored)?;
         Ok(stored)
     }
+}
+
+/// The counters of all partitions together.
+#[derive(Debug, PartialEq, Eq)]
+struct Books {
+    all: Tally,
+    by_topic: Vec<Tally>,
+    /// In order of name: they come up in another order.
+    by_source: BTreeMap<String, Tally>,
+    by_reason: Vec<u64>,
+    closed_windows: u64,
+}
+
+impl Books {
+    fn of(stored: &[Stored]) -> Self {
+        let mut sum = Totals::default();
+        for stored in stored {
+            sum.add(&oracle::totals_of(stored));
+        }
+        let Totals { all, by_topic, by_source, by_reason, closed_windows, .. } = sum;
+        let by_source = by_source.into_iter().collect();
+        Self { all, by_topic: by_topic.to_vec(), by_source, by_reason: by_reason.to_vec(), closed_windows }
+    }
+}
+
+/// The rows of a side output of all partitions. Positions, and the order within an instant, are a matter of partitions.
+fn rows(stored: &[Stored], kind: usize) -> Vec<SideRow> {
+    let all = stored.iter().flat_map(|stored| &stored.side[kind]);
+    let mut rows: Vec<SideRow> = all.map(|row| SideRow { position: 0, ..row.clone() }).collect();
+    rows.sort_by(|a, b| (a.received_at, &a.source, &a.raw).cmp(&(b.received_at, &b.source, &b.raw)));
+    rows
+}
+
+/// The hours of all partitions together.
+fn hours(stored: &[Stored]) -> BTreeMap<i64, Vec<HourCell>> {
+    let mut sum: BTreeMap<i64, Vec<HourCell>> = BTreeMap::new();
+    for (hour, cells) in stored.iter().flat_map(|stored| &stored.hours) {
+        let sum = sum.entry(*hour).or_insert_with(|| vec![HourCell::default(); cells.len()]);
+        sum.iter_mut().zip(cells).for_each(|(sum, cell)| sum.add(cell));
+    }
+    sum
+}
+
+/// The figures of all partitions together, by hour and region, as they were known at `at`.
+fn known(stored: &[Stored], at: i64) -> BTreeMap<(i64, u32), HourCell> {
+    let mut sum: BTreeMap<(i64, u32), HourCell> = BTreeMap::new();
+    for stored in stored {
+        let mut own: BTreeMap<(i64, u32), HourCell> = BTreeMap::new();
+        // Oldest first: the last one counts.
+        for version in stored.known.iter().filter(|version| version.known_at <= at) {
+            own.extend(version.cells.iter().map(|(region, cell)| ((version.hour, *region), *cell)));
+        }
+        for (key, cell) in own {
+            sum.entry(key).or_default().add(&cell);
+        }
+    }
+    sum
+}
+
+/// All that is stored of a device. Its index is a matter of the partition.
+struct Whole {
+    state: DeviceState,
+    windows: Vec<(u8, Window)>,
+    derived: Vec<Derived>,
+}
+
+impl Whole {
+    /// Where it was is left out.
+    fn without_places(&mut self) {
+        self.derived.retain(|derived| !matches!(derived, Derived::Located(_)));
+        if let Some(extra) = &mut self.state.extra {
+            extra.join = None;
+        }
+        self.state.extra = self.state.extra.take().filter(|extra| extra.sequences != Sequences::default());
+    }
+}
+
+fn by_device(stored: &Stored) -> BTreeMap<String, Whole> {
+    let whole = |(index, state): (u32, DeviceState)| {
+        let windows = stored.windows.iter().filter(|of| of.device == index).map(|of| (of.definition, of.window)).collect();
+        let derived = stored.derived.iter().filter(|of| of.device == index).map(|of| of.derived).collect();
+        (state.id.clone(), Whole { state, windows, derived })
+    };
+    oracle::states_of(stored).into_iter().map(whole).collect()
 }
 
 /// Processes `messages` and stores what they lead to, with a run of their identities where that is `worth` it.

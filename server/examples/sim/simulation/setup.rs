@@ -1,0 +1,51 @@
+//! What the engine is set up with in a course of events: as shipped, or with windows, patience and pairings of its own.
+
+use super::random::Random;
+use super::workload::TRACKER;
+use super::world::BEGIN_MS;
+use domain::engine::{EngineConfig, Pairing};
+use domain::join::JoinConfig;
+use domain::window::WindowConfig;
+
+const MINUTE: i64 = 60_000;
+
+/// Tumbling windows, sliding ones and sessions, with the allowed lateness in seconds.
+const WINDOWS: [(&str, i64); 4] = [
+    ("10:60,300:120,300/10:120", 600),
+    ("10:60,300:120,3600/300:120,session 900:60", 600),
+    ("10:60,300:120,300/10:60,3600/300:600,session 120:60,session 1800:300", 600),
+    ("60:0,600:60,3600:180,1800/60:30,session 600:180", 180),
+];
+
+/// A setup by chance, every third as shipped.
+pub fn chosen(random: &mut Random) -> EngineConfig {
+    let mut config = EngineConfig::default();
+    if random.one_in(3) {
+        return config;
+    }
+    let (windows, lateness) = *random.pick(&WINDOWS);
+    config.windows = WindowConfig::parse(windows, lateness * 1_000).expect("these are windows");
+    if random.one_in(4) {
+        // Two days pass seldom here.
+        config.windows.gap_open_ms = 30 * MINUTE;
+    }
+    if random.one_in(3) {
+        config.join = JoinConfig { tolerance_ms: MINUTE, delay_ms: 2 * MINUTE };
+    }
+    // One that is registered, and one that is known once something came from it.
+    let choices: [&[&str]; 4] = [&[], &["P321705-1-F2"], &["box-1"], &["P321705-1-F2", "box-1"]];
+    let paired = *random.pick(&choices);
+    config.pairings = paired
+        .iter()
+        .map(|device| {
+            let is_bounded = random.one_in(4);
+            Pairing {
+                tracker: TRACKER.to_owned(),
+                device: (*device).to_owned(),
+                from_ms: if is_bounded { BEGIN_MS + 20 * MINUTE } else { i64::MIN },
+                to_ms: if is_bounded { BEGIN_MS + 80 * MINUTE } else { i64::MAX },
+            }
+        })
+        .collect();
+    config
+}
