@@ -33,8 +33,7 @@ pub struct ClosedDerived {
     pub derived: Derived,
 }
 
-/// A part of a derived window's result that does not follow from tumbling windows. The definition is named by its lengths, so that
-/// others may come and go.
+/// A part of a derived window's result that does not follow from tumbling windows. The definition is named by its lengths.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Derived {
     /// How many records joined sliding windows after they had fired.

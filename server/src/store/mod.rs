@@ -218,10 +218,13 @@ impl Store {
 /// What is noted of the rules by which a state is made.
 fn name_of(config: &EngineConfig) -> String {
     let windows = &config.windows;
-    let tumbling: Vec<String> = windows.definitions().iter().map(|d| format!("{}:{}", d.size_ms, d.delay_ms)).collect();
+    let tumbling = windows.definitions().iter().map(|d| format!("{}:{}", d.size_ms, d.delay_ms));
+    // What is kept of them lies in the order of their definitions, and says nothing of the time before one was there.
+    let sliding = windows.sliding().iter().map(|d| format!("{}/{}:{}", d.size_ms, d.slide_ms, d.delay_ms));
+    let sessions = windows.sessions().iter().map(|d| format!("session {}:{}", d.gap_ms, d.delay_ms));
     format!(
         "windows {} and lateness {} (milliseconds) and room for {} unregistered devices",
-        tumbling.join(","),
+        tumbling.chain(sliding).chain(sessions).collect::<Vec<_>>().join(","),
         windows.allowed_lateness_ms(),
         config.max_unregistered
     )

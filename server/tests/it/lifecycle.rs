@@ -146,11 +146,18 @@ async fn other_windows_than_those_of_the_state_are_refused() {
     let server = Server::start().await;
     server.accept(&[bare("d", now_ms(), "5")]).await;
     let dir = server.stop().await;
-    for other in [["--windows", "20:60,300:120"], ["--allowed-lateness", "60"], ["--max-unregistered", "7"]] {
+    let others = [
+        ["--windows", "20:60,300:120"],
+        ["--windows", "10:60,300:120,300/10:120"],
+        ["--windows", "10:60,300:120,session 900:60"],
+        ["--allowed-lateness", "60"],
+        ["--max-unregistered", "7"],
+    ];
+    for other in others {
         let error = format!("{:#}", lifecycle::start(&args(dir.path(), &other)).await.err().expect("refused"));
         assert!(error.contains("10000:60000,300000:120000") && error.contains("rebuild"), "{error}");
     }
-    let same = ["--windows", "10:60,300:120,300/10:120"]; // sliding ones may come and go
+    let same = ["--windows", "10:60,300:120"];
     let running = lifecycle::start(&args(dir.path(), &same)).await.expect("starts");
     running.stop.cancel();
     running.wait().await.expect("ends");
