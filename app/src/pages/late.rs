@@ -120,7 +120,7 @@ fn List(before: Option<u64>, view: LateView) -> impl IntoView {
             <tr>
                 <th scope="row"><a href=address(record.position)>{when(lang, at, record.zone, taken_at)}</a></th>
                 <td class="txt">{temperature(lang, record.measured)}</td>
-                <td>{format::age(lang, record.lateness_ms)}</td>
+                <td class="p2">{format::age(lang, record.lateness_ms)}</td>
                 <td class="txt">{device_link(record.device_id)}</td>
                 <td class="txt p2">{facility_link(lang, record.facility)}</td>
                 <td class="txt p2">{window}</td>
@@ -139,7 +139,7 @@ fn List(before: Option<u64>, view: LateView) -> impl IntoView {
                         <tr>
                             <th scope="col">{letter.device_time}</th>
                             <th scope="col" class="txt">{lang.words().device.column_temperature}</th>
-                            <th scope="col">{words.lateness}</th>
+                            <th scope="col" class="p2">{words.lateness}</th>
                             <th scope="col" class="txt">{letter.device}</th>
                             <th scope="col" class="txt p2">{words.facility}</th>
                             <th scope="col" class="txt p2">{words.window}</th>
