@@ -2,7 +2,7 @@
 
 use super::{Database, DerivedKind, Store, StoreError, either};
 use crate::side::{DEAD, LATE};
-use domain::engine::{DeviceState, Totals};
+use domain::engine::{ClosedDerived, DeviceState, Totals};
 use domain::rollup::HourCell;
 use domain::window::WindowConfig;
 use futures::TryStreamExt;
@@ -79,12 +79,13 @@ impl Store {
         }
         for kind in [DerivedKind::Joined, DerivedKind::Session, DerivedKind::Located] {
             let mut all = Vec::new();
-            self.derived(kind, (0, i32::MAX as u32), (i64::MIN, i64::MAX), |partition, derived| all.push((partition, derived)))
-                .await?;
+            let each =
+                |partition, of: ClosedDerived| all.push((partition, of.device, of.derived.span(), format!("{:?}", of.derived)));
+            self.derived(kind, (0, i32::MAX as u32), (i64::MIN, i64::MAX), each).await?;
             // Which checkpoint took which of them along differs from process to process.
-            all.sort_unstable_by_key(|(partition, d)| (*partition, d.device, d.derived.span()));
-            for (partition, derived) in all {
-                writeln!(text, "derived {partition}/{}: {:?}", derived.device, derived.derived).expect(TEXT);
+            all.sort_unstable();
+            for (partition, device, _, derived) in all {
+                writeln!(text, "derived {partition}/{device}: {derived}").expect(TEXT);
             }
         }
         let mut versions = Vec::new();
