@@ -61,7 +61,7 @@ pub struct RulesArgs {
     #[arg(long, env = "RANTAI_KEEP_LOG_DAYS", value_name = "DAYS")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub keep_log_days: Option<u32>,
-    /// For how many days raw readings are kept in Postgres, by their time [default: 1826]
+    /// For how many days raw readings and positions are kept in Postgres, by their time [default: 1826]
     #[arg(long, env = "RANTAI_KEEP_READINGS_DAYS", value_name = "DAYS")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub keep_readings_days: Option<u32>,
@@ -326,7 +326,7 @@ pub struct Config {
     pub checkpoint_ms: u64,
     /// For how many days the log is kept.
     pub keep_log_days: u32,
-    /// For how many days raw readings are kept.
+    /// For how many days raw readings and positions are kept.
     pub keep_readings_days: u32,
     /// For how many days closed windows are kept.
     pub keep_windows_days: u32,

@@ -45,7 +45,6 @@ fn message<'a>(place: &Place, key: &'a str, row: &'a SideRow) -> Outgoing<'a> {
         Cause::Late { .. } => ("", ""), // never among dead letters
     };
     let offset = (row.position >> PARTITION_BITS).saturating_sub(1);
-    let header = |headers: OwnedHeaders, key, value: &str| headers.insert(Header { key, value: Some(value) });
     let headers = [
         ("reason", reason),
         ("field", field),
@@ -55,6 +54,7 @@ fn message<'a>(place: &Place, key: &'a str, row: &'a SideRow) -> Outgoing<'a> {
         ("partition", &place.partition.to_string()),
         ("offset", &offset.to_string()),
     ];
-    let headers = headers.into_iter().fold(OwnedHeaders::new(), |all, (key, value)| header(all, key, value));
+    let headers =
+        headers.into_iter().fold(OwnedHeaders::new(), |all, (key, value)| all.insert(Header { key, value: Some(value) }));
     Outgoing { partition: None, key: Some(key.as_bytes()), value: Some(&row.raw), headers }
 }

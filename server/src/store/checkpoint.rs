@@ -267,7 +267,7 @@ impl Store {
 
     /// Where to put accepted readings and fixes, if they are kept here.
     pub(super) fn keeps_raw(&self) -> Option<RawRecords> {
-        matches!(self.database, Database::Postgres(..)).then(RawRecords::default)
+        self.has_raw_rows().then(RawRecords::default)
     }
 
     /// What a restart begins with, as of `position`.
