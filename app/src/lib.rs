@@ -151,7 +151,11 @@ pub fn App() -> impl IntoView {
     use leptos::either::EitherOf7;
     provide_page_context();
     #[cfg(feature = "hydrate")]
-    suggest::start(words::use_lang());
+    {
+        suggest::start(words::use_lang());
+        components::files::start();
+        components::chart_cursor::start();
+    }
     let path = window().location().pathname().unwrap_or_default();
     let mut steps = path.trim_matches('/').split('/');
     match (steps.next().unwrap_or_default(), steps.next(), steps.next()) {

@@ -159,16 +159,74 @@ test('the chart is saved as SVG and as PNG', async ({ page }) => {
   const name = (await page.getByRole('heading', { level: 1 }).textContent())!;
 
   const svg = await saved(page, () => page.getByRole('link', { name: 'SVG', exact: true }).click());
-  expect(svg.name).toBe('chart.svg');
+  expect(svg.name).toMatch(new RegExp(`^${device}-day-\\d{8}-\\d{4}\\.svg$`));
   const picture = await page.evaluate((text) => {
     const { documentElement: root } = new DOMParser().parseFromString(text, 'image/svg+xml');
     return { root: root.nodeName, title: root.querySelector('title')?.textContent, text: root.textContent };
   }, svg.bytes.toString('utf8'));
   expect(picture).toMatchObject({ root: 'svg', title: expect.stringContaining(name), text: expect.stringContaining('peak 9.4\u{a0}°C') });
 
-  const png = await saved(page, () => page.getByRole('button', { name: 'PNG', exact: true }).click());
-  expect(png.name).toMatch(new RegExp(`^${device}-day-.*\\.png$`));
-  expect(png.bytes.subarray(0, 8).toString('latin1')).toBe('\x89PNG\r\n\x1a\n');
-  // Width and height: twice those of the SVG.
-  expect([png.bytes.readUInt32BE(16), png.bytes.readUInt32BE(20)]).toEqual([2400, 840]);
+  const png = await saved(page, () => page.getByRole('link', { name: 'PNG', exact: true }).click());
+  expect(png.name).toBe(`${device}-day.png`);
+  expect(sizeOf(png.bytes)).toEqual([2400, 840]);
+});
+
+/** Width and height of a PNG. */
+function sizeOf(bytes: Buffer): number[] {
+  expect(bytes.subarray(0, 8).toString('latin1')).toBe('\x89PNG\r\n\x1a\n');
+  return [bytes.readUInt32BE(16), bytes.readUInt32BE(20)];
+}
+
+test('the charts of a place have a cursor, by pointer and by keys', async ({ page }) => {
+  const now = Date.now();
+  await sendAged('P320413-1-F1', now, [[0, 4.6]]);
+  await sendAged('P320413-1-F2', now, [[0, 9.4]]);
+  await openLive(page, '/regions/32.04.13?lang=en');
+  const chart = page.locator('section[aria-labelledby=temperatures]');
+  const cursor = chart.getByRole('slider', { name: 'Cursor on the chart' });
+  const shown = chart.locator('.chart-tip');
+  const { width, height } = (await cursor.boundingBox())!;
+  // The fifteenth of thirty columns: 4.5 to 5 degrees.
+  await cursor.hover({ position: { x: (width * 14.6) / 30, y: height / 2 } });
+  await expect(shown).toContainText(/4\.5 – 5\.0\s*1/);
+  await page.mouse.move(0, 0);
+  await expect(shown).toBeEmpty();
+
+  await cursor.focus();
+  await cursor.press('End');
+  await expect(cursor).toHaveAttribute('aria-valuetext', '≥ 12.0: 0');
+  for (let column = 29; column > 23; column -= 1) await cursor.press('ArrowLeft');
+  await expect(cursor).toHaveAttribute('aria-valuetext', '9.0 – 9.5: 1');
+  await expect(shown).toContainText(/9\.0 – 9\.5\s*1/);
+  // What comes in while it stands there is told at once.
+  await post('P320413-1-F1', 9.2, now + minute);
+  await expect(cursor).toHaveAttribute('aria-valuetext', '9.0 – 9.5: 2');
+  await cursor.press('Home');
+  await expect(shown).toContainText('< −2.0');
+  await cursor.blur();
+  await expect(shown).toBeEmpty();
+
+  const hours = page.locator('section[aria-labelledby=hours]').getByRole('slider');
+  await hours.focus();
+  await expect(hours).toHaveAttribute('aria-valuetext', /\d\d:00\sWIB: \d/);
+  await hours.press('ArrowLeft');
+  await expect(hours).toHaveValue('22');
+});
+
+test('the charts of a place are saved as CSV, SVG and PNG', async ({ page }) => {
+  await sendAged('P320414-1-F1', Date.now(), [[0, 4.6]]);
+  await openLive(page, '/regions/32.04.14?lang=en');
+  for (const [chart, rows] of [['temperatures', 30], ['hours', 1]] as const) {
+    const panel = page.locator(`section[aria-labelledby=${chart}]`);
+    const link = (name: string) => panel.getByRole('link', { name, exact: true });
+    const svg = await saved(page, () => link('SVG').click());
+    expect(svg.name).toMatch(new RegExp(`^32_04_14-${chart}-\\d{8}-\\d{4}\\.svg$`));
+    const text = svg.bytes.toString('utf8');
+    expect(text).toContain((await panel.getByRole('heading').textContent())!);
+    const png = await saved(page, () => link('PNG').click());
+    expect(png.name).toBe(`32.04.14-${chart}.png`);
+    expect(sizeOf(png.bytes)).toEqual([1280, 584]);
+    const csv = await saved(page, () => link('CSV').click());
+    expect(csv.bytes.toString('utf8').trimEnd().split('\r\n')).toHaveLength(1 + rows);
+  }
 });

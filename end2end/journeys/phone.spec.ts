@@ -31,3 +31,16 @@ test('the dock leads on with a thumb', async ({ page }) => {
   await links.filter({ has: page.locator('xpath=self::*[@href="/pipeline"]') }).click();
   await expect(page).toHaveURL('/pipeline');
 });
+
+test.describe('with a finger', () => {
+  test.use({ viewport: { width: 360, height: 740 }, hasTouch: true, isMobile: true });
+
+  test('a tap on a time tells it in UTC', async ({ page }) => {
+    await page.goto('/?lang=en');
+    const time = page.locator('.page-head time');
+    const said = () => time.evaluate((element) => getComputedStyle(element, '::after').content);
+    expect(await said()).toBe('none');
+    await time.tap();
+    expect(await said()).toMatch(/^"\d{4}-\d\d-\d\d \d\d:\d\d(:\d\d)? UTC"$/);
+  });
+});

@@ -229,7 +229,6 @@ impl Sender {
         let progress = &*self.progress;
         match answer.status.as_deref() {
             Some("accepted") => drop(progress.accepted.fetch_add(1, Relaxed)),
-            Some("late") => drop(progress.late.fetch_add(1, Relaxed)),
             Some("queued") => drop(progress.queued.fetch_add(1, Relaxed)),
             Some(_) => drop(progress.duplicate.fetch_add(1, Relaxed)),
             None => {

@@ -1,5 +1,6 @@
 //! The browser's side: `frontend` compiled to wasm, bound to JavaScript, made small.
 
+use crate::product::Flavour;
 use crate::workspace::{self, answer};
 use anyhow::{Context, bail};
 use std::path::{Path, PathBuf};
@@ -47,17 +48,54 @@ pub fn compile(profile: &str) -> anyhow::Result<PathBuf> {
     Ok(workspace::target_dir().join(TARGET).join(folder).join("frontend.wasm"))
 }
 
+/// What only views are for that are fetched in parts, as lazy routes are. This product has none, but for every kind of view rustc leaves a
+/// copy in the module, because a table of functions names it: a seventh of all code.
+const NEVER_CALLED: &str = "::hydrate_async";
+
+/// Whether a function is that, or the future that it makes. Not what stands within, nor what drops it: such pieces others may share.
+fn is_never_called(mangled: &str) -> bool {
+    // The other form leaves out the hash at the end.
+    let name = format!("{:#}", rustc_demangle::demangle(mangled));
+    name.trim_end_matches("::{{closure}}").ends_with(NEVER_CALLED) && !name.contains("drop_in_place")
+}
+
+/// Reads `module`; in place of what is never called stands a trap.
+fn without_never_called(module: &Path) -> anyhow::Result<walrus::Module> {
+    let mut module = walrus::ModuleConfig::new()
+        // As wasm-bindgen reads it: LLVM has checked what it wrote.
+        .strict_validate(false)
+        .generate_dwarf(false)
+        .generate_name_section(false)
+        .generate_producers_section(false)
+        .parse(&std::fs::read(module)?)?;
+    let is_never_called = |function: &&walrus::Function| function.name.as_deref().is_some_and(is_never_called);
+    let all: Vec<_> = module.funcs.iter().filter(is_never_called).map(|function| (function.id(), function.ty())).collect();
+    for (id, kind) in all {
+        let kind = module.types.get(kind);
+        let (takes, gives) = (kind.params().to_vec(), kind.results().to_vec());
+        let arguments = takes.iter().map(|of| module.locals.add(*of)).collect();
+        let mut trap = walrus::FunctionBuilder::new(&mut module.types, &takes, &gives);
+        trap.func_body().unreachable();
+        module.funcs.get_mut(id).kind = walrus::FunctionKind::Local(trap.local_func(arguments));
+    }
+    Ok(module)
+}
+
 /// Binds `module` for a page's `<script type="module">`: `NAME.js`, `NAME_bg.wasm` and snippets, in the folder `into`.
-pub fn bind(module: &Path, into: &Path, keep_names: bool) -> anyhow::Result<()> {
-    wasm_bindgen_cli_support::Bindgen::new()
-        .input_path(module)
+pub fn bind(module: &Path, into: &Path, flavour: Flavour) -> anyhow::Result<()> {
+    let mut bindgen = wasm_bindgen_cli_support::Bindgen::new();
+    match flavour {
+        Flavour::Release => bindgen.input_module(NAME, without_never_called(module)?),
+        Flavour::Debug => bindgen.input_path(module),
+    };
+    bindgen
         .out_name(NAME)
         .web(true)?
         .typescript(false)
         // The page names the module itself, so that its address can carry a version.
         .omit_default_module_path(true)
         .keep_debug(false)
-        .remove_name_section(!keep_names)
+        .remove_name_section(flavour == Flavour::Release)
         .remove_producers_section(true)
         .generate(into)
         .context("bind the bundle with wasm-bindgen")
@@ -102,5 +140,24 @@ pub fn optimiser() -> String {
         Some(version) if version >= OLDEST_WASM_OPT => format!("wasm-opt {version}"),
         Some(version) => format!("no wasm-opt ({version} is too old, {OLDEST_WASM_OPT} is needed)"),
         None => "no wasm-opt".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_never_called;
+
+    #[test]
+    fn only_whole_functions_are_never_called() {
+        let name = |path: &str| format!("_ZN{path}17h52c96b46b099e876E");
+        for (path, expected) in [
+            ("6tachys4view13hydrate_async", true),
+            ("6tachys4view13hydrate_async28_$u7b$$u7b$closure$u7d$$u7d$", true),
+            ("6tachys4view7hydrate", false),
+            ("6tachys4view13hydrate_async28_$u7b$$u7b$closure$u7d$$u7d$7inner_1", false),
+            ("4core3ptr47drop_in_place$LT$x..hydrate_async..closure$GT$13hydrate_async", false),
+        ] {
+            assert_eq!(is_never_called(&name(path)), expected, "{path}");
+        }
     }
 }

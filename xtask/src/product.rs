@@ -119,7 +119,7 @@ pub fn place_bundle(module: &Path, site: &Path, flavour: Flavour) -> anyhow::Res
         // Bound and shrunk aside, then moved in: a server running on this site never serves a half-written file.
         let aside = workspace::target_dir().join("xtask").join(&name);
         let _ = std::fs::remove_dir_all(&aside);
-        bundle::bind(module, &aside, flavour == Flavour::Debug)?;
+        bundle::bind(module, &aside, flavour)?;
         if flavour == Flavour::Release {
             bundle::optimise(&aside.join(format!("{}_bg.wasm", bundle::NAME)))?;
             compress_all(&aside)?;

@@ -1,9 +1,8 @@
 //! The chart in the browser: plotters draws on a canvas under the labels, with the colours of the theme; the cursor follows
 //! pointer and arrow keys; the picture can be saved. Its twin where there is no browser is `still`.
 
-use super::labels::{self, Anchor, Mark};
+use super::labels;
 use super::picture::Picture;
-use super::standalone::{self, hex};
 use super::view::Series;
 use super::{CLASSES, Ink, Inks, Palette, draw};
 use crate::format;
@@ -284,87 +283,6 @@ impl Stage {
             let _ = cursor.set_attribute(name, &value);
         }
     }
-
-    /// Saves the chart as a PNG, twice its size, in the light theme, under `titles`.
-    pub fn png(self, titles: &[String; 2]) {
-        let Some(series) = self.series.try_get_value() else { return };
-        if let Ok(canvas) = self.paint_file(&series, titles) {
-            let name = format!("{}.png", standalone::file_name(&series.id, series.span, series.end, series.zone));
-            let save = Closure::once_into_js(move |blob: Option<web_sys::Blob>| {
-                if let Some(blob) = blob {
-                    let _ = save_as(&blob, &name);
-                }
-            });
-            let _ = canvas.to_blob(save.unchecked_ref());
-        }
-    }
-
-    fn paint_file(self, series: &Series, titles: &[String; 2]) -> Result<HtmlCanvasElement, JsValue> {
-        const SCALE: f64 = 2.0;
-        const PLAIN: &str = "12px system-ui, sans-serif";
-        const BOLD: &str = "600 12px system-ui, sans-serif";
-        let inks = Inks::LIGHT;
-        let canvas: HtmlCanvasElement = document().create_element("canvas")?.unchecked_into();
-        let (width, height) = (f64::from(standalone::WIDTH) * SCALE, f64::from(standalone::HEIGHT) * SCALE);
-        canvas.set_width(width as u32);
-        canvas.set_height(height as u32);
-        let context = context(&canvas)?;
-        context.set_fill_style_str(&hex(inks.surface));
-        context.fill_rect(0.0, 0.0, width, height);
-        context.set_line_join("round");
-        let picture = series.picture();
-        let (left, top) = standalone::ORIGIN;
-        let backend = CanvasBackend::with_canvas_object(canvas.clone()).ok_or(JsValue::NULL)?;
-        let corner = ((left * SCALE) as i32, ((top + labels::TOP) * SCALE) as i32);
-        let size = ((standalone::CHART_WIDTH * SCALE) as u32, (f64::from(labels::PLOT) * SCALE) as u32);
-        let area = backend.into_drawing_area().shrink(corner, size);
-        draw(&area, &picture, &Palette::colours(&inks, SCALE)).map_err(|_| JsValue::NULL)?;
-
-        context.scale(SCALE, SCALE)?;
-        let write = |text: &str, x: f64, y: f64, align: &str, font: &str, ink: Ink| {
-            context.set_font(font);
-            context.set_text_align(align);
-            context.set_stroke_style_str(&hex(inks.surface));
-            context.set_line_width(3.0);
-            let _ = context.stroke_text(text, x, y);
-            context.set_fill_style_str(&hex(ink));
-            let _ = context.fill_text(text, x, y);
-        };
-        write(&titles[0], 16.0, 26.0, "start", "600 16px system-ui, sans-serif", inks.text);
-        write(&titles[1], 16.0, 46.0, "start", PLAIN, inks.muted);
-        for (y, text) in labels::degrees(&picture, self.lang) {
-            write(&text, left - 8.0, top + y, "end", PLAIN, inks.muted);
-        }
-        let place = |percent: f64| left + standalone::CHART_WIDTH * percent / 100.0;
-        for mark in labels::marks(&picture, series.span, series.zone, self.lang) {
-            match mark {
-                Mark::Text { x, dx, y, anchor, kind, text, more, .. } => {
-                    let align = match anchor {
-                        Anchor::Start => "start",
-                        Anchor::Middle => "center",
-                        Anchor::End => "end",
-                    };
-                    let font = if labels::bold(kind) { BOLD } else { PLAIN };
-                    write(&format!("{text}{more}"), place(x) + dx, top + y, align, font, labels::ink(&inks, kind));
-                }
-                Mark::Bar { from, to, y, kind } => {
-                    context.begin_path();
-                    context.move_to(place(from), top + y);
-                    context.line_to(place(to), top + y);
-                    context.set_line_width(2.0);
-                    context.set_stroke_style_str(&hex(labels::ink(&inks, kind)));
-                    context.stroke();
-                }
-                Mark::Dot { x, y, level } => {
-                    context.begin_path();
-                    context.arc(place(x), top + y, 4.0, 0.0, std::f64::consts::TAU)?;
-                    context.set_fill_style_str(&hex(labels::level_ink(&inks, level)));
-                    context.fill();
-                }
-            }
-        }
-        Ok(canvas)
-    }
 }
 
 /// Where the first reading of that time stands among those of the chart.
@@ -380,15 +298,6 @@ fn place(series: &Series, (at, which): (EventTime, usize)) -> Option<usize> {
 
 fn context(canvas: &HtmlCanvasElement) -> Result<CanvasRenderingContext2d, JsValue> {
     Ok(canvas.get_context("2d")?.ok_or(JsValue::NULL)?.unchecked_into())
-}
-
-fn save_as(blob: &web_sys::Blob, name: &str) -> Result<(), JsValue> {
-    let url = web_sys::Url::create_object_url_with_blob(blob)?;
-    let link: web_sys::HtmlAnchorElement = document().create_element("a")?.unchecked_into();
-    link.set_href(&url);
-    link.set_download(name);
-    link.click();
-    web_sys::Url::revoke_object_url(&url)
 }
 
 /// The colours of the theme: what the style sheet makes of one element of each class. A custom property itself would still be

@@ -118,14 +118,19 @@ pub fn escaped(text: &str) -> String {
     allowed.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
-/// The name of the file without its ending: `P321705-1-F1-day-20261120-1405`.
-pub fn file_name(id: &str, span: Span, end: EventTime, zone: Zone) -> String {
-    let c = zone.civil(end.ms());
-    let span = match span {
+/// What the file of a device's chart is called, without its ending: `P321705-1-F1-day-20261120-1405`.
+pub fn file_name(view: &DeviceView) -> String {
+    let span = match view.span {
         Span::Day => "day",
         Span::Week => "week",
         Span::Month => "month",
     };
-    let id: String = id.chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' || c == '_' { c } else { '_' }).collect();
-    format!("{id}-{span}-{:04}{:02}{:02}-{:02}{:02}", c.year, c.month, c.day, c.hour, c.minute)
+    name_of(&view.now.id, span, view.taken_at.ms(), view.zone)
+}
+
+/// A file's name: of whom, what, and when by the clock of its place. What may not stand in every name becomes `_`.
+pub fn name_of(whose: &str, what: &str, at: i64, zone: Zone) -> String {
+    let c = zone.civil(at);
+    let whose: String = whose.chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' || c == '_' { c } else { '_' }).collect();
+    format!("{whose}-{what}-{:04}{:02}{:02}-{:02}{:02}", c.year, c.month, c.day, c.hour, c.minute)
 }

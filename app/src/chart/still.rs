@@ -37,6 +37,4 @@ impl Stage {
     pub fn enter(self) {}
     /// The cursor goes.
     pub fn leave(self) {}
-    /// Saves the chart as a picture.
-    pub fn png(self, _: &[String; 2]) {}
 }

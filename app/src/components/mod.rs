@@ -1,5 +1,8 @@
 //! Parts used by two pages or more. They take plain data or signals and ask nobody.
 
+#[cfg(feature = "hydrate")]
+pub mod chart_cursor;
+pub mod files;
 pub mod frame;
 pub mod hold;
 pub mod icon;

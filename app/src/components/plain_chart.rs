@@ -3,6 +3,7 @@
 //! Temperature curves are drawn in [`crate::chart`], not here. Positions across are percentages and heights are pixels, so one
 //! drawing fits every width and text never shrinks.
 
+use crate::components::files::{ChartFiles, Files};
 use crate::components::icon::Icon;
 use crate::components::settled::Erase;
 use crate::format;
@@ -13,7 +14,7 @@ use leptos::prelude::*;
 use std::fmt::Write;
 
 /// Height of the plot in pixels; the axis and its labels take 22 more.
-const PLOT: f64 = 190.0;
+pub const PLOT: f64 = 190.0;
 /// Height of a chart.
 pub const HEIGHT: u32 = 212;
 /// Room at the left for the labels of the grid, in percent of the width.
@@ -113,6 +114,17 @@ fn grid_markup(out: &mut String, lang: Lang, top: f64, height: impl Fn(f64) -> f
 /// Windows of an hour with a reading outside the range.
 pub const fn windows_out(hour: &HourCounts) -> u32 {
     hour.low + hour.high
+}
+
+/// The table of [`hours`]: each of the 24, oldest first; of an hour without any window nothing is known.
+pub fn hour_rows(lang: Lang, hours: &[HourCounts], zone: Zone) -> Vec<[String; 2]> {
+    let Some(last) = hours.last() else { return Vec::new() };
+    let row = |slot: i64| {
+        let start = last.hour - (23 - slot) * HOUR_MS;
+        let out = hours.iter().find(|hour| hour.hour == start).map(|hour| format::int(lang, windows_out(hour)));
+        [format::clock(lang, start, zone), out.unwrap_or_else(|| lang.words().general.none.to_owned())]
+    };
+    (0..24).map(row).collect()
 }
 
 /// A bar for each of the 24 hours that end with `hours`' newest; an hour without any window is hatched.
@@ -231,7 +243,64 @@ pub fn spark(shares: &[Option<u16>], lowest: u16) -> String {
     out
 }
 
-/// A panel around a chart: the answer beside the title, the picture with its summary, what it counts, and its data as a table.
+/// Where the values of a chart stand across, as wide as each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Places {
+    /// In the middle of their bars.
+    Histogram,
+    /// In the middle of their bars, beside the labels of the grid.
+    Hours,
+    /// On the points of a line, from end to end.
+    Line,
+}
+
+impl Places {
+    /// Its name, for the slider.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Histogram => "histogram",
+            Self::Hours => "hours",
+            Self::Line => "line",
+        }
+    }
+
+    /// By its name.
+    pub fn named(name: &str) -> Self {
+        match name {
+            "histogram" => Self::Histogram,
+            "hours" => Self::Hours,
+            _ => Self::Line,
+        }
+    }
+
+    /// Whether they follow each other in time.
+    pub const fn is_time(self) -> bool {
+        !matches!(self, Self::Histogram)
+    }
+
+    /// Left end in percent, how far from its own left end a value stands in parts of its width, and how wide `count` of them are.
+    fn frame(self, count: usize) -> (f64, f64, f64) {
+        let left = if self == Self::Hours { LEFT } else { 0.0 };
+        let inset = if self == Self::Line { 0.0 } else { 0.5 };
+        (left, inset, (count as f64 - 1.0 + 2.0 * inset).max(1.0))
+    }
+
+    /// Where the value of that number stands, in percent of the width.
+    pub fn at(self, number: usize, count: usize) -> f64 {
+        let (left, inset, width) = self.frame(count);
+        left + (100.0 - left) * (number as f64 + inset) / width
+    }
+
+    /// The value that is nearest to a place.
+    pub fn nearest(self, percent: f64, count: usize) -> usize {
+        let (left, inset, width) = self.frame(count);
+        let number = (percent - left) / (100.0 - left) * width - inset;
+        (number.round().max(0.0) as usize).min(count.saturating_sub(1))
+    }
+}
+
+/// A panel around a chart: the answer beside the title, the picture with its summary and a cursor, what it counts, and its data as a table
+/// and as files.
 #[component]
 pub fn ChartPanel(
     /// Id of the title.
@@ -257,13 +326,19 @@ pub fn ChartPanel(
     none: &'static str,
     /// Names of the table's columns.
     columns: [&'static str; 2],
-    /// The rows of the table.
+    /// What the chart shows, from left to right; over time the table begins with the newest.
     #[prop(into)]
     rows: Signal<Vec<[String; 2]>>,
+    /// Where these stand.
+    places: Places,
+    /// Code of the place, for its files.
+    code: String,
     /// The live topic that changes it.
     topic: String,
 ) -> impl IntoView {
-    let words = &use_lang().words().general;
+    let lang = use_lang();
+    let words = &lang.words().general;
+    let last = move || rows.with(|rows| rows.len().saturating_sub(1));
     let body = move || {
         if rows.with(Vec::is_empty) {
             view! {
@@ -275,7 +350,20 @@ pub fn ChartPanel(
             .erased()
         } else {
             view! {
-                <svg class="chart" height=HEIGHT role="img" aria-label=move || summary.get() inner_html=move || picture.get()></svg>
+                <div class="chart-stage">
+                    <svg class="chart" height=HEIGHT role="img" aria-label=move || summary.get() inner_html=move || picture.get()></svg>
+                    <svg class="chart chart-tip" height=HEIGHT aria-hidden="true"></svg>
+                    <input
+                        class="chart-range needs-script"
+                        type="range"
+                        name=places.name()
+                        min="0"
+                        max=last
+                        value=last
+                        autocomplete="off"
+                        aria-label=lang.words().device.chart.cursor
+                    />
+                </div>
                 <details class="data-table">
                     <summary>{words.as_table}</summary>
                     <div class="scroll" tabindex="0" role="group" aria-labelledby=id>
@@ -285,8 +373,11 @@ pub fn ChartPanel(
                             </thead>
                             <tbody>
                                 {move || {
-                                    rows.get()
-                                        .into_iter()
+                                    let mut rows = rows.get();
+                                    if places.is_time() {
+                                        rows.reverse();
+                                    }
+                                    rows.into_iter()
                                         .map(|[name, value]| view! { <tr><th scope="row">{name}</th><td>{value}</td></tr> })
                                         .collect_view()
                                 }}
@@ -298,6 +389,10 @@ pub fn ChartPanel(
             .erased()
         }
     };
+    let of = move || {
+        let file = |form| format!("/regions/{code}/charts/{id}.{form}?lang={}", lang.code());
+        ChartFiles { svg: file("svg"), csv: file("csv"), name: format!("{code}-{id}") }
+    };
     view! {
         <section class="panel" aria-labelledby=id data-live=topic>
             <div class="panel__head">
@@ -305,7 +400,11 @@ pub fn ChartPanel(
                 <span class="num"><b>{move || figure.get()}</b>{(!figure_note.is_empty()).then(|| format!(" {figure_note}"))}</span>
             </div>
             <div class="panel__body">{body}</div>
-            <p class="panel__foot">{move || foot.get()}</p>
+            <div class="panel__foot">
+                <span>{move || foot.get()}</span>
+                <span class="grow"></span>
+                <Files of/>
+            </div>
         </section>
     }
 }
@@ -336,12 +435,15 @@ pub fn RatePanel(
             columns=[words.column_minute, words.rate]
             rows=Signal::derive(move || {
                 rate.with(|rate| {
-                    let row = |(ago, value): (usize, &f32)| {
-                        [format::clock(lang, minute.get() - ago as i64 * MINUTE_MS, zone), format::rate(lang, *value)]
+                    let first = minute.get() - (rate.len() as i64 - 1) * MINUTE_MS;
+                    let row = |(minutes, value): (usize, &f32)| {
+                        [format::clock(lang, first + minutes as i64 * MINUTE_MS, zone), format::rate(lang, *value)]
                     };
-                    rate.iter().rev().enumerate().map(row).collect()
+                    rate.iter().enumerate().map(row).collect()
                 })
             })
+            places=Places::Line
+            code="ID".to_owned()
             topic="pipeline".to_owned()
         />
     }
@@ -368,6 +470,31 @@ mod tests {
         assert_eq!(grid(44.0), [20.0, 40.0]);
         assert_eq!(grid(3.0), [1.0, 2.0, 3.0]);
         assert_eq!(grid(97.0), [50.0]);
+    }
+
+    #[test]
+    fn every_value_is_found_where_it_stands() {
+        for places in [Places::Histogram, Places::Hours, Places::Line] {
+            for count in [1, 2, 24, 60] {
+                assert_eq!(Places::named(places.name()), places);
+                for number in 0..count {
+                    let percent = places.at(number, count);
+                    assert!((0.0..=100.0).contains(&percent), "{percent}");
+                    assert_eq!(places.nearest(percent, count), number);
+                }
+                assert_eq!(places.nearest(-9.0, count), 0);
+                assert_eq!(places.nearest(999.0, count), count - 1);
+            }
+        }
+        assert!((Places::Hours.at(0, 24) - LEFT - (100.0 - LEFT) / 48.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn an_hour_without_windows_is_no_zero() {
+        let of = |hour: i64, high| HourCounts { hour: hour * HOUR_MS, windows: 9, high, ..HourCounts::default() };
+        let rows = hour_rows(Lang::En, &[of(90, 2), of(100, 3)], Zone::Wib);
+        let values: Vec<&str> = rows.iter().map(|[_, value]| value.as_str()).collect();
+        assert_eq!((values.len(), values[13], values[14], values[23]), (24, "2", Lang::En.words().general.none, "3"));
     }
 
     #[test]

@@ -162,7 +162,7 @@ fn Device(view: DeviceView, page: usize, on_reload: impl Fn() + 'static) -> impl
                     <div class="panel__foot">
                         <a href="#readings">{words.general.as_table}</a>
                         <span class="grow"></span>
-                        <Downloads id=id.clone() span end_ms=taken stage titles=name.clone()/>
+                        <Downloads id=id.clone() span end_ms=taken/>
                     </div>
                 </section>
                 <DevicePanel state more equipment_range=equipment.range interval_ms=equipment.interval_ms facility now zone topic=topic.clone()/>

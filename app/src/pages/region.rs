@@ -1,6 +1,8 @@
 //! A place of any level: what is out of range in it now, where, since when; then pictures; then what lies below it.
 
 mod children;
+#[cfg(feature = "ssr")]
+pub mod files;
 mod worst;
 
 use crate::api::{self, RegionView};
@@ -8,7 +10,7 @@ use crate::components::frame::{Frame, Section, Step};
 use crate::components::kpi::{Kpi, KpiTone};
 use crate::components::link::{use_code, use_here};
 use crate::components::page::{Answer, reload};
-use crate::components::plain_chart::{self, ChartPanel, RatePanel, below_in_above, column_name, windows_out};
+use crate::components::plain_chart::{self, ChartPanel, Places, RatePanel, below_in_above, column_name, windows_out};
 use crate::format;
 use crate::live::{use_live, use_now};
 use crate::map::MapPanel;
@@ -175,7 +177,7 @@ pub fn Region(
                     <Worst rows=state.worst.clone() counts now topic=topic.clone()/>
                     <MapPanel region=region.clone() state=state.clone()/>
                 </div>
-                <Charts state=state.clone() now zone country topic=topic.clone()/>
+                <Charts state=state.clone() now zone country code=region.code.clone() topic=topic.clone()/>
             })}
             <Children region state now topic/>
         </Frame>
@@ -295,7 +297,7 @@ fn Figures(counts: Memo<Counts>, topic: String) -> impl IntoView {
 
 /// The charts of a place.
 #[component]
-fn Charts(state: RegionState, now: Signal<i64>, zone: Zone, country: bool, topic: String) -> impl IntoView {
+fn Charts(state: RegionState, now: Signal<i64>, zone: Zone, country: bool, code: String, topic: String) -> impl IntoView {
     let lang = use_lang();
     let words = &lang.words().region;
     let int = move |number: u32| format::int(lang, number);
@@ -332,6 +334,8 @@ fn Charts(state: RegionState, now: Signal<i64>, zone: Zone, country: bool, topic
                         columns.iter().enumerate().map(|(column, count)| [column_name(lang, column), int(*count)]).collect()
                     })
                 })
+                places=Places::Histogram
+                code=code.clone()
                 topic=topic.clone()
             />
             <ChartPanel
@@ -350,10 +354,10 @@ fn Charts(state: RegionState, now: Signal<i64>, zone: Zone, country: bool, topic
                 none=words.per_hour_none
                 columns=[words.column_hour, words.column_windows_out]
                 rows=Signal::derive(move || {
-                    hours.with(|hours| {
-                        hours.iter().rev().map(|hour| [format::clock(lang, hour.hour, zone), int(windows_out(hour))]).collect()
-                    })
+                    hours.with(|hours| plain_chart::hour_rows(lang, hours, zone))
                 })
+                places=Places::Hours
+                code=code.clone()
                 topic=topic.clone()
             />
             {country.then(|| view! { <RatePanel rate now zone/> })}

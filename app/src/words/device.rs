@@ -48,8 +48,6 @@ pub struct DeviceWords {
     pub span: &'static str,
     /// A span in a sentence: day, week, month.
     pub span_lengths: [&'static str; 3],
-    /// Before the links of files.
-    pub download: &'static str,
     /// Parts of the chart.
     pub chart: ChartWords,
     /// Panel: the device.
@@ -218,7 +216,6 @@ pub const ID: DeviceWords = DeviceWords {
     spans: ["Hari", "Minggu", "Bulan"],
     span: "Rentang waktu",
     span_lengths: ["24 jam", "7 hari", "30 hari"],
-    download: "Unduh",
     chart: ChartWords {
         upper: |limit| format!("{limit} batas atas"),
         lower: |limit| format!("{limit} batas bawah"),
@@ -316,7 +313,6 @@ pub const EN: DeviceWords = DeviceWords {
     spans: ["Day", "Week", "Month"],
     span: "Time span",
     span_lengths: ["24 hours", "7 days", "30 days"],
-    download: "Download",
     chart: ChartWords {
         upper: |limit| format!("{limit} upper limit"),
         lower: |limit| format!("{limit} lower limit"),

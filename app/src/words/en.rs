@@ -39,6 +39,7 @@ pub const EN: Words = Words {
         of: |part, whole| format!("{part} of {whole}"),
         foot: "Places: idn-area-data (ODbL). Province outlines: Natural Earth, simplified. Facilities and readings: synthetic data.",
         as_table: "View as a table",
+        download: "Download",
         now: "now",
         none: "–",
     },

@@ -39,6 +39,7 @@ pub const ID: Words = Words {
         of: |part, whole| format!("{part} dari {whole}"),
         foot: "Wilayah: idn-area-data (ODbL). Batas provinsi: Natural Earth, disederhanakan. Fasilitas dan bacaan: data sintetis.",
         as_table: "Lihat sebagai tabel",
+        download: "Unduh",
         now: "kini",
         none: "–",
     },

@@ -208,6 +208,8 @@ pub struct GeneralWords {
     pub foot: &'static str,
     /// Opens the same data as a table.
     pub as_table: &'static str,
+    /// Before links to files.
+    pub download: &'static str,
     /// Right end of a time axis.
     pub now: &'static str,
     /// No figure.

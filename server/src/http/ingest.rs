@@ -115,9 +115,9 @@ async fn take_in(
     };
     if batch.is_single {
         return Ok(match dispositions[0] {
-            Disposition::Accepted => json(r#"{"status":"accepted"}"#),
+            // What the public contract says of a late record, too: it is acknowledged and kept.
+            Disposition::Accepted | Disposition::Late { .. } => json(r#"{"status":"accepted"}"#),
             Disposition::Duplicate => json(r#"{"status":"duplicate event"}"#),
-            Disposition::Late { .. } => json(r#"{"status":"accepted","late":true}"#),
             Disposition::Rejected(reason) => Problem::rejected(reason, field_at_fault(&batch, 0, reason)).into_response(),
         });
     }

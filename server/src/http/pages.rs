@@ -5,6 +5,7 @@ use super::letters;
 use super::problem::{Path, Problem, Query, no_such_route, wrong_method};
 use app::api::{Backend, Span};
 use app::error::AppError;
+use app::pages::region::files::PlainChart;
 use app::words::Lang;
 use axum::Router;
 use axum::body::Body;
@@ -52,6 +53,7 @@ pub fn router(state: &AppState) -> Router<AppState> {
         .route("/", get(page.clone()))
         .route("/api/pages/{*function}", any(move |request: Request<Body>| function(Arc::clone(&functions), request)))
         .route("/devices/{id}/chart.svg", get(chart))
+        .route("/regions/{code}/charts/{name}", get(region_chart))
         .route("/settings/theme", get(theme))
         .route("/pipeline/dead-letters/{position}/replay", post(letters::replay_form))
         .route("/pipeline/dead-letters/{position}/discard", post(letters::discard_form))
@@ -116,19 +118,54 @@ struct ChartQuery {
     lang: Option<String>,
 }
 
+/// In which language a chart of a place is told.
+#[derive(Debug, Deserialize)]
+struct RegionChartQuery {
+    lang: Option<String>,
+}
+
 /// `GET /devices/{id}/chart.svg?span=day|week|month&lang=id|en`: the chart as a file of its own.
 async fn chart(
     State(state): State<AppState>,
     Path(id): Path<String>,
     Query(query): Query<ChartQuery>,
 ) -> Result<Response, Problem> {
-    let unavailable = |_| Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the server cannot answer now; try again");
     let view = state.backend.device(&id, query.span).await.map_err(unavailable)?;
     let view = view.ok_or_else(|| Problem::not_found(format!("there is no device `{id}`")))?;
     let lang = query.lang.as_deref().and_then(Lang::from_code).unwrap_or_default();
-    let disposition = "attachment; filename=\"chart.svg\"";
-    let headers = [(header::CONTENT_TYPE, "image/svg+xml"), (header::CONTENT_DISPOSITION, disposition)];
-    Ok((headers, app::chart::standalone::standalone_svg(&view, lang)).into_response())
+    let name = app::chart::standalone::file_name(&view);
+    Ok(file(&name, "svg", app::chart::standalone::standalone_svg(&view, lang)))
+}
+
+/// A file to be saved as `name` with the ending `form`: `svg` or `csv`.
+fn file(name: &str, form: &str, text: String) -> Response {
+    let content_type = if form == "svg" { "image/svg+xml" } else { "text/csv; charset=utf-8" };
+    let disposition = format!("attachment; filename=\"{name}.{form}\"");
+    ([(header::CONTENT_TYPE, content_type), (header::CONTENT_DISPOSITION, &disposition)], text).into_response()
+}
+
+/// `GET /regions/{code}/charts/{temperatures|hours|rate}.{svg|csv}?lang=id|en`: a chart of a place as a file of its own.
+async fn region_chart(
+    State(state): State<AppState>,
+    Path((code, name)): Path<(String, String)>,
+    Query(query): Query<RegionChartQuery>,
+) -> Result<Response, Problem> {
+    let chart = name.rsplit_once('.').and_then(|(chart, form)| Some((PlainChart::from_name(chart)?, form)));
+    let Some((chart, form @ ("svg" | "csv"))) = chart else {
+        return Err(Problem::not_found(format!("there is no chart `{name}`")));
+    };
+    let view = state.backend.region(&code).await.map_err(unavailable)?;
+    let view = view.ok_or_else(|| Problem::not_found(format!("there is no region `{code}`")))?;
+    let lang = query.lang.as_deref().and_then(Lang::from_code).unwrap_or_default();
+    if chart == PlainChart::Rate && view.rate.is_empty() {
+        return Err(Problem::not_found("records per second are counted for the country alone"));
+    }
+    let text = if form == "svg" { chart.svg(&view, lang) } else { chart.csv(&view) };
+    Ok(file(&chart.file_name(&view), form, text))
+}
+
+fn unavailable(_: AppError) -> Problem {
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the server cannot answer now; try again")
 }
 
 /// The theme to use, and where to go back to.

@@ -2,8 +2,8 @@
 
 use super::span_name;
 use crate::api::{Point, Span};
-use crate::chart::canvas::Stage;
 use crate::chart::view::Series;
+use crate::components::files::{ChartFiles, Files};
 use crate::components::link::{self, encode, use_here};
 use crate::components::status;
 use crate::format;
@@ -15,27 +15,21 @@ use leptos::prelude::*;
 /// Readings on one page of the table.
 const ROWS: usize = 50;
 
-/// The chart and its readings as files. PNG needs the browser's canvas, so its button comes with it.
+/// The chart and its readings as files.
 #[component]
-pub(super) fn Downloads(id: String, span: Span, end_ms: i64, stage: Stage, titles: String) -> impl IntoView {
+pub(super) fn Downloads(id: String, span: Span, end_ms: i64) -> impl IntoView {
     let lang = use_lang();
-    let words = &lang.words().device;
-    let size = if span == Span::Day { "10s" } else { "5m" };
-    let from = EventTime::from_ms(end_ms - span.ms());
-    // Without an end: what the stream has brought since the page was loaded is in the table, so it is in the file.
-    let csv = format!("/api/v1/windows?device_id={}&size={size}&from={from}&format=csv", encode(&id));
-    let svg = format!("{}/chart.svg?span={}&lang={}", link::device(&id), span_name(span), lang.code());
-    let titles = [format!("{} · {titles}", words.chart_titles[span as usize]), (words.sensor)(&id)];
-    let mounted = RwSignal::new(false);
-    Effect::new(move |_| mounted.set(true));
-    view! {
-        <span class="row">
-            {words.download}
-            <button class="link" type="button" hidden=move || !mounted.get() on:click=move |_| stage.png(&titles)>"PNG"</button>
-            <a href=svg download>"SVG"</a>
-            <a href=csv download>"CSV"</a>
-        </span>
-    }
+    let of = move || {
+        let size = if span == Span::Day { "10s" } else { "5m" };
+        let from = EventTime::from_ms(end_ms - span.ms());
+        ChartFiles {
+            svg: format!("{}/chart.svg?span={}&lang={}", link::device(&id), span_name(span), lang.code()),
+            // Without an end: what the stream has brought since the page was loaded is in the table, so it is in the file.
+            csv: format!("/api/v1/windows?device_id={}&size={size}&from={from}&format=csv", encode(&id)),
+            name: format!("{id}-{}", span_name(span)),
+        }
+    };
+    view! { <Files of/> }
 }
 
 #[component]
