@@ -24,7 +24,7 @@ use crate::join::Fix;
 use crate::master::{EquipmentKind, Master, SensorIx};
 use crate::milli::Milli;
 use crate::planted;
-use crate::rollup::{HourCell, KnownHour, PackedHour, Rollup, Standing, histogram_column};
+use crate::rollup::{HourCell, KnownHour, LateReading, PackedHour, Rollup, Standing, histogram_column};
 use crate::time::{EventTime, MINUTE_MS, ProcessingTime};
 use crate::window::Placement;
 use compact_str::CompactString;
@@ -65,6 +65,7 @@ pub struct Engine {
     /// Registered devices outside their range now.
     out_of_range: BTreeSet<u32>,
     closed: Vec<ClosedWindow>,
+    late: Vec<LateReading>,
     derived: Handed<ClosedDerived>,
     known: Handed<KnownHour>,
     now: ProcessingTime,
@@ -89,6 +90,7 @@ impl Engine {
             changed: Vec::new(),
             out_of_range: BTreeSet::new(),
             closed: Vec::new(),
+            late: Vec::new(),
             derived: Handed::default(),
             known: Handed::default(),
             now: ProcessingTime::from_ms(0),
@@ -322,15 +324,15 @@ impl Engine {
     }
 
     fn place(&mut self, index: u32, reading: &Reading, now: ProcessingTime) -> Disposition {
-        let Self { devices, rollup, closed, derived, totals, config, roll_definition, .. } = self;
+        let Self { devices, rollup, closed, late: came_late, derived, totals, config, roll_definition, .. } = self;
         let device = &mut devices[index as usize];
         device.state.received_at = Some(now);
         let first_closed = closed.len();
         let mut leaving = Leaving { device: index, config: &config.windows, closed, derived: &mut derived.new };
         let late = device.state.windows.lateness(&config.windows, reading.at, now, &mut leaving);
+        let roll_size = config.windows.definitions()[*roll_definition].size_ms;
+        let start = reading.at.ms() - reading.at.ms().rem_euclid(roll_size);
         if late.is_none() {
-            let roll_size = config.windows.definitions()[*roll_definition].size_ms;
-            let start = reading.at.ms() - reading.at.ms().rem_euclid(roll_size);
             if device.unrolled.iter().all(|(s, _)| *s != start) {
                 device.unrolled.push((start, device.contribution(&config.windows, *roll_definition, start)));
             }
@@ -347,6 +349,10 @@ impl Engine {
             if !planted("late-data-passes-no-detection") {
                 device.state.note_condition(reading, device.range, false);
             }
+            let adds = HourCell::of_late(reading.temperature, device.range);
+            let late = LateReading { device: index, start, adds };
+            rollup.roll_late(device.facility, &late, &mut totals.stale);
+            came_late.push(late);
             Disposition::Late { window_start, lateness_ms }
         } else {
             let is_newest = device.state.latest.is_none_or(|latest| reading.at > latest.at);
@@ -503,6 +509,11 @@ impl Engine {
     /// The windows that closed since the last call, in the order in which they did.
     pub fn take_closed(&mut self) -> Vec<ClosedWindow> {
         std::mem::take(&mut self.closed)
+    }
+
+    /// The late readings since the last call, in the order in which they came.
+    pub fn take_late(&mut self) -> Vec<LateReading> {
+        std::mem::take(&mut self.late)
     }
 
     /// What of sliding windows and sessions closed since the last call. It stays readable by [`Engine::derived`] until the next one: by

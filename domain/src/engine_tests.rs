@@ -549,8 +549,13 @@ proptest! {
         }
         // However often they were brought up to date meanwhile.
         for region in regions {
-            let hours = |e: &Engine| e.rollup().hours(e.rollup().of_region(region).expect("above villages"), i64::MIN).collect::<Vec<_>>();
+            let hours = |e: &Engine| e.rollup().cells(e.rollup().of_region(region).expect("above villages"), i64::MIN).collect::<Vec<_>>();
             prop_assert_eq!(hours(&three), hours(&one));
         }
+        // What was late is in no window, and in its hour all the same.
+        let late = |node| one.rollup().cells(node, i64::MIN).map(|(_, cell)| u64::from(cell.late)).sum::<u64>();
+        let late_of = |region| late(one.rollup().of_region(region).expect("above villages"));
+        prop_assert_eq!(late_of(country), tally.late);
+        prop_assert_eq!(late_of(country), one.master().children(country).map(late_of).sum::<u64>() + late(one.rollup().unassigned()));
     }
 }

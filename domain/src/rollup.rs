@@ -77,16 +77,47 @@ pub struct HourCell {
     pub high: u32,
     /// Readings.
     pub readings: u32,
+    /// Readings of the hour that came too late for it: they are in no window.
+    pub late: u32,
+    /// Of those, below the range.
+    pub late_low: u32,
+    /// Of those, above the range.
+    pub late_high: u32,
 }
 
 impl HourCell {
+    /// What a late reading of `temperature` adds to its hour, of a device that has to keep `range`.
+    pub fn of_late(temperature: Milli, range: Range) -> Self {
+        let (late_low, late_high) = (u32::from(temperature < range.min), u32::from(temperature > range.max));
+        Self { late: 1, late_low, late_high, ..Self::default() }
+    }
+
+    /// Whether nothing of the hour was heard of.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
     /// Adds those of another part of the input, or of the country.
     pub fn add(&mut self, other: &HourCell) {
         self.windows += other.windows;
         self.low += other.low;
         self.high += other.high;
         self.readings += other.readings;
+        self.late += other.late;
+        self.late_low += other.late_low;
+        self.late_high += other.late_high;
     }
+}
+
+/// A reading that came too late for its window, and what it adds to the hour of that window all the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LateReading {
+    /// Index of its device.
+    pub device: u32,
+    /// Start of the window that roll-ups would have followed.
+    pub start: i64,
+    /// What it adds.
+    pub adds: HourCell,
 }
 
 /// How long the roll-ups are known by one version of them, in milliseconds: a version for each such stretch of the log's time.
@@ -275,6 +306,24 @@ impl Rollup {
         if old == new {
             return;
         }
+        self.change_hour(facility, start, stale, |cell| {
+            let step = |counter: &mut u32, old: bool, new: bool| *counter = *counter + u32::from(new) - u32::from(old);
+            step(&mut cell.windows, old.readings > 0, new.readings > 0);
+            step(&mut cell.low, old.low, new.low);
+            step(&mut cell.high, old.high, new.high);
+            cell.readings = cell.readings + new.readings - if planted("roll-up-adds") { 0 } else { old.readings };
+        });
+    }
+
+    /// A reading came too late for its window, one of a device of `facility`.
+    pub(crate) fn roll_late(&mut self, facility: Option<FacilityIx>, late: &LateReading, stale: &mut StaleHours) {
+        if !planted("late-record-corrects-nothing") {
+            self.change_hour(facility, late.start, stale, |cell| cell.add(&late.adds));
+        }
+    }
+
+    /// Lets `change` change the hour in which `start` lies, in every region of a device of `facility`.
+    fn change_hour(&mut self, facility: Option<FacilityIx>, start: i64, stale: &mut StaleHours, change: impl Fn(&mut HourCell)) {
         let hour = start - start.rem_euclid(HOUR_MS);
         let path = self.path(facility);
         let (regions, unassigned) = (self.regions, self.unassigned());
@@ -289,12 +338,7 @@ impl Rollup {
                 continue;
             }
             stale.mark(hour, index, regions);
-            let cell = &mut cells[index as usize];
-            let step = |counter: &mut u32, old: bool, new: bool| *counter = *counter + u32::from(new) - u32::from(old);
-            step(&mut cell.windows, old.readings > 0, new.readings > 0);
-            step(&mut cell.low, old.low, new.low);
-            step(&mut cell.high, old.high, new.high);
-            cell.readings = cell.readings + new.readings - if planted("roll-up-adds") { 0 } else { old.readings };
+            change(&mut cells[index as usize]);
         }
     }
 
@@ -316,14 +360,19 @@ impl Rollup {
     /// The hours of a region that start at or after `from`, oldest first; those without a window are absent. None for facilities. What lies
     /// before [`Rollup::hours_kept_from`] is in the store alone.
     pub fn hours(&self, node: Node, from: i64) -> impl DoubleEndedIterator<Item = HourCounts> + '_ {
-        let index = if node == self.unassigned() { self.regions } else { node.0 } as usize;
-        self.hours.cells(index, from).filter(|(_, cell)| cell.windows > 0).map(|(hour, cell)| HourCounts {
+        self.cells(node, from).filter(|(_, cell)| cell.windows > 0).map(|(hour, cell)| HourCounts {
             hour,
             windows: cell.windows,
             low: cell.low,
             high: cell.high,
             readings: cell.readings,
         })
+    }
+
+    /// The same with what came too late, and with hours of which nothing else was heard.
+    pub fn cells(&self, node: Node, from: i64) -> impl DoubleEndedIterator<Item = (i64, HourCell)> + '_ {
+        let index = if node == self.unassigned() { self.regions } else { node.0 } as usize;
+        self.hours.cells(index, from).filter(|(_, cell)| !cell.is_empty())
     }
 
     /// The first hour of which anything is in memory.

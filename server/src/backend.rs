@@ -12,7 +12,7 @@ mod windows;
 
 pub use derived::{Restatement, Whereabouts, is_restated};
 pub use letters::{Letter, Undecided};
-pub use region::region_json;
+pub use region::{figures_json, hour_json, region_json};
 pub use windows::{Definition, EXPORT_ROWS, Kind, Step, Walk};
 
 use crate::http::Problem;

@@ -3,7 +3,7 @@
 use super::device::DeviceState;
 use super::{ClosedWindow, Engine, Totals};
 use crate::planted;
-use crate::rollup::{Contribution, StaleHours};
+use crate::rollup::{Contribution, LateReading, StaleHours};
 use crate::time::ProcessingTime;
 
 impl Engine {
@@ -36,6 +36,12 @@ impl Engine {
     pub(super) fn knows_more_of(&self, index: u32, state: &DeviceState) -> bool {
         let known = self.devices[index as usize].state.received_at;
         known.is_some() && state.received_at.is_none() && !planted("tracker-is-taken-for-its-device")
+    }
+
+    /// Takes over that a reading came too late, of a device known here.
+    pub fn adopt_late(&mut self, late: &LateReading) {
+        let facility = self.devices[late.device as usize].facility;
+        self.rollup.roll_late(facility, late, &mut StaleHours::default());
     }
 
     /// Takes over counters.
@@ -89,7 +95,8 @@ mod tests {
     const NOW: i64 = 1_790_000_000_000;
 
     fn step(engine: &mut Engine, identities: &mut MemoryIdentities, n: i64) {
-        let at = NOW + n * 40_000;
+        let (now, late_ms) = (NOW + n * 40_000, if n % 11 == 5 { 1_800_000 } else { 0 });
+        let at = now - late_ms;
         let record = Record {
             identity: Some(Identity(n as u128)),
             is_natural: false,
@@ -103,10 +110,10 @@ mod tests {
                 reading: plain_reading(EventTime::from_ms(at), Milli(4_000 + n as i32)),
             },
         };
-        engine.step([record], ProcessingTime::from_ms(at), identities, &mut Vec::new());
+        engine.step([record], ProcessingTime::from_ms(now), identities, &mut Vec::new());
     }
 
-    /// Whoever takes over states and closed windows now and then has the roll-ups of the engine that made them.
+    /// Whoever takes over states, closed windows and late readings now and then has the roll-ups of the engine that made them.
     #[test]
     fn roll_ups_follow_what_is_adopted() {
         let levels = "depth,key,name_id,name_en\n0,country,Negara,Country\n";
@@ -126,13 +133,18 @@ mod tests {
                     let own: Vec<ClosedWindow> = closed.iter().filter(|c| c.device == index).copied().collect();
                     view.adopt(state, &own);
                 }
+                for late in engine.take_late() {
+                    view.adopt_late(&late);
+                }
                 view.adopt_time(engine.now());
                 view.flush();
-                let hours = |e: &Engine| e.rollup().hours(country, i64::MIN).collect::<Vec<_>>();
+                let hours = |e: &Engine| e.rollup().cells(country, i64::MIN).collect::<Vec<_>>();
                 assert_eq!(hours(&view), hours(&engine), "after {n}");
             }
         }
-        assert_eq!(view.rollup().readings(country), 600);
+        let (accepted, late) = (engine.totals().all.accepted, engine.totals().all.late);
+        assert_eq!(view.rollup().readings(country), accepted);
+        assert!(late > 20 && accepted + late == 600, "{late} late");
         let mut sum = engine.totals().clone();
         sum.add(engine.totals());
         assert_eq!((sum.all.received, sum.by_source.len()), (1_200, 1));

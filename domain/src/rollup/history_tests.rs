@@ -25,9 +25,8 @@ fn master() -> Arc<Master> {
 fn country(engine: &Engine, stored: &BTreeMap<i64, Vec<HourCell>>) -> BTreeMap<i64, HourCell> {
     let rollup = engine.rollup();
     let node = rollup.of_region(RegionIx(0)).expect("the country");
-    let cell = |h: crate::feed::HourCounts| HourCell { windows: h.windows, low: h.low, high: h.high, readings: h.readings };
     let older = stored.range(..rollup.hours_kept_from()).map(|(start, cells)| (*start, cells[0]));
-    older.chain(rollup.hours(node, i64::MIN).map(|h| (h.hour, cell(h)))).filter(|(_, cell)| cell.windows > 0).collect()
+    older.chain(rollup.cells(node, i64::MIN)).filter(|(_, cell)| !cell.is_empty()).collect()
 }
 
 proptest! {
@@ -41,6 +40,7 @@ proptest! {
         let (mut identities, mut dispositions) = (MemoryIdentities::default(), Vec::new());
         let mut stored: BTreeMap<i64, Vec<HourCell>> = BTreeMap::new();
         let mut all: BTreeMap<(usize, i64), Aggregate> = BTreeMap::new();
+        let mut expected: BTreeMap<i64, HourCell> = BTreeMap::new();
         let mut now = BEGIN;
         for (n, (hours, ago, device, milli, then)) in events.into_iter().enumerate() {
             now += hours * HOUR_MS;
@@ -58,9 +58,12 @@ proptest! {
             };
             dispositions.clear();
             engine.step([record], ProcessingTime::from_ms(now), &mut identities, &mut dispositions);
+            let start = reading.at.ms() - reading.at.ms().rem_euclid(5 * MINUTE_MS);
             if dispositions[0] == Disposition::Accepted {
-                let start = reading.at.ms() - reading.at.ms().rem_euclid(5 * MINUTE_MS);
                 all.entry((device * 2 + n % 2, start)).or_default().add(&reading);
+            } else if matches!(dispositions[0], Disposition::Late { .. }) {
+                let late = HourCell::of_late(reading.temperature, Range::FRIDGE);
+                expected.entry(start - start.rem_euclid(HOUR_MS)).or_default().add(&late);
             }
             if then < 4 {
                 engine.flush();
@@ -76,10 +79,9 @@ proptest! {
         }
         engine.flush();
         stored.extend(engine.take_changed_hours());
-        let mut expected: BTreeMap<i64, HourCell> = BTreeMap::new();
         for ((_, start), aggregate) in &all {
             let of = Contribution::of(aggregate, Range::FRIDGE);
-            let cell = HourCell { windows: 1, low: of.low.into(), high: of.high.into(), readings: of.readings };
+            let cell = HourCell { windows: 1, low: of.low.into(), high: of.high.into(), readings: of.readings, ..HourCell::default() };
             expected.entry(start - start.rem_euclid(HOUR_MS)).or_default().add(&cell);
         }
         prop_assert_eq!(country(&engine, &stored), expected.clone());

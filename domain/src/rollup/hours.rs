@@ -1,8 +1,8 @@
 //! The hours in memory: which of them, and how.
 //!
-//! Only a reading changes an hour, the one that its window starts in, and a reading older than [`RETENTION_MS`] is refused. So an hour that
+//! Only a reading changes an hour, the one that its window starts in or would have, and a reading older than [`RETENTION_MS`] is refused. So an hour that
 //! lies behind [`hours_kept_from`] cannot change any more: it leaves memory, and whoever asks for it reads it from the store, where
-//! checkpoints have put it. The invariant: **from `kept_from` on memory holds every hour that has a window; of those before it none, and
+//! checkpoints have put it. The invariant: **from `kept_from` on memory holds every hour of which anything was heard; of those before it none, and
 //! nothing that is not in the store.** `kept_from` moves when a checkpoint was cut, which took along all that had changed. The retention is
 //! exceeded by a day: a window may start so long before its reading, and who follows several partitions hears of one that lags. What comes
 //! later than that they leave to the store.
@@ -29,8 +29,9 @@ const CHUNK: usize = 64;
 /// The cells of an hour that hardly changes any more, close together.
 ///
 /// Chunks of 64 cells, so that one cell can be read without the others: which of them are not zero, a bit each, then each of these. A cell
-/// is its windows times four, plus two where it has not as many readings, plus one where some window left the range; then readings, and
-/// windows below and above, as far as the first number said so. Numbers are in sevens of bits, the lowest first.
+/// is its windows times four, plus two where it has not as many readings, plus one where some window left the range or something was late;
+/// then readings, windows below, and twice those above, plus one where something was late, then late readings, those below and those above,
+/// as far as the numbers before said so. Numbers are in sevens of bits, the lowest first.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PackedHour {
     len: usize,
@@ -48,12 +49,21 @@ impl From<&[HourCell]> for PackedHour {
             let mask = chunk.iter().rev().fold(0u64, |mask, cell| mask << 1 | u64::from(is_there(cell)));
             data.extend(mask.to_le_bytes());
             for cell in chunk.iter().filter(|cell| is_there(cell)) {
-                let HourCell { windows, low, high, readings } = *cell;
+                let HourCell { windows, low, high, readings, late, late_low, late_high } = *cell;
                 let is_more = readings != windows;
-                let is_outside = (low > 0 || high > 0) && !planted("packed-hour-was-fine");
-                put(&mut data, u64::from(windows) << 2 | u64::from(is_more) << 1 | u64::from(is_outside));
-                let rest = [(is_more, readings), (is_outside, low), (is_outside, high)];
-                rest.iter().filter(|(is_said, _)| *is_said).for_each(|(_, number)| put(&mut data, u64::from(*number)));
+                let is_late = (late, late_low, late_high) != (0, 0, 0) && !planted("packed-hour-was-on-time");
+                let is_special = (low > 0 || high > 0 || is_late) && !planted("packed-hour-was-fine");
+                put(&mut data, u64::from(windows) << 2 | u64::from(is_more) << 1 | u64::from(is_special));
+                let number = u64::from;
+                let rest = [
+                    (is_more, number(readings)),
+                    (is_special, number(low)),
+                    (is_special, number(high) << 1 | u64::from(is_late)),
+                    (is_special && is_late, number(late)),
+                    (is_special && is_late, number(late_low)),
+                    (is_special && is_late, number(late_high)),
+                ];
+                rest.iter().filter(|(is_said, _)| *is_said).for_each(|(_, number)| put(&mut data, *number));
             }
         }
         Self { len: cells.len(), chunks: chunks.into(), data: data.into() }
@@ -100,8 +110,16 @@ impl PackedHour {
             let first = get(&mut data);
             let windows = (first >> 2) as u32;
             let readings = if first & 2 == 0 { windows } else { get(&mut data) as u32 };
-            let (low, high) = if first & 1 == 0 { (0, 0) } else { (get(&mut data) as u32, get(&mut data) as u32) };
-            (place, HourCell { windows, low, high, readings })
+            let mut cell = HourCell { windows, readings, ..HourCell::default() };
+            if first & 1 == 1 {
+                cell.low = get(&mut data) as u32;
+                let high = get(&mut data);
+                cell.high = (high >> 1) as u32;
+                if high & 1 == 1 {
+                    [cell.late, cell.late_low, cell.late_high] = std::array::from_fn(|_| get(&mut data) as u32);
+                }
+            }
+            (place, cell)
         })
     }
 
@@ -222,8 +240,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn packing_loses_nothing(of in prop::collection::vec((number(), number(), number(), number()), 0..200), empty in 0..200usize) {
-            let cell = |(windows, low, high, readings)| HourCell { windows, low, high, readings };
+        fn packing_loses_nothing(of in prop::collection::vec(prop::array::uniform7(number()), 0..200), empty in 0..200usize) {
+            let cell = |[windows, low, high, readings, late, late_low, late_high]: [u32; 7]| {
+                HourCell { windows, low, high, readings, late, late_low, late_high }
+            };
             let mut cells: Vec<HourCell> = of.into_iter().map(cell).collect();
             cells.splice(0..0, vec![HourCell::default(); empty]);
             let packed = PackedHour::from(cells.as_slice());
@@ -237,8 +257,12 @@ mod tests {
     /// An hour of the country as it is most of the time: each district with some refrigerators that tell all.
     #[test]
     fn an_hour_of_the_country_is_small() {
-        let cell =
-            |n: u32| HourCell { windows: 24 + n % 40, low: 0, high: u32::from(n.is_multiple_of(50)), readings: 24 + n % 40 };
+        let cell = |n: u32| HourCell {
+            windows: 24 + n % 40,
+            high: u32::from(n.is_multiple_of(50)),
+            readings: 24 + n % 40,
+            ..HourCell::default()
+        };
         let cells: Vec<HourCell> = (0..7_800).map(cell).collect();
         let packed = PackedHour::from(cells);
         let bytes = packed.data.len() + packed.chunks.len() * 4;

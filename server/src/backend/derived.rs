@@ -156,10 +156,7 @@ impl EngineBackend {
                 // All that is known was received before: no need to look for versions.
                 room.engine.flush();
                 let rollup = room.engine.rollup();
-                let hours = rollup.hours(node, from).filter(|hour| hour.hour < to);
-                let cell =
-                    |h: domain::feed::HourCounts| HourCell { windows: h.windows, low: h.low, high: h.high, readings: h.readings };
-                let hours: BTreeMap<i64, HourCell> = hours.map(|h| (h.hour, cell(h))).collect();
+                let hours: BTreeMap<i64, HourCell> = rollup.cells(node, from).filter(|(hour, _)| *hour < to).collect();
                 return Some(Ok((rollup.cell_of(node), rollup.hours_kept_from(), hours)));
             }
             let cell = room.engine.rollup().cell_of(node)?;
@@ -171,7 +168,7 @@ impl EngineBackend {
             Some(Ok((cell, kept_from, mut hours))) => {
                 // What is older cannot change any more, and is in the store alone.
                 let put = |start: i64, cells: Vec<HourCell>| {
-                    if let Some(cell) = cell.and_then(|index| cells.get(index as usize)).filter(|cell| cell.windows > 0) {
+                    if let Some(cell) = cell.and_then(|index| cells.get(index as usize)).filter(|cell| !cell.is_empty()) {
                         hours.entry(start).or_default().add(cell);
                     }
                 };
@@ -195,7 +192,7 @@ impl EngineBackend {
         for ((_, hour), cell) in by_partition {
             hours.entry(hour).or_default().add(&cell);
         }
-        hours.retain(|_, cell| cell.windows > 0);
+        hours.retain(|_, cell| !cell.is_empty());
         Ok(Some(hours))
     }
 

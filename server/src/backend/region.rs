@@ -7,7 +7,7 @@ use app::api::{ChildKind, ChildView, Crumb, MapPoint, RegionView};
 use domain::engine::Engine;
 use domain::feed::{HISTOGRAM_COLUMNS, RegionNow};
 use domain::master::{FacilityIx, RegionIx};
-use domain::rollup::{Node, UNASSIGNED};
+use domain::rollup::{HourCell, Node, UNASSIGNED};
 use domain::time::{DAY_MS, EventTime, HOUR_MS, ProcessingTime};
 use serde_json::{Value, json};
 
@@ -118,16 +118,10 @@ pub fn region_json(room: &mut Room, code: &str) -> Option<String> {
             })
         })
         .collect();
-    let hours: Vec<Value> = view
-        .hours
-        .iter()
-        .map(|h| {
-            json!({
-                "hour": EventTime::from_ms(h.hour).to_string(), "windows": h.windows, "low": h.low, "high": h.high,
-                "readings": h.readings, "final": super::is_restated(h.hour, view.taken_at.ms()),
-            })
-        })
-        .collect();
+    let engine = &room.engine;
+    let node = node_of_region(engine, code);
+    let hours = node.into_iter().flat_map(|node| engine.rollup().cells(node, start_of_day(engine)));
+    let hours: Vec<Value> = hours.map(|(hour, cell)| hour_json(hour, &cell, view.taken_at.ms())).collect();
     let mut body = json!({
         "code": view.code,
         "name": view.name,
@@ -145,6 +139,23 @@ pub fn region_json(room: &mut Room, code: &str) -> Option<String> {
         body["devices"] = unregistered(&room.engine).into();
     }
     Some(body.to_string())
+}
+
+/// The figures of an hour of a region as the API tells them.
+pub fn figures_json(cell: &HourCell) -> Value {
+    let HourCell { windows, low, high, readings, late, late_low, late_high } = cell;
+    json!({
+        "windows": windows, "low": low, "high": high, "readings": readings,
+        "late": late, "late_low": late_low, "late_high": late_high,
+    })
+}
+
+/// The same with the hour, as known at an instant.
+pub fn hour_json(hour: i64, cell: &HourCell, known_at: i64) -> Value {
+    let mut row = figures_json(cell);
+    row["hour"] = json!(EventTime::from_ms(hour).to_string());
+    row["final"] = json!(super::is_restated(hour, known_at));
+    row
 }
 
 /// The newest devices that nobody has registered.

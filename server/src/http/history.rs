@@ -3,7 +3,7 @@
 use super::AppState;
 use super::problem::{Path, Problem, Query};
 use super::rows::time_of;
-use crate::backend::{Restatement, is_restated, region_json};
+use crate::backend::{Restatement, figures_json, hour_json, region_json};
 use crate::pipeline::wall_clock;
 use axum::Json;
 use axum::extract::State;
@@ -11,7 +11,7 @@ use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use domain::feed::DeviceMore;
 use domain::master::Master;
-use domain::rollup::{DEEPEST_LEVEL, HourCell, KNOWN_EVERY_MS};
+use domain::rollup::{DEEPEST_LEVEL, KNOWN_EVERY_MS};
 use domain::sequence::Gap;
 use domain::time::{DAY_MS, EventTime, HOUR_MS};
 use serde::Deserialize;
@@ -50,10 +50,6 @@ fn time(ms: i64) -> String {
     EventTime::from_ms(ms).to_string()
 }
 
-fn figures(cell: &HourCell) -> Value {
-    json!({"windows": cell.windows, "low": cell.low, "high": cell.high, "readings": cell.readings})
-}
-
 /// Whether it is a region below those that have hours.
 fn is_village(master: &Master, code: &str) -> bool {
     master.region_by_code(code).is_some_and(|region| master.region(region).level > DEEPEST_LEVEL)
@@ -82,15 +78,7 @@ pub async fn region(
     let span = query.span(known_at, DAY_MS)?;
     let hours = state.backend.hours_as_known_at(code.clone(), span, known_at).await?;
     let hours = hours.or_else(|| is_village(&state.master, &code).then(BTreeMap::new)).ok_or_else(|| no_such(&code))?;
-    let rows: Vec<Value> = hours
-        .iter()
-        .map(|(hour, cell)| {
-            let mut row = figures(cell);
-            row["hour"] = json!(time(*hour));
-            row["final"] = json!(is_restated(*hour, known_at + 1));
-            row
-        })
-        .collect();
+    let rows: Vec<Value> = hours.iter().map(|(hour, cell)| hour_json(*hour, cell, known_at + 1)).collect();
     Ok(Json(json!({"code": code, "as_known_at": time(known_at), "hours": rows})).into_response())
 }
 
@@ -107,7 +95,7 @@ pub async fn restatements(
     let found = state.backend.restatements(code.clone(), span).await?;
     let found = found.or_else(|| is_village(&state.master, &code).then(Vec::new));
     let found = found.ok_or_else(|| Problem::not_found(format!("there is no region `{code}`")))?;
-    let row = |r: &Restatement| json!({"hour": time(r.hour), "known_at": time(r.known_at), "before": figures(&r.before), "after": figures(&r.after)});
+    let row = |r: &Restatement| json!({"hour": time(r.hour), "known_at": time(r.known_at), "before": figures_json(&r.before), "after": figures_json(&r.after)});
     Ok(Json(json!({"code": code, "restatements": found.iter().map(row).collect::<Vec<_>>()})))
 }
 

@@ -6,7 +6,7 @@
 use super::produce::{Outgoing, Producer};
 use crate::pipeline::{News, Room};
 use domain::engine::{DeviceState, Totals};
-use domain::rollup::StaleHours;
+use domain::rollup::{LateReading, StaleHours};
 use domain::time::ProcessingTime;
 use domain::window::Window;
 use hashbrown::HashMap;
@@ -51,6 +51,8 @@ pub(super) struct DeviceNews {
 pub(super) struct Rest {
     pub now: ProcessingTime,
     pub totals: Totals,
+    /// Readings that came too late, by position, in order of it; devices by their index in the partition.
+    pub late: Vec<(u64, LateReading)>,
     /// Dead letters that were decided, with the block that did.
     pub decided: Vec<(u64, u64)>,
     /// Records processed since the last update.
@@ -116,6 +118,7 @@ impl Teller {
         last.rest = Some(Rest {
             now: room.engine.now(),
             totals: Totals { stale: StaleHours::default(), ..room.engine.totals().clone() },
+            late: news.late,
             decided: news.decided,
             taken: received.saturating_sub(self.received) as u32,
             lag: room.lag(),

@@ -2,8 +2,8 @@
 //!
 //! Its [`Room`] is asked like that of an embedded engine. Late records and dead letters it has as far as they are stored.
 
-use super::KafkaConfig;
 use super::feed::{DeviceNews, Part, Rest};
+use super::{KafkaConfig, position};
 use crate::feed::Feed;
 use crate::pipeline::{Ask, Question, Room, Thread, wall_clock};
 use crate::publish::Publisher;
@@ -12,7 +12,7 @@ use anyhow::{Context, ensure};
 use domain::engine::{ClosedWindow, Engine, EngineConfig, Totals};
 use domain::feed::PartitionNow;
 use domain::master::Master;
-use domain::rollup::{HourCell, PackedHour};
+use domain::rollup::{HourCell, LateReading, PackedHour};
 use domain::time::ProcessingTime;
 use hashbrown::{HashMap, HashSet};
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -46,6 +46,8 @@ struct Followed {
     loaded: u64,
     /// what is known altogether before this.
     covered: u64,
+    /// The position of the newest late reading that its figures have, where it was not loaded.
+    late_until: u64,
     /// Of the update that ends before this block, so many parts have come.
     parts: (u64, u32),
     totals: Totals,
@@ -334,6 +336,21 @@ impl View {
     fn finish(&mut self, partition: u32, next: u64, rest: Rest) {
         let Some(of) = self.followed.get_mut(&partition) else { return };
         of.covered = of.covered.max(next);
+        let registered = self.source.master.sensors().len() as u32;
+        let loaded = position(partition, of.loaded);
+        for (position, late) in rest.late {
+            // What was loaded holds it, or another engine told it already.
+            if position < loaded || position <= of.late_until {
+                continue;
+            }
+            of.late_until = position;
+            let here =
+                if late.device < registered { Some(late.device) } else { self.indices.get(&(partition, late.device)).copied() };
+            match here {
+                Some(device) => self.room.engine.adopt_late(&LateReading { device, ..late }),
+                None => self.is_amiss = true,
+            }
+        }
         (of.totals, of.lag, of.identities) = (rest.totals, rest.lag, rest.identities);
         of.checkpoint_at = of.checkpoint_at.max(rest.checkpoint_at);
         self.room.rates.count(rest.taken, wall_clock());

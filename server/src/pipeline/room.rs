@@ -18,6 +18,7 @@ use domain::engine::{ClosedWindow, DeviceState, Disposition, Engine, EngineConfi
 use domain::feed::PartitionNow;
 use domain::master::Master;
 use domain::planted;
+use domain::rollup::LateReading;
 use domain::time::ProcessingTime;
 use hashbrown::HashMap;
 use hashbrown::hash_map::Entry;
@@ -221,6 +222,8 @@ pub struct News {
     pub devices: Vec<u32>,
     /// Windows that left memory, and the block by which they had.
     pub closed: Vec<(ClosedWindow, u64)>,
+    /// Readings that came too late, by position, in order of it.
+    pub late: Vec<(u64, LateReading)>,
     /// Dead letters that were decided, and the block that did.
     pub decided: Vec<(u64, u64)>,
 }
@@ -350,8 +353,12 @@ impl Shard {
 
     /// Takes note of a block whose records the engine has judged.
     fn taken(&mut self, batch: &Batch, place: Place) -> &[Disposition] {
+        let mut late = self.room.engine.take_late().into_iter();
         for (index, disposition) in self.dispositions.iter().enumerate() {
             let position = place.first_record + index as u64 * self.step;
+            if let (Disposition::Late { .. }, Some(news)) = (disposition, &mut self.news) {
+                news.late.extend(late.next().map(|late| (position, late)));
+            }
             if let Some((kind, row)) = SideRow::of(batch, index, *disposition, position, place.received_at) {
                 self.room.side[kind].push(&row);
             }

@@ -108,19 +108,23 @@ impl<'a> Books<'a> {
     /// Adds a window to its hour in every region that its device belongs to.
     fn roll(&mut self, device: u32, start: i64, sums: &Sums) {
         let engine = &self.shard.room.engine;
-        let master = engine.master();
-        let sensor = engine.sensor_of(device).map(|ix| master.sensor(ix));
+        let sensor = engine.sensor_of(device).map(|ix| engine.master().sensor(ix));
         let range = sensor.map_or(domain::coldchain::Range::FRIDGE, |s| s.range);
         let (low, high) = sums.extremes.unwrap_or((i32::MAX, i32::MIN));
+        let (low, high) = (u32::from(low < range.min.0), u32::from(high > range.max.0));
+        let adds = HourCell { windows: 1, low, high, readings: sums.count as u32, ..HourCell::default() };
+        self.add_to_hour(device, start.div_euclid(HOUR_MS) * HOUR_MS, &adds);
+    }
+
+    /// Adds figures to an hour in every region that a device belongs to.
+    fn add_to_hour(&mut self, device: u32, hour: i64, adds: &HourCell) {
+        let engine = &self.shard.room.engine;
+        let master = engine.master();
+        let facility = engine.sensor_of(device).map(|ix| master.sensor(ix).facility);
         let regions = master.regions_to_level(DEEPEST_LEVEL) as usize;
-        let cells =
-            self.hours.entry(start.div_euclid(HOUR_MS) * HOUR_MS).or_insert_with(|| vec![HourCell::default(); regions + 1]);
-        for index in cells_of(master, sensor.map(|s| s.facility), regions) {
-            let cell = &mut cells[index];
-            cell.windows += 1;
-            cell.low += u32::from(low < range.min.0);
-            cell.high += u32::from(high > range.max.0);
-            cell.readings += sums.count as u32;
+        let cells = self.hours.entry(hour).or_insert_with(|| vec![HourCell::default(); regions + 1]);
+        for index in cells_of(master, facility, regions) {
+            cells[index].add(adds);
         }
     }
 
@@ -207,7 +211,7 @@ impl<'a> Books<'a> {
             }
             self.silent_devices(&devices, share, recomputed.shares);
         }
-        self.rollups().await?;
+        self.rollups(true).await?;
         self.versions(Some(&recomputed.changes)).await?;
         let (letters, raw) = self.records(&recomputed).await?;
         self.window_counts();
@@ -260,6 +264,9 @@ impl<'a> Books<'a> {
             if definition == 0 && expected.state != WindowState::Provisional {
                 newest_fired = Some((start, expected));
             }
+        }
+        for (hour, adds) in &device.late {
+            self.add_to_hour(index, *hour, adds);
         }
         self.derived(index, device, recomputed, derived);
         let state = self.shard.room.engine.device_state(index);
@@ -336,8 +343,9 @@ impl<'a> Books<'a> {
         self.report.summarise(Law::Devices, format!("{} devices", engine.device_count()));
     }
 
-    /// C3, once the windows of all devices are rolled up.
-    async fn rollups(&mut self) -> anyhow::Result<()> {
+    /// C3, once the windows of all devices are rolled up, and their late readings where `knows_late`: these are in no window, and
+    /// who has no log has only their sum.
+    async fn rollups(&mut self, knows_late: bool) -> anyhow::Result<()> {
         let rollup = self.shard.room.engine.rollup();
         let mut stored: BTreeMap<i64, PackedHour> = BTreeMap::new();
         let not_in_memory = (i64::MIN, rollup.hours_kept_from());
@@ -345,7 +353,7 @@ impl<'a> Books<'a> {
         self.subject.store.hours(Some(self.log.partition()), not_in_memory, put).await?;
         let master = self.subject.master;
         let regions = master.regions_to_level(DEEPEST_LEVEL) as usize;
-        let mut cells = 0u64;
+        let (mut cells, mut late) = (0u64, 0u64);
         for index in 0..=regions {
             let (node, name) = if index == regions {
                 (rollup.unassigned(), domain::rollup::UNASSIGNED)
@@ -353,13 +361,19 @@ impl<'a> Books<'a> {
                 let ix = RegionIx(index as u32);
                 (rollup.of_region(ix).expect("it lies above the deepest level"), master.region(ix).code.as_str())
             };
-            let in_memory = rollup
-                .hours(node, i64::MIN)
-                .map(|h| (h.hour, HourCell { windows: h.windows, low: h.low, high: h.high, readings: h.readings }));
+            let in_memory = rollup.cells(node, i64::MIN);
             let in_store = stored.iter().filter_map(|(start, hour)| Some((*start, hour.cell(index)?)));
-            let found: BTreeMap<i64, HourCell> = in_store.filter(|(_, cell)| cell.windows > 0).chain(in_memory).collect();
+            let found: BTreeMap<i64, HourCell> = in_store.filter(|(_, cell)| !cell.is_empty()).chain(in_memory).collect();
+            for (hour, cell) in found.iter().filter(|(_, cell)| cell.late > 0 && !knows_late) {
+                let cells = self.hours.entry(*hour).or_insert_with(|| vec![HourCell::default(); regions + 1]);
+                let HourCell { late, late_low, late_high, .. } = *cell;
+                cells[index] = HourCell { late, late_low, late_high, ..cells[index] };
+            }
+            if index == 0 {
+                late = found.values().map(|cell| u64::from(cell.late)).sum();
+            }
             let expected: BTreeMap<i64, HourCell> =
-                self.hours.iter().map(|(hour, cells)| (*hour, cells[index])).filter(|(_, cell)| cell.windows > 0).collect();
+                self.hours.iter().map(|(hour, cells)| (*hour, cells[index])).filter(|(_, cell)| !cell.is_empty()).collect();
             cells += expected.len() as u64;
             if found == expected {
                 continue;
@@ -372,6 +386,10 @@ impl<'a> Books<'a> {
                 self.report
                     .breaks(Law::C3, || format!("region {name}, hour from {}: expected {expected:?}; found {found:?}", at(hour)));
             }
+        }
+        let counted = self.shard.room.engine.totals().all.late;
+        if late != counted {
+            self.report.breaks(Law::C3, || format!("{late} late readings in the hours of the country, and {counted} were late"));
         }
         self.report.summarise(Law::C3, format!("{cells} figures of {} regions in {} hours", regions + 1, self.hours.len()));
         Ok(())
@@ -441,7 +459,7 @@ impl<'a> Books<'a> {
         self.agree_derived(&derived, readings);
         self.report.summarise(Law::C2, format!("{readings} readings in the windows of every definition"));
         if !may_lack {
-            self.rollups().await?;
+            self.rollups(false).await?;
             self.versions(None).await?;
         }
         let (mut rows, mut position) = (0u64, 0);

@@ -16,7 +16,7 @@ use domain::master::Master;
 use domain::rollup::{DEEPEST_LEVEL, HourCell};
 use domain::sequence::{Sequence, Sequences};
 use domain::time::{EventTime, HOUR_MS, MINUTE_MS};
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::Path;
 
@@ -71,6 +71,8 @@ pub struct Device {
     pub fault: Option<SensorFault>,
     /// Accepted readings.
     pub readings: u64,
+    /// What its late readings add, by the hour in which their windows start.
+    pub late: BTreeMap<i64, HourCell>,
     /// When its newest record came in; 0 before the first.
     pub received_at: i64,
     /// Its running numbers. Not recomputed by other means than the engine's: no window depends on them.
@@ -319,22 +321,24 @@ impl Recomputed {
                         let device = devices.entry(id.to_string()).or_default();
                         device.hear(definitions, config, clock);
                         let before = device.history.sums_at(definitions, rolled, reading.at.ms());
-                        match device.history.place(definitions, interval, reading, clock) {
+                        let hour = start_of(start_of(reading.at.ms(), size), HOUR_MS);
+                        let step = match device.history.place(definitions, interval, reading, clock) {
                             Placed::Accepted => {
                                 device.take(reading, range, config.join);
-                                let hour = start_of(start_of(reading.at.ms(), size), HOUR_MS);
-                                let weights = device.weights.get_or_insert_with(|| {
-                                    Weights::of_all(&cells_of(master, sensor.map(|s| s.facility), regions))
-                                });
-                                let change = changes.entry((hour, known_at(clock.now))).or_default();
-                                change.add(*weights, &step_of(&before, reading, range), true);
+                                step_of(&before, reading, range)
                             }
                             Placed::Late { window_start, lateness } => {
                                 device.stand(reading, range, false);
                                 *fate = LATE;
                                 late.insert(position, (window_start, lateness));
+                                let step = late_step_of(reading, range);
+                                device.late.entry(hour).or_default().add(&step);
+                                step
                             }
-                        }
+                        };
+                        let of_facility = || Weights::of_all(&cells_of(master, sensor.map(|s| s.facility), regions));
+                        let weights = *device.weights.get_or_insert_with(of_facility);
+                        changes.entry((hour, known_at(clock.now))).or_default().add(weights, &step, true);
                     }
                     Content::Fault { device: id, fault }
                         if *fate == REJECTED + Reason::SensorFault as u8 && share_of(id, *shares) == share =>
@@ -404,7 +408,15 @@ fn step_of(before: &Sums, reading: &Reading, range: Range) -> HourCell {
         low: u32::from(low >= range.min.0 && t < range.min),
         high: u32::from(high <= range.max.0 && t > range.max),
         readings: 1,
+        ..HourCell::default()
     }
+}
+
+/// What a late reading adds to its hour.
+fn late_step_of(reading: &Reading, range: Range) -> HourCell {
+    let is_outside = |is: bool| u32::from(is);
+    let t = reading.temperature;
+    HourCell { late: 1, late_low: is_outside(t < range.min), late_high: is_outside(t > range.max), ..HourCell::default() }
 }
 
 /// Which devices travel with which trackers.

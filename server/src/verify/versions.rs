@@ -26,13 +26,13 @@ pub fn known_at(now: i64) -> i64 {
 
 /// The weights of a region's figures, or their sums over several regions.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Weights([u64; 4]);
+pub struct Weights([u64; 7]);
 
 impl Weights {
     /// Of the region of that index. Any numbers that have nothing to do with each other.
     pub fn of(region: usize) -> Self {
         Self(std::array::from_fn(|figure| {
-            let mut z = (region as u64 * 4 + figure as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            let mut z = (region as u64 * 7 + figure as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
             z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
             z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
             z ^ (z >> 31)
@@ -42,11 +42,11 @@ impl Weights {
     /// Of `regions` together, which change alike.
     pub fn of_all(regions: &[usize]) -> Self {
         let each = regions.iter().map(|region| Self::of(*region).0);
-        Self(each.fold([0; 4], |sum, own| std::array::from_fn(|figure| sum[figure].wrapping_add(own[figure]))))
+        Self(each.fold([0; 7], |sum, own| std::array::from_fn(|figure| sum[figure].wrapping_add(own[figure]))))
     }
 
     fn times(self, by: &HourCell) -> u64 {
-        let figures = [by.windows, by.low, by.high, by.readings];
+        let figures = [by.windows, by.low, by.high, by.readings, by.late, by.late_low, by.late_high];
         self.0.iter().zip(figures).fold(0, |sum, (weight, by)| sum.wrapping_add(weight.wrapping_mul(u64::from(by))))
     }
 }

@@ -118,6 +118,8 @@ async fn hours_as_they_were_known() {
                 (hour + 2 * MINUTE, vec![reading(MINUTE, "5")]),
                 (hour + 12 * MINUTE, vec![reading(11 * MINUTE, "9")]),
                 (hour + 49 * HOUR + 10 * MINUTE, vec![reading(31 * MINUTE, "5"), reading(49 * HOUR, "4")]),
+                // Its slot is complete: too late, and outside the range.
+                (hour + 49 * HOUR + 20 * MINUTE, vec![reading(2 * MINUTE, "9.5")]),
                 (hour + 50 * HOUR, vec![reading(50 * HOUR, "4")]),
             ],
         );
@@ -144,10 +146,12 @@ async fn hours_as_they_were_known() {
             assert_eq!(known(90 * HOUR).await, row(3, 1, true));
             let path = format!("/api/v1/regions/11/restatements?from={}", rfc3339(hour));
             let restated = server.json(&path).await["restatements"].clone();
-            let figures = |n: u32| json!({"windows": n, "low": 0, "high": 1, "readings": n});
-            let expected = json!([{
-                "hour": rfc3339(hour), "known_at": rfc3339(hour + 49 * HOUR + 15 * MINUTE), "before": figures(2), "after": figures(3),
-            }]);
+            let figures = |n: u32, late: u32| json!({"windows": n, "low": 0, "high": 1, "readings": n, "late": late, "late_low": 0, "late_high": late});
+            let restatement = |minute: i64, before: Value, after: Value| {
+                let known_at = rfc3339(hour + 49 * HOUR + minute * MINUTE);
+                json!({"hour": rfc3339(hour), "known_at": known_at, "before": before, "after": after})
+            };
+            let expected = json!([restatement(15, figures(2, 0), figures(3, 0)), restatement(25, figures(3, 0), figures(3, 1))]);
             assert_eq!(restated, expected);
             let other = format!("/api/v1/regions/32/restatements?from={}", rfc3339(hour));
             assert_eq!(server.json(&other).await["restatements"], json!([]));

@@ -10,6 +10,7 @@ use anyhow::{Context, ensure};
 use domain::engine::{ClosedWindow, Derived, DeviceState, EngineConfig, Tally, Totals};
 use domain::event::{Reason, Topic};
 use domain::master::Master;
+use domain::rollup::HourCell;
 use domain::window::WindowState;
 use server::admission::IdentityKey;
 use server::identities::{Freeze, Sizes};
@@ -223,6 +224,15 @@ fn recount(
     check_sums(&totals)?;
     same("L3: late records", &totals.all.late, &(found.side[LATE].len() as u64))?;
     same("L3: dead letters", &totals.all.rejected, &(found.side[DEAD].len() as u64))?;
+    // The country's hours, late records among them.
+    let mut hours: BTreeMap<i64, HourCell> = BTreeMap::new();
+    for ((hour, _), change) in &recomputed.changes {
+        hours.entry(*hour).or_default().add(&change.country);
+    }
+    let country: BTreeMap<i64, HourCell> = found.hours.iter().map(|(hour, cells)| (*hour, cells[0])).collect();
+    same("L4: hours of the country", &hours, &country)?;
+    let late: u64 = country.values().map(|cell| u64::from(cell.late)).sum();
+    same("L3: late records in hours", &totals.all.late, &late)?;
     let mut windows = windows_of(found, config)?;
     let accepted = totals.by_topic[Topic::Temperature as usize].accepted;
     for definition in 0..config.windows.definitions().len() {

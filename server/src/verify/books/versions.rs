@@ -66,21 +66,27 @@ impl Reader<'_> {
         let mut is_said = BTreeSet::new();
         for (region, cell) in cells {
             let before = self.figures.insert(*region, *cell).unwrap_or_default();
-            let by = (
-                cell.windows.checked_sub(before.windows),
-                cell.low.checked_sub(before.low),
-                cell.high.checked_sub(before.high),
-                cell.readings.checked_sub(before.readings),
-            );
-            match by {
-                (Some(windows), Some(low), Some(high), Some(readings)) if *cell != before && is_said.insert(*region) => {
-                    let by = HourCell { windows, low, high, readings };
+            match grown(&before, cell) {
+                Some(by) if *cell != before && is_said.insert(*region) => {
                     change.add(Weights::of(*region as usize), &by, *region == 0);
                 }
                 _ => self.wrong.push(format!("{}: region {region} goes from {before:?} to {cell:?}", name())),
             }
         }
     }
+}
+
+/// By how much figures grew; `None` where one of them shrank.
+fn grown(before: &HourCell, cell: &HourCell) -> Option<HourCell> {
+    Some(HourCell {
+        windows: cell.windows.checked_sub(before.windows)?,
+        low: cell.low.checked_sub(before.low)?,
+        high: cell.high.checked_sub(before.high)?,
+        readings: cell.readings.checked_sub(before.readings)?,
+        late: cell.late.checked_sub(before.late)?,
+        late_low: cell.late_low.checked_sub(before.late_low)?,
+        late_high: cell.late_high.checked_sub(before.late_high)?,
+    })
 }
 
 impl Books<'_> {
@@ -132,7 +138,7 @@ impl Books<'_> {
         let hours: BTreeSet<i64> = self.hours.keys().chain(newest.keys()).copied().filter(|hour| *hour >= kept_from).collect();
         for hour in hours {
             let (cells, known) = (self.hours.get(&hour).map_or(&[][..], Vec::as_slice), newest.get(&hour));
-            let there = cells.iter().zip(0u32..).filter(|(cell, _)| cell.windows > 0).map(|(_, region)| region);
+            let there = cells.iter().zip(0u32..).filter(|(cell, _)| !cell.is_empty()).map(|(_, region)| region);
             let regions: BTreeSet<u32> = there.chain(known.into_iter().flat_map(HashMap::keys).copied()).collect();
             for region in regions.into_iter().filter(|region| !is_stale(hour, *region as usize)) {
                 let expected = cells.get(region as usize).copied().unwrap_or_default();

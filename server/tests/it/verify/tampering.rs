@@ -142,7 +142,7 @@ async fn sql(pool: &SqlitePool, text: &'static str) {
 }
 
 /// What is done to the first directory, and what has to be found: the law, and words of the first record that is told.
-const TAMPERINGS: [(&str, Law, &str); 26] = [
+const TAMPERINGS: [(&str, Law, &str); 27] = [
     ("one more accepted", Law::C1, "all records: expected"),
     ("one late more of a source", Law::C1, "source "),
     ("one reason more", Law::C1, "reason too_deep"),
@@ -169,6 +169,7 @@ const TAMPERINGS: [(&str, Law, &str); 26] = [
     ("a state ahead of its log", Law::State, "before the state does"),
     ("a flipped bit in the log", Law::Log, "is damaged at byte"),
     ("a block cut out of the log", Law::Log, "are missing"),
+    ("a late reading of an hour", Law::C3, "region ID, hour from"),
 ];
 
 async fn tamper(index: usize, dir: &Path) {
@@ -238,6 +239,7 @@ async fn tamper(index: usize, dir: &Path) {
             let (from, to) = (starts[50], starts[51]);
             log.drain(from..to);
         }
+        26 => change_hour(&pool, |cells| cells[0].late += 1).await,
         _ => unreachable!("there are no more"),
     }
     std::fs::write(path, log).expect("writes");

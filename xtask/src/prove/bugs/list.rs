@@ -123,6 +123,8 @@ pub const BUGS: &[Bug] = &[
     domain("roll-up-skips-a-level", "leaves districts out of roll-ups", "engine::tests::conservation_and_restart"),
     domain("hour-is-forgotten-too-early", "forgets hours that may still change", "rollup::history_tests::what_is_not_in_memory_is_in_the_store"),
     domain("packed-hour-was-fine", "packs hours without what lay outside", "rollup::hours::tests::packing_loses_nothing"),
+    domain("packed-hour-was-on-time", "packs hours without what came too late", "rollup::hours::tests::packing_loses_nothing"),
+    domain("late-record-corrects-nothing", "leaves late records out of the figures of their hour", "engine::tests::conservation_and_restart"),
     domain("as-known-at-lags-behind", "makes versions of hours without the newest records", "engine::tests::as_known_at"),
     // The log.
     it("ack-before-sync", "answers before the disk has it", "faults::a_sync_that_fails_ends_the_program"),
