@@ -6,6 +6,7 @@
 mod adopt;
 mod ask;
 mod config;
+mod days;
 mod device;
 mod judge;
 mod passing;
@@ -14,6 +15,7 @@ mod totals;
 mod watermark;
 
 pub use config::{EngineConfig, Pairing, RETENTION_MS};
+pub use days::{DayBook, TOPICS, Today};
 pub use device::{ClosedDerived, ClosedWindow, Derived, DeviceState};
 pub use record::{Content, Disposition, Identities, MemoryIdentities, Record, Seen};
 pub use totals::{Tally, Totals};
@@ -28,6 +30,7 @@ use crate::rollup::{HourCell, KnownHour, LateReading, PackedHour, Rollup, Standi
 use crate::time::{EventTime, MINUTE_MS, ProcessingTime};
 use crate::window::Placement;
 use compact_str::CompactString;
+use days::Days;
 use device::{Device, Handed, Leaving, roll_up, settle_to};
 use hashbrown::HashMap;
 use judge::judge;
@@ -68,6 +71,7 @@ pub struct Engine {
     late: Vec<LateReading>,
     derived: Handed<ClosedDerived>,
     known: Handed<KnownHour>,
+    days: Days,
     now: ProcessingTime,
     roll_definition: usize,
 }
@@ -93,6 +97,7 @@ impl Engine {
             late: Vec::new(),
             derived: Handed::default(),
             known: Handed::default(),
+            days: Days::default(),
             now: ProcessingTime::from_ms(0),
             master: Arc::clone(master),
         };
@@ -115,6 +120,7 @@ impl Engine {
         engine.now = now;
         engine.sources = totals.by_source.iter().zip(0..).map(|((name, _), ix)| (name.as_str().into(), ix)).collect();
         engine.totals = totals;
+        engine.restore_day();
         engine.rollup.restore_hours(now, hours.into_iter());
         for state in devices {
             let index = match engine.by_id.get(state.id.as_str()) {
@@ -168,6 +174,7 @@ impl Engine {
     ) {
         self.pass_time(now);
         let now = self.now;
+        self.open_day(now);
         let mut records = records.into_iter();
         // A few records at a time: first their memory is asked for, all at once, then they are taken in.
         let mut ahead = Vec::with_capacity(AHEAD);
@@ -200,6 +207,7 @@ impl Engine {
                 self.totals.all.count(disposition);
                 self.totals.by_topic[record.topic.map_or(4, |t| t as usize)].count(disposition);
                 self.totals.by_source[source].1.count(disposition);
+                self.totals.today.count(source, record.topic.map_or(4, |t| t as usize), disposition);
                 if let Disposition::Rejected(reason) = disposition {
                     self.totals.by_reason[reason as usize] += 1;
                 }

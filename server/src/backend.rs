@@ -1,6 +1,7 @@
 //! What pages and the API read: the engine's room for now, the store for the past.
 
 mod curve;
+mod days;
 mod derived;
 mod late;
 mod latest;

@@ -1,13 +1,14 @@
 //! Counters of the engine, and what else of it belongs to no device.
 
 use super::Disposition;
+use super::days::Today;
 use crate::event::Reason;
 use crate::rollup::StaleHours;
 use crate::time::ProcessingTime;
 use serde::{Deserialize, Serialize};
 
 /// How many records met which end.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Tally {
     /// All of them: always the sum of the other four.
     pub received: u64,
@@ -87,4 +88,6 @@ pub struct Totals {
     pub unread: Unread,
     /// Figures of hours that changed since their last version.
     pub stale: StaleHours,
+    /// The books of the newest day.
+    pub today: Today,
 }

@@ -1,6 +1,7 @@
 //! How the server does: counters and health.
 
 use super::problem::{Problem, Query};
+use crate::backend::EngineBackend;
 use crate::kafka::Status;
 use crate::pipeline::Pipeline;
 use axum::Json;
@@ -8,8 +9,11 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use domain::engine::{Tally, Totals};
 use domain::event::Topic;
+use domain::time::EventTime;
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Which groups `/stats` should show.
@@ -35,29 +39,56 @@ pub(super) fn by_topic(totals: &Totals) -> impl Iterator<Item = (&'static str, &
     names.zip(&totals.by_topic).filter(|(_, tally)| tally.received > 0)
 }
 
-/// `GET /stats`: what became of all records, exact after any crash; `?group=topic|source` adds the same for each.
-pub async fn stats(State(pipeline): State<Pipeline>, Query(query): Query<StatsQuery>) -> Result<Json<Value>, Problem> {
-    if let Some(wrong) = query.group.as_deref().filter(|g| !matches!(*g, "topic" | "source")) {
-        return Err(Problem::bad_request(format!("cannot group by `{wrong}`: choose topic or source")));
+/// Days that `/stats` tells of.
+const DAYS: i64 = 31;
+
+/// The books of the newest days, newest last, with those of their sources.
+async fn by_day(backend: &EngineBackend) -> Result<Value, Problem> {
+    let mut days: BTreeMap<i64, (Tally, BTreeMap<String, Tally>)> = BTreeMap::new();
+    for book in backend.day_books(DAYS).await? {
+        let (all, sources) = days.entry(book.day_ms).or_default();
+        all.add(&book.tally);
+        sources.entry(book.source).or_default().add(&book.tally);
     }
+    let row = |(day_ms, (all, sources)): (i64, (Tally, BTreeMap<String, Tally>))| {
+        let mut row = tally(&all);
+        row["sources"] = sources.iter().map(|(name, of)| (name.clone(), tally(of))).collect::<Map<_, _>>().into();
+        (EventTime::from_ms(day_ms).to_string()[..10].to_owned(), row)
+    };
+    Ok(days.into_iter().map(row).collect::<Map<_, _>>().into())
+}
+
+/// `GET /stats`: what became of all records, exact after any crash; `?group=topic|source|day` adds the same for each.
+pub async fn stats(
+    State(pipeline): State<Pipeline>,
+    State(backend): State<Arc<EngineBackend>>,
+    Query(query): Query<StatsQuery>,
+) -> Result<Json<Value>, Problem> {
+    if let Some(wrong) = query.group.as_deref().filter(|g| !matches!(*g, "topic" | "source" | "day")) {
+        return Err(Problem::bad_request(format!("cannot group by `{wrong}`: choose topic, source or day")));
+    }
+    let days = if query.group.as_deref() == Some("day") { Some(by_day(&backend).await?) } else { None };
     let answer = pipeline.ask(move |room| {
         let totals = room.engine.totals();
         let mut answer = tally(&totals.all);
         answer["uptime_start"] = room.uptime_start.to_string().into();
         match query.group.as_deref() {
             Some("topic") => {
-                answer["topics"] =
-                    by_topic(totals).map(|(name, t)| (name.to_owned(), tally(t))).collect::<serde_json::Map<_, _>>().into();
+                answer["topics"] = by_topic(totals).map(|(name, t)| (name.to_owned(), tally(t))).collect::<Map<_, _>>().into();
             }
-            Some(_) => {
+            Some("source") => {
                 answer["sources"] =
-                    totals.by_source.iter().map(|(name, t)| (name.clone(), tally(t))).collect::<serde_json::Map<_, _>>().into();
+                    totals.by_source.iter().map(|(name, t)| (name.clone(), tally(t))).collect::<Map<_, _>>().into();
             }
-            None => {}
+            _ => {}
         }
         answer
     });
-    Ok(Json(answer.await?))
+    let mut answer = answer.await?;
+    if let Some(days) = days {
+        answer["days"] = days;
+    }
+    Ok(Json(answer))
 }
 
 /// `GET /healthz`: 200 while the process answers.

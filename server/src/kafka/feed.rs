@@ -5,7 +5,7 @@
 
 use super::produce::{Outgoing, Producer};
 use crate::pipeline::{News, Room};
-use domain::engine::{DeviceState, Totals};
+use domain::engine::{DeviceState, Today, Totals};
 use domain::rollup::{LateReading, StaleHours};
 use domain::time::ProcessingTime;
 use domain::window::Window;
@@ -117,7 +117,7 @@ impl Teller {
         let mut last = part(parts.len() as u32, devices);
         last.rest = Some(Rest {
             now: room.engine.now(),
-            totals: Totals { stale: StaleHours::default(), ..room.engine.totals().clone() },
+            totals: Totals { stale: StaleHours::default(), today: Today::default(), ..room.engine.totals().clone() },
             late: news.late,
             decided: news.decided,
             taken: received.saturating_sub(self.received) as u32,

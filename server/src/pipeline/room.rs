@@ -512,6 +512,7 @@ impl Shard {
             forgotten_runs: self.identities.forget(remembered_from),
             derived: room.engine.take_derived(),
             known_hours: room.engine.take_known_hours(),
+            days: room.engine.take_day_books(),
         };
         room.in_flight = Some(InFlight {
             begun: Instant::now(),

@@ -1,5 +1,6 @@
 //! Checkpoints: everything that a stretch of the input led to, in one transaction, and what a restart begins with.
 
+use super::days::put_days;
 use super::derived::put_derived;
 use super::postgres::{self, RawRecords, window_rows};
 use super::{Database, Pools, STATE_FORMAT, Store, StoreError, broken, either, letters};
@@ -7,7 +8,7 @@ use crate::blocks::{self, WindowBlock};
 use crate::identities::NamedRun;
 use crate::letters::Decided;
 use crate::side::SideRows;
-use domain::engine::{ClosedDerived, ClosedWindow, DeviceState, Totals};
+use domain::engine::{ClosedDerived, ClosedWindow, DayBook, DeviceState, Totals};
 use domain::planted;
 use domain::rollup::{HourCell, KnownHour, PackedHour, hours_kept_from};
 use domain::time::{DAY_MS, ProcessingTime};
@@ -79,6 +80,8 @@ pub struct Checkpoint {
     pub derived: Arc<Vec<ClosedDerived>>,
     /// Versions of hours since.
     pub known_hours: Arc<Vec<KnownHour>>,
+    /// Books of days that changed since.
+    pub days: Arc<Vec<DayBook>>,
 }
 
 /// What a checkpoint does on either database, within the transaction `$tx`: takes the position, and writes what is little.
@@ -155,6 +158,7 @@ macro_rules! either_checkpoint {
             .await?;
         }
         put_derived!($tx, $checkpoint);
+        put_days!($tx, $checkpoint);
         for name in &$checkpoint.forgotten_runs {
             sqlx::query("delete from identity_runs where partition = $1 and name = $2")
                 .bind(partition)
@@ -235,7 +239,11 @@ impl Store {
             self.check_format().await?;
             return Err(StoreError::OtherLog);
         };
-        self.snapshot(partition, identity_key, uptime_start, (epoch, next, received_at_ms, committed_at_ms, totals)).await
+        let position = (epoch, next, received_at_ms, committed_at_ms, totals);
+        let snapshot = self.snapshot(partition, identity_key, uptime_start, position).await?;
+        // What is wrong here would be wrong in every count that is shown from now on.
+        self.check_days(partition as u32, &snapshot.totals).await?;
+        Ok(snapshot)
     }
 
     /// What [`Store::load`] would load, without taking anything over; `None` where no start has left anything yet. Only sound while

@@ -93,6 +93,9 @@ impl Store {
         for (partition, version) in versions {
             writeln!(text, "hour {partition}/{} at {}: {:?}", version.hour, version.known_at, version.cells).expect(TEXT);
         }
+        for (partition, book) in self.day_books(None, i64::MIN).await? {
+            writeln!(text, "day {partition}: {book:?}").expect(TEXT);
+        }
         for kind in [LATE, DEAD] {
             let mut position = 0;
             loop {

@@ -6,6 +6,7 @@
 
 mod address;
 mod checkpoint;
+mod days;
 mod derived;
 mod dump;
 mod format;
@@ -22,6 +23,7 @@ mod windows;
 
 pub use address::{AddressError, StoreAddress};
 pub use checkpoint::{Checkpoint, Snapshot};
+pub use days::{TAKEN, book_name};
 pub use derived::DerivedKind;
 pub use dump::{RawRow, RawTable};
 pub use format::STATE_FORMAT;

@@ -1,5 +1,6 @@
 //! The partitions of Kafka's topics: their numbers, where a restart begins, and what is missing of them. Postgres only.
 
+use super::days::{check, stored};
 use super::{Database, Pools, Store, StoreError, broken, postgres};
 use domain::engine::{DeviceState, Totals};
 use domain::rollup::{HourCell, PackedHour, hours_kept_from};
@@ -102,6 +103,10 @@ impl Store {
             if let Some(of) = all.get_mut(&partition) {
                 of.decided.push((letter as u64, block as u64));
             }
+        }
+        for (partition, of) in &all {
+            // Pages show no counts that are known to be wrong.
+            check(stored!(&mut *tx, *partition, of.totals), &of.totals)?;
         }
         tx.commit().await?;
         Ok(all.into_values().collect())

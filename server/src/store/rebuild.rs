@@ -13,7 +13,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 /// Tables of both databases that hold what a partition's log has led to.
-const RESULTS: [&str; 7] = ["devices", "hours", "hour_versions", "derived_blocks", "side_blocks", "decisions", "identity_runs"];
+const RESULTS: [&str; 8] =
+    ["devices", "hours", "hour_versions", "daily_books", "derived_blocks", "side_blocks", "decisions", "identity_runs"];
 /// Further ones of SQLite,
 const RESULTS_SQLITE: [&str; 1] = ["window_blocks"];
 /// and of Postgres.

@@ -12,7 +12,7 @@ pub struct Retention {
     pub readings_days: u32,
     /// Closed windows, by their start.
     pub windows_days: u32,
-    /// Late records and dead letters, by when they came in.
+    /// Late records and dead letters, by when they came in, and the books of each day.
     pub side_days: u32,
 }
 
@@ -39,6 +39,7 @@ impl Store {
                 .await?
                 .rows_affected()
         });
+        gone += self.forget_days(cutoff(now, keep.side_days)).await?;
         gone += self.forget_derived(cutoff(now, keep.windows_days)).await?;
         match &self.database {
             Database::Sqlite(pools) => {

@@ -1,5 +1,6 @@
 //! What is stored, held against what the log leads to, share by share of the devices.
 
+mod days;
 mod derived;
 mod raw;
 mod records;

@@ -4,7 +4,7 @@ use super::books::{Books, Covered};
 use super::recompute::Recomputed;
 use super::report::{Law, Report};
 use super::scan::{Outline, Source, outline_of};
-use super::{Subject, forgotten_before};
+use super::{Subject, check_days, forgotten_before};
 use crate::identities::Sizes;
 use crate::kafka::{Extent, KafkaConfig, STEP, is_other_log, nobody_else, take};
 use crate::pipeline::{Due, Shard, needed_from};
@@ -63,7 +63,7 @@ async fn partition(
         Law::Log,
         format!("offsets {} to before {} with {bytes} bytes, received {} to {}", extent.low, extent.high, received.0, received.1),
     );
-    let (shard, covered) = match restore(subject, extent, dir).await {
+    let (shard, covered) = match restore(subject, extent, dir, report).await {
         Ok(Some(restored)) => restored,
         Ok(None) => {
             report.summarise(Law::State, "nothing of it was ever stored".to_owned());
@@ -93,9 +93,15 @@ async fn partition(
 }
 
 /// The state of the last checkpoint, and the engine over the rest of the messages; `None` where nothing was ever stored.
-async fn restore(subject: &Subject<'_>, extent: &Extent, dir: &Path) -> anyhow::Result<Option<(Shard, Covered)>> {
+async fn restore(
+    subject: &Subject<'_>,
+    extent: &Extent,
+    dir: &Path,
+    report: &mut Report,
+) -> anyhow::Result<Option<(Shard, Covered)>> {
     let number = extent.place.number;
     let Some(snapshot) = subject.store.peek(number, &extent.log).await? else { return Ok(None) };
+    check_days(subject, number, &snapshot, report).await?;
     let (from, covered, stored) = (needed_from(&snapshot), snapshot.next_block, Covered::from(&snapshot));
     let (low, high) = (extent.low, extent.high);
     anyhow::ensure!(from as i64 > low, "gap({},{low}): these messages are needed, and Kafka has them no more", from - 1);

@@ -20,7 +20,7 @@ pub use scan::{Outline, outline};
 
 use crate::log::{Log, LogError};
 use crate::pipeline::{Shard, needed_from};
-use crate::store::{Retention, Store, StoreError};
+use crate::store::{Retention, Snapshot, Store, StoreError};
 use anyhow::Context;
 use books::{Books, Covered};
 use domain::engine::EngineConfig;
@@ -60,7 +60,7 @@ pub async fn verify(subject: &Subject<'_>) -> anyhow::Result<Report> {
         Law::Log,
         format!("blocks {first_block} to {last_block} with {bytes} bytes, received {} to {}", received.0, received.1),
     );
-    let (shard, covered) = match restore(subject, &log_dir, &outline).await {
+    let (shard, covered) = match restore(subject, &log_dir, &outline, &mut report).await {
         Ok(Some(restored)) => restored,
         Ok(None) => {
             report.summarise(Law::State, "nothing was ever stored here".to_owned());
@@ -96,7 +96,12 @@ fn open(log_dir: &Path) -> Result<Outline, String> {
 }
 
 /// The state of the last checkpoint, and the engine over the rest of the log; `None` where nothing was ever stored or logged.
-async fn restore(subject: &Subject<'_>, log_dir: &Path, outline: &Outline) -> anyhow::Result<Option<(Shard, Covered)>> {
+async fn restore(
+    subject: &Subject<'_>,
+    log_dir: &Path,
+    outline: &Outline,
+    report: &mut Report,
+) -> anyhow::Result<Option<(Shard, Covered)>> {
     let log_id = crate::log::id(log_dir)?;
     let Some(snapshot) = subject.store.peek(crate::pipeline::PARTITION, &log_id).await? else {
         anyhow::ensure!(
@@ -105,12 +110,22 @@ async fn restore(subject: &Subject<'_>, log_dir: &Path, outline: &Outline) -> an
         );
         return Ok(None);
     };
+    check_days(subject, crate::pipeline::PARTITION, &snapshot, report).await?;
     let identities_dir = crate::identities::folder(&subject.dir.join("identities"), &snapshot.identity_key);
     subject.store.fetch_runs(crate::pipeline::PARTITION, &identities_dir).await.context("fetch the memory of identities")?;
     let (from, covered) = (needed_from(&snapshot), Covered::from(&snapshot));
     let mut shard = Shard::embedded(snapshot, &identities_dir, subject.master, subject.config)?;
     shard.read_log(log_dir, from)?;
     Ok(Some((shard, covered)))
+}
+
+/// C1 by day, as a start checks it.
+async fn check_days(subject: &Subject<'_>, partition: u32, snapshot: &Snapshot, report: &mut Report) -> anyhow::Result<()> {
+    match subject.store.check_days(partition, &snapshot.totals).await {
+        Err(error) if is_about_content(&error) => report.breaks(Law::C1, || error.to_string()),
+        checked => checked?,
+    }
+    Ok(())
 }
 
 /// Whether an error of the store is about what it holds rather than about reaching it.

@@ -9,13 +9,13 @@ use crate::admission::IdentityKey;
 use anyhow::ensure;
 use domain::coldchain::{Excursion, Range};
 use domain::engine::{CLOCK_RESET_BEFORE, Content, Disposition, EngineConfig, MAX_SOURCES, Record, Tally, Totals};
-use domain::event::{Reading, Reason};
+use domain::event::{Reading, Reason, Topic};
 use domain::feed::SensorFault;
 use domain::join::{Fix, JoinConfig, Located};
 use domain::master::Master;
 use domain::rollup::{DEEPEST_LEVEL, HourCell};
 use domain::sequence::{Sequence, Sequences};
-use domain::time::{EventTime, HOUR_MS, MINUTE_MS};
+use domain::time::{DAY_MS, EventTime, HOUR_MS, MINUTE_MS, ProcessingTime};
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::Path;
@@ -527,12 +527,14 @@ impl Device {
 pub struct Counted {
     /// The counters; closed windows are not counted here.
     pub totals: Totals,
+    /// The books of each day: its start, source and topic.
+    pub days: BTreeMap<(i64, String, u8), Tally>,
     sources: HashMap<String, usize>,
 }
 
 impl Counted {
-    /// Counts a record that met this end.
-    pub fn count(&mut self, record: &Record<'_>, disposition: Disposition) {
+    /// Counts a record that came in at `now` and met this end.
+    pub fn count(&mut self, record: &Record<'_>, disposition: Disposition, now: ProcessingTime) {
         let Totals { all, by_topic, by_source, by_reason, .. } = &mut self.totals;
         all.count(disposition);
         by_topic[record.topic.map_or(4, |topic| topic as usize)].count(disposition);
@@ -543,6 +545,9 @@ impl Counted {
             by_source.len() - 1
         });
         by_source[at].1.count(disposition);
+        let topic = record.topic.map_or(Topic::ALL.len(), |topic| topic as usize) as u8;
+        let day = now.ms().div_euclid(DAY_MS) * DAY_MS;
+        self.days.entry((day, name.to_owned(), topic)).or_default().count(disposition);
         if let Disposition::Rejected(reason) = disposition {
             by_reason[reason as usize] += 1;
         }

@@ -95,7 +95,7 @@ async fn questions_that_cannot_be_answered_are_refused() {
 }
 
 /// A log as it would be had records come in at these times; each `(received, bodies)` a block.
-fn write_log(dir: &std::path::Path, blocks: &[(i64, Vec<String>)]) {
+pub fn write_log(dir: &std::path::Path, blocks: &[(i64, Vec<String>)]) {
     let mut log = Log::open(&dir.join("log"), |_| 0).expect("opens");
     for (received, lines) in blocks {
         let body = lines.join("\n");

@@ -79,6 +79,8 @@ async fn the_first_schema_is_brought_up() {
     let pool = sqlx::SqlitePool::connect_with(options).await.expect("connects");
     let ours = sqlx::query("update input_position set state_format = $1").bind(server::store::STATE_FORMAT);
     ours.execute(&pool).await.expect("runs");
+    let books = "insert into daily_books values (0, -1, 'gateway', 'temperature', 16, 16, 0, 0, 0)";
+    sqlx::raw_sql(books).execute(&pool).await.expect("runs");
     pool.close().await;
     let loaded = store.load(0, "log", NOW).await.expect("loads");
     assert_eq!((loaded.next_block, loaded.epoch, loaded.now.ms()), (17, 5, 5));

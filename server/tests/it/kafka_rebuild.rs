@@ -86,7 +86,7 @@ async fn what_kafka_holds_makes_the_state_again() {
     let pool = PgPool::connect(&place.postgres).await.expect("connects");
     let run = async |text: &'static str| sqlx::raw_sql(text).execute(&pool).await.expect("runs");
     // Pages that were loaded from what is wrong; what the feed has told before is of another epoch.
-    run("update input_position set totals = null, epoch = epoch + 1").await;
+    run("update input_position set totals = null, epoch = epoch + 1; delete from daily_books").await;
     let web = place.server("web").await;
     assert_eq!(web.stats().await[0], 0);
     run("update devices set state = '\\x00'; delete from windows where size_ms = 300000; delete from identity_run_pieces").await;
@@ -107,8 +107,8 @@ async fn what_kafka_holds_makes_the_state_again() {
 
     // A database that is lost.
     let lived = dump(&place).await;
-    run("truncate kafka_partitions, input_position, devices, hours, hour_versions, derived_blocks, side_blocks, decisions,
-         identity_runs, identity_run_pieces, windows, readings, positions, facts")
+    run("truncate kafka_partitions, input_position, devices, hours, hour_versions, daily_books, derived_blocks,
+         side_blocks, decisions, identity_runs, identity_run_pieces, windows, readings, positions, facts")
     .await;
     rebuild(&place).expect("rebuilds");
     assert_whole(&verified(&place).await.expect("tells"));

@@ -3,6 +3,7 @@
 mod backends;
 mod brokers;
 mod contract;
+mod days;
 mod derived;
 mod equivalence;
 mod faults;

@@ -2,7 +2,7 @@
 
 use crate::support::{Random, stores};
 use domain::aggregate::Aggregate;
-use domain::engine::{ClosedWindow, DeviceState, Identities, Tally, Totals};
+use domain::engine::{ClosedWindow, DayBook, DeviceState, Identities, Tally, Totals};
 use domain::event::{BodyHash, DeviceStatus, Identity, Reading, Reason};
 use domain::milli::Milli;
 use domain::rollup::HourCell;
@@ -10,7 +10,7 @@ use domain::time::{EventTime, ProcessingTime};
 use domain::window::{Window, WindowConfig, WindowState};
 use server::identities::{DiskIdentities, Freeze, NamedRun, Sizes};
 use server::side::{Cause, DEAD, LATE, SideRow, SideRows};
-use server::store::{Checkpoint, KeyError, Retention, Snapshot, Store, StoreAddress, StoreError};
+use server::store::{Checkpoint, KeyError, Retention, Snapshot, Store, StoreAddress, StoreError, TAKEN};
 use std::path::Path;
 use std::sync::Arc;
 use tempfile::TempDir;
@@ -31,17 +31,18 @@ impl Place {
     }
 
     /// Runs a statement of the test's own.
-    pub async fn run(&self, sqlite: &'static str, postgres: &'static str) {
+    pub async fn run(&self, sqlite: &str, postgres: &str) {
+        let safe = |text: &str| sqlx::AssertSqlSafe(text.to_owned());
         match &self.address {
             StoreAddress::Sqlite => {
                 let options = sqlx::sqlite::SqliteConnectOptions::new().filename(self.dir.path().join("rantai.db"));
                 let pool = sqlx::SqlitePool::connect_with(options.create_if_missing(true)).await.expect("connects");
-                sqlx::raw_sql(sqlite).execute(&pool).await.expect("runs");
+                sqlx::raw_sql(safe(sqlite)).execute(&pool).await.expect("runs");
                 pool.close().await;
             }
             StoreAddress::Postgres(url) => {
                 let pool = sqlx::PgPool::connect(url).await.expect("connects");
-                sqlx::raw_sql(postgres).execute(&pool).await.expect("runs");
+                sqlx::raw_sql(safe(postgres)).execute(&pool).await.expect("runs");
                 pool.close().await;
             }
         }
@@ -107,7 +108,9 @@ pub fn encoded(state: &DeviceState) -> Vec<u8> {
 
 pub fn totals(accepted: u64) -> Totals {
     let all = Tally { received: accepted, accepted, ..Tally::default() };
-    Totals { all, by_source: vec![("gateway".to_owned(), all)], ..Totals::default() }
+    let mut totals = Totals { all, by_source: vec![("gateway".to_owned(), all)], ..Totals::default() };
+    totals.by_topic[0] = all;
+    totals
 }
 
 /// A checkpoint of blocks [from, next) that changes nothing else.
@@ -118,6 +121,7 @@ pub fn empty(from: u64, next: u64) -> Checkpoint {
         now_ms: NOW.ms() + next as i64,
         committed_at_ms: NOW.ms() + 1,
         totals: postcard::to_stdvec(&totals(next)).expect("encodes"),
+        days: Arc::new(vec![DayBook { day_ms: TAKEN, source: "gateway".to_owned(), topic: 0, tally: totals(next).all }]),
         ..Checkpoint::default()
     }
 }

@@ -201,6 +201,7 @@ pub fn compare(expected: &Stored, found: &Stored) -> anyhow::Result<()> {
     same_list("dead letters", &expected.side[DEAD], &found.side[DEAD])?;
     same_list("decisions", &expected.decisions, &found.decisions)?;
     same_list("sessions, sliding windows, places", &expected.derived, &found.derived)?;
+    same("books of days", &expected.days, &found.days)?;
     same_list("versions of hours", &expected.known, &found.known)
 }
 
@@ -222,6 +223,7 @@ fn recount(
     }
     same("L3: counters", &tally, &totals.all)?;
     check_sums(&totals)?;
+    check_days(found)?;
     same("L3: late records", &totals.all.late, &(found.side[LATE].len() as u64))?;
     same("L3: dead letters", &totals.all.rejected, &(found.side[DEAD].len() as u64))?;
     // The country's hours, late records among them.
@@ -298,6 +300,20 @@ pub fn check_sums(totals: &Totals) -> anyhow::Result<()> {
     same("L3: topics", &sum(&mut totals.by_topic.iter()), &totals.all)?;
     same("L3: sources", &sum(&mut of_sources.clone()), &totals.all)?;
     same("L3: reasons", &totals.by_reason.iter().sum(), &totals.all.rejected)
+}
+
+/// C1 by day: all days together are the counters of each source and topic.
+pub fn check_days(stored: &Stored) -> anyhow::Result<()> {
+    let totals = totals_of(stored);
+    let (mut by_source, mut by_topic) = (BTreeMap::new(), totals.by_topic.map(|_| Tally::default()));
+    for ((_, source, topic), tally) in &stored.days {
+        let Tally { received, accepted, duplicate, late, rejected } = *tally;
+        same("L3: received of a day", &(accepted + duplicate + late + rejected), &received)?;
+        by_source.entry(source.clone()).or_insert_with(Tally::default).add(tally);
+        by_topic[usize::from(*topic)].add(tally);
+    }
+    same("L3: days by source", &totals.by_source.into_iter().collect(), &by_source)?;
+    same("L3: days by topic", &totals.by_topic, &by_topic)
 }
 
 /// A window: definition, device, start.

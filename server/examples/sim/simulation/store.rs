@@ -2,7 +2,7 @@
 //! which nobody learns whether they took effect.
 
 use super::world::{Crashed, Fate, World};
-use domain::engine::{ClosedDerived, ClosedWindow, Totals};
+use domain::engine::{ClosedDerived, ClosedWindow, Tally, Totals};
 use domain::rollup::{HourCell, KnownHour};
 use domain::time::ProcessingTime;
 use server::files;
@@ -34,6 +34,8 @@ pub struct Stored {
     pub decisions: Vec<Decided>,
     pub derived: Vec<ClosedDerived>,
     pub known: Vec<KnownHour>,
+    /// Books of days: by start, source and topic.
+    pub days: BTreeMap<(i64, String, u8), Tally>,
 }
 
 impl Stored {
@@ -50,6 +52,7 @@ impl Stored {
         self.decisions.extend(checkpoint.decisions.iter().cloned());
         self.derived.extend(checkpoint.derived.iter().copied());
         self.known.extend(checkpoint.known_hours.iter().cloned());
+        self.days.extend(checkpoint.days.iter().map(|book| ((book.day_ms, book.source.clone(), book.topic), book.tally)));
         self.runs.retain(|run| !checkpoint.forgotten_runs.contains(&run.name));
         if let Some((name, identities)) = &checkpoint.run
             && !self.runs.iter().any(|run| run.name == *name)

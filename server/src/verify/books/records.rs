@@ -38,7 +38,7 @@ impl Books<'_> {
             let positions = (place.first_record..).step_by(log.step() as usize);
             for ((index, record), position) in batch.records().enumerate().zip(positions) {
                 let disposition = recomputed.fate(position).expect("only decisions without effect have no fate");
-                counted.count(&record, disposition);
+                counted.count(&record, disposition, place.received_at);
                 if has_tables && log.is_before(covered.next_block, place, position) {
                     raw.take(&record, disposition, position, place.received_at);
                 }
@@ -67,6 +67,7 @@ impl Books<'_> {
         }
         report.summarise(Law::Identities, format!("{known} known"));
         self.counters(&counted);
+        self.days(&counted.days).await?;
         self.side_rows(LATE, &expected.rows[LATE], recomputed).await?;
         self.side_rows(DEAD, &expected.rows[DEAD], recomputed).await?;
         Ok((expected, raw))

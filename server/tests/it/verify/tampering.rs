@@ -142,7 +142,7 @@ async fn sql(pool: &SqlitePool, text: &'static str) {
 }
 
 /// What is done to the first directory, and what has to be found: the law, and words of the first record that is told.
-const TAMPERINGS: [(&str, Law, &str); 27] = [
+const TAMPERINGS: [(&str, Law, &str); 31] = [
     ("one more accepted", Law::C1, "all records: expected"),
     ("one late more of a source", Law::C1, "source "),
     ("one reason more", Law::C1, "reason too_deep"),
@@ -170,6 +170,10 @@ const TAMPERINGS: [(&str, Law, &str); 27] = [
     ("a flipped bit in the log", Law::Log, "is damaged at byte"),
     ("a block cut out of the log", Law::Log, "are missing"),
     ("a late reading of an hour", Law::C3, "region ID, hour from"),
+    ("a row of the first day", Law::C1, "received is not the sum of the other four"),
+    ("a row of the newest day", Law::C1, "and the counters Some"),
+    ("a record that moved to another day", Law::C1, "expected Some"),
+    ("a day gone", Law::C1, "all of source"),
 ];
 
 async fn tamper(index: usize, dir: &Path) {
@@ -240,6 +244,28 @@ async fn tamper(index: usize, dir: &Path) {
             log.drain(from..to);
         }
         26 => change_hour(&pool, |cells| cells[0].late += 1).await,
+        27 => sql(&pool, "update daily_books set late = late + 1 where day_ms = (select min(day_ms) from daily_books)").await,
+        28 => {
+            sql(
+                &pool,
+                "update daily_books set received = received + 1, accepted = accepted + 1
+                 where day_ms = (select max(day_ms) from daily_books)",
+            )
+            .await;
+        }
+        29 => {
+            // Of one source and topic, so that all days together are the same.
+            sql(
+                &pool,
+                "update daily_books
+                 set received = received + iif(day_ms = (select min(day_ms) from daily_books), 1, -1),
+                     duplicate = duplicate + iif(day_ms = (select min(day_ms) from daily_books), 1, -1)
+                 where topic = 'temperature' and source = (select min(source) from daily_books)
+                     and day_ms in ((select min(day_ms) from daily_books), (select min(day_ms) + 86400000 from daily_books))",
+            )
+            .await;
+        }
+        30 => sql(&pool, "delete from daily_books where day_ms = (select min(day_ms) from daily_books)").await,
         _ => unreachable!("there are no more"),
     }
     std::fs::write(path, log).expect("writes");

@@ -126,6 +126,9 @@ pub const BUGS: &[Bug] = &[
     domain("packed-hour-was-on-time", "packs hours without what came too late", "rollup::hours::tests::packing_loses_nothing"),
     domain("late-record-corrects-nothing", "leaves late records out of the figures of their hour", "engine::tests::conservation_and_restart"),
     domain("as-known-at-lags-behind", "makes versions of hours without the newest records", "engine::tests::as_known_at"),
+    // The books of each day.
+    domain("day-ends-without-its-last-records", "stores of a day only what checkpoints saw before it was over", "engine::days::tests::books_of_each_day_are_what_came_in"),
+    it("books-of-days-are-believed", "starts on books that are broken", "days::a_start_on_broken_books_is_refused"),
     // The log.
     it("ack-before-sync", "answers before the disk has it", "faults::a_sync_that_fails_ends_the_program"),
     it("failed-sync-is-tried-again", "believes the second sync after one that failed", "faults::a_sync_that_fails_ends_the_program"),

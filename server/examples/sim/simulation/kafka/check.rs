@@ -53,6 +53,7 @@ impl Cluster {
             let totals = oracle::totals_of(&found);
             oracle::same(&format!("L1: records of partition {partition}"), &records, &totals.all.received)?;
             oracle::check_sums(&totals)?;
+            oracle::check_days(&found)?;
             oracle::count(&mut counts, "records processed", records);
             if records > 0 {
                 let expected = self.uninterrupted(partition as u32, &messages, &log.gaps, &self.config, &disk)?;
@@ -95,6 +96,7 @@ impl Cluster {
         for (name, kind) in [("late records", LATE), ("dead letters", DEAD)] {
             oracle::same_list(name, &rows(std::slice::from_ref(&one), kind), &rows(found, kind))?;
         }
+        oracle::same("books of days", &days(std::slice::from_ref(&one)), &days(found))?;
         oracle::same("hours", &hours(std::slice::from_ref(&one)), &hours(found))?;
         // Of what came after the last entry of some partition it has no version yet.
         let until = found.iter().filter(|stored| stored.now_ms > 0).map(|stored| stored.now_ms).min().unwrap_or(0);
@@ -210,6 +212,15 @@ fn rows(stored: &[Stored], kind: usize) -> Vec<SideRow> {
     let mut rows: Vec<SideRow> = all.map(|row| SideRow { position: 0, ..row.clone() }).collect();
     rows.sort_by(|a, b| (a.received_at, &a.source, &a.raw).cmp(&(b.received_at, &b.source, &b.raw)));
     rows
+}
+
+/// The books of days of all partitions together.
+fn days(stored: &[Stored]) -> BTreeMap<(i64, String, u8), Tally> {
+    let mut sum: BTreeMap<(i64, String, u8), Tally> = BTreeMap::new();
+    for (key, tally) in stored.iter().flat_map(|stored| &stored.days) {
+        sum.entry(key.clone()).or_default().add(tally);
+    }
+    sum
 }
 
 /// The hours of all partitions together.

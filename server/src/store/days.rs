@@ -1,0 +1,220 @@
+//! The books of each day: what became of its records, by source and topic; and whether they agree with the counters.
+
+use super::{Store, StoreError, broken, either};
+use domain::engine::{DayBook, Tally, Totals};
+use domain::planted;
+use domain::time::{DAY_MS, EventTime};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The day under which the sums of those stand that retention has taken.
+pub const TAKEN: i64 = -1;
+
+/// Partition, day, source, topic, and the five counters.
+type Row = (i64, i64, String, String, i64, i64, i64, i64, i64);
+
+/// Puts the books of a checkpoint into either database, within the transaction `$tx`.
+macro_rules! put_days {
+    ($tx:ident, $checkpoint:ident) => {{
+        for book in $checkpoint.days.iter() {
+            sqlx::query(
+                "insert into daily_books (partition, day_ms, source, topic, received, accepted, duplicate, late, rejected)
+                 values ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+                 on conflict (partition, day_ms, source, topic) do update
+                 set received = excluded.received, accepted = excluded.accepted, duplicate = excluded.duplicate,
+                     late = excluded.late, rejected = excluded.rejected",
+            )
+            .bind(i64::from($checkpoint.partition))
+            .bind(book.day_ms)
+            .bind(book.source.as_str())
+            .bind(DayBook::topic_name(book.topic))
+            .bind(book.tally.received as i64)
+            .bind(book.tally.accepted as i64)
+            .bind(book.tally.duplicate as i64)
+            .bind(book.tally.late as i64)
+            .bind(book.tally.rejected as i64)
+            .execute(&mut *$tx)
+            .await?;
+        }
+    }};
+}
+pub(super) use put_days;
+
+/// A day as people name it.
+fn day_name(day_ms: i64) -> String {
+    if day_ms == TAKEN {
+        return "all that retention has taken".to_owned();
+    }
+    EventTime::from_ms(day_ms).to_string().split('T').next().unwrap_or_default().to_owned()
+}
+
+/// A row as people name it.
+pub fn book_name(book: &DayBook) -> String {
+    format!("{} of source {}, topic {}", day_name(book.day_ms), book.source, DayBook::topic_name(book.topic))
+}
+
+fn read(
+    (partition, day_ms, source, topic, received, accepted, duplicate, late, rejected): Row,
+) -> Result<(u32, DayBook), StoreError> {
+    let known = DayBook::topic_named(&topic);
+    let topic = known.ok_or_else(|| broken("daily_books", day_name(day_ms), format!("there is no topic `{topic}`")))?;
+    let [received, accepted, duplicate, late, rejected] = [received, accepted, duplicate, late, rejected].map(|n| n as u64);
+    let tally = Tally { received, accepted, duplicate, late, rejected };
+    Ok((partition as u32, DayBook { day_ms, source, topic, tally }))
+}
+
+/// What is needed of the books of a partition to check them, no longer than there are sources and topics: a row that is not the sum of its
+/// parts, those of the newest day, and all days together.
+pub(super) struct StoredDays {
+    wrong: Vec<Row>,
+    today: Vec<Row>,
+    sums: Vec<Row>,
+}
+
+/// Reads [`StoredDays`] through `$executor`.
+macro_rules! stored {
+    ($executor:expr, $partition:expr, $totals:expr) => {{
+        let wrong = sqlx::query_as(
+            "select partition, day_ms, source, topic, received, accepted, duplicate, late, rejected from daily_books
+             where partition = $1 and received <> accepted + duplicate + late + rejected order by day_ms limit 1",
+        )
+        .bind($partition)
+        .fetch_all($executor)
+        .await?;
+        let today = sqlx::query_as(
+            "select partition, day_ms, source, topic, received, accepted, duplicate, late, rejected from daily_books
+             where partition = $1 and day_ms >= $2",
+        )
+        .bind($partition)
+        .bind($totals.today_ms())
+        .fetch_all($executor)
+        .await?;
+        let sums = sqlx::query_as(
+            "select partition, cast(-1 as bigint), source, topic, cast(sum(received) as bigint), cast(sum(accepted) as bigint),
+                 cast(sum(duplicate) as bigint), cast(sum(late) as bigint), cast(sum(rejected) as bigint)
+             from daily_books where partition = $1 group by partition, source, topic",
+        )
+        .bind($partition)
+        .fetch_all($executor)
+        .await?;
+        $crate::store::days::StoredDays::new(wrong, today, sums)
+    }};
+}
+pub(super) use stored;
+
+impl StoredDays {
+    pub fn new(wrong: Vec<Row>, today: Vec<Row>, sums: Vec<Row>) -> Self {
+        Self { wrong, today, sums }
+    }
+}
+
+/// Whether every row is the sum of its parts, the newest day what the counters say of it, and all days together the counters of each
+/// source and topic. An error names the first row that is not.
+pub(super) fn check(stored: StoredDays, totals: &Totals) -> Result<(), StoreError> {
+    if planted("books-of-days-are-believed") {
+        return Ok(());
+    }
+    let hint = "`rantai verify` tells what else, and `rantai rebuild`, on Kafka `rantai kafka rebuild`, makes the state anew from the log";
+    let wrong = |key: String, what: String| Err(broken("daily_books", key, format!("{what}; {hint}")));
+    let books = |rows: Vec<Row>| -> Result<Vec<DayBook>, StoreError> {
+        let mut books = rows.into_iter().map(|row| Ok(read(row)?.1)).collect::<Result<Vec<_>, StoreError>>()?;
+        books.sort_unstable();
+        Ok(books)
+    };
+    if let Some(book) = books(stored.wrong)?.into_iter().next() {
+        return wrong(book_name(&book), format!("received is not the sum of the other four, {:?}", book.tally));
+    }
+    let mut today: BTreeMap<(String, u8), DayBook> =
+        totals.today().map(|book| ((book.source.clone(), book.topic), book)).collect();
+    for book in books(stored.today)? {
+        let counted = today.remove(&(book.source.clone(), book.topic));
+        if counted.as_ref() != Some(&book) {
+            let counted = counted.map(|book| book.tally);
+            return wrong(book_name(&book), format!("it says {:?}, and the counters {counted:?}", book.tally));
+        }
+    }
+    if let Some((_, book)) = today.pop_first() {
+        return wrong(book_name(&book), format!("it is missing, and the counters say {:?}", book.tally));
+    }
+    let (mut by_source, mut by_topic) = (BTreeMap::new(), totals.by_topic.map(|_| Tally::default()));
+    for book in books(stored.sums)? {
+        by_topic[usize::from(book.topic)].add(&book.tally);
+        by_source.entry(book.source).or_insert_with(Tally::default).add(&book.tally);
+    }
+    let counted: BTreeMap<String, Tally> = totals.by_source.iter().cloned().collect();
+    let names: BTreeSet<&String> = by_source.keys().chain(counted.keys()).collect();
+    if let Some(source) = names.into_iter().find(|source| by_source.get(*source) != counted.get(*source)) {
+        let (found, counted) = (by_source.get(source), counted.get(source));
+        return wrong(format!("all of source {source}"), format!("its days come to {found:?}, and the counters to {counted:?}"));
+    }
+    for (topic, (found, counted)) in by_topic.iter().zip(&totals.by_topic).enumerate() {
+        if found != counted {
+            let topic = DayBook::topic_name(topic as u8);
+            return wrong(
+                format!("all of topic {topic}"),
+                format!("its days come to {found:?}, and the counters to {counted:?}"),
+            );
+        }
+    }
+    Ok(())
+}
+
+impl Store {
+    /// The books of the days from `from` on, of one partition or of all, in order of partition, day, source and topic: the sums of those
+    /// that retention has taken first.
+    pub async fn day_books(&self, partition: Option<u32>, from: i64) -> Result<Vec<(u32, DayBook)>, StoreError> {
+        let rows: Vec<Row> = either!(self, pools => {
+            sqlx::query_as(
+                "select partition, day_ms, source, topic, received, accepted, duplicate, late, rejected from daily_books
+                 where (partition = $1 or $1 is null) and day_ms >= $2",
+            )
+            .bind(partition.map(i64::from))
+            .bind(from)
+            .fetch_all(&pools.readers)
+            .await?
+        });
+        let mut books = rows.into_iter().map(read).collect::<Result<Vec<_>, _>>()?;
+        // Databases order texts each in their own way.
+        books.sort_unstable();
+        Ok(books)
+    }
+
+    /// C1 by day, see [`check`], of what is stored of `partition`.
+    pub async fn check_days(&self, partition: u32, totals: &Totals) -> Result<(), StoreError> {
+        check(either!(self, pools => stored!(&pools.writer, i64::from(partition), totals)), totals)
+    }
+
+    /// Puts the days that end before `cutoff` together; how many rows are gone. Their sum is kept: with it the books of all days still are
+    /// what the counters say. The newest day that is stored stays, because a checkpoint may write it once more.
+    pub(super) async fn forget_days(&self, cutoff: i64) -> Result<u64, StoreError> {
+        let before = cutoff - cutoff.rem_euclid(DAY_MS);
+        Ok(either!(self, pools => {
+            let mut tx = pools.begin().await?;
+            sqlx::query(
+                "insert into daily_books (partition, day_ms, source, topic, received, accepted, duplicate, late, rejected)
+                 select partition, -1, source, topic, cast(sum(received) as bigint), cast(sum(accepted) as bigint),
+                     cast(sum(duplicate) as bigint), cast(sum(late) as bigint), cast(sum(rejected) as bigint)
+                 from daily_books of_day
+                 where day_ms >= 0 and day_ms < $1
+                     and day_ms < (select max(day_ms) from daily_books newest where newest.partition = of_day.partition)
+                 group by partition, source, topic
+                 on conflict (partition, day_ms, source, topic) do update
+                 set received = daily_books.received + excluded.received, accepted = daily_books.accepted + excluded.accepted,
+                     duplicate = daily_books.duplicate + excluded.duplicate, late = daily_books.late + excluded.late,
+                     rejected = daily_books.rejected + excluded.rejected",
+            )
+            .bind(before)
+            .execute(&mut *tx)
+            .await?;
+            let gone = sqlx::query(
+                "delete from daily_books
+                 where day_ms >= 0 and day_ms < $1
+                     and day_ms < (select max(day_ms) from daily_books newest where newest.partition = daily_books.partition)",
+            )
+            .bind(before)
+            .execute(&mut *tx)
+            .await?;
+            tx.commit().await?;
+            gone.rows_affected()
+        }))
+    }
+}

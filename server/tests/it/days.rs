@@ -1,0 +1,147 @@
+//! The books of each day: over HTTP, as stored, thinned by retention, and what a start does with broken ones.
+
+use crate::derived::write_log;
+use crate::store::{NOW, places};
+use crate::support::{Server, bare, now_ms, rfc3339, stores};
+use domain::engine::{Content, Engine, EngineConfig, MemoryIdentities, Record};
+use domain::event::{BodyHash, Identity, Topic};
+use domain::master::Master;
+use domain::time::{DAY_MS, MINUTE_MS, ProcessingTime};
+use domain::window::WindowConfig;
+use serde_json::json;
+use server::store::{Checkpoint, Retention, StoreError, TAKEN};
+use std::sync::Arc;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_day_over_http() {
+    for store in stores().await {
+        let dir = tempfile::tempdir().expect("a directory");
+        let day = now_ms().div_euclid(DAY_MS) * DAY_MS - 2 * DAY_MS;
+        let reading = |at: i64, milli: &str| bare("P110101-1-F1", at, milli);
+        write_log(
+            dir.path(),
+            &[
+                (day - 40 * DAY_MS, vec![reading(day - 40 * DAY_MS, "5")]),
+                (day - 1, vec![reading(day - 1, "5"), "not a record".to_owned()]),
+                (day, vec![reading(day - 1, "5"), reading(day, "5")]),
+            ],
+        );
+        let options = ["--store", store.as_str(), "--checkpoint-ms", "50"];
+        let mut server = Server::start_in(dir, &options).await;
+        for _ in 0..2 {
+            let stats = server.json("/stats?group=day").await;
+            let row = |unique: u32, duplicate: u32, rejected: u32| {
+                let own = json!({
+                    "received": unique + duplicate + rejected, "unique_processed": unique, "duplicate_dropped": duplicate,
+                    "late": 0, "rejected": rejected,
+                });
+                let mut row = own.clone();
+                row["sources"] = json!({"test": own});
+                row
+            };
+            let name = |day: i64| rfc3339(day)[..10].to_owned();
+            assert_eq!(stats["days"], json!({(name(day - 1)): row(1, 0, 1), (name(day)): row(1, 1, 0)}), "newest 31 days");
+            assert_eq!(stats["received"], 5);
+            let dir = server.stop().await;
+            server = Server::start_in(dir, &options).await;
+        }
+        server.stop().await;
+    }
+}
+
+/// Counters and books of ten days that end at [`NOW`], two records each.
+fn ten_days() -> Checkpoint {
+    let levels = "depth,key,name_id,name_en\n0,country,Negara,Country\n";
+    let regions = "level,code,parent,name\n0,ID,,Indonesia\n";
+    let facilities = "code,name,kind,region,latitude,longitude,zone,equipment\n";
+    let master = Arc::new(Master::parse(levels, regions, facilities).expect("parses"));
+    let (mut engine, mut identities) = (Engine::new(EngineConfig::default(), &master), MemoryIdentities::default());
+    for n in 0..20 {
+        let record = Record {
+            identity: Some(Identity(n / 4)),
+            is_natural: false,
+            body: BodyHash(0),
+            sequence: None,
+            is_numbered: false,
+            topic: Some(Topic::Stock),
+            source: if n % 2 == 0 { "depot" } else { "gateway" }.into(),
+            content: Content::Other { at: None },
+        };
+        let at = NOW.plus_ms(-(9 - n as i64 / 2) * DAY_MS);
+        engine.step([record], at, &mut identities, &mut Vec::new());
+    }
+    let days = engine.take_day_books();
+    assert_eq!(days.len(), 20);
+    let totals = postcard::to_stdvec(engine.totals()).expect("encodes");
+    Checkpoint {
+        from_block: 1,
+        next_block: 21,
+        now_ms: NOW.ms(),
+        committed_at_ms: NOW.ms(),
+        totals,
+        days,
+        ..Checkpoint::default()
+    }
+}
+
+/// Whoever starts on books that are broken serves no number: the first broken row is named.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_start_on_broken_books_is_refused() {
+    let newest = "day_ms = (select max(day_ms) from daily_books)";
+    let oldest = "day_ms = (select min(day_ms) from daily_books)";
+    let name = |ago: i64| rfc3339(NOW.plus_ms(-ago * DAY_MS).ms())[..10].to_owned();
+    let tampers = [
+        (
+            format!("update daily_books set late = late + 1 where {oldest} and source = 'depot'"),
+            format!("{} of source depot", name(9)),
+        ),
+        (
+            format!("update daily_books set late = late + 1, received = received + 1 where {newest}"),
+            format!("{} of source depot", name(0)),
+        ),
+        (
+            format!("delete from daily_books where {newest} and source = 'gateway'"),
+            format!("{} of source gateway, topic stock: it is missing", name(0)),
+        ),
+        (format!("delete from daily_books where {oldest} and source = 'gateway'"), "all of source gateway".to_owned()),
+        (format!("update daily_books set topic = 'gps' where {oldest} and source = 'gateway'"), "all of topic gps".to_owned()),
+        (format!("update daily_books set topic = 'weather' where {newest}"), "there is no topic `weather`".to_owned()),
+    ];
+    for (tamper, words) in tampers {
+        for place in places().await {
+            let store = place.open().await;
+            let epoch = store.load(0, "log", NOW).await.expect("loads").epoch;
+            store.checkpoint(&ten_days(), epoch, &WindowConfig::default()).await.expect("writes");
+            store.load(0, "log", NOW).await.expect("loads what it wrote");
+            place.run(&tamper, &tamper).await;
+            let refused = store.load(0, "log", NOW).await.expect_err("refused");
+            assert!(matches!(refused, StoreError::Broken { table: "daily_books", .. }), "{tamper}: {refused}");
+            let told = refused.to_string();
+            assert!(told.contains(&words) && (told.contains("rantai verify") || words.contains("weather")), "{tamper}: {told}");
+            if !place.is_sqlite() {
+                assert!(store.overview().await.is_err(), "pages neither");
+            }
+            store.close().await;
+        }
+    }
+}
+
+/// Retention takes days and leaves their sum, but never the newest day.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_retention_takes_stays_in_the_sum() {
+    for place in places().await {
+        let store = place.open().await;
+        let epoch = store.load(0, "log", NOW).await.expect("loads").epoch;
+        store.checkpoint(&ten_days(), epoch, &WindowConfig::default()).await.expect("writes");
+        let keep = Retention { side_days: 3, ..Retention::default() };
+        for (now, kept) in [(NOW, 4), (NOW, 4), (NOW.plus_ms(DAY_MS), 3), (ProcessingTime::from_ms(NOW.ms() + 99 * DAY_MS), 1)] {
+            store.forget(now.plus_ms(MINUTE_MS), &keep).await.expect("deletes");
+            let books = store.day_books(Some(0), i64::MIN).await.expect("reads");
+            let (taken, days): (Vec<_>, Vec<_>) = books.iter().partition(|(_, book)| book.day_ms == TAKEN);
+            assert_eq!((taken.len(), days.len()), (2, 2 * kept), "{books:?}");
+            assert_eq!(books.iter().map(|(_, book)| book.tally.received).sum::<u64>(), 20);
+            store.load(0, "log", NOW).await.expect("it still agrees with the counters");
+        }
+        store.close().await;
+    }
+}
