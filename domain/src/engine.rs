@@ -26,7 +26,7 @@ use crate::join::Fix;
 use crate::master::{EquipmentKind, Master, SensorIx};
 use crate::milli::Milli;
 use crate::planted;
-use crate::rollup::{HourCell, KnownHour, LateReading, PackedHour, Rollup, Standing, histogram_column};
+use crate::rollup::{HourCell, KnownCounts, KnownHour, LateReading, PackedHour, Rollup, Standing, StoodThen, histogram_column};
 use crate::time::{EventTime, MINUTE_MS, ProcessingTime};
 use crate::window::Placement;
 use compact_str::CompactString;
@@ -71,6 +71,7 @@ pub struct Engine {
     late: Vec<LateReading>,
     derived: Handed<ClosedDerived>,
     known: Handed<KnownHour>,
+    known_counts: Handed<KnownCounts>,
     days: Days,
     now: ProcessingTime,
     roll_definition: usize,
@@ -97,6 +98,7 @@ impl Engine {
             late: Vec::new(),
             derived: Handed::default(),
             known: Handed::default(),
+            known_counts: Handed::default(),
             days: Days::default(),
             now: ProcessingTime::from_ms(0),
             master: Arc::clone(master),
@@ -439,6 +441,22 @@ impl Engine {
         self.known.iter()
     }
 
+    /// The versions of how equipment stands since the last call. They stay readable by [`Engine::known_counts`] until the next one: by then
+    /// they have to be stored.
+    pub fn take_known_counts(&mut self) -> Arc<Vec<KnownCounts>> {
+        self.known_counts.take()
+    }
+
+    /// The versions of how equipment stands that may not be stored yet, oldest first.
+    pub fn known_counts(&self) -> impl Iterator<Item = &KnownCounts> {
+        self.known_counts.iter()
+    }
+
+    /// Goes on after the versions of how equipment stands that led to `then`: what was restored is told from it.
+    pub fn restore_known_counts(&mut self, then: &StoodThen) {
+        self.rollup.restore_said(then);
+    }
+
     /// The hours that changed since the last call, as of the last [`Engine::flush`], whole: start, one cell per region in order of code, the
     /// unassigned last. They have to be stored: some of them may leave memory.
     pub fn take_changed_hours(&mut self) -> Vec<(i64, Vec<HourCell>)> {
@@ -460,14 +478,21 @@ impl Engine {
     }
 
     fn settle(&mut self, index: u32) {
-        let condition = self.condition(index);
-        let Self { devices, rollup, out_of_range, roll_definition, totals, config, .. } = self;
+        let Self { devices, rollup, roll_definition, totals, config, .. } = self;
         let device = &mut devices[index as usize];
         device.is_dirty = false;
         roll_up(device, &config.windows, rollup, *roll_definition, &mut totals.stale);
         if let Some(received_at) = device.state.received_at {
             rollup.heard(device.facility, received_at);
         }
+        self.stand(index, self.now);
+    }
+
+    /// Brings the figures of now up to how a device stands at `at`.
+    fn stand(&mut self, index: u32, at: ProcessingTime) {
+        let condition = self.condition_at(index, at);
+        let Self { devices, rollup, out_of_range, .. } = self;
+        let device = &mut devices[index as usize];
         let Some(facility) = device.facility else { return };
         let column = device
             .state

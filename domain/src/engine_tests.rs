@@ -3,8 +3,8 @@
 use super::*;
 use crate::coldchain::Excursion;
 use crate::event::{BodyHash, Identity, Topic};
-use crate::feed::SensorFault;
-use crate::rollup::{HourCell, KNOWN_EVERY_MS, UNASSIGNED};
+use crate::feed::{Counts, SensorFault};
+use crate::rollup::{HourCell, KNOWN_EVERY_MS, KnownCounts, StoodThen, UNASSIGNED};
 use crate::sequence::Sequence;
 use crate::time::DAY_MS;
 use crate::window::{WindowConfig, WindowState};
@@ -191,6 +191,9 @@ fn standing_follows_readings_and_silence() {
     let counts = e.rollup().counts(country);
     assert_eq!((counts.too_warm, counts.no_word, counts.facilities_reporting), (0, devices, 0));
     assert_eq!((e.rollup().histogram(country).iter().sum::<u32>(), e.worst(country, 20).len()), (0, 0));
+    // That is still to be said once, as of the next five minutes.
+    assert_eq!(e.next_deadline().map(|at| (at.ms() % KNOWN_EVERY_MS, at > e.now())), Some((0, true)));
+    pass(&mut e, 66);
     assert_eq!(e.next_deadline(), None);
 }
 
@@ -428,6 +431,88 @@ proptest! {
         }
         expected.retain(|_, cell| *cell != HourCell::default());
         prop_assert_eq!(cells, expected);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 100, ..ProptestConfig::default() })]
+
+    /// How equipment stood at T is what follows from the readings received before T, as of T, whatever came later; also over restarts, and
+    /// where the log has no entry for hours or days. The newest whole picture and what follows it say all.
+    #[test]
+    fn counts_as_known_at(
+        events in prop::collection::vec((0usize..4, prop_oneof![6 => 0i64..9, 1 => 0i64..200, 1 => 1_000i64..4_000], -90i64..6, -2_000i32..12_000, 0u8..8), 1..60),
+        asked in prop::collection::vec(0i64..900, 1..20),
+    ) {
+        let names = ["P321705-1-F1", "P321705-1-F2", "P321702-1-F1", "x"];
+        let (mut one, mut ids) = (engine(), MemoryIdentities::default());
+        let mut versions: Vec<KnownCounts> = Vec::new();
+        let mut accepted: Vec<(i64, usize, i64, i32)> = Vec::new();
+        let mut minute = 0;
+        for (n, (device, wait, ago, milli, then)) in events.into_iter().enumerate() {
+            minute += wait;
+            let told = step(&mut one, &mut ids, minute, vec![record(names[device], minute + ago, milli, Some(n as u128))]);
+            if told == [Disposition::Accepted] {
+                accepted.push((minute, device, minute + ago, milli));
+            }
+            if then < 3 {
+                one.flush();
+            }
+            if then < 2 {
+                versions.extend(one.take_known_counts().iter().cloned());
+            }
+            if then == 0 {
+                let (totals, devices, hours) = dump(&mut one);
+                one = Engine::restore(EngineConfig::default(), &master(), one.now(), totals, devices, packed(hours));
+                let mut then = StoodThen::default();
+                for version in &versions {
+                    then.take(version);
+                }
+                one.restore_known_counts(&then);
+            }
+        }
+        pass(&mut one, minute + 500);
+        versions.extend(one.known_counts().cloned());
+        let until = one.now().ms();
+        let last = (until - NOW) / (5 * MINUTE_MS);
+        for at in asked.into_iter().map(|n| (NOW + n * last / 900 * 5 * MINUTE_MS) / KNOWN_EVERY_MS * KNOWN_EVERY_MS) {
+            let known = || versions.iter().filter(|version| version.known_at <= at);
+            let mut then = StoodThen::default();
+            known().for_each(|version| then.take(version));
+            let mut from_whole = StoodThen::default();
+            let whole = known().collect::<Vec<_>>().iter().rposition(|version| version.is_whole).unwrap_or(0);
+            known().skip(whole).for_each(|version| from_whole.take(version));
+            prop_assert_eq!(from_whole.facilities().collect::<Vec<_>>(), then.facilities().collect::<Vec<_>>());
+            let counts = one.rollup().counts_then(&then);
+            let mut expected = Counts { devices: 3, facilities: 2, ..Counts::default() };
+            let mut reporting = std::collections::BTreeSet::new();
+            for (device, name) in names.iter().enumerate().take(3) {
+                let own = accepted.iter().filter(|of| of.1 == device && NOW + of.0 * MINUTE_MS < at);
+                // Of two of one time the first is the newest.
+                let newest = own.rev().max_by_key(|of| of.2);
+                let is_fresh = |of: &&(i64, usize, i64, i32)| at < NOW + (of.2 + 60) * MINUTE_MS;
+                let condition = newest.filter(is_fresh).map_or(Condition::NoWord, |of| Range::FRIDGE.condition(Milli(of.3)));
+                *expected.of(condition) += 1;
+                if condition != Condition::NoWord {
+                    reporting.insert(&name[..9]);
+                }
+            }
+            expected.facilities_reporting = reporting.len() as u32;
+            let country = one.rollup().of_region(crate::master::RegionIx(0)).expect("the country");
+            prop_assert_eq!(counts.of(country), expected, "at minute {}", (at - NOW) / MINUTE_MS);
+        }
+        // What is not said yet is as it stands, also a while ahead.
+        one.flush();
+        for ahead in [0, 30, 70] {
+            let at = ProcessingTime::from_ms(until + ahead * MINUTE_MS);
+            let country = one.rollup().of_region(crate::master::RegionIx(0)).expect("the country");
+            let seen = one.standing_at(at, |rollup| rollup.counts(country));
+            let mut later = one.clone();
+            later.pass_time(at);
+            later.flush();
+            prop_assert_eq!(seen, later.rollup().counts(country));
+        }
+        prop_assert_eq!(one.rollup().counts(one.rollup().unassigned()), Counts::default());
     }
 }
 

@@ -1,8 +1,10 @@
 //! Roll-ups facility → district → regency → province → country, kept as differences of versions: +new −old, never a rescan.
 
 mod hours;
+mod stood;
 
 pub use hours::{PackedHour, hours_kept_from};
+pub use stood::{CountsThen, KnownCounts, Stood, StoodThen};
 
 use crate::aggregate::Aggregate;
 use crate::coldchain::{Condition, Range};
@@ -15,6 +17,7 @@ use hours::Hours;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use stood::Said;
 
 /// The deepest level that has figures of its own above facilities: the district.
 pub const DEEPEST_LEVEL: u8 = 3;
@@ -164,6 +167,7 @@ pub struct Rollup {
     changed_hours: Vec<i64>,
     touched: Vec<bool>,
     touched_list: Vec<Node>,
+    said: Said,
 }
 
 impl Rollup {
@@ -180,6 +184,7 @@ impl Rollup {
             changed_hours: Vec::new(),
             touched: vec![false; nodes],
             touched_list: Vec::new(),
+            said: Said::new(master.facilities().len()),
             master: Arc::clone(master),
         };
         for (index, facility) in master.facilities().iter().enumerate() {
@@ -264,6 +269,9 @@ impl Rollup {
     pub(crate) fn stands(&mut self, facility: FacilityIx, old: Standing, new: Standing) {
         if old == new {
             return;
+        }
+        if old.condition != new.condition {
+            self.said.mark(facility);
         }
         let own = self.of_facility(facility);
         let was_reporting = self.counts[own.0 as usize].reporting() > 0;

@@ -1,5 +1,6 @@
 //! What pages and the API read: the engine's room for now, the store for the past.
 
+mod counts;
 mod curve;
 mod days;
 mod derived;

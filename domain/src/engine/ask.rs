@@ -7,13 +7,19 @@ use crate::join::Fix;
 use crate::master::SensorIx;
 use crate::rollup::Node;
 use crate::sequence::Gap;
+use crate::time::ProcessingTime;
 
 impl Engine {
     /// How a device stands now.
     pub fn condition(&self, index: u32) -> Condition {
+        self.condition_at(index, self.now)
+    }
+
+    /// How it stands at `at` if nothing more comes until then.
+    pub(super) fn condition_at(&self, index: u32, at: ProcessingTime) -> Condition {
         let device = &self.devices[index as usize];
         match device.state.latest {
-            Some(reading) if self.now.ms() < reading.at.ms() + self.config.silent_after_ms => {
+            Some(reading) if at.ms() < reading.at.ms() + self.config.silent_after_ms => {
                 device.range.condition(reading.temperature)
             }
             _ => Condition::NoWord,

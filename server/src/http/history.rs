@@ -9,7 +9,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
-use domain::feed::DeviceMore;
+use domain::feed::{Counts, DeviceMore};
 use domain::master::Master;
 use domain::rollup::{DEEPEST_LEVEL, KNOWN_EVERY_MS};
 use domain::sequence::Gap;
@@ -76,10 +76,17 @@ pub async fn region(
     }
     let known_at = floor(asked, KNOWN_EVERY_MS);
     let span = query.span(known_at, DAY_MS)?;
+    let stood = state.backend.counts_as_known_at(code.clone(), known_at).await?;
+    // A village has no figures of its own.
+    let stood = stood.unwrap_or_else(|| Some((Counts::default(), Vec::new())));
     let hours = state.backend.hours_as_known_at(code.clone(), span, known_at).await?;
     let hours = hours.or_else(|| is_village(&state.master, &code).then(BTreeMap::new)).ok_or_else(|| no_such(&code))?;
     let rows: Vec<Value> = hours.iter().map(|(hour, cell)| hour_json(*hour, cell, known_at + 1)).collect();
-    Ok(Json(json!({"code": code, "as_known_at": time(known_at), "hours": rows})).into_response())
+    let (counts, children) = stood.unzip();
+    let child = |(code, counts): &(String, Counts)| json!({"code": code, "counts": counts});
+    let children: Option<Vec<Value>> = children.map(|children| children.iter().map(child).collect());
+    let answer = json!({"code": code, "as_known_at": time(known_at), "counts": counts, "hours": rows, "children": children});
+    Ok(Json(answer).into_response())
 }
 
 /// `GET /api/v1/regions/{code}/restatements?from=&to=`: what changed of hours after they had become final.

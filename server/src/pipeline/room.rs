@@ -242,7 +242,8 @@ impl Shard {
             DiskIdentities::open(identities_dir, &snapshot.runs, due.identities).context("open the memory of identities")?;
         let places: Vec<(u32, String)> = snapshot.devices.iter().map(|(index, state)| (*index, state.id.clone())).collect();
         let states = snapshot.devices.into_iter().map(|(_, state)| state);
-        let engine = Engine::restore(config.clone(), master, snapshot.now, snapshot.totals, states, snapshot.hours);
+        let mut engine = Engine::restore(config.clone(), master, snapshot.now, snapshot.totals, states, snapshot.hours);
+        engine.restore_known_counts(&snapshot.stood);
         for (index, id) in places {
             // Stored windows name their device by index: under other master data they would be another device's.
             anyhow::ensure!(
@@ -512,6 +513,7 @@ impl Shard {
             forgotten_runs: self.identities.forget(remembered_from),
             derived: room.engine.take_derived(),
             known_hours: room.engine.take_known_hours(),
+            known_counts: room.engine.take_known_counts(),
             days: room.engine.take_day_books(),
         };
         room.in_flight = Some(InFlight {

@@ -1,5 +1,6 @@
 //! Checkpoints: everything that a stretch of the input led to, in one transaction, and what a restart begins with.
 
+use super::counts::put_counts;
 use super::days::put_days;
 use super::derived::put_derived;
 use super::postgres::{self, RawRecords, window_rows};
@@ -10,7 +11,7 @@ use crate::letters::Decided;
 use crate::side::SideRows;
 use domain::engine::{ClosedDerived, ClosedWindow, DayBook, DeviceState, Totals};
 use domain::planted;
-use domain::rollup::{HourCell, KnownHour, PackedHour, hours_kept_from};
+use domain::rollup::{HourCell, KnownCounts, KnownHour, PackedHour, StoodThen, hours_kept_from};
 use domain::time::{DAY_MS, ProcessingTime};
 use domain::window::WindowConfig;
 use sqlx::{PgConnection, SqliteConnection};
@@ -37,6 +38,8 @@ pub struct Snapshot {
     pub devices: Vec<(u32, DeviceState)>,
     /// Hours that are kept in memory.
     pub hours: Vec<(i64, PackedHour)>,
+    /// How equipment stood by the newest version of it.
+    pub stood: StoodThen,
     /// Runs of identities, oldest first.
     pub runs: Vec<NamedRun>,
     /// Dead letters that were decided: position, and the block that did.
@@ -80,6 +83,8 @@ pub struct Checkpoint {
     pub derived: Arc<Vec<ClosedDerived>>,
     /// Versions of hours since.
     pub known_hours: Arc<Vec<KnownHour>>,
+    /// Versions of how equipment stands since.
+    pub known_counts: Arc<Vec<KnownCounts>>,
     /// Books of days that changed since.
     pub days: Arc<Vec<DayBook>>,
 }
@@ -158,6 +163,7 @@ macro_rules! either_checkpoint {
             .await?;
         }
         put_derived!($tx, $checkpoint);
+        put_counts!($tx, $checkpoint);
         put_days!($tx, $checkpoint);
         for name in &$checkpoint.forgotten_runs {
             sqlx::query("delete from identity_runs where partition = $1 and name = $2")
@@ -318,7 +324,9 @@ impl Store {
                 .fetch_all(&pools.writer)
                 .await?
         });
+        let stood = self.stood_at(partition as u32, i64::MAX).await?.unwrap_or_default();
         Ok(Snapshot {
+            stood,
             identity_key,
             uptime_start,
             next_block: next as u64,

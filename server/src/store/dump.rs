@@ -93,6 +93,11 @@ impl Store {
         for (partition, version) in versions {
             writeln!(text, "hour {partition}/{} at {}: {:?}", version.hour, version.known_at, version.cells).expect(TEXT);
         }
+        for partition in self.partitions().await? {
+            for version in self.count_versions(partition as u32, i64::MIN, i64::MAX).await? {
+                writeln!(text, "stood {partition}: {version:?}").expect(TEXT);
+            }
+        }
         for (partition, book) in self.day_books(None, i64::MIN).await? {
             writeln!(text, "day {partition}: {book:?}").expect(TEXT);
         }

@@ -109,6 +109,7 @@ async fn stored() -> String {
         ("devices", "state", "device_index"),
         ("hours", "cells", "start_ms"),
         ("hour_versions", "cells", "start_ms, known_at_ms"),
+        ("count_versions", "data", "known_at_ms"),
         ("window_blocks", "data", "id"),
         ("derived_blocks", "data", "id"),
         ("side_blocks", "data", "kind, last_position"),

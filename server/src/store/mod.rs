@@ -6,6 +6,7 @@
 
 mod address;
 mod checkpoint;
+mod counts;
 mod days;
 mod derived;
 mod dump;

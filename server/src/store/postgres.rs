@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-const MIGRATIONS: [&str; 9] = [
+const MIGRATIONS: [&str; 10] = [
     include_str!("../../migrations/postgres/0001_init.sql"),
     include_str!("../../migrations/postgres/0002_decisions.sql"),
     include_str!("../../migrations/postgres/0003_kafka.sql"),
@@ -20,6 +20,7 @@ const MIGRATIONS: [&str; 9] = [
     include_str!("../../migrations/postgres/0007_state_format.sql"),
     include_str!("../../migrations/postgres/0008_positions.sql"),
     include_str!("../../migrations/postgres/0009_daily_books.sql"),
+    include_str!("../../migrations/postgres/0010_count_versions.sql"),
 ];
 const OLDEST: i32 = 150_000;
 /// Held while the schema changes, so that several processes may start at once. Any number that nobody else uses.

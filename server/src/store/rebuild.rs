@@ -6,6 +6,7 @@ use super::postgres::Days;
 use super::{Checkpoint, Database, Pools, STATE_FORMAT, Snapshot, Store, StoreError, broken, either, name_of};
 use domain::engine::{EngineConfig, Totals};
 use domain::planted;
+use domain::rollup::StoodThen;
 use domain::time::ProcessingTime;
 use domain::window::WindowConfig;
 use sqlx::{Postgres, Sqlite, Transaction};
@@ -13,8 +14,17 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 /// Tables of both databases that hold what a partition's log has led to.
-const RESULTS: [&str; 8] =
-    ["devices", "hours", "hour_versions", "daily_books", "derived_blocks", "side_blocks", "decisions", "identity_runs"];
+const RESULTS: [&str; 9] = [
+    "devices",
+    "hours",
+    "hour_versions",
+    "count_versions",
+    "daily_books",
+    "derived_blocks",
+    "side_blocks",
+    "decisions",
+    "identity_runs",
+];
 /// Further ones of SQLite,
 const RESULTS_SQLITE: [&str; 1] = ["window_blocks"];
 /// and of Postgres.
@@ -94,6 +104,7 @@ impl Store {
                 totals: Totals::default(),
                 devices: Vec::new(),
                 hours: Vec::new(),
+                stood: StoodThen::default(),
                 runs: Vec::new(),
                 decided: Vec::new(),
                 raw: self.keeps_raw(),

@@ -40,6 +40,7 @@ impl Store {
                 .rows_affected()
         });
         gone += self.forget_days(cutoff(now, keep.side_days)).await?;
+        gone += self.forget_counts(cutoff(now, keep.windows_days)).await?;
         gone += self.forget_derived(cutoff(now, keep.windows_days)).await?;
         match &self.database {
             Database::Sqlite(pools) => {

@@ -116,7 +116,7 @@ impl Store {
     }
 
     /// The partitions of which anything was stored.
-    async fn partitions(&self) -> Result<Vec<i64>, StoreError> {
+    pub async fn partitions(&self) -> Result<Vec<i64>, StoreError> {
         Ok(either!(self, pools => {
             sqlx::query_scalar("select partition from input_position order by partition").fetch_all(&pools.readers).await?
         }))

@@ -6,7 +6,7 @@ use sqlx::{Connection, Sqlite, Transaction};
 use std::path::Path;
 use std::time::Duration;
 
-const MIGRATIONS: [&str; 8] = [
+const MIGRATIONS: [&str; 9] = [
     include_str!("../../migrations/sqlite/0001_init.sql"),
     include_str!("../../migrations/sqlite/0002_partitions.sql"),
     include_str!("../../migrations/sqlite/0003_decisions.sql"),
@@ -15,6 +15,7 @@ const MIGRATIONS: [&str; 8] = [
     include_str!("../../migrations/sqlite/0006_side_by_partition.sql"),
     include_str!("../../migrations/sqlite/0007_state_format.sql"),
     include_str!("../../migrations/sqlite/0008_daily_books.sql"),
+    include_str!("../../migrations/sqlite/0009_count_versions.sql"),
 ];
 /// The write-ahead log of older SQLite can lose a committed page under pooled connections (fixed in 3.51.3).
 const OLDEST: (u32, u32, u32) = (3, 51, 3);

@@ -4,6 +4,7 @@ mod days;
 mod derived;
 mod raw;
 mod records;
+mod stood;
 mod versions;
 
 use super::history::{Seen, Sums};
@@ -64,6 +65,8 @@ pub struct Books<'a> {
     readings: u64,
     windows: Vec<u64>,
     derived: Counts,
+    /// Versions of how equipment stands.
+    stood_versions: u64,
 }
 
 fn at(ms: i64) -> EventTime {
@@ -84,7 +87,7 @@ impl<'a> Books<'a> {
     pub fn new(subject: &'a Subject<'a>, log: Source, (shard, covered): (Shard, Covered), report: &'a mut Report) -> Self {
         let windows = vec![0; subject.config.windows.definitions().len()];
         let (hours, forgotten, closed, readings, derived) = (Hours::new(), 0, 0, 0, Counts::default());
-        Self { subject, log, shard, covered, report, forgotten, closed, hours, readings, windows, derived }
+        Self { subject, log, shard, covered, report, forgotten, closed, hours, readings, windows, derived, stood_versions: 0 }
     }
 
     /// Secret of the identities.
@@ -213,6 +216,7 @@ impl<'a> Books<'a> {
             self.silent_devices(&devices, share, recomputed.shares);
         }
         self.rollups(true).await?;
+        self.stood(Some(&recomputed.stood)).await?;
         self.versions(Some(&recomputed.changes)).await?;
         let (letters, raw) = self.records(&recomputed).await?;
         self.window_counts();
@@ -461,6 +465,7 @@ impl<'a> Books<'a> {
         self.report.summarise(Law::C2, format!("{readings} readings in the windows of every definition"));
         if !may_lack {
             self.rollups(false).await?;
+            self.stood(None).await?;
             self.versions(None).await?;
         }
         let (mut rows, mut position) = (0u64, 0);

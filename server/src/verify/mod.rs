@@ -10,6 +10,7 @@ mod kafka;
 mod recompute;
 mod report;
 mod scan;
+pub mod stood;
 mod travel;
 mod versions;
 

@@ -3,6 +3,7 @@
 
 use super::history::{Clock, Definitions, History, Placed, Sums, start_of};
 use super::scan::{Held, Outline, Source, scan};
+use super::stood::{self, Stander};
 use super::travel::Join;
 use super::versions::{Changes, Weights, cells_of, known_at};
 use crate::admission::IdentityKey;
@@ -52,6 +53,8 @@ pub struct Recomputed {
     pub shares: u64,
     /// What changed of the hours when.
     pub changes: Changes,
+    /// What changed of how equipment stands when.
+    pub stood: stood::Changes,
     /// The devices of the first share, until somebody asks for them.
     first_devices: Option<HashMap<String, Device>>,
 }
@@ -71,6 +74,8 @@ pub struct Device {
     pub fault: Option<SensorFault>,
     /// Accepted readings.
     pub readings: u64,
+    /// How it stood, where it is registered.
+    stands: Option<(Stander, stood::Known)>,
     /// What its late readings add, by the hour in which their windows start.
     pub late: BTreeMap<i64, HourCell>,
     /// When its newest record came in; 0 before the first.
@@ -228,19 +233,20 @@ impl Recomputed {
             now: outline.received.1.ms(),
             shares: records.div_ceil(AT_ONCE),
             changes: Changes::new(),
+            stood: stood::Changes::new(),
             first_devices: None,
         };
         let mut room = Room { master, others: HashSet::new(), most_others: config.max_unregistered as usize };
         for share in 0..all.shares {
             all.judge(&mut room, share)?;
         }
-        let mut changes = Changes::new();
+        let (mut changes, mut stood) = (Changes::new(), stood::Changes::new());
         for share in 1..all.shares {
-            all.read_devices(master, share, &mut changes)?;
+            all.read_devices(master, share, &mut changes, &mut stood)?;
         }
         // The first last: it is asked for next.
-        all.first_devices = Some(all.read_devices(master, 0, &mut changes)?);
-        all.changes = changes;
+        all.first_devices = Some(all.read_devices(master, 0, &mut changes, &mut stood)?);
+        (all.changes, all.stood) = (changes, stood);
         Ok(all)
     }
 
@@ -288,11 +294,17 @@ impl Recomputed {
     pub fn devices(&mut self, master: &Master, share: u64) -> anyhow::Result<HashMap<String, Device>> {
         let first = self.first_devices.take().filter(|_| share == 0);
         // What they changed of the hours is noted already.
-        first.map_or_else(|| self.read_devices(master, share, &mut Changes::new()), Ok)
+        first.map_or_else(|| self.read_devices(master, share, &mut Changes::new(), &mut stood::Changes::new()), Ok)
     }
 
-    /// Those; which of their records are late is noted, and to `changes` what they changed of the hours is added.
-    fn read_devices(&mut self, master: &Master, share: u64, changes: &mut Changes) -> anyhow::Result<HashMap<String, Device>> {
+    /// Those; which of their records are late is noted, to `changes` what they changed of the hours is added, to `stood` how they stood.
+    fn read_devices(
+        &mut self,
+        master: &Master,
+        share: u64,
+        changes: &mut Changes,
+        stood: &mut stood::Changes,
+    ) -> anyhow::Result<HashMap<String, Device>> {
         let mut devices: HashMap<String, Device> = HashMap::new();
         let Self { log, key, config, definitions, fates, late, first_record, shares, .. } = self;
         let (mut clock, step, config) = (Clock::default(), log.step(), &*config);
@@ -324,6 +336,13 @@ impl Recomputed {
                         let hour = start_of(start_of(reading.at.ms(), size), HOUR_MS);
                         let step = match device.history.place(definitions, interval, reading, clock) {
                             Placed::Accepted => {
+                                if let Some(sensor) = sensor {
+                                    let (facility, silent_after) = (sensor.facility.0, config.silent_after_ms);
+                                    let stander = Stander { facility, range, silent_after };
+                                    let known = stood::Known::before(clock.now);
+                                    let (_, known) = device.stands.get_or_insert((stander, known));
+                                    known.pass(&stander, device.latest, known_at(clock.now), stood);
+                                }
                                 device.take(reading, range, config.join);
                                 step_of(&before, reading, range)
                             }
@@ -365,6 +384,9 @@ impl Recomputed {
         })?;
         for device in devices.values_mut() {
             device.wait(definitions, config, clock);
+            if let Some((stander, known)) = &mut device.stands {
+                known.pass(stander, device.latest, known_at(clock.now), stood);
+            }
         }
         Ok(devices)
     }

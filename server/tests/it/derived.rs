@@ -163,6 +163,64 @@ async fn hours_as_they_were_known() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn equipment_as_it_was_known() {
+    for store in stores().await {
+        let dir = tempfile::tempdir().expect("a directory");
+        let hour = (now_ms() - 96 * HOUR).div_euclid(HOUR) * HOUR;
+        let reading = |at: i64, milli: &str| bare("P110101-1-F1", hour + at, milli);
+        write_log(
+            dir.path(),
+            &[
+                (hour + 2 * MINUTE, vec![reading(MINUTE, "5")]),
+                (hour + 12 * MINUTE, vec![reading(11 * MINUTE, "9"), bare("nobody", hour, "9")]),
+                (hour + 49 * HOUR + 10 * MINUTE, vec![reading(49 * HOUR, "-1")]),
+            ],
+        );
+        let options = ["--store", store.as_str(), "--checkpoint-ms", "50"];
+        let mut server = Server::start_in(dir, &options).await;
+        let now = server.json("/api/v1/regions/ID").await["counts"].clone();
+        assert_eq!(now["devices"], now["no_word"]);
+        for _ in 0..2 {
+            for (at, condition) in [
+                (4 * MINUTE, ""),
+                (5 * MINUTE, "fine"),
+                (14 * MINUTE, "fine"),
+                (15 * MINUTE, "too_warm"),
+                // No word for an hour, and nobody read meanwhile.
+                (74 * MINUTE, "too_warm"),
+                (75 * MINUTE, ""),
+                (49 * HOUR + 10 * MINUTE, ""),
+                (49 * HOUR + 15 * MINUTE, "freezing"),
+                (50 * HOUR - 1, "freezing"),
+                (50 * HOUR, ""),
+                (90 * HOUR, ""),
+            ] {
+                let answer = server.json(&format!("/api/v1/regions/11?as_known_at={}", rfc3339(hour + at))).await;
+                let count = |name: &str| u64::from(name == condition);
+                let counts = &answer["counts"];
+                for name in ["fine", "too_warm", "too_cold", "freezing"] {
+                    assert_eq!(counts[name], count(name), "{name} at {at}: {counts}");
+                }
+                let devices = counts["devices"].as_u64().expect("a number");
+                let heard = u64::from(!condition.is_empty());
+                assert_eq!((&counts["no_word"], &counts["facilities_reporting"]), (&json!(devices - heard), &json!(heard)));
+                // What lies below adds up to it.
+                let children = answer["children"].as_array().expect("a list");
+                for name in ["devices", "no_word", "facilities", "facilities_reporting", "too_warm"] {
+                    let sum: u64 = children.iter().map(|child| child["counts"][name].as_u64().expect("a number")).sum();
+                    assert_eq!(counts[name], sum, "{name} at {at}");
+                }
+            }
+            let village = server.json(&format!("/api/v1/regions/unassigned?as_known_at={}", rfc3339(hour + HOUR))).await;
+            assert_eq!((&village["counts"]["devices"], &village["children"]), (&json!(0), &json!([])));
+            let dir = server.stop().await;
+            server = Server::start_in(dir, &options).await;
+        }
+        server.stop().await;
+    }
+}
+
 fn fix(tracker: &str, at: i64, longitude: &str, seq: u32) -> String {
     format!(
         r#"{{"type":"Feature","geometry":{{"type":"Point","coordinates":[{longitude},-6.5]}},"properties":{{"device_id":"{tracker}","ts":{at},"seq":{seq},"boot_id":"b"}}}}"#

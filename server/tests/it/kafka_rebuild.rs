@@ -107,7 +107,7 @@ async fn what_kafka_holds_makes_the_state_again() {
 
     // A database that is lost.
     let lived = dump(&place).await;
-    run("truncate kafka_partitions, input_position, devices, hours, hour_versions, daily_books, derived_blocks,
+    run("truncate kafka_partitions, input_position, devices, hours, hour_versions, count_versions, daily_books, derived_blocks,
          side_blocks, decisions, identity_runs, identity_run_pieces, windows, readings, positions, facts")
     .await;
     rebuild(&place).expect("rebuilds");

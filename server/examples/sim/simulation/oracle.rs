@@ -18,7 +18,7 @@ use server::log::{self, Block};
 use server::pipeline::{Due, PARTITION, Shard, steps};
 use server::side::{DEAD, LATE};
 use server::verify::history::{Seen, Sums};
-use server::verify::{Device, Recomputed, outline};
+use server::verify::{Device, Recomputed, outline, stood};
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Debug;
 use std::path::Path;
@@ -130,6 +130,7 @@ pub fn note(counts: &mut Counts, found: &Stored, read: &ReadBack, config: &Engin
     count(counts, "sessions compared", sessions as u64);
     count(counts, "places compared", places as u64);
     count(counts, "versions of hours compared", found.known.len() as u64);
+    count(counts, "versions of how equipment stands compared", found.stood.len() as u64);
     Ok(())
 }
 
@@ -202,6 +203,7 @@ pub fn compare(expected: &Stored, found: &Stored) -> anyhow::Result<()> {
     same_list("decisions", &expected.decisions, &found.decisions)?;
     same_list("sessions, sliding windows, places", &expected.derived, &found.derived)?;
     same("books of days", &expected.days, &found.days)?;
+    same_list("versions of how equipment stands", &expected.stood, &found.stood)?;
     same_list("versions of hours", &expected.known, &found.known)
 }
 
@@ -235,6 +237,15 @@ fn recount(
     same("L4: hours of the country", &hours, &country)?;
     let late: u64 = country.values().map(|cell| u64::from(cell.late)).sum();
     same("L3: late records in hours", &totals.all.late, &late)?;
+    let mut stood = stood::Reader::default();
+    for version in &found.stood {
+        stood.read(version, found.now_ms);
+    }
+    same("L4: versions of how equipment stands", &Vec::<String>::new(), &stood.wrong)?;
+    let changed = |all: &stood::Changes| -> Vec<(i64, u64)> {
+        all.iter().filter(|(at, by)| **by != 0 && **at <= found.now_ms).map(|(at, by)| (*at, *by)).collect()
+    };
+    same_list("L4: how equipment stood", &changed(&recomputed.stood), &changed(&stood.changes))?;
     let mut windows = windows_of(found, config)?;
     let accepted = totals.by_topic[Topic::Temperature as usize].accepted;
     for definition in 0..config.windows.definitions().len() {

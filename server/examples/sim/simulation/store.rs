@@ -3,7 +3,7 @@
 
 use super::world::{Crashed, Fate, World};
 use domain::engine::{ClosedDerived, ClosedWindow, Tally, Totals};
-use domain::rollup::{HourCell, KnownHour};
+use domain::rollup::{HourCell, KnownCounts, KnownHour, StoodThen};
 use domain::time::ProcessingTime;
 use server::files;
 use server::identities::{self, NamedRun};
@@ -34,6 +34,8 @@ pub struct Stored {
     pub decisions: Vec<Decided>,
     pub derived: Vec<ClosedDerived>,
     pub known: Vec<KnownHour>,
+    /// Versions of how equipment stands.
+    pub stood: Vec<KnownCounts>,
     /// Books of days: by start, source and topic.
     pub days: BTreeMap<(i64, String, u8), Tally>,
 }
@@ -52,6 +54,7 @@ impl Stored {
         self.decisions.extend(checkpoint.decisions.iter().cloned());
         self.derived.extend(checkpoint.derived.iter().copied());
         self.known.extend(checkpoint.known_hours.iter().cloned());
+        self.stood.extend(checkpoint.known_counts.iter().cloned());
         self.days.extend(checkpoint.days.iter().map(|book| ((book.day_ms, book.source.clone(), book.topic), book.tally)));
         self.runs.retain(|run| !checkpoint.forgotten_runs.contains(&run.name));
         if let Some((name, identities)) = &checkpoint.run
@@ -60,6 +63,13 @@ impl Stored {
             let (name, identities) = (name.clone(), *identities);
             self.runs.push(NamedRun { name, last_block: checkpoint.next_block - 1, identities });
         }
+    }
+
+    /// How equipment stood as known at `at`.
+    pub fn stood_at(&self, at: i64) -> StoodThen {
+        let mut then = StoodThen::default();
+        self.stood.iter().filter(|version| version.known_at <= at).for_each(|version| then.take(version));
+        then
     }
 
     /// What a restart begins with.
@@ -75,6 +85,7 @@ impl Stored {
             totals: if self.totals.is_empty() { Totals::default() } else { postcard::from_bytes(&self.totals).expect(decode) },
             devices: self.devices.iter().map(|(index, state)| (*index, postcard::from_bytes(state).expect(decode))).collect(),
             hours: self.hours.iter().map(|(start, cells)| (*start, cells.as_slice().into())).collect(),
+            stood: self.stood_at(i64::MAX),
             runs: self.runs.clone(),
             decided: self.decisions.iter().map(|decided| (decided.letter, decided.block)).collect(),
             raw: None,

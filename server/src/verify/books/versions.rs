@@ -178,7 +178,9 @@ impl Books<'_> {
                 });
             }
         }
-        self.report.summarise(Law::Versions, format!("{versions} versions of {} hours", newest.len()));
+        let stood = self.stood_versions;
+        self.report
+            .summarise(Law::Versions, format!("{versions} versions of {} hours, {stood} of how equipment stands", newest.len()));
         Ok(())
     }
 }

@@ -5,7 +5,7 @@ use crate::support::now_ms;
 use crate::written;
 use domain::engine::{DeviceState, EngineConfig, Totals};
 use domain::milli::Milli;
-use domain::rollup::HourCell;
+use domain::rollup::{HourCell, Stood};
 use domain::time::ProcessingTime;
 use server::blocks::{self, WindowBlock};
 use server::identities::{DiskIdentities, Freeze, Sizes};
@@ -122,6 +122,22 @@ async fn change_hour(pool: &SqlitePool, change: impl FnOnce(&mut Vec<HourCell>))
     sqlx::query("update hours set cells = $1 where start_ms = $2").bind(cells).bind(start).execute(pool).await.expect("writes");
 }
 
+/// Changes the first version of how equipment stands that names a facility, a whole picture or not.
+async fn change_stood(pool: &SqlitePool, is_whole: i64, change: impl FnOnce(&mut Vec<(u32, Stood)>)) {
+    let (known_at, data): (i64, Vec<u8>) = sqlx::query_as(
+        "select known_at_ms, data from count_versions where is_whole = $1 and length(data) > 1 order by known_at_ms limit 1",
+    )
+    .bind(is_whole)
+    .fetch_one(pool)
+    .await
+    .expect("reads");
+    let mut facilities: Vec<(u32, Stood)> = postcard::from_bytes(&data).expect("decodes");
+    change(&mut facilities);
+    let data = postcard::to_stdvec(&facilities).expect("encodes");
+    let set = sqlx::query("update count_versions set data = $1 where known_at_ms = $2").bind(data).bind(known_at);
+    set.execute(pool).await.expect("writes");
+}
+
 async fn change_device(pool: &SqlitePool, change: impl FnOnce(&mut DeviceState)) {
     let (index, state): (i64, Vec<u8>) =
         sqlx::query_as("select device_index, state from devices limit 1").fetch_one(pool).await.expect("reads");
@@ -142,7 +158,7 @@ async fn sql(pool: &SqlitePool, text: &'static str) {
 }
 
 /// What is done to the first directory, and what has to be found: the law, and words of the first record that is told.
-const TAMPERINGS: [(&str, Law, &str); 31] = [
+const TAMPERINGS: [(&str, Law, &str); 34] = [
     ("one more accepted", Law::C1, "all records: expected"),
     ("one late more of a source", Law::C1, "source "),
     ("one reason more", Law::C1, "reason too_deep"),
@@ -174,6 +190,9 @@ const TAMPERINGS: [(&str, Law, &str); 31] = [
     ("a row of the newest day", Law::C1, "and the counters Some"),
     ("a record that moved to another day", Law::C1, "expected Some"),
     ("a day gone", Law::C1, "all of source"),
+    ("a version of how equipment stands gone", Law::Versions, "how equipment stood as known at"),
+    ("a facility that stood otherwise", Law::Versions, "another change was expected"),
+    ("a whole picture without a facility", Law::Versions, "how equipment stood as known at"),
 ];
 
 async fn tamper(index: usize, dir: &Path) {
@@ -266,6 +285,13 @@ async fn tamper(index: usize, dir: &Path) {
             .await;
         }
         30 => sql(&pool, "delete from daily_books where day_ms = (select min(day_ms) from daily_books)").await,
+        31 => {
+            let text =
+                "delete from count_versions where known_at_ms = (select max(known_at_ms) from count_versions where is_whole = 0)";
+            sql(&pool, text).await;
+        }
+        32 => change_stood(&pool, 0, |facilities| facilities[0].1.fine += 1).await,
+        33 => change_stood(&pool, 1, |facilities| facilities.truncate(facilities.len() - 1)).await,
         _ => unreachable!("there are no more"),
     }
     std::fs::write(path, log).expect("writes");

@@ -126,6 +126,8 @@ pub const BUGS: &[Bug] = &[
     domain("packed-hour-was-on-time", "packs hours without what came too late", "rollup::hours::tests::packing_loses_nothing"),
     domain("late-record-corrects-nothing", "leaves late records out of the figures of their hour", "engine::tests::conservation_and_restart"),
     domain("as-known-at-lags-behind", "makes versions of hours without the newest records", "engine::tests::as_known_at"),
+    domain("counts-as-known-lag-behind", "makes versions of how equipment stands without the newest records and silences", "engine::tests::counts_as_known_at"),
+    it("counts-as-known-are-those-of-now", "answers how equipment stood with how it stands", "derived::equipment_as_it_was_known"),
     // The books of each day.
     domain("day-ends-without-its-last-records", "stores of a day only what checkpoints saw before it was over", "engine::days::tests::books_of_each_day_are_what_came_in"),
     it("books-of-days-are-believed", "starts on books that are broken", "days::a_start_on_broken_books_is_refused"),

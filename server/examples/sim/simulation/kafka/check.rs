@@ -11,7 +11,7 @@ use super::Cluster;
 use super::broker::{self, Gap, Message};
 use anyhow::{Context, ensure};
 use domain::engine::{Derived, DeviceState, EngineConfig, Pairing, Tally, Totals};
-use domain::rollup::HourCell;
+use domain::rollup::{HourCell, StoodThen};
 use domain::sequence::Sequences;
 use domain::time::DAY_MS;
 use domain::window::Window;
@@ -102,6 +102,16 @@ impl Cluster {
         let until = found.iter().filter(|stored| stored.now_ms > 0).map(|stored| stored.now_ms).min().unwrap_or(0);
         let at: BTreeSet<i64> =
             one.known.iter().chain(found.iter().flat_map(|stored| &stored.known)).map(|of| of.known_at).collect();
+        let stood = one.stood.iter().chain(found.iter().flat_map(|stored| &stored.stood)).map(|of| of.known_at);
+        for at in stood.filter(|at| *at <= until).collect::<BTreeSet<i64>>() {
+            let mut together = StoodThen::default();
+            for stored in found {
+                together.add(&stored.stood_at(at));
+            }
+            let facilities = |then: &StoodThen| then.facilities().collect::<Vec<_>>();
+            let expected = facilities(&one.stood_at(at));
+            oracle::same_list(&format!("how equipment stood as known at {at}"), &expected, &facilities(&together))?;
+        }
         for at in at.into_iter().filter(|at| *at <= until) {
             let (expected, found) = (known(std::slice::from_ref(&one), at), known(found, at));
             oracle::same(&format!("hours as known at {at}"), &expected, &found)?;

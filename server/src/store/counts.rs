@@ -1,0 +1,77 @@
+//! Versions of how equipment stands, and how it stood at some instant.
+
+use super::{Store, StoreError, broken, either};
+use domain::rollup::{KnownCounts, Stood, StoodThen};
+use domain::time::DAY_MS;
+
+/// Puts the versions of a checkpoint into either database, within the transaction `$tx`.
+macro_rules! put_counts {
+    ($tx:ident, $checkpoint:ident) => {{
+        for known in $checkpoint.known_counts.iter() {
+            let data = postcard::to_stdvec(&known.facilities).map_err(|e| broken("count_versions", known.known_at, e))?;
+            sqlx::query("insert into count_versions (partition, known_at_ms, is_whole, data) values ($1, $2, $3, $4)")
+                .bind(i64::from($checkpoint.partition))
+                .bind(known.known_at)
+                .bind(i64::from(known.is_whole))
+                .bind(data)
+                .execute(&mut *$tx)
+                .await?;
+        }
+    }};
+}
+pub(super) use put_counts;
+
+impl Store {
+    /// The versions of how the equipment of `partition` stands made in (`after`, `until`], oldest first.
+    pub async fn count_versions(&self, partition: u32, after: i64, until: i64) -> Result<Vec<KnownCounts>, StoreError> {
+        let rows: Vec<(i64, i64, Vec<u8>)> = either!(self, pools => {
+            sqlx::query_as(
+                "select known_at_ms, is_whole, data from count_versions
+                 where partition = $1 and known_at_ms > $2 and known_at_ms <= $3 order by known_at_ms",
+            )
+            .bind(i64::from(partition))
+            .bind(after)
+            .bind(until)
+            .fetch_all(&pools.readers)
+            .await?
+        });
+        let read = |(known_at, is_whole, data): (i64, i64, Vec<u8>)| {
+            let facilities: Vec<(u32, Stood)> = postcard::from_bytes(&data).map_err(|e| broken("count_versions", known_at, e))?;
+            Ok(KnownCounts { known_at, is_whole: is_whole == 1, facilities })
+        };
+        rows.into_iter().map(read).collect()
+    }
+
+    /// How the equipment of `partition` stood as known at `known_at`, from the newest whole picture on; `None` where retention has taken
+    /// what would tell.
+    pub async fn stood_at(&self, partition: u32, known_at: i64) -> Result<Option<StoodThen>, StoreError> {
+        let (whole, first): (Option<i64>, Option<i64>) = either!(self, pools => {
+            sqlx::query_as(
+                "select (select max(known_at_ms) from count_versions where partition = $1 and is_whole = 1 and known_at_ms <= $2),
+                     (select min(known_at_ms) from count_versions where partition = $1)",
+            )
+            .bind(i64::from(partition))
+            .bind(known_at)
+            .fetch_one(&pools.readers)
+            .await?
+        });
+        if let (None, Some(first)) = (whole, first)
+            && self.count_versions(partition, first - 1, first).await?.iter().any(|version| version.is_whole)
+        {
+            return Ok(None);
+        }
+        let mut then = StoodThen::default();
+        let versions = self.count_versions(partition, whole.map_or(i64::MIN, |whole| whole - 1), known_at).await?;
+        for version in &versions {
+            then.take(version);
+        }
+        Ok(Some(then))
+    }
+
+    /// Deletes the versions of days before that of `cutoff`; how many. What is left begins with a whole picture.
+    pub(super) async fn forget_counts(&self, cutoff: i64) -> Result<u64, StoreError> {
+        let text = "delete from count_versions where known_at_ms < $1";
+        let before = cutoff - cutoff.rem_euclid(DAY_MS);
+        Ok(either!(self, pools => sqlx::query(text).bind(before).execute(&pools.writer).await?.rows_affected()))
+    }
+}

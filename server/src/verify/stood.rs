@@ -1,0 +1,114 @@
+//! How equipment stood when: how that changed from version to version, from what the log leads to, and from the versions that are stored.
+//!
+//! As with hours only a sum is kept of all changes of an instant, in which every facility and condition has a weight of its own.
+
+use super::versions::known_at;
+use domain::coldchain::{Condition, Range};
+use domain::rollup::{KNOWN_EVERY_MS, KnownCounts, Stood};
+use std::collections::BTreeMap;
+
+/// By the instant as of which it is known: the sum of what changed.
+pub type Changes = BTreeMap<i64, u64>;
+
+/// The weight of a device of the facility of that index in a condition. One of which there is no word counts nothing.
+fn weight(facility: u32, condition: Condition) -> u64 {
+    if condition == Condition::NoWord {
+        return 0;
+    }
+    let mut z = (u64::from(facility) * 4 + u64::from(condition as u8) + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
+
+/// One device of a facility.
+#[derive(Clone, Copy, Debug)]
+pub struct Stander {
+    /// Index of its facility.
+    pub facility: u32,
+    /// What it has to keep.
+    pub range: Range,
+    /// After how long without a reading nothing is known of it.
+    pub silent_after: i64,
+}
+
+/// What is known of it by versions so far.
+#[derive(Clone, Copy, Debug)]
+pub struct Known {
+    condition: Condition,
+    /// The first instant at which it may be another.
+    next: i64,
+}
+
+impl Known {
+    /// Nothing, before the first reading, which came in at `now`.
+    pub fn before(now: i64) -> Self {
+        Self { condition: Condition::NoWord, next: known_at(now) }
+    }
+
+    /// All that came in before `until`, and until then nothing newer than `latest` (time and temperature).
+    pub fn pass(&mut self, of: &Stander, latest: Option<domain::event::Reading>, until: i64, changes: &mut Changes) {
+        let Some(latest) = latest else { return };
+        let silent = latest.at.ms() + of.silent_after;
+        // The first instant as of which it is silent.
+        let silent = (silent + KNOWN_EVERY_MS - 1).div_euclid(KNOWN_EVERY_MS) * KNOWN_EVERY_MS;
+        let heard = if silent > self.next { of.range.condition(latest.temperature) } else { Condition::NoWord };
+        for (at, condition) in [(self.next, heard), (silent.max(self.next), Condition::NoWord)] {
+            if at < until && condition != self.condition {
+                let change = changes.entry(at).or_default();
+                let by = weight(of.facility, condition).wrapping_sub(weight(of.facility, self.condition));
+                *change = change.wrapping_add(by);
+                self.condition = condition;
+            }
+        }
+        self.next = self.next.max(until);
+    }
+}
+
+/// The stored versions, one after the other.
+#[derive(Default)]
+pub struct Reader {
+    stood: BTreeMap<u32, Stood>,
+    known_at: Option<i64>,
+    /// What the first version said was all that there is: what came before may be gone.
+    pub begins_whole: Option<i64>,
+    /// What changed when.
+    pub changes: Changes,
+    /// How many there are.
+    pub versions: u64,
+    /// What cannot be.
+    pub wrong: Vec<String>,
+}
+
+impl Reader {
+    /// Takes in the next one, of a log that ends at `now`.
+    pub fn read(&mut self, version: &KnownCounts, now: i64) {
+        let KnownCounts { known_at, is_whole, facilities } = version;
+        let is_in_order = self.known_at.is_none_or(|before| before < *known_at);
+        if known_at.rem_euclid(KNOWN_EVERY_MS) != 0 || !is_in_order || *known_at > now {
+            self.wrong.push(format!("that is no time at which it became known, after {:?}", self.known_at));
+        }
+        if self.known_at.is_none() && *is_whole {
+            self.begins_whole = Some(*known_at);
+        }
+        self.known_at = Some(*known_at);
+        self.versions += 1;
+        let before = if *is_whole { std::mem::take(&mut self.stood) } else { BTreeMap::new() };
+        let gone = before.iter().filter(|(facility, _)| facilities.iter().all(|(named, _)| named != *facility));
+        let gone: Vec<(u32, Stood)> = gone.map(|(facility, _)| (*facility, Stood::default())).collect();
+        for (facility, now) in facilities.iter().chain(&gone) {
+            let known = if *is_whole { before.get(facility).copied() } else { self.stood.get(facility).copied() };
+            let known = known.unwrap_or_default();
+            if known == *now && !is_whole {
+                self.wrong.push(format!("facility number {facility} stands as before, {known:?}"));
+            }
+            self.stood.insert(*facility, *now);
+            let counts = |of: &Stood| [of.fine, of.too_warm, of.too_cold, of.freezing];
+            for ((condition, now), known) in Condition::ALL.into_iter().zip(counts(now)).zip(counts(&known)) {
+                let by = u64::from(now).wrapping_sub(u64::from(known)).wrapping_mul(weight(*facility, condition));
+                let change = self.changes.entry(*known_at).or_default();
+                *change = change.wrapping_add(by);
+            }
+        }
+    }
+}
