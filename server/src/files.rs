@@ -3,6 +3,7 @@
 //! What must survive a crash, the log and the memory of identities, reaches the disk through here alone, so that a simulation can put a
 //! disk of its own in its place: [`mount`].
 
+use rustix::io::Errno;
 use std::cell::RefCell;
 use std::fmt::Debug;
 use std::fs;
@@ -206,6 +207,11 @@ impl io::Write for File {
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
+}
+
+/// Whether `error` says that this process, or the machine, has as many files open as it may: nothing was done, and others may be closed.
+pub fn is_out_of_files(error: &io::Error) -> bool {
+    [Errno::MFILE, Errno::NFILE].iter().any(|of| Some(of.raw_os_error()) == error.raw_os_error())
 }
 
 /// All of the file at `path`.

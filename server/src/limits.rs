@@ -1,6 +1,8 @@
-//! What the operating system lets this process have.
+//! What the operating system lets this process have, and limits at which something happens that is rare.
 
+use crate::identities::Sizes;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use std::sync::OnceLock;
 use tokio::sync::Semaphore;
 
 /// Files that the server needs for itself: log, database, bundle.
@@ -27,4 +29,29 @@ pub fn connections() -> usize {
         );
     }
     usize::try_from(connections).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS)
+}
+
+/// At which size something happens that is rare otherwise.
+#[derive(Clone, Copy, Debug)]
+pub struct Rare {
+    /// A segment of the log is closed once it is longer than this, in bytes.
+    pub segment_bytes: u64,
+    /// When the memory of identities is written down.
+    pub identities: Sizes,
+    /// Small blocks of windows are put together once there are so many of one size.
+    pub merge_at: i64,
+}
+
+impl Rare {
+    const NORMAL: Self = Self { segment_bytes: 256 * 1024 * 1024, identities: Sizes::NORMAL, merge_at: 256 };
+    const SOON: Self =
+        Self { segment_bytes: 2_000, identities: Sizes { freeze_at: 8, generation_keys: 16, run_bytes: 1_000_000 }, merge_at: 2 };
+}
+
+/// The limits of this process. Where bugs are planted the variable `RANTAI_SMALL` makes them so small that all of it happens soon: for
+/// tests of the whole program. What is shipped knows no such thing.
+pub fn rare() -> Rare {
+    static SMALL: OnceLock<bool> = OnceLock::new();
+    let is_small = cfg!(feature = "planted") && *SMALL.get_or_init(|| std::env::var_os("RANTAI_SMALL").is_some());
+    if is_small { Rare::SOON } else { Rare::NORMAL }
 }

@@ -9,6 +9,7 @@
 
 use crate::admission::Format;
 use crate::files::{self, File};
+use crate::limits::rare;
 use bytes::Bytes;
 use domain::planted;
 use domain::time::ProcessingTime;
@@ -20,8 +21,6 @@ const HEADER: usize = 46;
 const FAMILY: [u8; 3] = *b"RTB";
 /// and those of this one.
 const MARKER: [u8; 4] = *b"RTB2";
-/// A segment is closed once it is longer than this, in bytes.
-const SEGMENT_BYTES: u64 = 256 * 1024 * 1024;
 /// What is durable stays in the system's memory for so long, and is let go then: nobody reads it before a restart. Kept, it would take
 /// memory from all that is read, and fresh memory costs more than memory used again and again.
 const KEPT_BYTES: u64 = 4 * 1024 * 1024;
@@ -230,7 +229,7 @@ impl Log {
             file,
             path,
             segment_bytes,
-            segment_limit: SEGMENT_BYTES,
+            segment_limit: rare().segment_bytes,
             let_go: 0,
             total_bytes,
             next_block,
@@ -240,7 +239,7 @@ impl Log {
         })
     }
 
-    /// Closes segments once they are longer than `bytes`, for tests and simulations.
+    /// Closes segments once they are longer than `bytes`, for simulations.
     #[must_use]
     pub fn with_segments_of(mut self, bytes: u64) -> Self {
         self.segment_limit = bytes;
@@ -450,11 +449,17 @@ fn bytes_of(dir: &Path) -> Result<u64, LogError> {
 fn create_segment(dir: &Path, first_block: u64) -> Result<PathBuf, AppendError> {
     let path = dir.join(format!("{first_block:020}.seg"));
     let file = File::create(&path).map_err(|e| AppendError::Write(io_error("cannot create", &path)(e)))?;
-    file.sync_all().and_then(|()| files::sync_dir(dir)).map_err(|e| AppendError::Sync(io_error("cannot sync", &path)(e)))?;
+    file.sync_all().map_err(|e| AppendError::Sync(io_error("cannot sync", &path)(e)))?;
+    match files::sync_dir(dir) {
+        Err(error) if planted("name-of-a-segment-is-not-synced") => drop(error),
+        // The folder was not even opened: nothing is known of its names that was not known before.
+        Err(error) if files::is_out_of_files(&error) => return Err(AppendError::Write(io_error("cannot sync", dir)(error))),
+        synced => synced.map_err(|e| AppendError::Sync(io_error("cannot sync", dir)(e)))?,
+    }
     Ok(path)
 }
 
-/// A segment in memory: at most a little more than [`SEGMENT_BYTES`].
+/// A segment in memory: at most a little more than [`crate::limits::Rare::segment_bytes`].
 struct SegmentReader {
     path: PathBuf,
     bytes: Bytes,

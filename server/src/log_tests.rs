@@ -56,7 +56,7 @@ fn segments_that_nobody_needs_are_pruned_from_the_front() {
     let dir = tempfile::tempdir().expect("a directory");
     let mut log = open(dir.path()).expect("opens");
     for second in 1..=4 {
-        log.segment_bytes = SEGMENT_BYTES + 1; // a segment for each block
+        log.segment_bytes = rare().segment_bytes + 1; // a segment for each block
         log.append(&[draft(b"a")], ProcessingTime::from_ms(second * 1_000)).expect("appends");
     }
     let count = |needed_from, ms| prune(dir.path(), needed_from, ProcessingTime::from_ms(ms)).expect("prunes");
@@ -115,7 +115,7 @@ fn the_first_group_of_a_segment_may_be_torn_anywhere() {
     let dir = tempfile::tempdir().expect("a directory");
     written(dir.path());
     let mut log = open(dir.path()).expect("opens");
-    log.segment_bytes = SEGMENT_BYTES + 1;
+    log.segment_bytes = rare().segment_bytes + 1;
     log.append(&[draft(b"first"), draft(b"second"), draft(b"third")], ProcessingTime::from_ms(10)).expect("appends");
     let path = segments(dir.path()).expect("lists").pop().expect("a segment");
     let mut torn = fs::read(&path).expect("reads");

@@ -14,7 +14,7 @@ use clap::Parser;
 pub struct Options {
     /// Which proof: all where none is named
     proof: Option<Proof>,
-    /// The long form: twenty times the seeds, ten times the images, twenty times the kills
+    /// The long form: twenty times the seeds, ten times the images, twenty times the kills, and faults of every call on files
     #[arg(long)]
     nightly: bool,
     /// Handed on to the proof, after `--`: img takes `--images N --seed N --only N --trace FILE`, sim `--seeds N
@@ -56,6 +56,7 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
                 Proof::Sim => &[("--seeds", NIGHTLY_SEEDS), ("--twice", NIGHTLY_TWICE)],
             };
             more.extend(long.iter().flat_map(|(name, value)| [(*name).to_owned(), value.to_string()]));
+            more.extend((proof == Proof::Kill).then(|| "--every-call".to_owned()));
         }
         more.extend_from_slice(&options.more);
         match proof {
@@ -84,13 +85,16 @@ pub fn images(more: &[String]) -> anyhow::Result<()> {
 /// What `prove kill` takes.
 #[derive(clap::Parser)]
 #[command(no_binary_name = true)]
-struct Kills {
+struct KillOptions {
     /// Kills of the program alone; of each engine at most 20
     #[arg(long, default_value_t = 100)]
     kills: u64,
     /// For the moments
     #[arg(long, default_value_t = 20)]
     seed: u64,
+    /// Besides, fail every call on files in turn, of which tests fail some of each kind
+    #[arg(long)]
+    every_call: bool,
 }
 
 /// SIGKILL under load, by tests of the server on its release build. Two at a time: on Kafka much of it is waiting for who was killed.
@@ -100,7 +104,7 @@ pub fn kills(more: &[String]) -> anyhow::Result<Tally> {
         "kafka_kill::two_engines_killed_again_and_again_under_load",
         "kafka_kill::the_leading_broker_of_three_is_killed_under_load",
     ];
-    let Kills { kills, seed } = Kills::try_parse_from(more)?;
+    let KillOptions { kills, seed, every_call } = KillOptions::try_parse_from(more)?;
     setup::openssl()?;
     product::build_server(Flavour::Release)?;
     let services = Throwaways::start()?;
@@ -112,8 +116,17 @@ pub fn kills(more: &[String]) -> anyhow::Result<Tally> {
         .env("RANTAI_TEST_BINARY", Product::of(Flavour::Release).server)
         .env("RANTAI_TEST_KILLS", kills.to_string())
         .env("RANTAI_TEST_SEED", seed.to_string());
-    let tally = test::tests_of(&mut cargo)?;
+    let mut tally = test::tests_of(&mut cargo)?;
     ensure!(tally.passed + tally.failed == PROOFS.len(), "not every proof was found");
+    if every_call {
+        // On the program that tests have: only that knows limits so small that all files come to be that there are.
+        const EVERY: [&str; 2] = ["faults::calls::every_sync_fails_once", "faults::calls::every_call_finds_no_room_once"];
+        let mut cargo = workspace::cargo();
+        cargo.args(test::TESTS).args(["--test", "it", "--", "--exact", "--nocapture", "--test-threads=1"]).args(EVERY);
+        let Tally { passed, failed } = test::tests_of(cargo.env("RANTAI_TEST_EVERY_CALL", "1"))?;
+        ensure!(passed + failed == EVERY.len(), "not every fault of the disk was found");
+        (tally.passed, tally.failed) = (tally.passed + passed, tally.failed + failed);
+    }
     Ok(tally)
 }
 

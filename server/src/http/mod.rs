@@ -23,7 +23,7 @@ use crate::store::Store;
 use axum::Router;
 use axum::extract::FromRef;
 use axum::http::{HeaderName, HeaderValue, header};
-use axum::middleware::{map_request, map_response};
+use axum::middleware::{from_fn, map_request, map_response};
 use axum::routing::{any, get, post};
 use domain::master::Master;
 use leptos::config::LeptosOptions;
@@ -92,8 +92,9 @@ pub fn router(state: AppState) -> Router {
     guarded(api.merge(pages::router(&state))).with_state(state)
 }
 
-/// What holds for every answer: problems in one form, no foreign host, and what browsers are told to refuse.
-fn guarded(routes: Router<AppState>) -> Router<AppState> {
+/// What holds for every answer: problems in one form, no foreign host, what browsers are told to refuse, and a panic that is the end of its
+/// request alone.
+fn guarded<S: Clone + Send + Sync + 'static>(routes: Router<S>) -> Router<S> {
     let fixed =
         |name: HeaderName, value: &'static str| SetResponseHeaderLayer::if_not_present(name, HeaderValue::from_static(value));
     // In one piece: with each request a router copies what it holds once for every piece around it.
@@ -107,5 +108,10 @@ fn guarded(routes: Router<AppState>) -> Router<AppState> {
         fixed(header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         map_request(host::check),
         map_response(problem::in_one_form),
+        from_fn(problem::unbroken),
     ))
 }
+
+#[cfg(test)]
+#[path = "guarded_tests.rs"]
+mod tests;

@@ -2,11 +2,14 @@
 
 use crate::pipeline::Refused;
 use crate::store::StoreError;
-use axum::extract::FromRequestParts;
 use axum::extract::rejection::{PathRejection, QueryRejection};
+use axum::extract::{FromRequestParts, Request};
 use axum::http::{HeaderValue, StatusCode, header};
+use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use futures::FutureExt;
 use serde::Serialize;
+use std::panic::{AssertUnwindSafe, resume_unwind};
 
 /// What went wrong with a request.
 #[derive(Clone, Debug, Serialize)]
@@ -122,6 +125,18 @@ pub async fn in_one_form(response: Response) -> Response {
         }
     }
     problem
+}
+
+/// The answer to `request`, also where its handler panics: then what it said is in the log, and other requests go on.
+pub async fn unbroken(request: Request, next: Next) -> Response {
+    match AssertUnwindSafe(next.run(request)).catch_unwind().await {
+        Ok(answer) => answer,
+        Err(panic) if domain::planted("panic-ends-the-connection") => resume_unwind(panic),
+        Err(_) => {
+            let detail = "something is wrong with this program: its log says what";
+            Problem::new(StatusCode::INTERNAL_SERVER_ERROR, detail).into_response()
+        }
+    }
 }
 
 /// A path of the API that does not exist.

@@ -26,7 +26,7 @@ use run::{Fences, Run, RunWriter};
 use std::hash::Hasher;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex};
 
 /// How much is kept where; smaller in tests and simulations, where everything has to happen soon.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -231,8 +231,8 @@ pub struct FrozenTable {
     pub name: String,
     /// When the newest of it came in.
     received_at: ProcessingTime,
-    /// Of its run, once that is written.
-    fences: Arc<OnceLock<Fences>>,
+    /// Its run, once that is written, open: when the checkpoint is committed that names it, no file need be had.
+    run: Arc<Mutex<Option<Run>>>,
     /// What is written of its generation, where it is the last run of it.
     seal: Option<Seal>,
 }
@@ -275,9 +275,11 @@ impl FrozenTable {
             let all: Vec<Fences> = before.iter().chain([&fences]).cloned().collect();
             filter.write(&filter_path(&self.path), &all)?;
         }
-        // Written again it is the same.
-        self.fences.get_or_init(|| fences);
-        files::sync_dir(self.path.parent().expect("it was made inside a directory"))
+        files::sync_dir(self.path.parent().expect("it was made inside a directory"))?;
+        let mut run = Run::open(&self.path, self.len() as u64)?;
+        run.fences = fences;
+        *self.run.lock().expect("nobody panics with it") = Some(run);
+        Ok(())
     }
 }
 
@@ -351,16 +353,13 @@ impl DiskIdentities {
             self.sealed.push(Sealed { filter: Arc::clone(&filter), runs: std::mem::take(&mut self.runs) });
             Seal { filter, fences }
         });
-        Some(FrozenTable { table, path, name, received_at: now, fences: Arc::default(), seal })
+        Some(FrozenTable { table, path, name, received_at: now, run: Arc::default(), seal })
     }
 
     /// The frozen table is durable and named by a committed checkpoint: its run takes over.
     pub fn thaw(&mut self, frozen: &FrozenTable) -> io::Result<()> {
-        let mut run = Run::open(&frozen.path, frozen.len() as u64)?;
-        match frozen.fences.get() {
-            Some(fences) => run.fences = Arc::clone(fences),
-            None => run.read(|_| {})?,
-        }
+        let written = frozen.run.lock().expect("nobody panics with it").take();
+        let run = written.ok_or_else(|| io::Error::other("a run that was never written cannot count"))?;
         self.in_runs += run.entries;
         match (&frozen.seal, self.sealed.last_mut()) {
             (Some(_), Some(generation)) => generation.runs.push(run),

@@ -196,6 +196,9 @@ impl Member {
                 }
             }
             self.look_after()?;
+            if planted("group-waits-for-the-store") {
+                let _ = self.runtime.block_on(self.engine.store.needed_from(0));
+            }
         }
         let all: Vec<Key> = self.workers.keys().cloned().collect();
         let result = self.end(&all, true);

@@ -11,8 +11,9 @@ use super::{Answer, BODIES_KIB, Intake, PARTITION, Pipeline, Question, Refused, 
 use crate::admission::{Batch, Format, IdentityKey};
 use crate::clock::{Clock, Clocks, Doubt};
 use crate::feed::Feed;
-use crate::identities::{self, Freeze, Sizes};
+use crate::identities::{self, Freeze};
 use crate::letters::Decision;
+use crate::limits::rare;
 use crate::publish::Publisher;
 use crate::store::{Store, StoreError};
 use anyhow::Context;
@@ -114,7 +115,7 @@ impl Pipeline {
         let clock = Clock::start(Clocks::now(), log.last_received_at(), doubt)?;
         let (master, shard_config) = (Arc::clone(master), config.clone());
         let due =
-            Due { records: CHECKPOINT_RECORDS, bytes: CHECKPOINT_BYTES, every: checkpoint_every, identities: Sizes::default() };
+            Due { records: CHECKPOINT_RECORDS, bytes: CHECKPOINT_BYTES, every: checkpoint_every, identities: rare().identities };
         let restored =
             tokio::task::spawn_blocking(move || restore(snapshot, &log_dir, &identities_dir, &master, &shard_config, due));
         let mut shard = restored.await.context("restore")??;

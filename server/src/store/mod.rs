@@ -34,9 +34,11 @@ pub use postgres::RawRecords;
 pub use rebuild::Rebuilding;
 pub use retention::{Retention, cutoff};
 
+use crate::files;
 use domain::engine::EngineConfig;
 use sqlx::Pool;
 use sqlx::error::DatabaseError as _;
+use std::io::ErrorKind;
 use std::path::Path;
 
 /// Why the store failed.
@@ -113,16 +115,24 @@ impl StoreError {
                     .as_database_error()
                     .and_then(|error| error.try_downcast_ref::<sqlx::sqlite::SqliteError>())
                     .map(|error| error.code().and_then(|code| code.parse::<u32>().ok()).unwrap_or_default());
-                // The lowest byte tells what it is about: busy, locked, full (https://sqlite.org/rescode.html).
-                code.is_none_or(|code| matches!(code & 0xff, 5 | 6 | 13))
+                code.is_none_or(may_pass_in_sqlite)
             }
             StoreError::Run(error) => {
-                matches!(error.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded)
+                let is_full = matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded);
+                is_full && !domain::planted("no-room-for-a-run-is-the-end")
+                    || files::is_out_of_files(error) && !domain::planted("no-file-for-a-run-is-the-end")
                     || domain::planted("failed-run-is-tried-again")
             }
             _ => false,
         }
     }
+}
+
+/// Whether SQLite's error `code` is about something that passes.
+const fn may_pass_in_sqlite(code: u32) -> bool {
+    // By the lowest byte (https://sqlite.org/rescode.html): somebody else is writing, the disk is full, a file cannot be opened. And what is about the index of its log, a
+    // file that it shares with other processes, makes anew after a crash and never syncs: no room in it, or not to be opened.
+    matches!(code & 0xff, 5 | 6 | 13 | 14) || matches!(code, 4_618 | 4_874 | 5_386)
 }
 
 fn broken(table: &'static str, key: impl ToString, reason: impl ToString) -> StoreError {
@@ -236,7 +246,8 @@ fn name_of(config: &EngineConfig) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io::{Error, ErrorKind};
+    use rustix::io::Errno;
+    use std::io::Error;
 
     #[tokio::test]
     async fn only_what_may_pass_is_tried_again() {
@@ -246,6 +257,8 @@ mod tests {
         assert!(!StoreError::from(twice).may_pass());
         assert!(StoreError::from(sqlx::Error::PoolTimedOut).may_pass());
         assert!(StoreError::Run(Error::from(ErrorKind::StorageFull)).may_pass());
+        assert!(StoreError::Run(Errno::MFILE.into()).may_pass());
+        assert!(!StoreError::Run(Errno::IO.into()).may_pass());
         assert!(!StoreError::Run(Error::other("a failed sync")).may_pass());
         assert!(!StoreError::Fenced.may_pass());
     }

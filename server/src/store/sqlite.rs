@@ -59,6 +59,9 @@ pub async fn open(dir: &Path) -> Result<Pools<Sqlite>, StoreError> {
     }
     for (number, migration) in (1..).zip(MIGRATIONS).skip(found as usize) {
         sqlx::raw_sql(migration).execute(&mut *tx).await?;
+        if domain::planted("schema-changes-in-pieces") {
+            sqlx::raw_sql("commit; begin immediate").execute(&mut *tx).await?;
+        }
         sqlx::raw_sql(sqlx::AssertSqlSafe(format!("pragma user_version = {number}"))).execute(&mut *tx).await?;
     }
     tx.commit().await?;

@@ -3,6 +3,7 @@
 use super::checkpoint::put_block;
 use super::{Database, Store, StoreError, broken};
 use crate::blocks::{self, WindowBlock};
+use crate::limits::rare;
 use domain::aggregate::Aggregate;
 use domain::engine::ClosedWindow;
 use domain::milli::Milli;
@@ -12,20 +13,18 @@ use sqlx::Row;
 use sqlx::postgres::PgRow;
 use sqlx::sqlite::SqliteRow;
 
-/// Small blocks of windows are put together once there are so many of one size.
-pub const MERGE_AT: i64 = 256;
-
 impl Store {
     /// Puts small blocks of windows of one size together, so that a device's day lies in few of them; whether there were enough.
     pub async fn merge_blocks(&self, config: &WindowConfig) -> Result<bool, StoreError> {
         let Database::Sqlite(pools) = &self.database else { return Ok(false) };
+        let merge_at = rare().merge_at;
         for (definition, size_ms) in (0..).zip(config.definitions().iter().map(|d| d.size_ms)) {
             let rows = sqlx::query("select * from window_blocks where size_ms = $1 and is_merged = 0 order by id limit $2")
                 .bind(size_ms)
-                .bind(4 * MERGE_AT)
+                .bind(4 * merge_at)
                 .fetch_all(&pools.writer)
                 .await?;
-            if (rows.len() as i64) < MERGE_AT {
+            if (rows.len() as i64) < merge_at {
                 continue;
             }
             let mut windows = Vec::new();

@@ -1,5 +1,11 @@
 //! Faults of the disk under the shipped program (F05, F06): strace answers its calls with an error, the program has to do what it promised.
 
+mod calls;
+mod handles;
+mod small_disk;
+
+pub use calls::under;
+
 use crate::kill::{Program, make_key};
 use crate::support::{LONG, bare, now_ms, until};
 use rustix::process::{Pid, Signal, kill_process};

@@ -33,7 +33,7 @@ pub const AGO_MS: i64 = 60 * 86_400_000;
 const RESTART: Duration = Duration::from_secs(5);
 
 /// The shipped program: the one beside this test, or the one that is to be proved.
-fn binary() -> OsString {
+pub fn binary() -> OsString {
     std::env::var_os("RANTAI_TEST_BINARY").unwrap_or_else(|| env!("CARGO_BIN_EXE_rantai").into())
 }
 
@@ -84,7 +84,12 @@ impl Program {
         Self::start_by(command, dir, &["--checkpoint-ms", "60"]).await
     }
 
-    async fn start_by(mut command: Command, dir: &Path, more: &[&str]) -> Self {
+    async fn start_by(command: Command, dir: &Path, more: &[&str]) -> Self {
+        Self::try_start(command, dir, more).await.unwrap_or_else(|status| panic!("it does not listen, and ended: {status}"))
+    }
+
+    /// By `command`, which is told of our options; how it ended, where it does not come to listen.
+    pub async fn try_start(mut command: Command, dir: &Path, more: &[&str]) -> Result<Self, ExitStatus> {
         let begun = Instant::now();
         let mut child = command
             .args(["serve", "--listen", &format!("{}:0", address_of_its_own()), "--data-dir"])
@@ -101,8 +106,12 @@ impl Program {
             BufReader::new(stdout).read_line(&mut line).map(|_| line)
         });
         let line = tokio::time::timeout(LONG, line).await.expect("it says that it listens").expect("no panic").expect("text");
-        let url = line.trim().strip_prefix("listening on ").unwrap_or_else(|| panic!("printed {line:?}")).to_owned();
-        Self { child, url, started_in: begun.elapsed() }
+        let mut program = Self { child, url: String::new(), started_in: begun.elapsed() };
+        if line.is_empty() {
+            return Err(program.child.wait().expect("our own child"));
+        }
+        line.trim().strip_prefix("listening on ").unwrap_or_else(|| panic!("printed {line:?}")).clone_into(&mut program.url);
+        Ok(program)
     }
 
     /// Of its process.

@@ -135,6 +135,7 @@ pub const BUGS: &[Bug] = &[
     it("ack-before-sync", "answers before the disk has it", "faults::a_sync_that_fails_ends_the_program"),
     it("failed-sync-is-tried-again", "believes the second sync after one that failed", "faults::a_sync_that_fails_ends_the_program"),
     it("half-a-group-stays", "appends behind half a group that the disk took", "faults::half_a_group_is_taken_back"),
+    it("name-of-a-segment-is-not-synced", "goes on in a segment whose name may be lost", "faults::calls::every_sync_fails_once"),
     server("torn-end-stays", "appends behind the rest of a torn group", "log::tests::every_torn_end_is_cut_and_nothing_before_it_is_lost"),
     server("damage-is-cut-off", "cuts the log off at damage in the middle", "log::tests::damage_is_named_unless_it_is_of_the_last_group"),
     server("damage-is-believed", "ignores the checksums of blocks", "log::tests::damage_is_named_unless_it_is_of_the_last_group"),
@@ -163,7 +164,11 @@ pub const BUGS: &[Bug] = &[
     it("copy-of-a-run-outlives-its-epoch", "lets a partition be taken over under a copy on its way", "fences::who_takes_over_waits_for_a_copy_on_its_way"),
     it("copy-of-a-run-is-not-checked", "believes a copy of a run without looking", "store::runs_move_with_their_partition"),
     server("failed-run-is-tried-again", "tries a run again whose sync failed", "store::tests::only_what_may_pass_is_tried_again"),
+    it("no-room-for-a-run-is-the-end", "ends when a run of identities finds the disk full", "faults::calls::every_call_finds_no_room_once"),
+    it("no-file-for-a-run-is-the-end", "ends when there is no file handle for a run of identities", "faults::handles::without_file_handles_it_waits"),
     it("stuck-in-a-transaction", "never writes again after a full disk", "faults::a_full_database_is_waited_for"),
+    it("schema-changes-in-pieces", "commits half of a change of the schema", "migrations::a_crash_in_a_migration"),
+    it("commit-is-not-recognised", "takes its own commit, of which it did not hear, for that of another", "postgres_faults::a_commit_of_which_nobody_hears_counts_once"),
     it("kept-a-day-less", "deletes a day that is to be kept", "store::what_need_not_be_kept_is_deleted"),
     it("log-is-deleted-before-its-identities", "lets log go whose identities no run holds", "store::what_need_not_be_kept_is_deleted"),
     // Side outputs and decisions.
@@ -187,6 +192,7 @@ pub const BUGS: &[Bug] = &[
     it("key-by-its-beginning", "compares the beginning of a key", "store::keys"),
     it("any-name-is-ours", "answers under foreign names", "security::only_under_our_own_name"),
     it("title-is-markup", "writes a title as markup", "security::no_markup_through_a_title"),
+    server("panic-ends-the-connection", "lets a panic break off its connection without a word", "http::tests::a_panic_is_the_end_of_its_request_alone"),
     server("any-site-decides", "lets the page of another site decide", "http::letters::tests::only_this_machine_and_only_our_own_pages"),
     server("formula-in-a-table", "writes formulas into CSV", "http::rows::tests::rows_are_valid_and_harmless"),
     server("broken-export-looks-whole", "ends a broken export as a whole one", "http::export::tests::what_is_not_whole_does_not_look_so"),
@@ -209,4 +215,5 @@ pub const BUGS: &[Bug] = &[
     it("rebuild-fences-nobody", "lets a process that slept through a rebuild write on", "fences::who_slept_through_a_rebuild_is_fenced"),
     it("begins-where-the-old-state-ended", "goes on behind messages that a state made anew does not cover", "kafka_rebuild::nobody_sees_half_a_state"),
     it("begins-at-the-end", "begins a new partition at its end", "kafka::others_write_directly_and_engines_come_and_go"),
+    it("group-waits-for-the-store", "does not poll while the database is slow", "postgres_faults::while_the_database_is_slow_partitions_stay"),
 ];
