@@ -149,12 +149,14 @@ impl Engine {
     fn add_device(&mut self, id: String, sensor: Option<SensorIx>) -> u32 {
         let registered = sensor.map(|s| self.master.sensor(s));
         let index = self.devices.len() as u32;
+        let are_many = index > 3 && planted("later-strangers-are-judged-otherwise");
+        let of_strangers = if are_many { Range { max: Milli::whole(5), ..Range::FRIDGE } } else { Range::FRIDGE };
         self.by_id.insert(CompactString::from(&id), index);
         self.devices.push(Device {
             state: DeviceState { id, ..DeviceState::default() },
             sensor,
             facility: registered.map(|s| s.facility),
-            range: registered.map_or(Range::FRIDGE, |s| s.range),
+            range: registered.map_or(of_strangers, |s| s.range),
             slot: self.config.windows.slot(registered.map_or(5 * MINUTE_MS, |s| s.interval_ms)),
             is_refrigerator: registered.is_some_and(|s| s.equipment == EquipmentKind::Refrigerator),
             standing: Standing::UNHEARD,

@@ -9,8 +9,8 @@ use server::admission::Format;
 use server::log::{BlockKind, Draft, Log};
 use simulation::disk::Disk;
 use simulation::random::Random;
-use simulation::world::World;
-use simulation::{run, workload};
+use simulation::world::{Counts, World};
+use simulation::{points, run, workload};
 use std::path::Path;
 
 #[test]
@@ -20,6 +20,31 @@ fn fifty_seeds() {
     for seed in (1..=50).chain([171, 204, 276, 291, 336]) {
         let outcome = run(seed, &master, false);
         assert_eq!(outcome.error, None, "again: cargo xtask prove sim -- --seed {seed}");
+    }
+}
+
+/// Several partitions lead to what one would (semantics 3.6, rescale), in courses in which these are compared.
+#[test]
+fn one_partition_instead_of_several() {
+    let master = workload::master();
+    let (mut compared, mut failed) = (0, Vec::new());
+    for seed in (3..=60).step_by(3) {
+        let outcome = run(seed, &master, false);
+        compared += outcome.counts.get("several partitions compared with one").copied().unwrap_or_default();
+        failed.extend(outcome.error.map(|error| format!("seed {seed}: {error}")));
+    }
+    assert!(failed.is_empty(), "{}", failed.join("\n"));
+    assert!(compared >= 3, "{compared}");
+}
+
+#[test]
+fn what_never_happened_is_named() {
+    let all: Counts = points::POINTS.iter().map(|point| ((*point).to_owned(), 1)).collect();
+    assert!(points::never(&all).is_empty());
+    for missing in points::POINTS {
+        let mut counts = all.clone();
+        counts.remove(*missing);
+        assert_eq!(points::never(&counts), [*missing]);
     }
 }
 

@@ -6,6 +6,7 @@ pub mod embedded;
 pub mod kafka;
 pub mod meta;
 pub mod oracle;
+pub mod points;
 pub mod random;
 pub mod setup;
 pub mod store;

@@ -131,6 +131,7 @@ pub const BUGS: &[Bug] = &[
     // The books of each day.
     domain("day-ends-without-its-last-records", "stores of a day only what checkpoints saw before it was over", "engine::days::tests::books_of_each_day_are_what_came_in"),
     it("books-of-days-are-believed", "starts on books that are broken", "days::a_start_on_broken_books_is_refused"),
+    it("later-strangers-are-judged-otherwise", "judges a device that nobody registered by how many its partition had before", "sim::one_partition_instead_of_several"),
     // The log.
     it("ack-before-sync", "answers before the disk has it", "faults::a_sync_that_fails_ends_the_program"),
     it("failed-sync-is-tried-again", "believes the second sync after one that failed", "faults::a_sync_that_fails_ends_the_program"),
