@@ -1,12 +1,13 @@
 //! What Postgres may do to us: the connection breaks at a commit (F20), or it does not answer for long (F22).
 
 use crate::brokers::Cluster;
-use crate::kafka::{Place, SECOND};
+use crate::kafka::{Place, SECOND, SETUP};
 use crate::kafka_verify::{assert_whole, verified};
 use crate::support::{Server, bare, envelope, now_ms, slot_now, stores, until};
 use crate::wire::{Fate, Said, Wire};
 use domain::engine::EngineConfig;
 use rdkafka::producer::{BaseRecord, Producer};
+use server::kafka::setup::{SetupArgs, setup};
 use server::store::{Retention, Store, StoreAddress};
 use server::verify::{Subject, verify};
 use sqlx::{Connection, PgConnection};
@@ -18,7 +19,7 @@ use std::time::{Duration, Instant};
 /// counts once.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_commit_of_which_nobody_hears_counts_once() {
-    const CUTS: u64 = 8;
+    const CUTS: u64 = 4;
     let Some(postgres) = stores().await.into_iter().nth(1) else { return };
     let wire = Wire::new(&postgres);
     let commits = Arc::new(AtomicU64::new(0));
@@ -65,9 +66,11 @@ async fn epochs(postgres: &str) -> Vec<(i64, i64)> {
 #[tokio::test(flavor = "multi_thread")]
 async fn while_the_database_is_slow_partitions_stay() {
     const PATIENCE_MS: u64 = 1_500;
-    /// More than a partition's share of what no checkpoint covers, see `kafka/worker.rs`, and what one fetch takes besides.
-    const RECORDS: i64 = 90_000;
-    const MOST: u64 = 80_000;
+    /// So many that each has but the least share of what no checkpoint may cover, see `kafka/worker.rs`; more than that comes, and what one
+    /// fetch takes besides.
+    const PARTITIONS: i32 = 4;
+    const RECORDS: i64 = 66_000;
+    const MOST: u64 = 60_000;
     let Some(cluster) = Cluster::start(1) else { return };
     let patience = [
         format!("max.poll.interval.ms={PATIENCE_MS}"),
@@ -75,7 +78,8 @@ async fn while_the_database_is_slow_partitions_stay() {
         "heartbeat.interval.ms=300".to_owned(),
     ];
     let patience: Vec<&str> = patience.iter().map(String::as_str).collect();
-    let Some(place) = Place::on(cluster.address.clone(), 1, &patience).await else { return };
+    let Some(place) = Place::without_topics(cluster.address.clone(), &patience).await else { return };
+    setup(&place.kafka, &SetupArgs { partitions: PARTITIONS, ..SETUP }).await.expect("sets up");
     let wire = Wire::new(&place.postgres);
     let through = Place { kafka: place.kafka.clone(), postgres: wire.url.clone() };
     let engine = through.server("engine").await;
