@@ -12,6 +12,7 @@ mod judge;
 mod passing;
 mod record;
 mod totals;
+mod travel;
 mod watermark;
 
 pub use config::{EngineConfig, Pairing, RETENTION_MS};
@@ -22,7 +23,6 @@ pub use totals::{Tally, Totals};
 
 use crate::coldchain::{Condition, Range};
 use crate::event::{DeviceStatus, Reading, Reason};
-use crate::join::Fix;
 use crate::master::{EquipmentKind, Master, SensorIx};
 use crate::milli::Milli;
 use crate::planted;
@@ -73,6 +73,8 @@ pub struct Engine {
     known: Handed<KnownHour>,
     known_counts: Handed<KnownCounts>,
     days: Days,
+    /// Places in the list of pairings, by tracker.
+    trackers: HashMap<CompactString, SmallVec<[u32; 2]>>,
     now: ProcessingTime,
     roll_definition: usize,
 }
@@ -100,6 +102,7 @@ impl Engine {
             known: Handed::default(),
             known_counts: Handed::default(),
             days: Days::default(),
+            trackers: HashMap::new(),
             now: ProcessingTime::from_ms(0),
             master: Arc::clone(master),
         };
@@ -123,6 +126,7 @@ impl Engine {
         engine.sources = totals.by_source.iter().zip(0..).map(|((name, _), ix)| (name.as_str().into(), ix)).collect();
         engine.totals = totals;
         engine.restore_day();
+        engine.index_trackers();
         engine.rollup.restore_hours(now, hours.into_iter());
         for state in devices {
             let index = match engine.by_id.get(state.id.as_str()) {
@@ -281,7 +285,7 @@ impl Engine {
             (Content::Fix { fix, .. }, Disposition::Accepted) => {
                 self.heard(index, now);
                 self.mark(index);
-                self.locate(index, *fix);
+                self.locate(index, record, *fix, identities);
                 (fix.at, judged)
             }
             _ => return judged,
@@ -310,29 +314,6 @@ impl Engine {
     fn heard(&mut self, index: u32, now: ProcessingTime) {
         let state = &mut self.devices[index as usize].state;
         state.received_at = Some(now);
-    }
-
-    /// Hands a fix of the tracker `tracker` to the devices that travel with it: those it is paired with, else itself.
-    fn locate(&mut self, tracker: u32, fix: Fix) {
-        let paired: SmallVec<[u32; 2]> = {
-            let id = &self.devices[tracker as usize].state.id;
-            let pairings = self.config.pairings.iter().filter(|p| p.tracker == *id && p.holds_at(fix.at));
-            pairings.filter_map(|p| self.by_id.get(p.device.as_str()).copied()).collect()
-        };
-        let paired = if paired.is_empty() { SmallVec::from_slice(&[tracker]) } else { paired };
-        for &index in &paired {
-            let state = &mut self.devices[index as usize].state;
-            let settled = &mut settle_to(&mut self.derived.new, index);
-            let join = &mut state.extra.get_or_insert_default().join;
-            if join.is_none()
-                && let Some(latest) = state.latest
-            {
-                // Nobody knew before that it travels: the newest reading is the one that can still be placed.
-                join.get_or_insert_default().reading(self.config.join, latest.at, settled);
-            }
-            join.get_or_insert_default().fix(self.config.join, fix, settled);
-        }
-        paired.iter().for_each(|index| self.mark(*index));
     }
 
     fn place(&mut self, index: u32, reading: &Reading, now: ProcessingTime) -> Disposition {

@@ -4,6 +4,7 @@ use super::*;
 use crate::coldchain::Excursion;
 use crate::event::{BodyHash, Identity, Topic};
 use crate::feed::{Counts, SensorFault};
+use crate::join::Fix;
 use crate::rollup::{HourCell, KNOWN_EVERY_MS, KnownCounts, StoodThen, UNASSIGNED};
 use crate::sequence::Sequence;
 use crate::time::DAY_MS;
@@ -334,8 +335,8 @@ fn fix(tracker: &'static str, minute: i64, place: i32) -> Record<'static> {
 fn readings_find_where_they_were_taken() {
     let pairing =
         Pairing { tracker: "truck".into(), device: "box".into(), from_ms: NOW + 10 * MINUTE_MS, to_ms: NOW + 100 * MINUTE_MS };
-    let config = EngineConfig { pairings: vec![pairing], ..EngineConfig::default() };
-    let (mut e, mut ids) = (Engine::new(config, &master()), MemoryIdentities::default());
+    let (mut e, mut ids) = (engine(), MemoryIdentities::default());
+    e.pair(vec![pairing], ProcessingTime::from_ms(NOW));
     let place = |e: &Engine, id: &str| e.position(e.device_by_id(id).expect("heard of")).map(|fix| fix.longitude_e6);
     // A device that is both, by its own id.
     step(&mut e, &mut ids, 0, vec![record("d", 0, 5_000, None), fix("d", 1, 11), fix("d", 2, 12)]);

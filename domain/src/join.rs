@@ -39,6 +39,8 @@ impl Default for JoinConfig {
 
 /// Fixes and waiting readings that are held at most. What goes beyond is let go, oldest first: far more than the delay holds.
 pub const MAX_HELD: usize = 2_048;
+/// Fixes that are held before the first reading: those of a tracker whose thermometer sends elsewhere, or never.
+pub const MAX_HELD_UNREAD: usize = 120;
 
 /// A reading with its fix; `None` where no fix was near enough.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -110,8 +112,9 @@ impl Join {
         // A fix is needed while a reading near it can still come.
         let readings_from = self.newest_reading.map_or(i64::MIN, |at| at.ms() - config.delay_ms - config.tolerance_ms);
         let first_waiting = self.waiting.front().map_or(i64::MAX, |at| at.ms() - config.tolerance_ms);
+        let most = if self.newest_reading.is_some() { MAX_HELD } else { MAX_HELD_UNREAD };
         while let Some(fix) = self.fixes.front()
-            && (fix.at.ms() < readings_from.min(first_waiting) || self.fixes.len() > MAX_HELD)
+            && (fix.at.ms() < readings_from.min(first_waiting) || self.fixes.len() > most)
         {
             self.fixes.pop_front();
         }

@@ -317,7 +317,7 @@ pub struct Config {
     /// What is told of single topics, by name. In a file only.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub topics: BTreeMap<String, TopicConfig>,
-    /// Which thermometers travel with which trackers. In a file only.
+    /// Which thermometers travel with which trackers, noted in the log where others are in force. In a file only.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub pairings: Vec<PairingConfig>,
     /// For how many devices that nobody registered there is room.

@@ -20,4 +20,5 @@ pub mod publish;
 pub mod rebuild;
 pub mod side;
 pub mod store;
+pub mod travel;
 pub mod verify;

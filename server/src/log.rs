@@ -1,6 +1,6 @@
 //! The log: the record of truth, in segment files of checksummed blocks.
 //!
-//! A block is the body of one request, or a timer entry. Blocks are appended in groups; a group is durable once
+//! A block is the body of one request, or an entry of ours: time, a decision, pairings. Blocks are appended in groups; a group is durable once
 //! [`Log::append`] returns. What a crash left unfinished at the end is removed on opening; damage before the end stops the start, and so
 //! does a whole block that this program does not understand.
 //!
@@ -38,6 +38,8 @@ pub enum BlockKind {
     Timer,
     /// What is decided of a dead letter: see `letters.rs`.
     Decision,
+    /// The pairings in force from here on: see `travel.rs`.
+    Pairings,
 }
 
 impl BlockKind {
@@ -48,6 +50,7 @@ impl BlockKind {
             BlockKind::Timer => 2,
             BlockKind::Decision => 3,
             BlockKind::Records(Format::Record) => 4,
+            BlockKind::Pairings => 5,
         }
     }
 
@@ -58,6 +61,7 @@ impl BlockKind {
             2 => Some(BlockKind::Timer),
             3 => Some(BlockKind::Decision),
             4 => Some(BlockKind::Records(Format::Record)),
+            5 => Some(BlockKind::Pairings),
             _ => None,
         }
     }

@@ -3,7 +3,7 @@
 
 use crate::files;
 use crate::identities::{self, Freeze};
-use crate::kafka::{Extent, KafkaConfig, Owned, WORTH_A_RUN, is_other_log, nobody_else};
+use crate::kafka::{Extent, HandOn, KafkaConfig, Owned, WORTH_A_RUN, is_other_log, nobody_else};
 use crate::log::Log;
 use crate::pipeline::{PARTITION, REBUILD, Shard, wall_clock};
 use crate::store::{Rebuilding, Store};
@@ -51,11 +51,11 @@ pub async fn rebuild(dir: &Path, store: &Store, master: &Arc<Master>, config: &E
         shard.feed(block?)?;
         blocks += 1;
         if shard.is_checkpoint_due() {
-            add(&mut rebuilding, (PARTITION, &mut shard), Freeze::Full, &identities_dir, config).await?;
+            add(&mut rebuilding, (PARTITION, &mut shard), Freeze::Full, &identities_dir, config, None).await?;
         }
     }
     if shard.has_news() {
-        add(&mut rebuilding, (PARTITION, &mut shard), Freeze::Full, &identities_dir, config).await?;
+        add(&mut rebuilding, (PARTITION, &mut shard), Freeze::Full, &identities_dir, config, None).await?;
     }
     let records = shard.room.engine.totals().all.received;
     rebuilding.commit().await.context("put the new state in the place of the old one")?;
@@ -97,12 +97,15 @@ pub async fn rebuild_kafka(
         );
     }
     let aside = empty_folder(dir.join("kafka-rebuild"))?;
+    let others = HandOn::open(kafka)?;
     let mut made = Rebuilt::default();
     for (extent, fresh) in extents.iter().zip(fresh) {
         let number = extent.place.number;
         let folder = aside.join(number.to_string());
         let kept = empty_folder(folder.join("kept"))?;
         let mut owned = Owned::restore(fresh, number, &folder.join("identities"), master, config, REBUILD)?;
+        // Fixes before that have been handed on.
+        owned.shard.hand_on_from(rebuilding.covered(number)?.0);
         let mut reader = extent.reader(if planted("rebuild-begins-late") { 2 } else { 1 })?;
         while let Some(reader) = &mut reader
             && let Some(inbox) = reader.read()?
@@ -113,13 +116,13 @@ pub async fn rebuild_kafka(
             }
             if owned.shard.is_checkpoint_due() {
                 let freeze = owned.freeze(u64::MAX);
-                add(&mut rebuilding, (number, &mut owned.shard), freeze, &kept, config).await?;
+                add(&mut rebuilding, (number, &mut owned.shard), freeze, &kept, config, Some(&others)).await?;
             }
         }
         if owned.shard.has_news() {
             // As an engine does that gives it back: what the next one would need may be gone from Kafka by then.
             let freeze = owned.freeze(WORTH_A_RUN);
-            add(&mut rebuilding, (number, &mut owned.shard), freeze, &kept, config).await?;
+            add(&mut rebuilding, (number, &mut owned.shard), freeze, &kept, config, Some(&others)).await?;
         }
         let records = owned.shard.room.engine.totals().all.received;
         tracing::info!(partition = extent.name(), records, "A partition is made anew.");
@@ -148,9 +151,13 @@ async fn add(
     freeze: Freeze,
     identities_dir: &Path,
     config: &EngineConfig,
+    others: Option<&HandOn>,
 ) -> anyhow::Result<()> {
     shard.settle();
     let (mut checkpoint, frozen) = shard.cut(freeze);
+    if let Some(others) = others {
+        others.tell(&checkpoint.handed_on).await;
+    }
     let prefix = format!("r{}-", rebuilding.epoch(partition)?);
     for name in &mut checkpoint.forgotten_runs {
         name.insert_str(0, &prefix);

@@ -162,8 +162,11 @@ mod tests {
         let master = Arc::new(Master::parse(levels, regions, facilities).expect("parses"));
         let device = master.sensors()[0].id.clone();
         let pairing = Pairing { tracker: "truck".into(), device: device.clone(), from_ms: i64::MIN, to_ms: i64::MAX };
-        let config = EngineConfig { pairings: vec![pairing], ..EngineConfig::default() };
+        let config = EngineConfig::default();
         let [mut own, mut elsewhere, mut view] = [(); 3].map(|()| Engine::new(config.clone(), &master));
+        for engine in [&mut own, &mut elsewhere] {
+            engine.pair(vec![pairing.clone()], ProcessingTime::from_ms(NOW));
+        }
         let record = |n: i64, topic, content| Record {
             identity: Some(Identity(n as u128)),
             is_natural: false,

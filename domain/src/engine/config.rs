@@ -24,7 +24,8 @@ pub struct EngineConfig {
     pub max_unregistered: u32,
     /// How readings are joined with the fixes of trackers.
     pub join: JoinConfig,
-    /// Which device travels with which tracker; one that is not named here travels with itself.
+    /// Which devices should travel with which trackers. The engine does not go by it: in force is what the log says, see
+    /// [`super::Engine::pair`].
     pub pairings: Vec<Pairing>,
 }
 

@@ -2,6 +2,7 @@
 
 use super::{CLOCK_RESET_BEFORE, Content, Disposition, EngineConfig, Identities, Record, Seen};
 use crate::event::{BodyHash, Identity, Reason};
+use crate::join::Fix;
 use crate::planted;
 use crate::time::{EventTime, ProcessingTime};
 
@@ -51,6 +52,35 @@ fn rejected_identity(identity: Identity, body: BodyHash, reason: Reason) -> Iden
         return identity;
     }
     let salt = (u128::from(body.0) << 64) | (u128::from(reason as u8) + 1);
+    Identity(identity.0 ^ salt.wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835))
+}
+
+/// The fix of a record that another partition accepted and handed on, for the device of that id, where it is new here: it came neither
+/// this way before nor as a record of this partition. Who wrote it is not known, so what it says has to be possible.
+pub(super) fn new_here(
+    config: &EngineConfig,
+    (device, record): (&str, &Record<'_>),
+    now: ProcessingTime,
+    identities: &mut impl Identities,
+) -> Option<Fix> {
+    let (Content::Fix { fix, .. }, Some(identity)) = (&record.content, record.identity) else { return None };
+    // Accepted by the clock of another broker.
+    let is_possible = fix.at.ms() <= now.ms() + 2 * config.future_ms
+        && fix.at >= CLOCK_RESET_BEFORE
+        && fix.at.ms() >= now.ms() - config.retention_ms;
+    let came_itself = || identities.seen(identity, record.body) == Seen::Same;
+    if !is_possible || came_itself() {
+        return None;
+    }
+    let seen = identities.check_in(handed_on_identity(identity, device), record.body);
+    (seen == Seen::New || planted("fix-handed-on-counts-twice")).then_some(*fix)
+}
+
+/// The identity under which a fix is remembered that another partition handed on for the device of that id.
+pub(super) fn handed_on_identity(identity: Identity, device: &str) -> Identity {
+    // FNV-1a: several devices may travel with one tracker.
+    let hash = device.bytes().fold(0xcbf2_9ce4_8422_2325u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3));
+    let salt = (u128::from(hash) << 64) | 0x4649_5845_5320_4f4e;
     Identity(identity.0 ^ salt.wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835))
 }
 

@@ -111,6 +111,9 @@ pub trait Identities {
     /// Whether `identity` was seen before, and remembers it with `body` where it was not.
     fn check_in(&mut self, identity: Identity, body: BodyHash) -> Seen;
 
+    /// The same without remembering it.
+    fn seen(&self, identity: Identity, body: BodyHash) -> Seen;
+
     /// Says that these will be checked in soon: memory may be fetched already. Changes nothing.
     fn expect(&self, _identities: &[Identity]) {}
 }
@@ -128,6 +131,14 @@ impl Identities for MemoryIdentities {
                 self.0.insert(identity.0, known);
                 Seen::Other
             }
+        }
+    }
+
+    fn seen(&self, identity: Identity, body: BodyHash) -> Seen {
+        match self.0.get(&identity.0) {
+            None => Seen::New,
+            Some(known) if *known == body.0 => Seen::Same,
+            Some(_) => Seen::Other,
         }
     }
 }

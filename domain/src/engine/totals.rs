@@ -1,7 +1,7 @@
 //! Counters of the engine, and what else of it belongs to no device.
 
-use super::Disposition;
 use super::days::Today;
+use super::{Disposition, Pairing};
 use crate::event::Reason;
 use crate::rollup::StaleHours;
 use crate::time::ProcessingTime;
@@ -90,4 +90,6 @@ pub struct Totals {
     pub stale: StaleHours,
     /// The books of the newest day.
     pub today: Today,
+    /// Which devices travel with which trackers; one that is not named travels with itself.
+    pub pairings: Vec<Pairing>,
 }

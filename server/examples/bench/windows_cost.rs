@@ -24,6 +24,10 @@ impl Identities for NoIdentities {
     fn check_in(&mut self, _: Identity, _: BodyHash) -> Seen {
         Seen::New
     }
+
+    fn seen(&self, _: Identity, _: BodyHash) -> Seen {
+        Seen::New
+    }
 }
 
 /// An engine that has taken in `stream`, what closed, how many were late, and the time an event took.

@@ -175,6 +175,6 @@ pub fn of_block(block: &Block) -> Option<Request> {
             rest.split('-').next()?.parse().ok().map(Request::Batch)
         }
         BlockKind::Decision => Decision::decode(&block.body).ok().map(|(decision, _)| Request::Decision(decision.letter)),
-        BlockKind::Timer => None,
+        BlockKind::Pairings | BlockKind::Timer => None,
     }
 }

@@ -448,13 +448,18 @@ impl Identities for DiskIdentities {
     }
 
     fn check_in(&mut self, identity: Identity, body: BodyHash) -> Seen {
+        let seen = self.seen(identity, body);
+        if seen == Seen::New {
+            self.filter.insert(identity.0);
+            self.table.insert(identity.0, body.0);
+        }
+        seen
+    }
+
+    fn seen(&self, identity: Identity, body: BodyHash) -> Seen {
         let known = if self.may_know(identity.0) { self.find(identity.0) } else { None };
         match known {
-            None => {
-                self.filter.insert(identity.0);
-                self.table.insert(identity.0, body.0);
-                Seen::New
-            }
+            None => Seen::New,
             Some(known) if known == body.0 => Seen::Same,
             Some(_) => Seen::Other,
         }

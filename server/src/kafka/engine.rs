@@ -4,6 +4,7 @@
 //! checkpoint before it is given back. Fetched messages wait in a queue of the partition whose length is bounded: a worker that the
 //! database holds up does not fetch, and this thread polls on, so that the group does not take it for dead.
 
+use super::hand_on::HandOn;
 use super::produce::Producer;
 use super::status::Status;
 use super::worker::{Ended, Order, Worker, WorkerParts};
@@ -239,6 +240,7 @@ impl Member {
                 status: self.engine.status.clone(),
                 feed: (self.engine.kafka.feed(), self.feed_partitions),
                 letters: letters::Place { to: self.engine.kafka.dead_letters(), topic: topic.clone(), partition },
+                others: HandOn::new(&self.engine.kafka, &self.producer),
                 owned: Arc::clone(&self.owned),
                 runtime: self.runtime.clone(),
                 orders: to_do,

@@ -117,7 +117,12 @@ impl Teller {
         let mut last = part(parts.len() as u32, devices);
         last.rest = Some(Rest {
             now: room.engine.now(),
-            totals: Totals { stale: StaleHours::default(), today: Today::default(), ..room.engine.totals().clone() },
+            totals: Totals {
+                stale: StaleHours::default(),
+                today: Today::default(),
+                pairings: Vec::new(),
+                ..room.engine.totals().clone()
+            },
             late: news.late,
             decided: news.decided,
             taken: received.saturating_sub(self.received) as u32,

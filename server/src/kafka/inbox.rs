@@ -1,6 +1,6 @@
 //! Messages as they come, put together into runs that the engine takes at once.
 
-use super::{CONTROL, DECISION, SOURCE, TIMER, UNREADABLE};
+use super::{CONTROL, DECISION, FIX, PAIRINGS, SOURCE, TIMER, UNREADABLE};
 use crate::admission::Message as Alone;
 use bytes::Bytes;
 use domain::time::ProcessingTime;
@@ -20,6 +20,10 @@ pub enum Kind {
     Records,
     /// A decision of a dead letter.
     Decision,
+    /// The pairings in force from here on.
+    Pairings,
+    /// A fix that another partition has handed on.
+    Fix,
     /// Time passes.
     Timer,
 }
@@ -111,6 +115,8 @@ impl Inbox {
                 (SOURCE, Some(name)) => source = self.source(name),
                 (CONTROL, Some(TIMER)) => kind = Kind::Timer,
                 (CONTROL, Some(DECISION)) => kind = Kind::Decision,
+                (CONTROL, Some(PAIRINGS)) => kind = Kind::Pairings,
+                (CONTROL, Some(FIX)) => kind = Kind::Fix,
                 (CONTROL, Some(UNREADABLE)) => is_unreadable = true,
                 _ => {}
             }

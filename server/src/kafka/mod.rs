@@ -1,12 +1,13 @@
 //! Kafka as the log: what is ours there, how admission writes it, how engines read it, and the feed from engines to pages.
 //!
 //! One message is one record, its raw bytes, under the id of its device as key, so that a device lies in one partition. The broker's
-//! time of a message is when the record came in. A message without a value is a control message: a timer, or a decision of a dead
-//! letter. Partitions have numbers of their own in the store; what counts is the store's position, never Kafka's group offsets.
+//! time of a message is when the record came in. A message with our header is a control message: a timer, a decision of a dead letter, the
+//! pairings in force, or a fix that another partition has handed on. Partitions have numbers of their own in the store; what counts is the store's position, never Kafka's group offsets.
 
 mod engine;
 mod extent;
 mod feed;
+mod hand_on;
 mod inbox;
 mod letters;
 mod partition;
@@ -21,6 +22,7 @@ mod worker;
 pub use engine::Engine;
 pub use extent::watermarks;
 pub(crate) use extent::{Extent, nobody_else};
+pub use hand_on::HandOn;
 pub use inbox::Inbox;
 pub(crate) use inbox::Kind;
 pub use partition::{Owned, WORTH_A_RUN, is_other_log};
@@ -40,6 +42,10 @@ pub const CONTROL: &str = "rantai";
 pub const TIMER: &[u8] = b"timer";
 /// The value is a decision of a dead letter.
 pub const DECISION: &[u8] = b"decision";
+/// The value is the pairings in force from here on.
+pub const PAIRINGS: &[u8] = b"pairings";
+/// The value is a fix that another partition has handed on.
+pub const FIX: &[u8] = b"fix";
 /// Admission could not read the record.
 pub const UNREADABLE: &[u8] = b"unreadable";
 

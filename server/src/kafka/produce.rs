@@ -3,7 +3,7 @@
 //! The producer is idempotent and waits for all replicas. A record that was not acknowledged in time may have been stored all the
 //! same: its sender comes again, and then it is a duplicate. There is no spool here: while Kafka is away, senders are.
 
-use super::{CONTROL, DECISION, KafkaConfig, MAX_MESSAGE_BYTES, SOURCE, TIMER, UNREADABLE, partition_of};
+use super::{CONTROL, DECISION, KafkaConfig, MAX_MESSAGE_BYTES, PAIRINGS, SOURCE, TIMER, UNREADABLE, partition_of};
 use crate::admission::Batch;
 use crate::letters::Decision;
 use crate::pipeline::Refused;
@@ -189,10 +189,19 @@ impl Producer {
 
     /// Makes time pass in a partition: its owner hears of it in the order of the log.
     pub fn send_timer(&self, topic: &str, partition: i32) {
-        let headers = OwnedHeaders::new().insert(Header { key: CONTROL, value: Some(TIMER) });
-        let timer = Outgoing { partition: Some(partition), key: None, value: None, headers };
+        self.send_control(topic, partition, TIMER, None);
+    }
+
+    /// Notes the pairings in force in a partition.
+    pub fn send_pairings(&self, topic: &str, partition: i32, body: &[u8]) {
+        self.send_control(topic, partition, PAIRINGS, Some(body));
+    }
+
+    fn send_control(&self, topic: &str, partition: i32, what: &[u8], value: Option<&[u8]>) {
+        let headers = OwnedHeaders::new().insert(Header { key: CONTROL, value: Some(what) });
+        let message = Outgoing { partition: Some(partition), key: None, value, headers };
         // Lost: it is sent again.
-        let _ = self.send(topic, std::iter::once(timer));
+        let _ = self.send(topic, std::iter::once(message));
     }
 }
 

@@ -40,7 +40,27 @@ pub(crate) fn take(shard: &mut Shard, number: u32, run: &Run<'_>, clock: &mut Pr
                 }
             }
         }
-        Kind::Timer if is_covered => {}
+        Kind::Fix => {
+            let source = run.source();
+            let taken = if is_covered {
+                shard.remember_handed_on(&run.bytes, source, received_at)
+            } else {
+                shard.take_handed_on(&run.bytes, source, place)
+            };
+            if let Err(error) = taken {
+                tracing::warn!(%error, block = run.last, "A message cannot be read; passed over.");
+                if !is_covered {
+                    shard.pass_time(place);
+                }
+            }
+        }
+        Kind::Pairings | Kind::Timer if is_covered => {}
+        Kind::Pairings => {
+            if let Err(error) = shard.pair(&run.bytes, place) {
+                tracing::warn!(error = format!("{error:#}"), "Pairings cannot be read; passed over.");
+                shard.pass_time(place);
+            }
+        }
         Kind::Timer => shard.pass_time(place),
     }
     0

@@ -76,8 +76,6 @@ struct View {
     is_closed: HashSet<(u32, u8, i64)>,
     /// Topic and number within it of the partitions.
     names: HashMap<u32, (String, i32)>,
-    /// Indices here of devices that are not registered, by partition and index there.
-    indices: HashMap<(u32, u32), u32>,
     loaded_at: Instant,
     is_amiss: bool,
 }
@@ -124,7 +122,6 @@ impl View {
             closed_by: Vec::new(),
             is_closed: HashSet::new(),
             names: HashMap::new(),
-            indices: HashMap::new(),
             loaded_at: Instant::now(),
             is_amiss: false,
         };
@@ -155,7 +152,7 @@ impl View {
                 hours.entry(start).or_default().push(hour);
             }
             for (index, state) in of.devices {
-                places.push((partition, index, state.id.clone()));
+                places.push((partition, index, state.id.clone(), state.received_at.is_some()));
                 states.push(state);
             }
             decided.extend(of.decided);
@@ -174,10 +171,9 @@ impl View {
         self.tell_partitions();
         self.closed_by.clear();
         self.is_closed.clear();
-        self.indices.clear();
-        for (partition, index, id) in places {
+        for (partition, index, id, is_heard) in places {
             let here = self.room.engine.device_by_id(&id).context("a device that was just restored")?;
-            self.place(partition, index, here)?;
+            self.place(partition, index, here, is_heard)?;
         }
         self.begin_feed((oldest < i64::MAX).then_some((oldest - SKEW_MS).max(0)))?;
         (self.loaded_at, self.is_amiss) = (Instant::now(), false);
@@ -185,15 +181,16 @@ impl View {
     }
 
     /// Notes where the store has the device of index `here`.
-    fn place(&mut self, partition: u32, index: u32, here: u32) -> anyhow::Result<()> {
+    ///
+    /// A partition may know it by its pairing alone: where something `is_heard` of the device itself counts more.
+    fn place(&mut self, partition: u32, index: u32, here: u32, is_heard: bool) -> anyhow::Result<()> {
         let registered = self.source.master.sensors().len() as u32;
         if index < registered {
             ensure!(
                 here == index,
                 "device {here} has another place in the master data of the engines; start the same program everywhere"
             );
-        } else {
-            self.indices.insert((partition, index), here);
+        } else if is_heard || !self.room.places.contains_key(&here) {
             self.room.places.insert(here, (partition, index));
         }
         Ok(())
@@ -299,10 +296,9 @@ impl View {
             }
         }
         let windows: Vec<ClosedWindow> = closed.iter().map(|(window, _)| *window).collect();
+        let is_heard = news.state.received_at.is_some();
         let here = self.room.engine.adopt(news.state, &windows);
-        if known.is_none_or(|_| !self.indices.contains_key(&(partition, news.index)))
-            && let Err(error) = self.place(partition, news.index, here)
-        {
+        if let Err(error) = self.place(partition, news.index, here, is_heard) {
             tracing::error!(%error, "A device of the feed cannot be placed.");
         }
         for (window, block) in closed {

@@ -3,6 +3,7 @@
 use super::engine::Group;
 use super::extent::{first_after, watermarks};
 use super::feed::Teller;
+use super::hand_on::HandOn;
 use super::inbox::Inbox;
 use super::letters;
 use super::partition::{Owned, WORTH_A_RUN, is_other_log};
@@ -90,6 +91,8 @@ pub(super) struct WorkerParts {
     pub feed: (String, i32),
     /// Where its dead letters are told.
     pub letters: letters::Place,
+    /// The way to other partitions.
+    pub others: HandOn,
     pub runtime: tokio::runtime::Handle,
     pub orders: mpsc::Receiver<Order>,
 }
@@ -125,6 +128,7 @@ pub(super) struct Worker {
     /// Its partition has to be taken over once more.
     begins_anew: bool,
     timer_sent: Option<Instant>,
+    pairings_sent: Option<Instant>,
     teller: Teller,
     /// Everything before this block is stored.
     stored: u64,
@@ -147,6 +151,7 @@ impl Worker {
         let has_gone_back = of.expected() < parts.begin && !planted("begins-where-the-old-state-ended");
         ensure!(!has_gone_back, "its state was made anew while this process took it over; start it again");
         of.shard.watch();
+        of.shard.hand_on_from(0);
         if found == Found::BegunLate {
             of.begin_late();
         }
@@ -173,6 +178,7 @@ impl Worker {
             stands_still: found == Found::OtherLog,
             begins_anew: false,
             timer_sent: None,
+            pairings_sent: None,
         };
         worker.work()
     }
@@ -310,9 +316,10 @@ impl Worker {
         let next_block = writing.next_block();
         let (producer, place) = (Arc::clone(&self.parts.producer), self.parts.letters.clone());
         let (store, epoch, config) = (self.parts.store.clone(), self.epoch, self.parts.config.clone());
+        let others = self.parts.others.clone();
         let write = async move {
             letters::tell(&producer, &place, writing.dead_letters()).await;
-            write_checkpoint(store, writing, epoch, config).await
+            write_checkpoint(store, writing, epoch, config, Some(others)).await
         };
         self.writing = Some(Being { task: self.parts.runtime.spawn(write), next_block });
     }
@@ -341,10 +348,18 @@ impl Worker {
             of.lag = of.lag.saturating_sub(next_offset.saturating_sub(of.next_offset).max(0) as u64);
             (of.next_offset, of.processed) = (next_offset, processed);
         });
-        if !self.is_behind
-            && !self.stands_still
-            && self.begun.is_none()
-            && self.timer_sent.is_none_or(|at| at.elapsed() >= TIMER_PATIENCE)
+        if self.is_behind || self.stands_still || self.begun.is_some() {
+            return;
+        }
+        // Asked again and again: whoever had the partition before may note others still.
+        if self.pairings_sent.is_none_or(|at| at.elapsed() >= TIMER_PATIENCE)
+            && let Some(wanted) = self.of.shard.wants_pairings()
+        {
+            tracing::info!(topic = self.parts.topic, partition = self.parts.partition, "Its pairings are noted.");
+            self.parts.producer.send_pairings(&self.parts.topic, self.parts.partition, &wanted);
+            self.pairings_sent = Some(Instant::now());
+        }
+        if self.timer_sent.is_none_or(|at| at.elapsed() >= TIMER_PATIENCE)
             && (self.of.wants_timer(wall_clock())
                 || self.of.shard.room.engine.next_deadline().is_some_and(|deadline| deadline.plus(TIMER_SLACK) <= wall_clock()))
         {

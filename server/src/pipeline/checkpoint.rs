@@ -1,9 +1,12 @@
 //! Writing a checkpoint: files first, then the one transaction that names them.
 
 use crate::identities::FrozenTable;
+use crate::kafka::HandOn;
 use crate::side::{DEAD, SideRows};
 use crate::store::{Checkpoint, Store, StoreError};
+use crate::travel::HandedOn;
 use domain::engine::EngineConfig;
+use domain::planted;
 use rustix::time::{ClockId, clock_gettime};
 use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -52,6 +55,9 @@ pub enum Step<'a> {
     WriteRun(&'a FrozenTable),
     /// The store has to keep the run for other processes: [`Store::keep_run`].
     KeepRun(&'a FrozenTable),
+    /// Other partitions have to get these, each of them at least once, and to have acknowledged it: a crash behind the transaction would
+    /// lose them.
+    HandOn(&'a [HandedOn]),
     /// The transaction: [`Store::checkpoint`].
     Commit(&'a Checkpoint),
     /// So long nothing.
@@ -64,9 +70,21 @@ pub enum Step<'a> {
 enum Next {
     WriteRun,
     KeepRun,
+    HandOn,
     Commit,
     Wait,
     Done,
+}
+
+impl Next {
+    /// What follows the run of identities, of a checkpoint that `hands_on` fixes.
+    fn after_run(hands_on: bool) -> Self {
+        if hands_on && !planted("fix-handed-on-after-the-checkpoint") { Next::HandOn } else { Next::Commit }
+    }
+
+    fn after_commit(hands_on: bool) -> Self {
+        if hands_on && planted("fix-handed-on-after-the-checkpoint") { Next::HandOn } else { Next::Done }
+    }
 }
 
 /// A checkpoint on its way into the store. Whoever writes it does one step after the other and tells how each went.
@@ -83,7 +101,7 @@ pub struct Writing {
 impl Writing {
     /// Begins to write what [`crate::pipeline::Shard::cut`] has cut.
     pub fn new((checkpoint, frozen): (Checkpoint, Option<FrozenTable>)) -> Self {
-        let next = if frozen.is_some() { Next::WriteRun } else { Next::Commit };
+        let next = if frozen.is_some() { Next::WriteRun } else { Next::after_run(!checkpoint.handed_on.is_empty()) };
         Self { checkpoint, frozen, next, failed: next, wait: Duration::from_millis(200) }
     }
 
@@ -102,6 +120,7 @@ impl Writing {
         match (self.next, &self.frozen) {
             (Next::WriteRun, Some(frozen)) => Step::WriteRun(frozen),
             (Next::KeepRun, Some(frozen)) => Step::KeepRun(frozen),
+            (Next::HandOn, _) => Step::HandOn(&self.checkpoint.handed_on),
             (Next::Wait, _) => Step::Wait(self.wait),
             (Next::Done, _) => Step::Done,
             _ => Step::Commit(&self.checkpoint),
@@ -112,10 +131,14 @@ impl Writing {
     /// cannot hold. A run that is written is never written again: a commit that seemed to fail may name it already. After an error that is
     /// given back the process has to end.
     pub fn went(&mut self, result: Result<(), StoreError>) -> Result<(), StoreError> {
+        let hands_on = !self.checkpoint.handed_on.is_empty();
         match (result, self.next) {
             (Ok(()), Next::WriteRun) => self.next = Next::KeepRun,
-            (Ok(()), Next::KeepRun) => self.next = Next::Commit,
-            (Ok(()), Next::Commit | Next::Done) => self.next = Next::Done,
+            (Ok(()), Next::KeepRun) => self.next = Next::after_run(hands_on),
+            (Ok(()), Next::HandOn) if planted("fix-handed-on-after-the-checkpoint") => self.next = Next::Done,
+            (Ok(()), Next::HandOn) => self.next = Next::Commit,
+            (Ok(()), Next::Commit) => self.next = Next::after_commit(hands_on),
+            (Ok(()), Next::Done) => self.next = Next::Done,
             (Ok(()), Next::Wait) => {
                 self.wait = (self.wait * 2).min(Duration::from_secs(1));
                 self.next = self.failed;
@@ -131,12 +154,24 @@ impl Writing {
 }
 
 /// Writes a checkpoint, again and again while the disk is full or the database away.
-pub(crate) async fn write_checkpoint(store: Store, writing: Writing, epoch: i64, config: EngineConfig) -> Result<(), StoreError> {
-    let mut work = pin!(write_all(store, writing, epoch, config));
+pub(crate) async fn write_checkpoint(
+    store: Store,
+    writing: Writing,
+    epoch: i64,
+    config: EngineConfig,
+    hand_on: Option<HandOn>,
+) -> Result<(), StoreError> {
+    let mut work = pin!(write_all(store, writing, epoch, config, hand_on));
     std::future::poll_fn(|context| counted(Part::Store, || work.as_mut().poll(context))).await
 }
 
-async fn write_all(store: Store, mut writing: Writing, epoch: i64, config: EngineConfig) -> Result<(), StoreError> {
+async fn write_all(
+    store: Store,
+    mut writing: Writing,
+    epoch: i64,
+    config: EngineConfig,
+    hand_on: Option<HandOn>,
+) -> Result<(), StoreError> {
     loop {
         let result = match writing.step() {
             Step::WriteRun(frozen) => {
@@ -145,6 +180,13 @@ async fn write_all(store: Store, mut writing: Writing, epoch: i64, config: Engin
                 written.map_err(std::io::Error::other).flatten().map_err(StoreError::Run)
             }
             Step::KeepRun(frozen) => store.keep_run(writing.checkpoint.partition, epoch, frozen.path()).await,
+            Step::HandOn(fixes) => {
+                // An embedded log is the only partition.
+                if let Some(others) = &hand_on {
+                    others.tell(fixes).await;
+                }
+                Ok(())
+            }
             Step::Commit(checkpoint) => store.checkpoint(checkpoint, epoch, &config.windows).await,
             Step::Wait(wait) => {
                 tokio::time::sleep(wait).await;
@@ -185,6 +227,7 @@ mod tests {
             let name = match writing.step() {
                 Step::WriteRun(_) => "run",
                 Step::KeepRun(_) => "keep",
+                Step::HandOn(_) => "hand on",
                 Step::Commit(_) => "commit",
                 Step::Wait(_) => "wait",
                 Step::Done => "done",
@@ -193,6 +236,18 @@ mod tests {
             name
         });
         assert_eq!(steps, ["run", "wait", "run", "keep", "commit", "wait", "commit"]);
+        assert!(matches!(writing.step(), Step::Done));
+    }
+
+    /// Once the position is stored nobody reads them again.
+    #[test]
+    fn fixes_are_handed_on_before_the_commit() {
+        let fix = HandedOn { device: "box".to_owned(), source: String::new(), raw: Vec::new() };
+        let mut writing = Writing::new((Checkpoint { handed_on: vec![fix], ..Checkpoint::default() }, None));
+        assert!(matches!(writing.step(), Step::HandOn([_])));
+        writing.went(Ok(())).expect("goes on");
+        assert!(matches!(writing.step(), Step::Commit(_)));
+        writing.went(Ok(())).expect("goes on");
         assert!(matches!(writing.step(), Step::Done));
     }
 

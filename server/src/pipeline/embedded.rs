@@ -6,7 +6,7 @@
 
 use super::checkpoint::{Part, Writing, counted, write_checkpoint};
 use super::room::Due;
-use super::steps::{EngineSide, Group, LogSide, Submission, open_log, restore};
+use super::steps::{EngineSide, Group, LogSide, Submission, open_log, restore, to_note};
 use super::{Answer, BODIES_KIB, Intake, PARTITION, Pipeline, Question, Refused, Threads, fail, wall_clock};
 use crate::admission::{Batch, Format, IdentityKey};
 use crate::clock::{Clock, Clocks, Doubt};
@@ -130,9 +130,16 @@ impl Pipeline {
         // Bounded by the bodies of what the log thread passes on; questions and checkpoints are few.
         let (messages, to_engine) = std_mpsc::channel();
         let timers = submissions.downgrade();
+        let mut side = LogSide::new(log, clock, Arc::clone(&admitted));
+        let mut engine = EngineSide::new(shard);
+        let notes = to_note(&engine);
+        if !notes.is_empty() {
+            tracing::info!(pairings = config.pairings.len(), "Other pairings than before are in force from now on.");
+            let kept = side.keep(notes).map_err(|unknown| unknown.error).context("note the pairings in the log")?;
+            engine.take(kept.context("the pairings cannot be noted in the log")?);
+        }
         let log_thread = {
-            let (messages, admitted) = (messages.clone(), Arc::clone(&admitted));
-            let side = LogSide::new(log, clock, admitted);
+            let messages = messages.clone();
             let run = move || {
                 run_log(side, to_log, &messages);
                 Ok(())
@@ -141,7 +148,7 @@ impl Pipeline {
         };
         let engine_thread = {
             let driver = Driver {
-                side: EngineSide::new(shard),
+                side: engine,
                 publisher: Publisher::new(Arc::clone(&feed)),
                 store,
                 epoch,
@@ -232,7 +239,7 @@ impl Driver {
         // Everything durable is processed; one last checkpoint makes the next start short.
         if self.side.shard.has_news() {
             let writing = Writing::new(counted(Part::Cut, || self.side.shard.cut(Freeze::Full)));
-            let written = write_checkpoint(self.store.clone(), writing, self.epoch, self.config);
+            let written = write_checkpoint(self.store.clone(), writing, self.epoch, self.config, None);
             let left = LAST_CHECKPOINT.saturating_sub(drained.map_or(Duration::ZERO, |at| at.elapsed()));
             if let Ok(written) = self.runtime.block_on(async { tokio::time::timeout(left, written).await }) {
                 written?;
@@ -257,7 +264,7 @@ impl Driver {
         let writing = Writing::new(counted(Part::Cut, || self.side.shard.cut(Freeze::Full)));
         let (store, config, done, epoch) = (self.store.clone(), self.config.clone(), self.done.clone(), self.epoch);
         self.runtime.spawn(async move {
-            let result = write_checkpoint(store, writing, epoch, config).await;
+            let result = write_checkpoint(store, writing, epoch, config, None).await;
             let _ = done.send(Message::CheckpointDone(result));
         });
     }

@@ -24,7 +24,7 @@ pub fn records_of(block: &Block, key: &crate::admission::IdentityKey) -> u64 {
             Batch::parse(block.body.clone(), format, &block.source, key).map_or(0, |batch| batch.len() as u64)
         }
         BlockKind::Decision => Decision::decode(&block.body).map_or(0, |(decision, _)| decision.records()),
-        BlockKind::Timer => 0,
+        BlockKind::Pairings | BlockKind::Timer => 0,
     }
 }
 
@@ -57,7 +57,8 @@ impl Shard {
                 self.remember_replay(block.body, &block.source, block.number, block.received_at)?;
             }
             BlockKind::Decision => self.decide(&block.body, &block.source, place)?,
-            BlockKind::Timer if is_covered => {}
+            BlockKind::Pairings | BlockKind::Timer if is_covered => {}
+            BlockKind::Pairings => self.pair(&block.body, place)?,
             BlockKind::Timer => self.pass_time(place),
         }
         Ok(())

@@ -12,6 +12,7 @@ use crate::letters::{Again, Decided, Decision, Outcome, Verdict};
 use crate::log::Place;
 use crate::side::{SideBlock, SideRow, SideRows};
 use crate::store::{Checkpoint, RawRecords, Snapshot};
+use crate::travel::{self, HandedOn, NoFix};
 use anyhow::Context;
 use bytes::Bytes;
 use domain::engine::{ClosedWindow, DeviceState, Disposition, Engine, EngineConfig};
@@ -195,6 +196,8 @@ pub struct Shard {
     identities: DiskIdentities,
     /// Readings and fixes accepted since the last checkpoint, where the store keeps them.
     raw: Option<RawRecords>,
+    /// Fixes that other partitions may need, where there are some: of blocks from this one on, since the last checkpoint.
+    hand_on: Option<(u64, Vec<HandedOn>)>,
     /// The first block that the engine has not seen.
     pub next_block: u64,
     checkpoint_block: u64,
@@ -262,6 +265,7 @@ impl Shard {
             config: config.clone(),
             identities,
             raw: snapshot.raw,
+            hand_on: None,
             next_block: snapshot.next_block,
             checkpoint_block: snapshot.next_block,
             records_since: 0,
@@ -290,6 +294,11 @@ impl Shard {
     /// Takes note of what changes from now on, for [`Shard::take_news`].
     pub fn watch(&mut self) {
         self.news = Some(News::default());
+    }
+
+    /// Other partitions get the fixes that they may need, with every checkpoint, of the blocks from `block` on.
+    pub fn hand_on_from(&mut self, block: u64) {
+        self.hand_on = Some((block, Vec::new()));
     }
 
     /// What changed since the last call.
@@ -368,6 +377,12 @@ impl Shard {
             let positions = (place.first_record..).step_by(self.step as usize);
             raw.add(self.partition, batch, &self.dispositions, positions, place.received_at);
         }
+        if let Some((from, fixes)) = &mut self.hand_on
+            && place.number >= *from
+            && !self.room.engine.pairings().is_empty()
+        {
+            fixes.extend(HandedOn::of(&self.room.engine, batch, &self.dispositions));
+        }
         self.count_for_run(batch);
         self.next_block = place.number + 1;
         self.records_since += batch.len() as u64;
@@ -420,6 +435,42 @@ impl Shard {
             let records = batch.records().map(|record| self.room.engine.as_judged(record));
             Engine::remember(&self.config, records, received_at, &mut identities);
         }
+        Ok(())
+    }
+
+    /// The pairings that the configuration wants, as a note for the log, where others are in force.
+    pub fn wants_pairings(&self) -> Option<Bytes> {
+        let wanted = &self.config.pairings;
+        let are_noted = self.room.engine.pairings() == wanted.as_slice() || planted("pairings-are-not-noted");
+        (!are_noted).then(|| travel::encode(wanted))
+    }
+
+    /// From here on the pairings of the block at `place` are in force.
+    pub fn pair(&mut self, body: &[u8], place: Place) -> anyhow::Result<()> {
+        let pairings = travel::decode(body).with_context(|| format!("read block {} of the log", place.number))?;
+        self.room.engine.pair(pairings, place.received_at);
+        self.next_block = place.number + 1;
+        Ok(())
+    }
+
+    /// Takes in a fix that another partition has handed on.
+    pub fn take_handed_on(&mut self, body: &Bytes, source: &str, place: Place) -> Result<(), NoFix> {
+        let (device, batch) = HandedOn::decode(body, source, &self.key)?;
+        for record in batch.records() {
+            self.room.engine.take_handed_on(&device, &record, place.received_at, &mut self.identities);
+        }
+        self.count_for_run(&batch);
+        self.next_block = place.number + 1;
+        Ok(())
+    }
+
+    /// Remembers the identity of a fix that another partition has handed on, in a block that the state covers already.
+    pub fn remember_handed_on(&mut self, body: &Bytes, source: &str, received_at: ProcessingTime) -> Result<(), NoFix> {
+        let (device, batch) = HandedOn::decode(body, source, &self.key)?;
+        for record in batch.records() {
+            Engine::remember_handed_on(&self.config, &device, &record, received_at, &mut self.identities);
+        }
+        self.count_for_run(&batch);
         Ok(())
     }
 
@@ -515,6 +566,7 @@ impl Shard {
             known_hours: room.engine.take_known_hours(),
             known_counts: room.engine.take_known_counts(),
             days: room.engine.take_day_books(),
+            handed_on: self.hand_on.as_mut().map(|(_, fixes)| std::mem::take(fixes)).unwrap_or_default(),
         };
         room.in_flight = Some(InFlight {
             begun: Instant::now(),

@@ -49,6 +49,8 @@ pub enum Submission {
         /// Who waits for the answer.
         reply: oneshot::Sender<Result<(), Refused>>,
     },
+    /// The pairings in force from now on, encoded.
+    Pairings(Bytes),
     /// Time alone.
     Timer,
 }
@@ -59,7 +61,7 @@ impl Submission {
         match self {
             Submission::Records { reply, .. } => drop(reply.send(Err(Refused::Unwritable))),
             Submission::Decision { reply, .. } => drop(reply.send(Err(Refused::Unwritable))),
-            Submission::Timer => {}
+            Submission::Pairings(_) | Submission::Timer => {}
         }
     }
 
@@ -71,6 +73,7 @@ impl Submission {
             Submission::Decision { body, source, records, .. } => {
                 Draft { kind: BlockKind::Decision, source, body, records: *records }
             }
+            Submission::Pairings(body) => Draft { kind: BlockKind::Pairings, source: "", body, records: 0 },
             Submission::Timer => Draft { kind: BlockKind::Timer, source: "", body: b"", records: 0 },
         }
     }
@@ -112,6 +115,11 @@ pub fn restore(
     let mut shard = Shard::restore(snapshot, (PARTITION, 1), identities_dir, master, config, due)?;
     shard.read_log(log_dir, from)?;
     Ok(shard)
+}
+
+/// What a start has to note in the log before anything else is taken in.
+pub fn to_note(engine: &EngineSide) -> Vec<Submission> {
+    engine.shard.wants_pairings().map(Submission::Pairings).into_iter().collect()
 }
 
 /// A group of which nobody knows whether the disk has it.
@@ -193,6 +201,11 @@ impl EngineSide {
                 Submission::Timer => {
                     self.shard.pass_time(place);
                     self.timer_sent = None;
+                }
+                Submission::Pairings(body) => {
+                    if let Err(error) = self.shard.pair(&body, place) {
+                        unreachable!("it was encoded a moment ago: {error}");
+                    }
                 }
                 Submission::Records { batch, reply, permit, .. } => {
                     let dispositions = self.shard.take(&batch, place).to_vec();

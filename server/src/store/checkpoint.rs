@@ -9,6 +9,7 @@ use crate::blocks::{self, WindowBlock};
 use crate::identities::NamedRun;
 use crate::letters::Decided;
 use crate::side::SideRows;
+use crate::travel::HandedOn;
 use domain::engine::{ClosedDerived, ClosedWindow, DayBook, DeviceState, Totals};
 use domain::planted;
 use domain::rollup::{HourCell, KnownCounts, KnownHour, PackedHour, StoodThen, hours_kept_from};
@@ -87,6 +88,8 @@ pub struct Checkpoint {
     pub known_counts: Arc<Vec<KnownCounts>>,
     /// Books of days that changed since.
     pub days: Arc<Vec<DayBook>>,
+    /// Fixes accepted since that other partitions may need: they are told before it is committed, and not stored.
+    pub handed_on: Vec<HandedOn>,
 }
 
 /// What a checkpoint does on either database, within the transaction `$tx`: takes the position, and writes what is little.

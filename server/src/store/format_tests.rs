@@ -5,7 +5,8 @@ use crate::identities::Freeze;
 use crate::log::{Block, BlockKind};
 use crate::pipeline::Shard;
 use crate::store::{Snapshot, Store, StoreAddress};
-use domain::engine::EngineConfig;
+use crate::travel;
+use domain::engine::{EngineConfig, Pairing};
 use domain::master::Master;
 use domain::time::{DAY_MS, MINUTE_MS, ProcessingTime};
 use domain::window::WindowConfig;
@@ -78,7 +79,7 @@ async fn stored() -> String {
     let snapshot = Snapshot { identity_key: [7; 16], ..snapshot };
     let mut shard = Shard::embedded(snapshot, &dir.path().join("identities"), &master(), &config).expect("begins");
     let (mut number, mut first_record) = (0, 1);
-    let mut feed = |at: i64, kind: BlockKind, lines: &[String]| {
+    let mut feed = |at: i64, kind: BlockKind, lines: &[String], records: u64| {
         number += 1;
         let block = Block {
             number,
@@ -88,14 +89,16 @@ async fn stored() -> String {
             source: "gateway".to_owned(),
             body: lines.join("\n").into(),
         };
-        first_record += lines.len() as u64;
+        first_record += records;
         shard.feed(block).expect("feeds");
     };
+    let pairing = Pairing { tracker: "truck".into(), device: "plain".into(), from_ms: BEGIN, to_ms: i64::MAX };
+    feed(0, BlockKind::Pairings, &[String::from_utf8(travel::encode(&[pairing]).to_vec()).expect("text")], 0);
     for (minute, body) in LOG {
         let lines: Vec<String> = body.lines().map(with_times).collect();
-        feed(minute * MINUTE_MS, BlockKind::Records(crate::admission::Format::Ndjson), &lines);
+        feed(minute * MINUTE_MS, BlockKind::Records(crate::admission::Format::Ndjson), &lines, lines.len() as u64);
     }
-    feed(5 * DAY_MS, BlockKind::Timer, &[]);
+    feed(5 * DAY_MS, BlockKind::Timer, &[], 0);
     shard.settle();
     let (checkpoint, _) = shard.cut(Freeze::Full);
     store.checkpoint(&checkpoint, epoch, &config.windows).await.expect("writes");

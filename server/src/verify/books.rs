@@ -224,6 +224,11 @@ impl<'a> Books<'a> {
         self.letters(letters).await?;
         self.raw_rows(&raw, &recomputed).await?;
         let now = self.shard.room.engine.now();
+        let pairings = self.shard.room.engine.pairings();
+        if pairings != recomputed.pairings.as_slice() {
+            let expected = &recomputed.pairings;
+            self.report.breaks(Law::Located, || format!("the log says who travels with whom: {expected:?}; found {pairings:?}"));
+        }
         if now.ms() != recomputed.now {
             self.report.breaks(Law::State, || format!("the state is as of {now}, the log ends at {}", at(recomputed.now)));
         }

@@ -4,12 +4,12 @@
 use super::history::{Clock, Definitions, History, Placed, Sums, start_of};
 use super::scan::{Held, Outline, Source, scan};
 use super::stood::{self, Stander};
-use super::travel::Join;
+use super::travel::{Change, Companions, Join};
 use super::versions::{Changes, Weights, cells_of, known_at};
 use crate::admission::IdentityKey;
 use anyhow::ensure;
 use domain::coldchain::{Excursion, Range};
-use domain::engine::{CLOCK_RESET_BEFORE, Content, Disposition, EngineConfig, MAX_SOURCES, Record, Tally, Totals};
+use domain::engine::{CLOCK_RESET_BEFORE, Content, Disposition, EngineConfig, MAX_SOURCES, Pairing, Record, Tally, Totals};
 use domain::event::{Reading, Reason, Topic};
 use domain::feed::SensorFault;
 use domain::join::{Fix, JoinConfig, Located};
@@ -17,6 +17,7 @@ use domain::master::Master;
 use domain::rollup::{DEEPEST_LEVEL, HourCell};
 use domain::sequence::{Sequence, Sequences};
 use domain::time::{DAY_MS, EventTime, HOUR_MS, MINUTE_MS, ProcessingTime};
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::Path;
@@ -55,6 +56,12 @@ pub struct Recomputed {
     pub changes: Changes,
     /// What changed of how equipment stands when.
     pub stood: stood::Changes,
+    /// Fixes whose devices had them before, as another partition had handed them on: by place.
+    had_before: HashSet<(u64, String)>,
+    /// The unregistered devices for which there is room.
+    others: HashSet<String>,
+    /// The pairings in force at the end of the log.
+    pub pairings: Vec<Pairing>,
     /// The devices of the first share, until somebody asks for them.
     first_devices: Option<HashMap<String, Device>>,
 }
@@ -154,6 +161,8 @@ struct Known {
     taken: HashMap<u128, u64>,
     /// Refused: identity, body and reason.
     refused: HashSet<(u128, u64, u8)>,
+    /// What other partitions handed on for which device: identity and body.
+    handed_on: HashMap<(u128, String), u64>,
     /// Running numbers by device. They tell of a duplicate only where a record came once with an id and once without.
     numbers: HashMap<String, Sequences>,
 }
@@ -169,7 +178,7 @@ fn counting<'r>(record: &'r Record<'_>) -> Option<(&'r str, Sequence, EventTime)
 
 impl Known {
     fn len(&self) -> u64 {
-        (self.taken.len() + self.refused.len()) as u64
+        (self.taken.len() + self.refused.len() + self.handed_on.len()) as u64
     }
 
     fn judge(&mut self, config: &EngineConfig, room: &Room<'_>, record: &Record<'_>, now: i64, is_replay: bool) -> u8 {
@@ -178,6 +187,29 @@ impl Known {
             self.numbers.entry(device.to_owned()).or_default().note(sequence, at);
         }
         fate
+    }
+
+    /// Whether a fix that another partition handed on has an effect.
+    fn take_handed_on(&mut self, config: &EngineConfig, device: &str, record: &Record<'_>, now: i64) -> bool {
+        let (Content::Fix { fix, .. }, Some(identity)) = (&record.content, record.identity) else { return false };
+        let at = fix.at.ms();
+        let is_possible = (now - config.retention_ms..=now + 2 * config.future_ms).contains(&at) && at >= CLOCK_RESET_BEFORE.ms();
+        if !is_possible || self.taken.get(&identity.0) == Some(&record.body.0) {
+            return false;
+        }
+        match self.handed_on.entry((identity.0, device.to_owned())) {
+            Entry::Occupied(_) => false,
+            Entry::Vacant(entry) => {
+                entry.insert(record.body.0);
+                true
+            }
+        }
+    }
+
+    /// Whether the fix of a record was handed on for that device before.
+    fn has_been_handed_on(&self, record: &Record<'_>, device: &str) -> bool {
+        let key = record.identity.map(|identity| (identity.0, device.to_owned()));
+        key.and_then(|key| self.handed_on.get(&key)) == Some(&record.body.0)
     }
 
     fn judge_uncounted(&mut self, wrong: Option<Reason>, record: &Record<'_>, is_replay: bool) -> u8 {
@@ -234,12 +266,16 @@ impl Recomputed {
             shares: records.div_ceil(AT_ONCE),
             changes: Changes::new(),
             stood: stood::Changes::new(),
+            had_before: HashSet::new(),
+            others: HashSet::new(),
+            pairings: Vec::new(),
             first_devices: None,
         };
         let mut room = Room { master, others: HashSet::new(), most_others: config.max_unregistered as usize };
         for share in 0..all.shares {
             all.judge(&mut room, share)?;
         }
+        all.others = room.others;
         let (mut changes, mut stood) = (Changes::new(), stood::Changes::new());
         for share in 1..all.shares {
             all.read_devices(master, share, &mut changes, &mut stood)?;
@@ -253,9 +289,11 @@ impl Recomputed {
     /// Judges the records of a share of the identities, all but whether they are late.
     fn judge(&mut self, room: &mut Room<'_>, share: u64) -> anyhow::Result<()> {
         let mut known = Known::default();
-        let Self { log, key, config, fates, first_record, shares, remembered_from, young, .. } = self;
+        let Self { log, key, config, fates, first_record, shares, remembered_from, young, had_before, .. } = self;
         let (mut next, step) = (*first_record, log.step());
-        let is_first = share == 0;
+        let (is_first, shares) = (share == 0, *shares);
+        let is_ours = |record: &Record<'_>| record.identity.map_or(0, |identity| (identity.0 >> 64) as u64 % shares) == share;
+        let mut companions = Companions::default();
         scan(log, key, |place, held| {
             ensure!(
                 // Kafka's offsets may have holes.
@@ -273,15 +311,43 @@ impl Recomputed {
             let (batch, is_replay) = match &held {
                 Held::Records(batch) => (batch, false),
                 Held::Replay(_, batch) => (batch, true),
+                Held::Pairings(pairings) => {
+                    for pairing in pairings {
+                        room.note(&pairing.device);
+                    }
+                    companions.pairings.clone_from(pairings);
+                    return Ok(());
+                }
+                Held::HandedOn(device, batch) => {
+                    if is_first {
+                        fates.resize(at + 1, VOID);
+                    }
+                    room.note(device);
+                    for record in batch.records().filter(is_ours) {
+                        let before = known.len();
+                        if known.take_handed_on(config, device, &record, now) {
+                            fates[at] = ACCEPTED;
+                        }
+                        *young += if now >= *remembered_from { known.len() - before } else { 0 };
+                    }
+                    return Ok(());
+                }
                 _ => return Ok(()),
             };
-            for (fate, record) in fates[at..].iter_mut().zip(batch.records()) {
+            for ((fate, record), position) in
+                fates[at..].iter_mut().zip(batch.records()).zip((place.first_record..).step_by(step as usize))
+            {
                 record.device().into_iter().for_each(|device| room.note(device));
                 // Identities are uniform already.
-                if record.identity.map_or(0, |identity| (identity.0 >> 64) as u64 % *shares) == share {
+                if is_ours(&record) {
                     let before = known.len();
                     *fate = known.judge(config, room, &record, now, is_replay);
                     *young += if now >= *remembered_from { known.len() - before } else { 0 };
+                    if let (ACCEPTED, Content::Fix { device, fix }) = (*fate, &record.content) {
+                        let had = companions.of_tracker(device, fix.at);
+                        let had = had.into_iter().filter(|device| known.has_been_handed_on(&record, device));
+                        had_before.extend(had.map(|device| (position, device.to_owned())));
+                    }
                 }
             }
             Ok(())
@@ -306,18 +372,46 @@ impl Recomputed {
         stood: &mut stood::Changes,
     ) -> anyhow::Result<HashMap<String, Device>> {
         let mut devices: HashMap<String, Device> = HashMap::new();
-        let Self { log, key, config, definitions, fates, late, first_record, shares, .. } = self;
+        let Self { log, key, config, definitions, fates, late, first_record, shares, others, had_before, pairings, .. } = self;
         let (mut clock, step, config) = (Clock::default(), log.step(), &*config);
         let rolled = rolled(config);
         let size = definitions.windows[rolled].0;
         let regions = master.regions_to_level(DEEPEST_LEVEL) as usize;
-        let mut companions = Companions::of(config, master);
+        let mut companions = Companions::default();
+        let has_room = |id: &str| master.sensor_by_id(id).is_some() || others.contains(id);
         scan(log, key, |place, held| {
             clock.pass(place.received_at.ms());
-            let (Held::Records(batch) | Held::Replay(_, batch)) = &held else { return Ok(()) };
+            let batch = match held {
+                Held::Records(batch) | Held::Replay(_, batch) => batch,
+                Held::Pairings(pairings) => {
+                    for (id, change) in companions.change(pairings) {
+                        if share_of(&id, *shares) != share || !has_room(&id) {
+                            continue;
+                        }
+                        match change {
+                            Change::Travels => devices.entry(id).or_default().travel(definitions, config, clock),
+                            Change::Stays => {
+                                devices.get_mut(&id).into_iter().for_each(|device| device.stay(definitions, config, clock));
+                            }
+                        }
+                    }
+                    return Ok(());
+                }
+                Held::HandedOn(device, batch) => {
+                    let has_effect = fates[((place.first_record - *first_record) / step) as usize] == ACCEPTED;
+                    for record in
+                        batch.records().filter(|_| has_effect && share_of(&device, *shares) == share && has_room(&device))
+                    {
+                        if let Content::Fix { fix, .. } = &record.content {
+                            devices.entry(device.clone()).or_default().locate(definitions, config, *fix, clock);
+                        }
+                    }
+                    return Ok(());
+                }
+                _ => return Ok(()),
+            };
             for (record, position) in batch.records().zip((place.first_record..).step_by(step as usize)) {
                 let fate = &mut fates[((position - *first_record) / step) as usize];
-                companions.note(&record, *fate);
                 if let (ACCEPTED | LATE, Some((id, sequence, at))) = (*fate, counting(&record))
                     && share_of(id, *shares) == share
                 {
@@ -373,7 +467,11 @@ impl Recomputed {
                         if share_of(id, *shares) == share {
                             devices.entry(id.to_string()).or_default().hear(definitions, config, clock);
                         }
-                        for id in companions.of_tracker(id, fix.at).into_iter().filter(|id| share_of(id, *shares) == share) {
+                        let own = |id: &&str| {
+                            let had_before = had_before.contains(&(position, (*id).to_owned()));
+                            share_of(id, *shares) == share && has_room(id) && !had_before
+                        };
+                        for id in companions.of_tracker(id, fix.at).into_iter().filter(own) {
                             devices.entry(id.to_owned()).or_default().locate(definitions, config, *fix, clock);
                         }
                     }
@@ -388,6 +486,7 @@ impl Recomputed {
                 known.pass(stander, device.latest, known_at(clock.now), stood);
             }
         }
+        *pairings = companions.pairings;
         Ok(devices)
     }
 
@@ -441,43 +540,6 @@ fn late_step_of(reading: &Reading, range: Range) -> HourCell {
     HourCell { late: 1, late_low: is_outside(t < range.min), late_high: is_outside(t > range.max), ..HourCell::default() }
 }
 
-/// Which devices travel with which trackers.
-struct Companions<'a> {
-    config: &'a EngineConfig,
-    /// Of those in the pairings: whether there is such a device, as far as somebody has heard of it.
-    are_there: HashMap<&'a str, bool>,
-}
-
-impl<'a> Companions<'a> {
-    fn of(config: &'a EngineConfig, master: &Master) -> Self {
-        let registered = config.pairings.iter().filter(|pairing| master.sensor_by_id(&pairing.device).is_some());
-        Self { config, are_there: registered.map(|pairing| (pairing.device.as_str(), true)).collect() }
-    }
-
-    /// A record came, and what became of it.
-    fn note(&mut self, record: &Record<'_>, fate: u8) {
-        let pairings = &self.config.pairings;
-        if let Some(id) = record.device().filter(|_| !pairings.is_empty())
-            && let Some(paired) = pairings.iter().find(|pairing| pairing.device == id)
-        {
-            // The first one tells whether there was room.
-            self.are_there.entry(&paired.device).or_insert(fate != REJECTED + Reason::TooManyUnregistered as u8);
-        }
-    }
-
-    /// Who travels with `tracker` at that time: those it is paired with, else itself.
-    fn of_tracker<'t>(&self, tracker: &'t str, at: EventTime) -> Vec<&'t str>
-    where
-        'a: 't,
-    {
-        let pairings =
-            self.config.pairings.iter().filter(|of| of.tracker == tracker && (of.from_ms..of.to_ms).contains(&at.ms()));
-        let paired: Vec<&'t str> =
-            pairings.map(|of| of.device.as_str()).filter(|id| self.are_there.get(id).is_some_and(|is_there| *is_there)).collect();
-        if paired.is_empty() { vec![tracker] } else { paired }
-    }
-}
-
 impl Device {
     fn hear(&mut self, definitions: &Definitions, config: &EngineConfig, clock: Clock) {
         self.wait(definitions, config, clock);
@@ -514,17 +576,35 @@ impl Device {
         }
     }
 
-    /// The tracker that it travels with was there.
-    fn locate(&mut self, definitions: &Definitions, config: &EngineConfig, fix: Fix, clock: Clock) {
+    /// It travels from now on, where it did not already.
+    fn travel(&mut self, definitions: &Definitions, config: &EngineConfig, clock: Clock) {
         self.wait(definitions, config, clock);
-        let is_first = self.join.is_none();
-        let join = self.join.get_or_insert_default();
+        if self.join.is_some() {
+            return;
+        }
+        let join = self.join.insert(Join::default());
         // Of what came before somebody knew that it travels the newest reading can still be placed.
-        if let Some(latest) = self.latest.filter(|_| is_first) {
+        if let Some(latest) = self.latest {
             join.reading(config.join, latest.at, &mut self.located);
             self.waits_since = self.is_given_up.then_some(clock.now);
         }
-        join.fix(config.join, fix, &mut self.located);
+    }
+
+    /// The tracker that it travels with was there.
+    fn locate(&mut self, definitions: &Definitions, config: &EngineConfig, fix: Fix, clock: Clock) {
+        self.travel(definitions, config, clock);
+        if let Some(join) = &mut self.join {
+            join.fix(config.join, fix, &mut self.located);
+        }
+    }
+
+    /// It travels no more: what waits is settled as it stands.
+    fn stay(&mut self, definitions: &Definitions, config: &EngineConfig, clock: Clock) {
+        self.wait(definitions, config, clock);
+        if let Some(mut join) = self.join.take() {
+            join.give_up(config.join, &mut self.located);
+        }
+        self.waits_since = None;
     }
 
     /// What it says of the excursion, also where it is late.

@@ -6,8 +6,10 @@ use crate::kafka::{Extent, Kind, partition_of};
 use crate::letters::{Decision, Verdict};
 use crate::log::{self, BlockKind, Place};
 use crate::pipeline::PARTITION;
+use crate::travel::{self, HandedOn};
 use anyhow::Context;
 use bytes::Bytes;
+use domain::engine::Pairing;
 use domain::time::ProcessingTime;
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -66,6 +68,10 @@ pub enum Held {
     Discard(Decision, String),
     /// A decision that came after another of the same letter: so many records that are none.
     Void(u64),
+    /// The pairings in force from here on.
+    Pairings(Vec<Pairing>),
+    /// A fix that another partition has handed on for the device of that id: no record of this one.
+    HandedOn(String, Batch),
     /// Time alone.
     Timer,
 }
@@ -76,7 +82,7 @@ impl Held {
         match self {
             Held::Records(batch) | Held::Replay(_, batch) => batch.len() as u64,
             Held::Void(records) => *records,
-            Held::Discard(..) | Held::Timer => 0,
+            Held::Discard(..) | Held::Pairings(_) | Held::HandedOn(..) | Held::Timer => 0,
         }
     }
 }
@@ -97,6 +103,11 @@ fn scan_kafka(extent: &Extent, key: &IdentityKey, mut each: impl FnMut(Place, He
             Kind::Records => Held::Records(Batch::of_messages(run.bytes.clone(), run.messages(), key)),
             // Anybody may write to a topic: what is no decision decides nothing.
             Kind::Decision => decision(&run.bytes, run.source(), key, &mut decided).unwrap_or(Held::Timer),
+            Kind::Pairings => travel::decode(&run.bytes).map_or(Held::Timer, Held::Pairings),
+            Kind::Fix => match HandedOn::decode(&run.bytes, run.source(), key) {
+                Ok((device, batch)) => Held::HandedOn(device, batch),
+                Err(_) => Held::Timer,
+            },
             Kind::Timer => Held::Timer,
         };
         each(place, held)
@@ -130,6 +141,7 @@ fn scan_files(dir: &Path, key: &IdentityKey, mut each: impl FnMut(Place, Held) -
                 Held::Records(Batch::parse(block.body, format, &block.source, key).with_context(unreadable)?)
             }
             BlockKind::Decision => decision(&block.body, &block.source, key, &mut decided).with_context(unreadable)?,
+            BlockKind::Pairings => Held::Pairings(travel::decode(&block.body).with_context(unreadable)?),
             BlockKind::Timer => Held::Timer,
         };
         each(place, held)?;

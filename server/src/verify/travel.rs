@@ -1,8 +1,46 @@
 //! Where the readings of a device were taken, by the letter of the rule: the fix nearest in time within the tolerance, of two as near the
 //! earlier, decided once the tracker's watermark has passed all that could be nearer. It shares no code with the engine's join.
 
-use domain::join::{Fix, JoinConfig, Located, MAX_HELD};
+use domain::engine::Pairing;
+use domain::join::{Fix, JoinConfig, Located, MAX_HELD, MAX_HELD_UNREAD};
 use domain::time::EventTime;
+
+/// Which devices travel with which trackers, as the log has said so far.
+#[derive(Debug, Default)]
+pub struct Companions {
+    pub pairings: Vec<Pairing>,
+}
+
+/// What other pairings mean for a device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// It travels.
+    Travels,
+    /// It does not travel any more; as a tracker, not with itself.
+    Stays,
+}
+
+impl Companions {
+    /// From here on `pairings` are in force; what changes for which device, in order.
+    pub fn change(&mut self, pairings: Vec<Pairing>) -> Vec<(String, Change)> {
+        if pairings == self.pairings {
+            return Vec::new();
+        }
+        let travels = |id: &String| pairings.iter().any(|of| of.device == *id);
+        let left = self.pairings.iter().map(|of| &of.device).chain(pairings.iter().map(|of| &of.tracker));
+        let stay = left.filter(|id| !travels(id)).map(|id| (id.clone(), Change::Stays));
+        let changes = stay.chain(pairings.iter().map(|of| (of.device.clone(), Change::Travels))).collect();
+        self.pairings = pairings;
+        changes
+    }
+
+    /// Who travels with `tracker` at that time: those it is paired with, else itself.
+    pub fn of_tracker<'t>(&'t self, tracker: &'t str, at: EventTime) -> Vec<&'t str> {
+        let holds = |of: &&Pairing| of.tracker == tracker && (of.from_ms..of.to_ms).contains(&at.ms());
+        let paired: Vec<&str> = self.pairings.iter().filter(holds).map(|of| of.device.as_str()).collect();
+        if paired.is_empty() { vec![tracker] } else { paired }
+    }
+}
 
 /// Readings that wait for fixes, and fixes that wait for readings. Called and written as the state has it, so that the two are told alike.
 #[derive(Clone, Debug, Default)]
@@ -50,7 +88,8 @@ impl Join {
         if let Some(from) = awaited.map(|from| first.map_or(from, |first| first.min(from))) {
             self.fixes.retain(|fix| fix.at.ms() >= from);
         }
-        self.fixes.drain(..self.fixes.len().saturating_sub(MAX_HELD));
+        let most = if self.newest_reading.is_none() { MAX_HELD_UNREAD } else { MAX_HELD };
+        self.fixes.drain(..self.fixes.len().saturating_sub(most));
     }
 
     /// Nothing came from the device for long: whatever waits is decided.

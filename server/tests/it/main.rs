@@ -26,6 +26,7 @@ mod security;
 mod sim;
 mod store;
 mod support;
+mod trackers;
 mod verify;
 mod wire;
 mod writers;

@@ -20,13 +20,13 @@ use std::sync::{Arc, LazyLock};
 use tampering::{change_totals, empty_run, identities, number_at, segment, starts};
 use tempfile::TempDir;
 
-static MASTER: LazyLock<Arc<Master>> = LazyLock::new(|| Arc::new(server::data::master().expect("it is built in")));
+pub static MASTER: LazyLock<Arc<Master>> = LazyLock::new(|| Arc::new(server::data::master().expect("it is built in")));
 
 async fn open(dir: &Path, store: &str) -> Store {
     Store::open(&store.parse().expect("an address"), dir).await.expect("opens")
 }
 
-async fn check(dir: &Path, store: &str) -> Report {
+pub async fn check(dir: &Path, store: &str) -> Report {
     check_with(dir, store, Retention::default()).await
 }
 

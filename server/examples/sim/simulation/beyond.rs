@@ -198,7 +198,7 @@ pub fn follow(blocks: &[Block], recomputed: &Recomputed, master: &Master, config
                 (Decision { verdict: Verdict::Replay, .. }, raw) => (raw, Format::Record),
                 _ => continue,
             },
-            BlockKind::Timer => continue,
+            BlockKind::Pairings | BlockKind::Timer => continue,
         };
         let batch = Batch::parse(raw, format, &block.source, &IdentityKey(KEY))?;
         for (record, position) in batch.records().zip(block.first_record..) {

@@ -18,7 +18,7 @@ use server::clock::{Clock, ClockError, Clocks, Doubt};
 use server::identities::{self, Freeze, Sizes};
 use server::letters::{Decision, Verdict};
 use server::log;
-use server::pipeline::steps::{EngineSide, Group, LogSide, Submission, open_log, restore};
+use server::pipeline::steps::{EngineSide, Group, LogSide, Submission, open_log, restore, to_note};
 use server::pipeline::{Answer, Due, PARTITION, Refused, Step, Writing};
 use server::side::DEAD;
 use server::store::StoreError;
@@ -114,6 +114,8 @@ pub struct Embedded {
     bodies: Arc<Semaphore>,
     crashes_left: u64,
     prunes: bool,
+    /// Makes other pairings at times, where somebody does.
+    pairs: Option<Random>,
     /// By how much the wall clock is wrong.
     wrong_by_ms: i64,
     /// Somebody has looked at the clock.
@@ -126,6 +128,9 @@ impl Embedded {
         world.get().fails_one_in = *random.pick(&[0, 0, 400, 120, 50]);
         let disk = Disk::new(&world);
         let config = setup::chosen(&mut random);
+        // A way of its own: courses without are as they were.
+        let mut pairs = Random(!random.0);
+        let pairs = (!config.pairings.is_empty() && pairs.one_in(2)).then_some(pairs);
         let records = workload::records(&mut random, 50, !config.pairings.is_empty());
         let mut outbox = workload::requests(&mut random, &records);
         outbox.sort_by_key(|request| std::cmp::Reverse(request.due_ms));
@@ -144,6 +149,7 @@ impl Embedded {
             bodies: Arc::new(Semaphore::new(Semaphore::MAX_PERMITS)),
             crashes_left: 8 + random.below(12),
             prunes: random.one_in(3),
+            pairs,
             wrong_by_ms: 0,
             doubt: Doubt::Refuse,
             world,
@@ -281,7 +287,23 @@ impl Embedded {
     /// One process from its start to its end.
     fn live(&mut self) -> anyhow::Result<End> {
         self.phase("starting");
+        if let Some(pairs) = &mut self.pairs
+            && pairs.one_in(3)
+        {
+            self.config.pairings = setup::pairings(pairs);
+            self.world.note("other pairings");
+        }
         let Some(mut process) = self.start()? else { return Ok(End::Failed) };
+        let notes = to_note(&process.engine);
+        if !notes.is_empty() {
+            if let Some(end) = self.append(&mut process, notes)? {
+                return Ok(end);
+            }
+            if process.groups.is_empty() {
+                return Ok(End::Failed);
+            }
+            self.world.note("pairings noted");
+        }
         self.phase("running");
         let mut stops_in = if self.random.one_in(4) { self.random.below(200) } else { u64::MAX };
         loop {
@@ -440,8 +462,8 @@ impl Embedded {
         let result = match writing.step() {
             Step::WriteRun(frozen) => frozen.write().map_err(StoreError::Run),
             Step::Commit(checkpoint) => self.store.checkpoint(checkpoint, process.epoch, &self.world),
-            // SQLite's runs stay where they are.
-            Step::KeepRun(_) | Step::Wait(_) => Ok(()),
+            // SQLite's runs stay where they are, and there is no other partition.
+            Step::KeepRun(_) | Step::HandOn(_) | Step::Wait(_) => Ok(()),
             Step::Done => {
                 process.writing = None;
                 process.engine.shard.checkpoint_done()?;

@@ -3,6 +3,7 @@
 
 mod broker;
 mod check;
+mod trackers;
 
 use super::disk::Disk;
 use super::random::Random;
@@ -19,10 +20,12 @@ use server::identities::{self, Sizes};
 use server::kafka::{CONTROL, Inbox, Owned, TIMER, is_other_log};
 use server::pipeline::{Due, Step, Writing};
 use server::store::StoreError;
+use server::travel;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
+use trackers::Pairs;
 
 /// A process that was not heard of for so long has lost its partitions.
 const SESSION_MS: i64 = 10_000;
@@ -43,6 +46,7 @@ struct Work {
     /// Its topic was made anew under it: what it fetches from is no more.
     is_gone: bool,
     timer_sent: Option<Duration>,
+    pairings_sent: Option<Duration>,
 }
 
 /// A partition that was given and not begun with: its offset is known.
@@ -95,6 +99,9 @@ pub struct Cluster {
     decides: bool,
     /// Whether messages are deleted before they are needed, and topics made anew.
     deletes: bool,
+    pairs: Pairs,
+    /// Devices and trackers of all pairings that there were.
+    paired: BTreeSet<String>,
     /// Partitions that a process began with which had lost them already: their owners are fenced by it, and begin again.
     begun_late: BTreeSet<u32>,
 }
@@ -110,6 +117,13 @@ impl Cluster {
         let partitions = 1 + random.index(4);
         let processes = 1 + random.index(4);
         let config = setup::chosen(&mut random);
+        // A way of its own: courses without are as they were.
+        let mut pairs = Random(!random.0);
+        let pairs = match pairs.below(4) {
+            0 if !config.pairings.is_empty() => Pairs::Change(pairs),
+            1 => Pairs::NotedByChance,
+            _ => Pairs::NotedFirst,
+        };
         let records = workload::records(&mut random, 50, !config.pairings.is_empty());
         let mut outbox = workload::requests(&mut random, &records);
         outbox.sort_by_key(|request| std::cmp::Reverse(request.due_ms));
@@ -140,12 +154,21 @@ impl Cluster {
             is_calm: false,
             decides: random.one_in(2),
             deletes: random.one_in(2),
+            pairs,
+            paired: BTreeSet::new(),
             begun_late: BTreeSet::new(),
             processes,
             random,
             world,
         };
         (0..cluster.processes.len()).for_each(|at| cluster.light(at));
+        cluster.note_paired();
+        if matches!(cluster.pairs, Pairs::NotedFirst) && !cluster.config.pairings.is_empty() {
+            let body = travel::encode(&cluster.config.pairings);
+            for partition in 0..partitions {
+                cluster.note_pairings(partition, &body);
+            }
+        }
         cluster
     }
 
@@ -192,6 +215,7 @@ impl Cluster {
                     self.turn(at)?;
                 }
             }
+            self.pair();
             if self.is_calm && self.is_done() {
                 break;
             }
@@ -413,7 +437,10 @@ impl Cluster {
                         return Ok(false);
                     }
                 }
-                4 => self.send_timer(&mut work, partition),
+                4 => {
+                    self.send_timer(&mut work, partition);
+                    self.send_pairings(&mut work, partition);
+                }
                 _ => self.write(&mut work, &world)?,
             }
             world.point("a worker's step")?;
@@ -445,10 +472,12 @@ impl Cluster {
         }
         let mut owned = Owned::restore(snapshot, partition, &dir, &self.master, &self.config, self.due)?;
         owned.shard.watch();
+        owned.shard.hand_on_from(0);
         world.point("state restored")?;
         world.get().phase = "running";
-        let (writing, timer_sent) = (None, None);
-        Ok(Some(Work { owned, epoch, offset, writing, drains: false, stands_still, is_gone: false, timer_sent }))
+        let (writing, timer_sent, pairings_sent) = (None, None, None);
+        let (drains, is_gone) = (false, false);
+        Ok(Some(Work { owned, epoch, offset, writing, drains, stands_still, is_gone, timer_sent, pairings_sent }))
     }
 
     /// Whether the store wants a partition to begin behind the gap at which it stands still.
@@ -501,11 +530,19 @@ impl Cluster {
     fn write(&mut self, work: &mut Work, world: &World) -> anyhow::Result<()> {
         let Some(writing) = &mut work.writing else { return Ok(()) };
         let partition = work.owned.number();
+        if let Step::HandOn(fixes) = writing.step() {
+            if !self.hand_on(fixes, world)? {
+                return Ok(());
+            }
+            writing.went(Ok(()))?;
+            world.point("fixes handed on")?;
+            return Ok(());
+        }
         let result = match writing.step() {
             Step::WriteRun(frozen) => frozen.write().map_err(StoreError::Run),
             Step::KeepRun(frozen) => self.store.keep_run(partition, work.epoch, frozen.path(), world),
             Step::Commit(checkpoint) => self.store.checkpoint(checkpoint, work.epoch, world),
-            Step::Wait(_) => Ok(()),
+            Step::HandOn(_) | Step::Wait(_) => Ok(()),
             Step::Done => {
                 work.writing = None;
                 work.owned.shard.checkpoint_done()?;

@@ -22,6 +22,7 @@ use server::identities::Freeze;
 use server::log::{Block, BlockKind};
 use server::pipeline::{PARTITION, Shard};
 use server::side::LATE;
+use server::travel;
 use server::verify::history::Sums;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -40,15 +41,14 @@ fn led_to<'t>(
     Disk::new(&world).mount();
     let fresh = Stored { next: 1, ..Stored::default() };
     let mut shard = Shard::restore(fresh.snapshot(), (PARTITION, 1), Path::new("/meta"), master, config, NEVER)?;
+    let block = |number, first_record, kind, body| {
+        let received_at = ProcessingTime::from_ms(at_ms);
+        Block { number, first_record, received_at, kind, source: "gateway".to_owned(), body }
+    };
+    shard.feed(block(1, 1, BlockKind::Pairings, travel::encode(&config.pairings)))?;
     for (text, number) in records.zip(1..) {
-        shard.feed(Block {
-            number,
-            first_record: number,
-            received_at: ProcessingTime::from_ms(at_ms),
-            kind: BlockKind::Records(Format::Record),
-            source: "gateway".to_owned(),
-            body: Bytes::copy_from_slice(text.as_bytes()),
-        })?;
+        let body = Bytes::copy_from_slice(text.as_bytes());
+        shard.feed(block(number + 1, number, BlockKind::Records(Format::Record), body))?;
     }
     shard.settle();
     let mut stored = fresh;

@@ -32,10 +32,15 @@ pub fn chosen(random: &mut Random) -> EngineConfig {
     if random.one_in(3) {
         config.join = JoinConfig { tolerance_ms: MINUTE, delay_ms: 2 * MINUTE };
     }
-    // One that is registered, and one that is known once something came from it.
+    config.pairings = pairings(random);
+    config
+}
+
+/// Who travels with the tracker, by chance: one that is registered, and one that is not.
+pub fn pairings(random: &mut Random) -> Vec<Pairing> {
     let choices: [&[&str]; 4] = [&[], &["P321705-1-F2"], &["box-1"], &["P321705-1-F2", "box-1"]];
     let paired = *random.pick(&choices);
-    config.pairings = paired
+    paired
         .iter()
         .map(|device| {
             let is_bounded = random.one_in(4);
@@ -46,6 +51,5 @@ pub fn chosen(random: &mut Random) -> EngineConfig {
                 to_ms: if is_bounded { BEGIN_MS + 80 * MINUTE } else { i64::MAX },
             }
         })
-        .collect();
-    config
+        .collect()
 }

@@ -33,7 +33,7 @@ impl Books<'_> {
                     expected.decide(decision.letter, &decision.by, place.number, place.received_at, outcome);
                     return Ok(());
                 }
-                Held::Void(_) | Held::Timer => return Ok(()),
+                Held::Void(_) | Held::Pairings(_) | Held::HandedOn(..) | Held::Timer => return Ok(()),
             };
             let positions = (place.first_record..).step_by(log.step() as usize);
             for ((index, record), position) in batch.records().enumerate().zip(positions) {
@@ -266,6 +266,10 @@ impl<I: Identities> Identities for Probe<'_, I> {
         let seen = self.known.check_in(identity, body);
         self.is_new |= seen == Known::New;
         seen
+    }
+
+    fn seen(&self, identity: Identity, body: BodyHash) -> Known {
+        self.known.seen(identity, body)
     }
 }
 

@@ -16,6 +16,7 @@ use server::admission::Format;
 use server::log::{Block, BlockKind, Draft, Log};
 use server::rebuild::rebuild;
 use server::store::Retention;
+use server::travel;
 use server::verify::{Law, Report, Subject, verify};
 use sqlx::{Connection, PgConnection, PgPool, SqlitePool};
 use std::collections::BTreeMap;
@@ -32,6 +33,12 @@ fn config(since: i64) -> EngineConfig {
     let pairing =
         |device: &str, from_ms| Pairing { tracker: "truck".to_owned(), device: device.to_owned(), from_ms, to_ms: i64::MAX };
     EngineConfig { windows, pairings: vec![pairing("P110101-1-F1", i64::MIN), pairing("box", since)], ..EngineConfig::default() }
+}
+
+/// Notes these pairings in the log.
+fn note(dir: &Path, pairings: &[Pairing], at: i64) {
+    let body = travel::encode(pairings);
+    append(dir, &[(at, Draft { kind: BlockKind::Pairings, source: "", body: &body, records: 0 })]);
 }
 
 /// The same for the program: the file with the pairings.
@@ -129,31 +136,41 @@ fn days(seed: u64) -> (Vec<Entry>, i64) {
 }
 
 fn write(dir: &Path, entries: &[Entry]) {
+    let bodies: Vec<String> = entries.iter().map(|(_, lines)| lines.join("\n")).collect();
+    let mut drafts = Vec::new();
+    for ((at, lines), body) in entries.iter().zip(&bodies) {
+        let kind = if lines.is_empty() { BlockKind::Timer } else { BlockKind::Records(Format::Ndjson) };
+        drafts.push((*at, Draft { kind, source: "by hand", body: body.as_bytes(), records: lines.len() as u64 }));
+    }
+    append(dir, &drafts);
+}
+
+fn append(dir: &Path, drafts: &[(i64, Draft<'_>)]) {
     let count = |block: &Block| match block.kind {
-        BlockKind::Timer => 0,
+        BlockKind::Timer | BlockKind::Pairings => 0,
         _ => block.body.split(|byte| *byte == b'\n').count() as u64,
     };
     let mut log = Log::open(&dir.join("log"), count).expect("opens");
-    for (at, lines) in entries {
-        let (body, records) = (lines.join("\n"), lines.len() as u64);
-        let kind = if lines.is_empty() { BlockKind::Timer } else { BlockKind::Records(Format::Ndjson) };
-        let draft = Draft { kind, source: "by hand", body: body.as_bytes(), records };
-        log.append(&[draft], ProcessingTime::from_ms(*at)).expect("appends");
+    for (at, draft) in drafts {
+        log.append(std::slice::from_ref(draft), ProcessingTime::from_ms(*at)).expect("appends");
     }
 }
 
-/// A directory with such days in `store`, taken in in two parts, the second one by a server; verified after each step.
+/// A directory with such days in `store`, taken in in two parts, the second one by a server; verified after each step. One more device
+/// travels with the tracker since the second part.
 async fn lived_through(seed: u64, store: &str) -> (tempfile::TempDir, EngineConfig) {
     let (entries, since) = days(seed);
     let config = config(since);
     let dir = tempfile::tempdir().expect("a directory");
     let (first, rest) = entries.split_at(entries.len() * 2 / 3);
+    note(dir.path(), &config.pairings[..1], first[0].0);
     write(dir.path(), first);
     let opened = open(dir.path(), store).await;
     rebuild(dir.path(), &opened, &MASTER, &config).await.expect("rebuilds");
     opened.close().await;
     assert_whole(&check(dir.path(), store, &config).await);
     // The state is behind the log now, as after a crash.
+    note(dir.path(), &config.pairings, rest[0].0);
     write(dir.path(), rest);
     let report = check(dir.path(), store, &config).await;
     assert_whole(&report);
@@ -194,7 +211,9 @@ async fn a_tracker_within_a_silence_is_whole() {
     // While it waits, and when it does no more.
     for (blocks, is_placed) in [(110, false), (149, true)] {
         let dir = tempfile::tempdir().expect("a directory");
-        write(dir.path(), &entries[..blocks]);
+        write(dir.path(), &entries[..40]);
+        note(dir.path(), &config.pairings, entries[40].0);
+        write(dir.path(), &entries[40..blocks]);
         let store = open(dir.path(), "sqlite").await;
         rebuild(dir.path(), &store, &MASTER, &config).await.expect("rebuilds");
         store.close().await;

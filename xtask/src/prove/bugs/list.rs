@@ -118,6 +118,10 @@ pub const BUGS: &[Bug] = &[
     domain("sliding-window-misses-a-pane", "leaves the last pane out of a sliding window", "window::sliding::tests::windows_hold_what_their_panes_do"),
     domain("session-gap-off-by-one", "joins sessions that lie exactly a gap apart", "window::beyond_tests::sessions_extend_and_merge"),
     domain("joined-before-the-watermark", "settles a reading before nearer fixes can come", "join::tests::the_nearest_fix_in_time"),
+    domain("pairings-of-the-configuration-count", "takes who travels with whom from the configuration, not from the log", "engine::travel::tests::the_log_says_who_travels_with_whom"),
+    domain("fix-handed-on-counts-twice", "takes a fix of another partition in again that it has let go of", "engine::travel::tests::a_fix_that_is_handed_on_counts_once_and_is_no_record"),
+    it("pairings-are-not-noted", "leaves pairings that are configured out of the log", "trackers::pairings_that_come_later"),
+    server("fix-handed-on-after-the-checkpoint", "hands fixes on to other partitions after the checkpoint that covers them", "pipeline::checkpoint::tests::fixes_are_handed_on_before_the_commit"),
     // Roll-ups.
     domain("roll-up-adds", "adds versions of a window instead of their difference", "engine::tests::conservation_and_restart"),
     domain("roll-up-skips-a-level", "leaves districts out of roll-ups", "engine::tests::conservation_and_restart"),

@@ -10,7 +10,7 @@ use super::super::world::{Counts, World};
 use super::Cluster;
 use super::broker::{self, Gap, Message};
 use anyhow::{Context, ensure};
-use domain::engine::{Derived, DeviceState, EngineConfig, Pairing, Tally, Totals};
+use domain::engine::{Derived, DeviceState, EngineConfig, Tally, Totals};
 use domain::rollup::{HourCell, StoodThen};
 use domain::sequence::Sequences;
 use domain::time::DAY_MS;
@@ -20,6 +20,7 @@ use server::kafka::{Inbox, Owned};
 use server::letters::Outcome;
 use server::pipeline::Step;
 use server::side::{DEAD, LATE, SideRow};
+use server::travel::HandedOn;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
@@ -37,7 +38,7 @@ impl Cluster {
         let disk = Disk::new(&calm);
         disk.mount();
         let (mut counts, mut windows) = (Counts::new(), BTreeSet::new());
-        let mut all = Vec::new();
+        let (mut all, mut due) = (Vec::new(), Vec::new());
         for (partition, log) in self.logs.iter().enumerate() {
             let found = self.store.of.get(&(partition as u32)).cloned().unwrap_or_default();
             let replays =
@@ -56,7 +57,9 @@ impl Cluster {
             oracle::check_days(&found)?;
             oracle::count(&mut counts, "records processed", records);
             if records > 0 {
-                let expected = self.uninterrupted(partition as u32, &messages, &log.gaps, &self.config, &disk)?;
+                let (expected, mut handed_on) =
+                    self.uninterrupted(partition as u32, &messages, &log.gaps, &self.config, &disk)?;
+                due.append(&mut handed_on);
                 oracle::compare(&expected, &found).with_context(|| format!("L4: partition {partition}"))?;
                 oracle::note(&mut counts, &found, &ReadBack::of(&found, &self.config)?, &self.config)?;
                 for key in oracle::windows_of(&found, &self.config)?.into_keys() {
@@ -65,9 +68,13 @@ impl Cluster {
             }
             all.push(found);
         }
+        if self.logs.iter().all(|log| log.gaps.is_empty() && log.before.is_none()) {
+            oracle::count(&mut counts, "fixes handed on, compared", self.check_handed_on(&due)?);
+        }
         // Decisions name letters by partition and offset: they would mean others.
         if all.len() > 1 && !self.decides && self.logs.iter().all(|log| log.gaps.is_empty() && log.before.is_none()) {
-            let compared = self.rescaled(&all, &disk).context("rescale")?;
+            let [compared, places] = self.rescaled(&all, &disk).context("rescale")?;
+            oracle::count(&mut counts, "places of paired devices of several partitions compared", places);
             oracle::count(&mut counts, "several partitions compared with one", 1);
             oracle::count(&mut counts, "derived results of several partitions compared", compared);
         }
@@ -79,18 +86,21 @@ impl Cluster {
         Ok(())
     }
 
-    /// One partition instead of several, of which `found` is stored, leads to the same; the number of derived results that were compared.
-    fn rescaled(&self, found: &[Stored], disk: &Disk) -> anyhow::Result<u64> {
+    /// One partition instead of several, of which `found` is stored, leads to the same; how many derived results were compared, and of
+    /// these places of devices that are paired.
+    fn rescaled(&self, found: &[Stored], disk: &Disk) -> anyhow::Result<[u64; 2]> {
         let mut all: Vec<(usize, &Message)> = Vec::new();
         for (partition, log) in self.logs.iter().enumerate() {
-            all.extend(log.messages.iter().map(|message| (partition, message)));
+            // In one partition every fix lies where it is needed.
+            let own = log.messages.iter().filter(|message| !message.is_fix());
+            all.extend(own.map(|message| (partition, message)));
         }
         all.sort_by_key(|(partition, message)| (message.at, *partition, message.offset));
         let renumbered: Vec<Message> =
             all.into_iter().zip(0..).map(|((_, message), offset)| Message { offset, ..message.clone() }).collect();
         let mut quiet = self.config.clone();
         quiet.windows.idle_after_ms = NO_SILENCE_MS;
-        let one = self.uninterrupted(ONE, &renumbered.iter().collect::<Vec<_>>(), &[], &quiet, disk)?;
+        let (one, _) = self.uninterrupted(ONE, &renumbered.iter().collect::<Vec<_>>(), &[], &quiet, disk)?;
         // Whatever does not follow from silence is so in what is stored.
         oracle::same("dispositions", &Books::of(std::slice::from_ref(&one)), &Books::of(found))?;
         for (name, kind) in [("late records", LATE), ("dead letters", DEAD)] {
@@ -119,10 +129,10 @@ impl Cluster {
         // The rest, windows with their versions among it, is so in lives without silence; that what is stored equals lives with silence
         // has been compared already.
         let mut expected = by_device(&one);
-        let mut compared = 0;
+        let (mut compared, mut places) = (0, 0);
         for (partition, log) in (0..).zip(&self.logs) {
             let messages: Vec<&Message> = log.messages.iter().collect();
-            let own = self.uninterrupted(WITHOUT_SILENCE + partition, &messages, &[], &quiet, disk)?;
+            let (own, _) = self.uninterrupted(WITHOUT_SILENCE + partition, &messages, &[], &quiet, disk)?;
             for (id, mut own) in by_device(&own) {
                 if broker::partition_of(&id, self.logs.len()) != partition as usize {
                     // A tracker whose messages are here is paired with it.
@@ -132,10 +142,15 @@ impl Cluster {
                     continue;
                 }
                 let mut expected = expected.remove(&id).with_context(|| format!("{id} is in one of several partitions alone"))?;
-                if self.is_parted(&id) {
+                if self.may_differ(&id) {
                     expected.without_places();
                     own.without_places();
+                } else if self.paired.contains(&id) {
+                    places += own.derived.iter().filter(|of| matches!(of, Derived::Located(_))).count() as u64;
                 }
+                // Fixes that are handed on come later than others.
+                expected.in_order();
+                own.in_order();
                 compared += own.derived.len() as u64;
                 oracle::same(&format!("state of {id}"), &expected.state, &own.state)?;
                 oracle::same_list(&format!("windows of {id}"), &expected.windows, &own.windows)?;
@@ -148,17 +163,11 @@ impl Cluster {
             let nothing = DeviceState { id, ..DeviceState::default() };
             oracle::same("a device that no partition has", &nothing, &left.state)?;
         }
-        Ok(compared)
+        Ok([compared, places])
     }
 
-    /// Whether `id` is one of a device and its tracker whose messages lie in different partitions: these are not joined there.
-    fn is_parted(&self, id: &str) -> bool {
-        let partition_of = |id: &str| broker::partition_of(id, self.logs.len());
-        let parted = |of: &&Pairing| partition_of(&of.tracker) != partition_of(&of.device);
-        self.config.pairings.iter().filter(parted).any(|of| of.tracker == id || of.device == id)
-    }
-
-    /// The state of one life over `messages`, fetched all at once, that begins anew behind each of the `gaps` alone.
+    /// The state of one life over `messages`, fetched all at once, that begins anew behind each of the `gaps` alone, and the fixes that it
+    /// has to hand on.
     fn uninterrupted(
         &self,
         partition: u32,
@@ -166,12 +175,19 @@ impl Cluster {
         gaps: &[Gap],
         config: &EngineConfig,
         disk: &Disk,
-    ) -> anyhow::Result<Stored> {
+    ) -> anyhow::Result<(Stored, Vec<HandedOn>)> {
         disk.mount();
         let dir = Path::new("/oracle").join(partition.to_string());
         files::create_dir(&dir)?;
         let mut stored = Stored { next: 1, ..Stored::default() };
-        let begin = |stored: &Stored| Owned::restore(stored.snapshot(), partition, &dir, &self.master, config, NEVER);
+        let begin = |stored: &Stored| {
+            let begun = Owned::restore(stored.snapshot(), partition, &dir, &self.master, config, NEVER);
+            begun.map(|mut owned| {
+                owned.shard.hand_on_from(0);
+                owned
+            })
+        };
+        let mut handed_on = Vec::new();
         let mut owned = begin(&stored)?;
         let mut rest = messages;
         for gap in gaps {
@@ -179,7 +195,7 @@ impl Cluster {
             for (end, worth) in [(gap.needed, 0), (gap.next as i64 - 1, u64::MAX)] {
                 let (known, more) = rest.split_at(rest.partition_point(|message| message.offset < end));
                 rest = more;
-                take(&mut owned, known, worth, &mut stored)?;
+                handed_on.append(&mut take(&mut owned, known, worth, &mut stored)?);
             }
             if let Some(run) = stored.accept_gap(gap.low as u64 + 1) {
                 files::replace(&dir.join(run), |_| Ok(()))?;
@@ -188,8 +204,8 @@ impl Cluster {
             // Of what the state covers it reads again what is still there, for its identities.
             rest = &messages[messages.partition_point(|message| message.offset < gap.low)..];
         }
-        take(&mut owned, rest, u64::MAX, &mut stored)?;
-        Ok(stored)
+        handed_on.append(&mut take(&mut owned, rest, u64::MAX, &mut stored)?);
+        Ok((stored, handed_on))
     }
 }
 
@@ -267,6 +283,14 @@ struct Whole {
 }
 
 impl Whole {
+    /// Places by time: in which order they were settled is left out.
+    fn in_order(&mut self) {
+        self.derived.sort_by_key(|derived| match derived {
+            Derived::Located(located) => (1, Some(*located)),
+            _ => (0, None),
+        });
+    }
+
     /// Where it was is left out.
     fn without_places(&mut self) {
         self.derived.retain(|derived| !matches!(derived, Derived::Located(_)));
@@ -286,22 +310,25 @@ fn by_device(stored: &Stored) -> BTreeMap<String, Whole> {
     oracle::states_of(stored).into_iter().map(whole).collect()
 }
 
-/// Processes `messages` and stores what they lead to, with a run of their identities where that is `worth` it.
-fn take(owned: &mut Owned, messages: &[&Message], worth: u64, stored: &mut Stored) -> anyhow::Result<()> {
+/// Processes `messages` and stores what they lead to, with a run of their identities where that is `worth` it; the fixes to hand on.
+fn take(owned: &mut Owned, messages: &[&Message], worth: u64, stored: &mut Stored) -> anyhow::Result<Vec<HandedOn>> {
     let mut inbox = Inbox::new("events");
     for message in messages {
         message.put(&mut inbox);
     }
     owned.take(&inbox);
     let mut writing = owned.cut(worth);
+    let mut handed_on = Vec::new();
     loop {
         match writing.step() {
             Step::WriteRun(frozen) => frozen.write()?,
             Step::KeepRun(_) | Step::Wait(_) => {}
+            Step::HandOn(fixes) => handed_on.extend_from_slice(fixes),
             Step::Commit(checkpoint) => stored.apply(checkpoint),
             Step::Done => break,
         }
         writing.went(Ok(()))?;
     }
-    owned.shard.checkpoint_done()
+    owned.shard.checkpoint_done()?;
+    Ok(handed_on)
 }

@@ -1,0 +1,130 @@
+//! What a log holds of trackers beside their fixes: notes of the pairings in force, and fixes that another partition has handed on.
+//!
+//! Pairings are configured, and state follows from the log alone. So a start that finds others in its state than those that it was told
+//! notes these in the log, and everybody who reads the log takes them from there.
+//!
+//! A tracker and the thermometer that travels with it may lie in different partitions of Kafka's topics. The tracker's partition hands on
+//! what it accepts, before the checkpoint that covers it is committed: a message under the id of the thermometer as key, and so where that
+//! one sends. It holds the record as it came, so whoever reads it knows it again, however often it comes.
+
+use crate::admission::{Batch, Format, IdentityKey, MAX_TEXT_BYTES};
+use bytes::Bytes;
+use domain::engine::{Content, Disposition, Engine, Pairing};
+use serde::{Deserialize, Serialize};
+
+/// A block that holds no pairings.
+#[derive(Debug, thiserror::Error)]
+#[error("a block of the log should hold pairings and does not: {0}")]
+pub struct NoPairings(serde_json::Error);
+
+/// The body of a note, a list in JSON.
+pub fn encode(pairings: &[Pairing]) -> Bytes {
+    serde_json::to_vec(pairings).expect("they hold text and numbers").into()
+}
+
+/// The pairings of a note.
+pub fn decode(body: &[u8]) -> Result<Vec<Pairing>, NoPairings> {
+    serde_json::from_slice(body).map_err(NoPairings)
+}
+
+/// A fix that is handed on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HandedOn {
+    /// The device that travels with the tracker.
+    pub device: String,
+    /// Where the record counts as from.
+    pub source: String,
+    /// The tracker's record, as it came.
+    pub raw: Vec<u8>,
+}
+
+/// The first line of its message.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Head {
+    device: String,
+}
+
+/// A message that should hold a fix that was handed on and does not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no fix that was handed on")]
+pub struct NoFix;
+
+impl HandedOn {
+    /// The accepted fixes of `batch` that have to be handed on.
+    pub fn of<'b>(engine: &'b Engine, batch: &'b Batch, dispositions: &'b [Disposition]) -> impl Iterator<Item = Self> + 'b {
+        let accepted = |index: &usize| dispositions[*index] == Disposition::Accepted;
+        batch.records().enumerate().filter(move |(index, _)| accepted(index)).flat_map(|(index, record)| {
+            let mut devices = Vec::new();
+            if let Content::Fix { device, fix } = &record.content {
+                devices.extend(engine.travellers(device, fix.at).map(str::to_owned));
+            }
+            let (source, raw) = (batch.source(index), batch.raw_record(index));
+            devices.into_iter().map(move |device| Self { device, source: source.to_owned(), raw: raw.to_vec() })
+        })
+    }
+
+    /// The value of its message: a line of JSON, then the record. Its source is a header. An older program, that takes it for a record,
+    /// cannot read it.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut body = serde_json::to_vec(&Head { device: self.device.clone() }).expect("it holds text");
+        body.push(b'\n');
+        body.extend_from_slice(&self.raw);
+        body
+    }
+
+    /// The device of a message, and the record of its tracker. Anybody may write to a topic, so it may hold anything.
+    pub fn decode(body: &Bytes, source: &str, key: &IdentityKey) -> Result<(String, Batch), NoFix> {
+        let end = memchr::memchr(b'\n', body).ok_or(NoFix)?;
+        let Head { device } = serde_json::from_slice(&body[..end]).map_err(|_| NoFix)?;
+        let batch = Batch::parse(body.slice(end + 1..), Format::Record, source, key).map_err(|_| NoFix)?;
+        let is_fix = batch.records().next().is_some_and(|record| matches!(record.content, Content::Fix { .. }));
+        if is_fix && (1..=MAX_TEXT_BYTES).contains(&device.len()) { Ok((device, batch)) } else { Err(NoFix) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fix_is_read_back_and_nothing_else_is() {
+        const FIX: &str = r#"{"type":"Feature","geometry":{"type":"Point","coordinates":[107.6,-6.8]},"properties":{"device_id":"truck","ts":1790000000000}}"#;
+        let key = IdentityKey([7; 16]);
+        let fix = |device: &str, raw: &str| {
+            let fix = HandedOn { device: device.to_owned(), source: "gate".to_owned(), raw: raw.as_bytes().to_vec() };
+            HandedOn::decode(&fix.encode().into(), "gate", &key)
+        };
+        let (device, batch) = fix("kotak \"7\"\n", FIX).expect("reads");
+        assert_eq!(
+            (device.as_str(), batch.len(), batch.device_id(0), batch.source(0)),
+            ("kotak \"7\"\n", 1, Some("truck"), "gate")
+        );
+        // As a record of its own it would be another.
+        let direct = Batch::parse(FIX.into(), Format::Ndjson, "gate", &key).expect("parses");
+        assert_eq!(direct.records().next().map(|r| (r.identity, r.body)), batch.records().next().map(|r| (r.identity, r.body)));
+        let whole = HandedOn { device: "box".to_owned(), source: String::new(), raw: FIX.into() }.encode();
+        let old = Batch::parse(whole.into(), Format::Record, "gate", &key).expect("parses");
+        assert!(old.rejection(0).is_some(), "an older program would take it for a record");
+        let reading = r#"{"device_id":"box","ts":1790000000000,"temperature":5}"#;
+        for (device, raw) in
+            [("", FIX), (&"b".repeat(MAX_TEXT_BYTES + 1)[..], FIX), ("box", reading), ("box", ""), ("box", "\u{0}")]
+        {
+            assert!(fix(device, raw).is_err(), "{device} {raw}");
+        }
+        for wrong in ["", "\n", "{}\n", FIX, "{\"device\":\"box\"}", "{\"device\":\"box\",\"more\":1}\n{}"] {
+            assert!(HandedOn::decode(&Bytes::copy_from_slice(wrong.as_bytes()), "gate", &key).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_note_is_read_back() {
+        let pairing = |from_ms, to_ms| Pairing { tracker: "truk \"7\"".into(), device: "kotak".into(), from_ms, to_ms };
+        for pairings in [vec![], vec![pairing(i64::MIN, i64::MAX), pairing(1_790_000_000_000, 1_790_000_000_001)]] {
+            assert_eq!(decode(&encode(&pairings)).expect("reads"), pairings);
+        }
+        for wrong in [&b""[..], b"{}", b"[1]", b"\xff", br#"[{"tracker":"t"}]"#] {
+            assert!(decode(wrong).is_err());
+        }
+    }
+}
