@@ -37,6 +37,15 @@ const UNCOMMITTED_RECORDS: u64 = CHECKPOINT_RECORDS + 1_000_000;
 const UNCOMMITTED_BYTES: u64 = CHECKPOINT_BYTES + 256 * 1024 * 1024;
 /// How long the last checkpoints may take when the server stops: they only make the next start short.
 const LAST_CHECKPOINT: Duration = Duration::from_secs(10);
+
+/// What is done where other pairings of trackers are in force than are configured.
+enum Pairings {
+    /// Nothing: who starts was perhaps not told of any.
+    Keep,
+    /// They are noted in the log.
+    Note,
+}
+
 enum Message {
     Group(Group),
     Ask(Question),
@@ -83,7 +92,8 @@ impl LogIntake {
 }
 
 impl Pipeline {
-    /// Restores the state of `dir` and starts, where the clock fits the log. Must be called inside a Tokio runtime.
+    /// Restores the state of `dir` and starts, where the clock fits the log; the pairings of trackers stay as they are. Must be called
+    /// inside a Tokio runtime.
     pub async fn start(
         dir: &Path,
         store: Store,
@@ -91,10 +101,10 @@ impl Pipeline {
         config: EngineConfig,
         checkpoint_every: Duration,
     ) -> anyhow::Result<(Self, Threads)> {
-        Self::start_at(dir, store, master, config, checkpoint_every, Doubt::Refuse).await
+        Self::begin(dir, store, master, config, checkpoint_every, Doubt::Refuse, Pairings::Keep).await
     }
 
-    /// [`Pipeline::start`], with what is to be done about a clock that does not fit the log.
+    /// The same for a server: its pairings are in force from now on. With what is to be done about a clock that does not fit the log.
     pub async fn start_at(
         dir: &Path,
         store: Store,
@@ -102,6 +112,18 @@ impl Pipeline {
         config: EngineConfig,
         checkpoint_every: Duration,
         doubt: Doubt,
+    ) -> anyhow::Result<(Self, Threads)> {
+        Self::begin(dir, store, master, config, checkpoint_every, doubt, Pairings::Note).await
+    }
+
+    async fn begin(
+        dir: &Path,
+        store: Store,
+        master: &Arc<Master>,
+        config: EngineConfig,
+        checkpoint_every: Duration,
+        doubt: Doubt,
+        pairings: Pairings,
     ) -> anyhow::Result<(Self, Threads)> {
         let log_dir = dir.join("log");
         let log_id = crate::log::id(&log_dir).context("read the log's name")?;
@@ -132,7 +154,10 @@ impl Pipeline {
         let timers = submissions.downgrade();
         let mut side = LogSide::new(log, clock, Arc::clone(&admitted));
         let mut engine = EngineSide::new(shard);
-        let notes = to_note(&engine);
+        let notes = match pairings {
+            Pairings::Note => to_note(&engine),
+            Pairings::Keep => Vec::new(),
+        };
         if !notes.is_empty() {
             tracing::info!(pairings = config.pairings.len(), "Other pairings than before are in force from now on.");
             let kept = side.keep(notes).map_err(|unknown| unknown.error).context("note the pairings in the log")?;

@@ -10,12 +10,14 @@ use domain::engine::{Derived, EngineConfig};
 use domain::join::Located;
 use domain::window::WindowConfig;
 use serde_json::Value;
+use server::pipeline::PARTITION;
 use server::rebuild::rebuild as rebuild_log;
 use server::store::{DerivedKind, Store, StoreAddress};
 use sqlx::PgPool;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::path::Path;
+use std::process::Command;
 
 const MINUTE: i64 = 60_000;
 const TRACKER: &str = "truck";
@@ -219,4 +221,23 @@ async fn pairings_that_come_later() {
         assert_eq!(opened.dump(&WindowConfig::default()).await.expect("dumps"), lived);
         opened.close().await;
     }
+}
+
+/// Who decides of a dead letter while no server runs was perhaps not told of any pairings: they stay as they are.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_decision_changes_no_pairings() {
+    let files = tempfile::tempdir().expect("a directory");
+    let pairings = paired(files.path(), &DEVICES[..2]);
+    let server = Server::start_with(&["--config", &pairings]).await;
+    server.post_lines("{").await;
+    let dir = server.stop().await;
+    let mut command = Command::new(env!("CARGO_BIN_EXE_rantai"));
+    command.args(["dead-letter", "discard", "1", "--by", "Sari", "--reason", "noise", "--data-dir"]).arg(dir.path());
+    let done = command.env("RUST_LOG", "error").output().expect("runs");
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    let store = Store::open(&StoreAddress::Sqlite, dir.path()).await.expect("opens");
+    let log = server::log::id(&dir.path().join("log")).expect("it has a name");
+    let state = store.peek(PARTITION, &log).await.expect("reads").expect("it is there");
+    assert_eq!((state.totals.pairings.len(), state.decided.len()), (2, 1));
+    store.close().await;
 }
