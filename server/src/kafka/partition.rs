@@ -133,10 +133,41 @@ impl Owned {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{CONTROL, TIMER};
+    use super::super::{CONTROL, FIX, PAIRINGS, TIMER};
     use super::*;
     use crate::pipeline::REBUILD;
     use crate::store::{Store, StoreAddress};
+
+    /// Whoever may write to a topic may write our messages: what holds nothing of ours tells nothing but time, and pairings of a stranger
+    /// are asked to be put right.
+    #[tokio::test]
+    async fn what_strangers_write_does_no_harm() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let store = Store::open(&StoreAddress::Sqlite, dir.path()).await.expect("opens");
+        let at = |ms: i64| ProcessingTime::from_ms(1_790_000_000_000 + ms);
+        let snapshot = store.load(1, "log", at(0)).await.expect("loads");
+        let master = Arc::new(crate::data::master().expect("reads"));
+        let mut owned = Owned::restore(snapshot, 1, dir.path(), &master, &EngineConfig::default(), REBUILD).expect("restores");
+        let devices = owned.shard.room.engine.device_count();
+        let reading = br#"{"device":"box"}
+{"device_id":"box","ts":1790000000000,"temperature":5}"#;
+        let values = [&b""[..], b"{}", b"\n", b"\xff\n\xff", b"[", reading];
+        for (value, offset) in values.into_iter().flat_map(|value| [(value, FIX), (value, PAIRINGS)]).zip(0..) {
+            let mut inbox = Inbox::new("events");
+            inbox.note(offset, at(offset), value.0, [(CONTROL, Some(value.1))].into_iter());
+            owned.take(&inbox);
+            let engine = &owned.shard.room.engine;
+            assert_eq!((owned.expected(), engine.now()), (offset as u64 + 2, at(offset)));
+            assert_eq!((engine.totals().all.received, engine.device_count(), engine.pairings().len()), (0, devices, 0));
+        }
+        assert_eq!((owned.shard.wants_pairings(), owned.shard.identities().len()), (None, 0));
+        let mut inbox = Inbox::new("events");
+        let theirs = br#"[{"tracker":"t","device":"d"}]"#;
+        inbox.note(100, at(100), theirs, [(CONTROL, Some(PAIRINGS))].into_iter());
+        owned.take(&inbox);
+        assert_eq!(owned.shard.wants_pairings().as_deref(), Some(&b"[]"[..]));
+        store.close().await;
+    }
 
     /// A partition that goes quiet asks for time once what came in last is a day old, and then for a run, once.
     #[tokio::test]
