@@ -76,6 +76,8 @@ struct View {
     is_closed: HashSet<(u32, u8, i64)>,
     /// Topic and number within it of the partitions.
     names: HashMap<u32, (String, i32)>,
+    /// Indices here of devices that are not registered, by partition and index there.
+    indices: HashMap<(u32, u32), u32>,
     loaded_at: Instant,
     is_amiss: bool,
 }
@@ -122,6 +124,7 @@ impl View {
             closed_by: Vec::new(),
             is_closed: HashSet::new(),
             names: HashMap::new(),
+            indices: HashMap::new(),
             loaded_at: Instant::now(),
             is_amiss: false,
         };
@@ -171,6 +174,7 @@ impl View {
         self.tell_partitions();
         self.closed_by.clear();
         self.is_closed.clear();
+        self.indices.clear();
         for (partition, index, id, is_heard) in places {
             let here = self.room.engine.device_by_id(&id).context("a device that was just restored")?;
             self.place(partition, index, here, is_heard)?;
@@ -190,8 +194,11 @@ impl View {
                 here == index,
                 "device {here} has another place in the master data of the engines; start the same program everywhere"
             );
-        } else if is_heard || !self.room.places.contains_key(&here) {
-            self.room.places.insert(here, (partition, index));
+        } else {
+            self.indices.insert((partition, index), here);
+            if is_heard || !self.room.places.contains_key(&here) {
+                self.room.places.insert(here, (partition, index));
+            }
         }
         Ok(())
     }
