@@ -226,6 +226,8 @@ pub struct PipelineView {
     pub sources: Vec<SourceRow>,
     /// By topic, the same.
     pub topics: Vec<SourceRow>,
+    /// By day of receipt (its beginning in UTC as milliseconds since 1970), the newest first, a week at most.
+    pub days: Vec<SourceRow>,
     /// Rejections by reason, most first.
     pub reasons: Vec<ReasonRow>,
     /// The newest dead letters, at most 20.

@@ -270,6 +270,7 @@ impl Backend for Memory {
             rate: (0..60u8).map(|n| 48.0 + f32::from(n % 7)).collect(),
             sources: vec![row("simulator")],
             topics: vec![row("temperature")],
+            days: vec![row("1795132800000")],
             reasons: vec![ReasonRow { reason: Reason::Future, count: 4 }],
             dead_letters: vec![DeadLetterRow {
                 position: 17,

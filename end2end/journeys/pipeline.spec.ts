@@ -34,6 +34,18 @@ test('late and rejected records are counted at once, and the watermark moves', a
   await expect(page.locator('section[aria-labelledby="dead-letters"]')).toContainText('menunggu keputusan');
 });
 
+test('the books of the days add up to all that was received', async ({ page }) => {
+  await send([{ device_id: 'P320405-1-F1', ts: Date.now(), temperature: 4.7 }]);
+  await page.goto('/pipeline?lang=en');
+  const days = page.locator('section[aria-labelledby="days"]');
+  await expect(days.getByRole('columnheader').first()).toHaveText('Day (UTC)');
+  const rows = (await days.locator('tbody tr, tfoot tr').allTextContents()).length;
+  expect(rows).toBeGreaterThanOrEqual(2);
+  const received = async (part: string) =>
+    (await texts(days.locator(`${part} td:nth-of-type(1)`))).reduce((sum, text) => sum + Number(text.replaceAll(',', '')), 0);
+  expect(await received('tbody')).toBe(await received('tfoot'));
+});
+
 test('a device says how many readings are missing, and between which times', async ({ page }) => {
   const device = 'P320406-1-F1';
   const now = Date.now();

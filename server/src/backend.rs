@@ -29,6 +29,7 @@ use app::api::{
 use app::error::AppError;
 use bytes::Bytes;
 use curve::{extremes_by_hour, point_of, thin};
+use days::day_rows;
 use domain::coldchain::{Condition, Range};
 use domain::engine::{Engine, Tally};
 use domain::event::{Reason, Topic};
@@ -43,6 +44,9 @@ use std::sync::Arc;
 
 /// Rows of a short list.
 const SHORT: usize = 20;
+
+/// Days whose books the page of the pipeline shows.
+const WEEK: i64 = 7;
 
 /// Answers from the engine and the store.
 pub struct EngineBackend {
@@ -341,13 +345,15 @@ impl Backend for EngineBackend {
                 rate: room.rates.by_minute(wall_clock()),
                 sources,
                 topics,
+                days: Vec::new(),
                 reasons,
                 dead_letters: Vec::new(),
                 unregistered: (registered..engine.device_count()).rev().take(SHORT).map(|i| engine.device_now(i)).collect(),
             };
-            (view, letters)
+            (view, letters, days::fresh(room))
         });
-        let (mut view, letters) = view.await.map_err(AppErrorOf::from)?;
+        let (mut view, letters, (now, fresh)) = view.await.map_err(AppErrorOf::from)?;
+        view.days = day_rows(&self.day_books_with(now, fresh, WEEK).await.map_err(AppErrorOf::from)?);
         view.dead_letters = self.newest_letters(letters, SHORT).await?;
         Ok(view)
     }

@@ -3,6 +3,7 @@
 
 use crate::kafka::KafkaConfig;
 use crate::store::{Retention, StoreAddress};
+use crate::travel;
 use anyhow::{Context, ensure};
 use domain::engine::{EngineConfig, Pairing};
 use domain::event::Topic;
@@ -491,7 +492,8 @@ impl Config {
 
     /// All that the engine is told.
     pub fn engine_config(&self) -> anyhow::Result<EngineConfig> {
-        let pairings = self.pairings.iter().map(PairingConfig::resolve).collect::<anyhow::Result<_>>()?;
+        let pairings = self.pairings.iter().map(PairingConfig::resolve).collect::<anyhow::Result<Vec<_>>>()?;
+        travel::check(&pairings).map_err(anyhow::Error::msg).context("pairings")?;
         let (windows, max_unregistered) = (self.window_config()?, self.max_unregistered);
         Ok(EngineConfig { windows, pairings, max_unregistered, ..EngineConfig::default() })
     }

@@ -15,16 +15,33 @@ use serde::{Deserialize, Serialize};
 /// A block that holds no pairings.
 #[derive(Debug, thiserror::Error)]
 #[error("a block of the log should hold pairings and does not: {0}")]
-pub struct NoPairings(serde_json::Error);
+pub struct NoPairings(String);
 
 /// The body of a note, a list in JSON.
 pub fn encode(pairings: &[Pairing]) -> Bytes {
     serde_json::to_vec(pairings).expect("they hold text and numbers").into()
 }
 
-/// The pairings of a note.
+/// The pairings of a note. Anybody may write to a topic, so it may hold anything.
 pub fn decode(body: &[u8]) -> Result<Vec<Pairing>, NoPairings> {
-    serde_json::from_slice(body).map_err(NoPairings)
+    let pairings: Vec<Pairing> = serde_json::from_slice(body).map_err(|error| NoPairings(error.to_string()))?;
+    check(&pairings).map_err(NoPairings)?;
+    Ok(pairings)
+}
+
+/// Pairings at once, more than a country has trackers.
+const MAX_PAIRINGS: usize = 10_000;
+
+/// Whether these can be noted; why not.
+pub fn check(pairings: &[Pairing]) -> Result<(), String> {
+    if pairings.len() > MAX_PAIRINGS {
+        return Err(format!("{} pairings are more than {MAX_PAIRINGS}", pairings.len()));
+    }
+    let is_id = |id: &str| (1..=MAX_TEXT_BYTES).contains(&id.len());
+    match pairings.iter().find(|of| !is_id(&of.tracker) || !is_id(&of.device)) {
+        Some(of) => Err(format!("`{}` with `{}`: an id has 1 to {MAX_TEXT_BYTES} bytes", of.tracker, of.device)),
+        None => Ok(()),
+    }
 }
 
 /// A fix that is handed on.
@@ -125,6 +142,16 @@ mod tests {
         }
         for wrong in [&b""[..], b"{}", b"[1]", b"\xff", br#"[{"tracker":"t"}]"#] {
             assert!(decode(wrong).is_err());
+        }
+        let named = |tracker: &str| Pairing { tracker: tracker.to_owned(), ..pairing(0, 1) };
+        for (pairings, is_fine) in [
+            (vec![named(""); 1], false),
+            (vec![named(&"t".repeat(MAX_TEXT_BYTES)); 1], true),
+            (vec![named(&"t".repeat(MAX_TEXT_BYTES + 1)); 1], false),
+            (vec![named("t"); MAX_PAIRINGS], true),
+            (vec![named("t"); MAX_PAIRINGS + 1], false),
+        ] {
+            assert_eq!(decode(&encode(&pairings)).is_ok(), is_fine);
         }
     }
 }

@@ -16,7 +16,7 @@ use domain::feed::{self, LiveTopic, PipelineNow};
 use domain::time::{MINUTE_MS, Zone};
 use leptos::prelude::*;
 use progress::{PartitionsPanel, WatermarkPanel};
-use tables::{DeadLettersPanel, ReasonsPanel, SourcesPanel, topic_name};
+use tables::{DeadLettersPanel, ReasonsPanel, SourcesPanel, day_name, topic_name};
 pub(super) use tables::{TablePanel, Tables};
 
 /// The server's figures belong to no place; they are told in Western time.
@@ -158,7 +158,10 @@ pub(crate) fn Pipeline(view: PipelineView, on_reload: impl Fn() + 'static) -> im
                     <ReasonsPanel tables=tables.clone()/>
                     <UnregisteredPanel tables=tables.clone() count=unregistered.into() clock/>
                 </div>
-                <SourcesPanel id="sources" title=words.sources column=words.source rows=tables.sources name=|_, name| name tables=tables.clone()/>
+                <div class="stack">
+                    <SourcesPanel id="sources" title=words.sources column=words.source rows=tables.sources name=|_, name| name tables=tables.clone()/>
+                    <SourcesPanel id="days" title=words.days column=words.day rows=tables.days name=day_name tables=tables.clone()/>
+                </div>
             </div>
             <DeadLettersPanel
                 tables

@@ -82,6 +82,10 @@ pub struct PipelineWords {
     pub sources: &'static str,
     /// Panel: by topic.
     pub topics: &'static str,
+    /// Panel: by day of receipt.
+    pub days: &'static str,
+    /// Column: day.
+    pub day: &'static str,
     /// Column: source.
     pub source: &'static str,
     /// Column: topic.
@@ -197,6 +201,8 @@ pub const ID: PipelineWords = PipelineWords {
     devices_foot: "yang belum terdaftar disimpan, tidak dihitung pada fasilitas",
     sources: "Menurut sumber",
     topics: "Menurut topik",
+    days: "Menurut hari diterima",
+    day: "Hari (UTC)",
     source: "Sumber",
     topic: "Topik",
     others: "Lainnya",
@@ -292,6 +298,8 @@ pub const EN: PipelineWords = PipelineWords {
     devices_foot: "those not registered are kept, but counted for no facility",
     sources: "By source",
     topics: "By topic",
+    days: "By day of receipt",
+    day: "Day (UTC)",
     source: "Source",
     topic: "Topic",
     others: "Others",

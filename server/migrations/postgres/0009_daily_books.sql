@@ -12,3 +12,5 @@ create table daily_books (
     rejected bigint not null,
     primary key (partition, day_ms, source, topic)
 );
+-- The newest days of all partitions are asked for.
+create index daily_books_by_day on daily_books (day_ms);

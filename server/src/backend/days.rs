@@ -2,17 +2,40 @@
 
 use super::EngineBackend;
 use crate::http::Problem;
-use crate::pipeline::PARTITION;
-use domain::engine::DayBook;
-use domain::time::DAY_MS;
+use crate::pipeline::{PARTITION, Room};
+use crate::store::StoreError;
+use app::api::SourceRow;
+use domain::engine::{DayBook, Tally};
+use domain::time::{DAY_MS, ProcessingTime};
 use std::collections::BTreeMap;
+
+/// The time of the log, and the books that are in memory: newer than what is stored.
+pub(super) fn fresh(room: &Room) -> (ProcessingTime, Vec<DayBook>) {
+    (room.engine.now(), room.engine.day_books().collect())
+}
+
+/// What became of the records of each day, the newest first.
+pub(super) fn day_rows(books: &[DayBook]) -> Vec<SourceRow> {
+    let mut days: BTreeMap<i64, Tally> = BTreeMap::new();
+    books.iter().for_each(|book| days.entry(book.day_ms).or_default().add(&book.tally));
+    days.iter().rev().map(|(begins, tally)| super::source_row(&begins.to_string(), tally)).collect()
+}
 
 impl EngineBackend {
     /// The books of the newest `days` days, in order of day, source and topic. Those of Kafka's partitions as far as they are stored.
     pub async fn day_books(&self, days: i64) -> Result<Vec<DayBook>, Problem> {
-        let in_memory = self.pipeline.ask(|room| (room.engine.now().ms(), room.engine.day_books().collect::<Vec<_>>()));
-        let (now, fresh) = in_memory.await?;
-        let from = (now.div_euclid(DAY_MS) + 1 - days) * DAY_MS;
+        let (now, fresh) = self.pipeline.ask(|room| fresh(room)).await?;
+        Ok(self.day_books_with(now, fresh, days).await?)
+    }
+
+    /// The same, where what is in memory has been asked for already.
+    pub(super) async fn day_books_with(
+        &self,
+        now: ProcessingTime,
+        fresh: Vec<DayBook>,
+        days: i64,
+    ) -> Result<Vec<DayBook>, StoreError> {
+        let from = (now.ms().div_euclid(DAY_MS) + 1 - days) * DAY_MS;
         let mut books: BTreeMap<(i64, String, u8), BTreeMap<u32, DayBook>> = BTreeMap::new();
         let stored = self.store.day_books(None, from.max(0)).await?;
         // What is in memory is newer, and no difference.

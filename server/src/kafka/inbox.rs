@@ -141,7 +141,8 @@ impl Inbox {
         if let Some(known) = self.sources.iter().rposition(|known| known.as_bytes() == name) {
             return known;
         }
-        let name = String::from_utf8_lossy(name);
+        // Anybody may write to a topic. Postgres takes no NUL in a text.
+        let name = String::from_utf8_lossy(name).replace('\0', "\u{fffd}");
         let end = name.floor_char_boundary(crate::admission::MAX_TEXT_BYTES);
         self.sources.push(name[..end].to_owned());
         self.sources.len() - 1
@@ -200,6 +201,17 @@ mod tests {
         let found: Vec<String> =
             inbox.runs(5).map(|run| format!("{}-{}:{}", run.first, run.last, String::from_utf8_lossy(&run.bytes))).collect();
         assert_eq!(found.join(" "), runs, "{messages}");
+    }
+
+    #[test]
+    fn a_source_is_text_for_every_store() {
+        let mut inbox = Inbox::new("topic");
+        for name in [&b"gate\0way"[..], b"\xff", &[b'n'; 1_000]] {
+            inbox.note(0, ProcessingTime::from_ms(1), b"", [(SOURCE, Some(name))].into_iter());
+        }
+        let told: Vec<usize> = inbox.sources[1..].iter().map(String::len).collect();
+        assert_eq!(told, ["gate\u{fffd}way".len(), 3, crate::admission::MAX_TEXT_BYTES]);
+        assert!(inbox.sources.iter().all(|name| !name.contains('\0')));
     }
 
     #[test]

@@ -92,6 +92,7 @@ pub async fn setup(kafka: &KafkaConfig, args: &SetupArgs) -> anyhow::Result<()> 
         ("retention.ms", FEED_RETENTION_MS.to_string()),
         ("segment.ms", (HOUR_MS / 4).to_string()),
         ("cleanup.policy", "delete".to_owned()),
+        ("max.message.bytes", MAX_MESSAGE_BYTES.to_string()),
     ]);
     let mut wanted: Vec<Wanted> =
         kafka.inputs().into_iter().map(|name| Wanted { name, partitions: args.partitions, config: input.clone() }).collect();

@@ -216,7 +216,7 @@ impl Worker {
                 self.tick();
                 next_tick = Instant::now() + TICK;
             }
-            if self.has_to_tell() && (self.told_at.elapsed() >= self.tell_after || self.of.shard.closed_news() >= TELL_WINDOWS) {
+            if self.has_to_tell() && (self.told_at.elapsed() >= self.tell_after || self.of.shard.news_to_tell() >= TELL_WINDOWS) {
                 self.tell();
             }
         }

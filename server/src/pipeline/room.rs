@@ -307,9 +307,9 @@ impl Shard {
         self.news.as_mut().map(std::mem::take).unwrap_or_default()
     }
 
-    /// How many windows have closed that [`Shard::take_news`] would tell of.
-    pub fn closed_news(&self) -> usize {
-        self.news.as_ref().map_or(0, |news| news.closed.len())
+    /// How many closed windows and late readings [`Shard::take_news`] would tell of.
+    pub fn news_to_tell(&self) -> usize {
+        self.news.as_ref().map_or(0, |news| news.closed.len() + news.late.len())
     }
 
     fn flush(&mut self) {
@@ -385,12 +385,18 @@ impl Shard {
         }
         self.count_for_run(batch);
         self.next_block = place.number + 1;
-        self.records_since += batch.len() as u64;
-        self.uncommitted.fetch_add(batch.len() as u64, Ordering::Relaxed);
-        self.uncommitted_bytes.fetch_add(batch.raw().len() as u64, Ordering::Relaxed);
-        self.bytes_since += batch.raw().len() as u64;
+        self.count_uncommitted(batch);
         self.room.processed += batch.len() as u64;
         &self.dispositions
+    }
+
+    /// What no checkpoint covers yet is bounded, and makes one due.
+    fn count_uncommitted(&mut self, batch: &Batch) {
+        let (records, bytes) = (batch.len() as u64, batch.raw().len() as u64);
+        self.uncommitted.fetch_add(records, Ordering::Relaxed);
+        self.uncommitted_bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.records_since += records;
+        self.bytes_since += bytes;
     }
 
     /// Decides of a dead letter as the block at `place` says; the first decision of a letter counts, others have no effect.
@@ -459,6 +465,7 @@ impl Shard {
         for record in batch.records() {
             self.room.engine.take_handed_on(&device, &record, place.received_at, &mut self.identities);
         }
+        self.count_uncommitted(&batch);
         self.count_for_run(&batch);
         self.next_block = place.number + 1;
         Ok(())

@@ -1,6 +1,6 @@
 //! The books of each day: what became of its records, by source and topic; and whether they agree with the counters.
 
-use super::{Store, StoreError, broken, either};
+use super::{Database, Store, StoreError, broken, either};
 use domain::engine::{DayBook, Tally, Totals};
 use domain::planted;
 use domain::time::{DAY_MS, EventTime};
@@ -158,6 +158,29 @@ pub(super) fn check(stored: StoredDays, totals: &Totals) -> Result<(), StoreErro
     Ok(())
 }
 
+/// The sums by partition, source and topic of what comes `from`, as rows of [`TAKEN`].
+macro_rules! sums {
+    ($from:literal) => {
+        concat!(
+            "select partition, -1, source, topic, cast(sum(received) as bigint), cast(sum(accepted) as bigint),
+                 cast(sum(duplicate) as bigint), cast(sum(late) as bigint), cast(sum(rejected) as bigint)
+             from ",
+            $from,
+            " group by partition, source, topic"
+        )
+    };
+}
+
+/// Adds them to those that are there.
+macro_rules! added {
+    () => {
+        "on conflict (partition, day_ms, source, topic) do update
+         set received = daily_books.received + excluded.received, accepted = daily_books.accepted + excluded.accepted,
+             duplicate = daily_books.duplicate + excluded.duplicate, late = daily_books.late + excluded.late,
+             rejected = daily_books.rejected + excluded.rejected"
+    };
+}
+
 impl Store {
     /// The books of the days from `from` on, of one partition or of all, in order of partition, day, source and topic: the sums of those
     /// that retention has taken first.
@@ -178,43 +201,61 @@ impl Store {
         Ok(books)
     }
 
-    /// C1 by day, see [`check`], of what is stored of `partition`.
+    /// C1 by day, see `check`, of what is stored of `partition`.
     pub async fn check_days(&self, partition: u32, totals: &Totals) -> Result<(), StoreError> {
         check(either!(self, pools => stored!(&pools.writer, i64::from(partition), totals)), totals)
     }
 
-    /// Puts the days that end before `cutoff` together; how many rows are gone. Their sum is kept: with it the books of all days still are
+    /// Puts the days that end before `cutoff` together; how many rows that changed. Their sum is kept: with it the books of all days still are
     /// what the counters say. The newest day that is stored stays, because a checkpoint may write it once more.
     pub(super) async fn forget_days(&self, cutoff: i64) -> Result<u64, StoreError> {
         let before = cutoff - cutoff.rem_euclid(DAY_MS);
-        Ok(either!(self, pools => {
-            let mut tx = pools.begin().await?;
-            sqlx::query(
-                "insert into daily_books (partition, day_ms, source, topic, received, accepted, duplicate, late, rejected)
-                 select partition, -1, source, topic, cast(sum(received) as bigint), cast(sum(accepted) as bigint),
-                     cast(sum(duplicate) as bigint), cast(sum(late) as bigint), cast(sum(rejected) as bigint)
-                 from daily_books of_day
-                 where day_ms >= 0 and day_ms < $1
-                     and day_ms < (select max(day_ms) from daily_books newest where newest.partition = of_day.partition)
-                 group by partition, source, topic
-                 on conflict (partition, day_ms, source, topic) do update
-                 set received = daily_books.received + excluded.received, accepted = daily_books.accepted + excluded.accepted,
-                     duplicate = daily_books.duplicate + excluded.duplicate, late = daily_books.late + excluded.late,
-                     rejected = daily_books.rejected + excluded.rejected",
-            )
+        let gone = match &self.database {
+            // One writer: nothing comes between.
+            Database::Sqlite(pools) => {
+                let mut tx = pools.begin().await?;
+                sqlx::query(concat!(
+                    "insert into daily_books (partition, day_ms, source, topic, received, accepted, duplicate, late, rejected) ",
+                    sums!(
+                        "daily_books of_day
+                     where day_ms >= 0 and day_ms < $1
+                         and day_ms < (select max(day_ms) from daily_books newest where newest.partition = of_day.partition)"
+                    ),
+                    " ",
+                    added!()
+                ))
+                .bind(before)
+                .execute(&mut *tx)
+                .await?;
+                let gone = sqlx::query(
+                    "delete from daily_books
+                     where day_ms >= 0 and day_ms < $1
+                         and day_ms < (select max(day_ms) from daily_books newest where newest.partition = daily_books.partition)",
+                )
+                .bind(before)
+                .execute(&mut *tx)
+                .await?;
+                tx.commit().await?;
+                gone.rows_affected()
+            }
+            // Several processes do this at once, and others write meanwhile: added is what this very statement has deleted.
+            Database::Postgres(pools, _) => sqlx::query(concat!(
+                "with gone as (
+                     delete from daily_books
+                     where day_ms >= 0 and day_ms < $1
+                         and day_ms < (select max(day_ms) from daily_books newest where newest.partition = daily_books.partition)
+                     returning partition, source, topic, received, accepted, duplicate, late, rejected
+                 )
+                 insert into daily_books (partition, day_ms, source, topic, received, accepted, duplicate, late, rejected) ",
+                sums!("gone"),
+                " ",
+                added!()
+            ))
             .bind(before)
-            .execute(&mut *tx)
-            .await?;
-            let gone = sqlx::query(
-                "delete from daily_books
-                 where day_ms >= 0 and day_ms < $1
-                     and day_ms < (select max(day_ms) from daily_books newest where newest.partition = daily_books.partition)",
-            )
-            .bind(before)
-            .execute(&mut *tx)
-            .await?;
-            tx.commit().await?;
-            gone.rows_affected()
-        }))
+            .execute(&pools.writer)
+            .await?
+            .rows_affected(),
+        };
+        Ok(gone)
     }
 }

@@ -130,9 +130,10 @@ impl StoreError {
 
 /// Whether SQLite's error `code` is about something that passes.
 const fn may_pass_in_sqlite(code: u32) -> bool {
-    // By the lowest byte (https://sqlite.org/rescode.html): somebody else is writing, the disk is full, a file cannot be opened. And what is about the index of its log, a
-    // file that it shares with other processes, makes anew after a crash and never syncs: no room in it, or not to be opened.
-    matches!(code & 0xff, 5 | 6 | 13 | 14) || matches!(code, 4_618 | 4_874 | 5_386)
+    // By the lowest byte (https://sqlite.org/rescode.html): somebody else is writing, the disk is full. Whole: a file cannot be opened, as
+    // when there are too many open. And what is about the index of its log, a file that it shares with other processes, makes anew after
+    // a crash and never syncs: no room in it, or not to be opened.
+    matches!(code & 0xff, 5 | 6 | 13) || matches!(code, 14 | 4_618 | 4_874 | 5_386)
 }
 
 fn broken(table: &'static str, key: impl ToString, reason: impl ToString) -> StoreError {

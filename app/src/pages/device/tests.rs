@@ -132,6 +132,7 @@ fn pipeline(now: PipelineNow) -> PipelineView {
         rate: (0u8..60).map(|i| 60.0 + f32::from(i % 7)).collect(),
         sources: vec![row("simulator")],
         topics: vec![row("temperature"), row("weather")],
+        days: vec![row("1795132800000")],
         reasons: vec![ReasonRow { reason: Reason::SensorFault, count: 2 }],
         dead_letters: vec![DeadLetterRow {
             position: 7,

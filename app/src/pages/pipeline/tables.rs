@@ -36,6 +36,8 @@ pub struct Tables {
     pub sources: RwSignal<Vec<SourceRow>>,
     /// By topic.
     pub topics: RwSignal<Vec<SourceRow>>,
+    /// By day, the newest first.
+    pub days: RwSignal<Vec<SourceRow>>,
     /// Rejections by reason.
     pub reasons: RwSignal<Vec<ReasonRow>>,
     /// The newest dead letters, as shown.
@@ -55,6 +57,7 @@ impl Tables {
             all: RwSignal::new(all_of(view)),
             sources: RwSignal::new(view.sources.clone()),
             topics: RwSignal::new(view.topics.clone()),
+            days: RwSignal::new(view.days.clone()),
             reasons: RwSignal::new(view.reasons.clone()),
             dead_letters: RwSignal::new(view.dead_letters.clone()),
             unregistered: RwSignal::new(view.unregistered.clone()),
@@ -91,6 +94,7 @@ impl Tables {
         }
         put(self.sources, view.sources);
         put(self.topics, view.topics);
+        put(self.days, view.days);
         put(self.reasons, view.reasons);
         if !self.hold.is_on("unregistered") {
             put(self.unregistered, view.unregistered);
@@ -151,6 +155,12 @@ pub fn topic_name(lang: Lang, name: String) -> String {
     }
 }
 
+/// The date of a day, which is known by its beginning; what stands for other days as it is.
+pub fn day_name(lang: Lang, name: String) -> String {
+    // A day of UTC begins within the same day of our zones.
+    name.parse().map_or(name, |begins| format::date(lang, begins, ZONE))
+}
+
 /// A panel around a table: while a pointer or focus is in it, its rows keep their places.
 #[component]
 pub fn TablePanel(
@@ -197,7 +207,7 @@ fn cells(lang: Lang, row: &SourceRow) -> impl IntoView + use<> {
     (cell(row.received, ""), cell(row.accepted, "p3"), cell(row.duplicate, "p3"), cell(row.late, "p3"), cell(row.rejected, ""))
 }
 
-/// What became of the records of each source or topic.
+/// What became of the records of each source, topic or day.
 #[component]
 pub fn SourcesPanel(
     /// Of the heading.

@@ -2,10 +2,9 @@
 
 use super::Books;
 use crate::store::{TAKEN, book_name};
+use crate::verify::is_about_content;
 use crate::verify::report::Law;
-use crate::verify::{forgotten_before, is_about_content};
 use domain::engine::{DayBook, Tally};
-use domain::time::DAY_MS;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Day, source and topic.
@@ -25,12 +24,12 @@ impl Books<'_> {
         let fresh = self.shard.room.engine.day_books();
         let key = |book: DayBook| ((book.day_ms, book.source, book.topic), book.tally);
         let found: BTreeMap<Key, Tally> = stored.into_iter().map(|(_, book)| book).chain(fresh).map(key).collect();
-        // Of days that retention may have taken, and that are not there any more, the sum is.
-        let kept_from = forgotten_before(self.now(), self.subject.keep.side_days).ms().div_euclid(DAY_MS) * DAY_MS;
+        // Of the days that retention has taken the sum is there; where there is none, it has taken none.
+        let is_taken = found.keys().any(|(day, ..)| *day == TAKEN);
         let first = found.keys().map(|(day, ..)| *day).find(|day| *day != TAKEN).unwrap_or(i64::MAX);
         let mut expected: BTreeMap<Key, Tally> = BTreeMap::new();
         for ((day, source, topic), tally) in counted {
-            let day = if *day < first.min(kept_from) { TAKEN } else { *day };
+            let day = if is_taken && *day < first { TAKEN } else { *day };
             expected.entry((day, source.clone(), *topic)).or_default().add(tally);
         }
         let keys: BTreeSet<&Key> = expected.keys().chain(found.keys()).collect();
