@@ -188,6 +188,7 @@ test('the charts of a place have a cursor, by pointer and by keys', async ({ pag
   // The fifteenth of thirty columns: 4.5 to 5 degrees.
   await cursor.hover({ position: { x: (width * 14.6) / 30, y: height / 2 } });
   await expect(shown).toContainText(/4\.5 – 5\.0\s*1/);
+  expect(await shown.boundingBox(), 'over the chart').toEqual(await chart.getByRole('img').boundingBox());
   await page.mouse.move(0, 0);
   await expect(shown).toBeEmpty();
 
