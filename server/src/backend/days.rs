@@ -17,7 +17,9 @@ pub(super) fn fresh(room: &Room) -> (ProcessingTime, Vec<DayBook>) {
 /// What became of the records of each day, the newest first.
 pub(super) fn day_rows(books: &[DayBook]) -> Vec<SourceRow> {
     let mut days: BTreeMap<i64, Tally> = BTreeMap::new();
-    books.iter().for_each(|book| days.entry(book.day_ms).or_default().add(&book.tally));
+    for book in books {
+        days.entry(book.day_ms).or_default().add(&book.tally);
+    }
     days.iter().rev().map(|(begins, tally)| super::source_row(&begins.to_string(), tally)).collect()
 }
 
