@@ -7,7 +7,8 @@ use crate::time::EventTime;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// A keyed 128-bit fingerprint of what makes a record itself: its `event_id`, or (device, channel, time) without one.
+/// A keyed 128-bit fingerprint of what makes a record itself: its `event_id`, or (device, channel, time) without one, or its bytes where it
+/// names nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Identity(pub u128);
 

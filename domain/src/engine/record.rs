@@ -11,7 +11,8 @@ use std::borrow::Cow;
 /// A record as admission hands it on.
 #[derive(Clone, Debug)]
 pub struct Record<'a> {
-    /// What makes it itself; `None` where it names neither an id nor a device and time.
+    /// What makes it itself; `None` where nothing tells it from others. What names neither an id nor a device and time has one of its bytes,
+    /// and is always refused.
     pub identity: Option<Identity>,
     /// Whether the identity is (device, channel, time) rather than an id that its sender gave.
     pub is_natural: bool,

@@ -206,6 +206,13 @@ impl Batch {
         self.records[index].at
     }
 
+    /// The key under which record `index` goes to its partition: its device, else its id, else what its bytes make it. So what is repeated
+    /// finds itself again.
+    pub fn key(&self, index: usize) -> Option<Cow<'_, [u8]>> {
+        let name = self.device_id(index).or_else(|| self.event_id(index)).map(|name| Cow::Borrowed(name.as_bytes()));
+        name.or_else(|| self.records[index].identity.map(|identity| Cow::Owned(identity.0.to_be_bytes().to_vec())))
+    }
+
     /// Source of record `index`.
     pub fn source(&self, index: usize) -> &str {
         self.records[index].source.map_or(self.source.as_str(), |text| self.text(text))

@@ -52,5 +52,5 @@ fn message<'a>(fix: &'a HandedOn, body: &'a [u8]) -> Outgoing<'a> {
     let headers = OwnedHeaders::new()
         .insert(Header { key: SOURCE, value: Some(fix.source.as_str()) })
         .insert(Header { key: CONTROL, value: Some(FIX) });
-    Outgoing { partition: None, key: Some(fix.device.as_bytes()), value: Some(body), headers }
+    Outgoing { partition: None, key: Some(fix.device.as_bytes().into()), value: Some(body), headers }
 }

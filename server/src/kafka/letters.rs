@@ -56,5 +56,5 @@ fn message<'a>(place: &Place, key: &'a str, row: &'a SideRow) -> Outgoing<'a> {
     ];
     let headers =
         headers.into_iter().fold(OwnedHeaders::new(), |all, (key, value)| all.insert(Header { key, value: Some(value) }));
-    Outgoing { partition: None, key: Some(key.as_bytes()), value: Some(&row.raw), headers }
+    Outgoing { partition: None, key: Some(key.as_bytes().into()), value: Some(&row.raw), headers }
 }

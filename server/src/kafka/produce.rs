@@ -15,6 +15,7 @@ use rdkafka::client::ClientContext;
 use rdkafka::error::KafkaError;
 use rdkafka::message::{DeliveryResult, Header, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, Producer as _, ProducerContext, ThreadedProducer};
+use std::borrow::Cow;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
@@ -76,7 +77,7 @@ impl ProducerContext for Reports {
 /// A message on its way out.
 pub(crate) struct Outgoing<'a> {
     pub partition: Option<i32>,
-    pub key: Option<&'a [u8]>,
+    pub key: Option<Cow<'a, [u8]>>,
     pub value: Option<&'a [u8]>,
     pub headers: OwnedHeaders,
 }
@@ -136,7 +137,7 @@ impl Producer {
         let producer = self.current();
         for (sent, message) in messages.enumerate() {
             let mut record: BaseRecord<'_, [u8], [u8], _> = BaseRecord::with_opaque_to(topic, Arc::clone(&delivery));
-            (record.partition, record.key, record.payload) = (message.partition, message.key, message.value);
+            (record.partition, record.key, record.payload) = (message.partition, message.key.as_deref(), message.value);
             record.headers = Some(message.headers);
             if let Err((error, _)) = producer.send(record) {
                 delivery.report(all - sent, Some(&error));
@@ -242,12 +243,7 @@ impl Intake {
             if batch.rejection(index) == Some(Reason::MalformedJson) {
                 headers = headers.insert(Header { key: CONTROL, value: Some(UNREADABLE) });
             }
-            Outgoing {
-                partition: None,
-                key: batch.device_id(index).or_else(|| batch.event_id(index)).map(str::as_bytes),
-                value: Some(batch.raw_record(index)),
-                headers,
-            }
+            Outgoing { partition: None, key: batch.key(index), value: Some(batch.raw_record(index)), headers }
         });
         self.producer.deliver(&self.topic, messages).await
     }

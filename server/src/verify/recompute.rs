@@ -2,6 +2,7 @@
 //! is read as often as there are shares, so that memory stays bounded however long it is.
 
 use super::history::{Clock, Definitions, History, Placed, Sums, start_of};
+use super::nameless::known_by_itself;
 use super::scan::{Held, Outline, Source, scan};
 use super::stood::{self, Stander};
 use super::travel::{Change, Companions, Join};
@@ -334,8 +335,9 @@ impl Recomputed {
                 }
                 _ => return Ok(()),
             };
+            let records = batch.records().enumerate().map(|(index, record)| known_by_itself(record, batch, index));
             for ((fate, record), position) in
-                fates[at..].iter_mut().zip(batch.records()).zip((place.first_record..).step_by(step as usize))
+                fates[at..].iter_mut().zip(records).zip((place.first_record..).step_by(step as usize))
             {
                 record.device().into_iter().for_each(|device| room.note(device));
                 // Identities are uniform already.

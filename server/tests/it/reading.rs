@@ -234,7 +234,7 @@ async fn side_outputs_in_every_form() {
     assert_eq!((server.rows("/api/v1/late").await, server.rows("/api/v1/dead-letters").await), before);
     every_form(&server, "/api/v1/dead-letters", "dead_letters", 4).await;
     // New rows follow the stored ones.
-    server.post("{").await.problem(422);
+    server.post("{ {").await.problem(422);
     let rows = every_form(&server, "/api/v1/dead-letters", "dead_letters", 4).await;
     assert_eq!(rows.len(), before.1.len() + 1);
     server.stop().await;

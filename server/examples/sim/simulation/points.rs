@@ -103,6 +103,7 @@ pub const POINTS: &[&str] = &[
     "rejected as future",
     "rejected as id_conflict",
     "rejected as malformed_json",
+    "rejected as missing_field",
     "rejected as out_of_range",
     "rejected as sensor_fault",
     // of windows, sessions and places,

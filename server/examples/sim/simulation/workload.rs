@@ -162,9 +162,15 @@ fn disturb(
         4 => (at_ms, reading(device, Naming::Id, 100_000 + n, at_ms + 60 * MINUTE, milli)), // its clock is ahead
         5 => (at_ms, reading(device, Naming::Id, 200_000 + n, 1_000 * n as i64, milli)), // its clock was reset
         6 => (at_ms, reading(device, Naming::Id, 300_000 + n, at, 85_000)), // the sensor's code for a failure
+        7 if random.one_in(2) => {
+            // It names nothing, and comes twice.
+            let text = format!(r#"{{"temperature":{},"gate":"{device}"}}"#, thousandths(milli));
+            own.push(Sent { at_ms: later, text: text.clone() });
+            (at_ms, text)
+        }
         7 => (at_ms, format!(r#"{{"device_id":"{device}","ts":{at},"temperature":"#)), // broken off
         8 => (at_ms + 20 * MINUTE, reading(device, Naming::Id, 400_000 + n, at + 1, milli)), // probably late
-        _ => (at_ms, reading(device, Naming::Id, 500_000 + n, at, 999_000)), // out of range
+        _ => (at_ms, reading(device, Naming::Id, 500_000 + n, at, 999_000)),           // out of range
     };
     own.push(Sent { at_ms, text });
 }

@@ -102,8 +102,12 @@ impl Parser<'_> {
         if self.has_non_finite && !planted("non-finite-is-taken") {
             self.reject(Reason::NonFinite, "");
         }
+        let mut identity = identity;
         if let Some(rejection) = self.rejection.take() {
             kind = Kind::Rejected(Box::new(rejection));
+            if !planted("nameless-is-refused-each-time") {
+                identity = identity.or_else(|| Some(self.bytes_as_identity(source, start, end)));
+            }
         }
         let body = match (&kind, body) {
             (Kind::Reading(_) | Kind::Fault(_), Some(body)) => body,
@@ -156,6 +160,12 @@ impl Parser<'_> {
         }
         let at = at?;
         Some(Identity(self.key.sip128(&[b"at", channel, b"\xff", self.get(device).as_bytes(), b"\xff", &at.ms().to_le_bytes()])))
+    }
+
+    /// Who a refused record is that names nothing: its bytes. Another one that is like it would be refused as it was.
+    fn bytes_as_identity(&self, source: Option<Text>, start: usize, end: usize) -> Identity {
+        let source = source.map_or(self.default_source, |s| self.get(s));
+        Identity(self.key.sip128(&[b"raw", source.as_bytes(), b"\xff", &self.raw[start..end]]))
     }
 
     /// The running number of a record and the start of its device that it is counted from; a number alone names nothing.

@@ -36,9 +36,29 @@ fn who_a_record_is() {
     assert_ne!(body_hash(&bare("")), body_hash(&degrees("5.001")));
     assert_ne!(body_hash(&bare("")), body_hash(&bare(r#","humidity":0"#)));
     assert_ne!(body_hash(&bare("")), body_hash(&bare(r#","location":"x""#)));
-    // A rejected record keeps its identity, so that sending it again is a duplicate; one that nobody can read has none.
+    // A rejected record keeps its identity, so that sending it again is a duplicate.
     assert_eq!(id("e"), identity(&envelope(&PAYLOAD.replace(":5", ":500"), "")));
-    assert!(parse("{", Format::Json).expect("one").records().next().expect("one").identity.is_none());
+}
+
+/// What names nothing is itself by its source and its bytes, wherever it stands, and finds the same partition again.
+#[test]
+fn what_names_nothing() {
+    for nameless in ["{", "17", r#"{"device_id":"d","temperature":5}"#, r#"{"topic":"stock","payload":{}}"#, "=1+1"] {
+        let own = identity(nameless);
+        assert_ne!(own, identity(&format!("{nameless}!")), "{nameless}");
+        assert_eq!(own, identity(&format!("\n {nameless} ")), "without what is around it");
+        let lines = parse(format!("{}\n{nameless}\n{{}}", bare("")), Format::Ndjson).expect("few records");
+        assert_eq!(lines.records().nth(1).and_then(|record| record.identity), Some(own), "{nameless}");
+        let of_another = Batch::parse(Bytes::copy_from_slice(nameless.as_bytes()), Format::Json, "other", &KEY).expect("one");
+        assert_ne!(of_another.records().next().and_then(|record| record.identity), Some(own), "{nameless}");
+        let messages = [Message { end: nameless.len(), source: "key", is_unreadable: true }];
+        let message = Batch::of_messages(Bytes::copy_from_slice(nameless.as_bytes()), messages, &KEY);
+        assert_eq!(message.records().next().and_then(|record| record.identity), Some(own), "{nameless}, by way of Kafka");
+        assert!(lines.key(1).is_some() && lines.key(1) != lines.key(2), "{nameless}");
+    }
+    // With a device or an id that can be read it stays with those.
+    let batch = parse(r#"{"device_id":"d","temperature":5}"#, Format::Json).expect("one");
+    assert_eq!(batch.key(0).as_deref(), Some(&b"d"[..]));
 }
 
 /// Running numbers: what tells records of a device apart where they have no id of their own.

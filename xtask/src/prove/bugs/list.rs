@@ -189,6 +189,7 @@ pub const BUGS: &[Bug] = &[
     server("nul-is-taken", "takes NUL in a text", "admission::tests::texts"),
     server("record-of-any-length", "sets records no limit", "admission::tests::sizes"),
     server("ids-of-all-sources-are-one", "leaves the source out of the identity", "admission::tests::identity::who_a_record_is"),
+    it("nameless-is-refused-each-time", "makes a second dead letter of the same bytes that name nothing", "contract::the_same_file_twice"),
     server("bomb-is-cut-short", "takes the beginning of a body that is too long", "admission::tests::bodies"),
     // HTTP and the live stream.
     it("anybody-may-send", "takes records without a key", "contract::who_may_send"),

@@ -98,8 +98,8 @@ impl Log {
 }
 
 /// Where a device's messages go.
-pub fn partition_of(key: &str, partitions: usize) -> usize {
-    key.bytes().fold(7usize, |hash, byte| hash.wrapping_mul(31) ^ usize::from(byte)) % partitions
+pub fn partition_of(key: impl AsRef<[u8]>, partitions: usize) -> usize {
+    key.as_ref().iter().fold(7usize, |hash, byte| hash.wrapping_mul(31) ^ usize::from(*byte)) % partitions
 }
 
 impl Cluster {
@@ -121,8 +121,8 @@ impl Cluster {
             if batch.rejection(index) == Some(Reason::MalformedJson) {
                 headers.push((CONTROL, UNREADABLE.to_vec()));
             }
-            let partition = match batch.device_id(index).or_else(|| batch.event_id(index)) {
-                Some(key) => partition_of(key, self.logs.len()),
+            let partition = match batch.key(index) {
+                Some(key) => partition_of(&key, self.logs.len()),
                 None => self.random.index(self.logs.len()),
             };
             let (is_stored, is_told) = if self.is_calm {
