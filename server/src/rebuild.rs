@@ -140,7 +140,7 @@ fn empty_folder(path: PathBuf) -> anyhow::Result<PathBuf> {
     if path.exists() {
         fs::remove_dir_all(&path).context("remove what an earlier attempt has left")?;
     }
-    fs::create_dir_all(&path).with_context(|| format!("create {}", path.display()))?;
+    crate::files::create_dir(&path).with_context(|| format!("create {}", path.display()))?;
     Ok(path)
 }
 

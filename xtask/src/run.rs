@@ -7,7 +7,7 @@ use anyhow::{Context, bail, ensure};
 use std::ffi::OsString;
 use std::io::Write;
 use std::net::TcpListener;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -63,7 +63,7 @@ impl Running {
     /// Starts both; returns once the server answers.
     pub fn start(options: &Options, product: &Product, stop: &Stop) -> anyhow::Result<Running> {
         let data_dir = std::path::absolute(&options.data_dir)?;
-        std::fs::create_dir_all(&data_dir).with_context(|| format!("make {}", data_dir.display()))?;
+        make_private(&data_dir).with_context(|| format!("make {}", data_dir.display()))?;
         let listen = format!("127.0.0.1:{}", free_port(options.port)?);
         let mut serve = workspace::command_of(&product.server);
         serve.args(["serve", "--demo", "--listen", &listen, "--data-dir"]).arg(&data_dir).arg("--site-dir").arg(&product.site);
@@ -148,6 +148,11 @@ fn noted_time(data_dir: &Path) -> Option<SystemTime> {
     std::fs::metadata(data_dir.join("simulator.until")).and_then(|file| file.modified()).ok()
 }
 
+/// Makes the folder `dir` with those above it, where absent, for this user alone: as the server would, which comes to it only then.
+fn make_private(dir: &Path) -> std::io::Result<()> {
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)
+}
+
 /// The simulator's API key: made once per data folder and kept beside the data, readable by its owner alone.
 fn simulator_key(product: &Product, data_dir: &Path) -> anyhow::Result<String> {
     let file = data_dir.join("simulator.key");
@@ -179,6 +184,18 @@ fn free_port(wanted: u16) -> anyhow::Result<u16> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_data_is_nobody_elses() {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = tempfile::tempdir().expect("a directory");
+        let data = dir.path().join("data");
+        for _ in 0..2 {
+            make_private(&data).expect("makes");
+        }
+        let mode = std::fs::metadata(&data).expect("it is there").permissions().mode();
+        assert_eq!(mode & 0o777, 0o700);
+    }
 
     #[test]
     fn what_the_simulator_is_told() {

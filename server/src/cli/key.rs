@@ -58,6 +58,6 @@ impl KeyCommand {
 /// The store, made where there is none: a key may come before the first start.
 async fn made(data: &StoreArgs) -> anyhow::Result<Store> {
     let config = data.resolve()?;
-    std::fs::create_dir_all(&config.data_dir).with_context(|| format!("create {}", config.data_dir.display()))?;
+    server::files::create_dir(&config.data_dir).with_context(|| format!("create {}", config.data_dir.display()))?;
     open(&config).await
 }

@@ -50,7 +50,7 @@ pub async fn verify(state: &StateArgs) -> anyhow::Result<()> {
 pub async fn verify_kafka(state: &KafkaStateArgs) -> anyhow::Result<()> {
     let config = state.resolve()?;
     config.kafka().check()?;
-    std::fs::create_dir_all(&config.data_dir).with_context(|| format!("create {}", config.data_dir.display()))?;
+    server::files::create_dir(&config.data_dir).with_context(|| format!("create {}", config.data_dir.display()))?;
     let store = open(&config).await?;
     let master = Arc::new(server::data::master().context("load master data")?);
     let engine = config.engine_config()?;

@@ -187,6 +187,19 @@ async fn one_process_a_directory() {
     Server::start_in(dir, &[]).await.stop().await;
 }
 
+/// A key may come before the first start: the folder that it makes is this user's alone, as one that a start makes.
+#[test]
+fn a_key_before_the_first_start() {
+    use std::os::unix::fs::PermissionsExt;
+    let dir = tempfile::tempdir().expect("a directory");
+    let data = dir.path().join("deep/data");
+    assert_eq!(crate::kill::make_key(&data).lines().count(), 1);
+    for made in [&data, &dir.path().join("deep")] {
+        let mode = std::fs::metadata(made).expect("it is there").permissions().mode();
+        assert_eq!(mode & 0o777, 0o700, "{}", made.display());
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn stop_and_start_keep_everything() {
     for store in stores().await {
