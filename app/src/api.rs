@@ -322,6 +322,8 @@ pub struct DeadLetterView {
     pub outcome: Option<LetterOutcome>,
     /// The letter that was taken in again as this record.
     pub replay_of: Option<u64>,
+    /// What its forms send along: by it the server knows that they come from its page.
+    pub form_token: String,
 }
 
 /// What was decided of a dead letter.

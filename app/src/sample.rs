@@ -308,6 +308,7 @@ impl Backend for Memory {
             is_text: true,
             outcome,
             replay_of: (position == 19).then_some(17),
+            form_token: "f0".into(),
         }))
     }
 

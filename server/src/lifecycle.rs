@@ -18,6 +18,7 @@ use domain::time::ProcessingTime;
 use leptos::config::LeptosOptions;
 use std::fs::{self, File};
 use std::io::Write;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -41,28 +42,48 @@ pub struct DirectoryLock {
 }
 
 impl DirectoryLock {
-    /// Tells those who find the directory in use where to reach its holder.
-    fn announce(&mut self, address: std::net::SocketAddr) -> std::io::Result<()> {
-        writeln!(self.file, "http://{address}")
+    /// Tells those who find the directory in use where to reach its holder, and how to prove to it that they are of the same user: by
+    /// the token that is the answer, which nobody else can read.
+    fn announce(&mut self, address: std::net::SocketAddr) -> std::io::Result<String> {
+        let mut secret = [0u8; 32];
+        getrandom::fill(&mut secret).map_err(std::io::Error::other)?;
+        let token: String = secret.iter().map(|byte| format!("{byte:02x}")).collect();
+        self.file.write_all(format!("http://{address}\n{token}\n").as_bytes())?;
+        Ok(token)
     }
 }
 
-/// Where the process that holds the data directory can be reached, if it said so.
-pub fn holder(dir: &Path) -> Option<String> {
-    fs::read_to_string(dir.join("lock")).ok()?.lines().nth(1).map(str::to_owned)
+/// The process that holds a data directory.
+#[derive(Clone, Debug)]
+pub struct Holder {
+    /// Where it can be reached.
+    pub url: String,
+    /// What proves to it that somebody is of the same user.
+    pub token: String,
+}
+
+/// The process that holds the data directory, if it said where it is.
+pub fn holder(dir: &Path) -> Option<Holder> {
+    let said = fs::read_to_string(dir.join("lock")).ok()?;
+    let mut lines = said.lines().skip(1).map(str::to_owned);
+    Some(Holder { url: lines.next()?, token: lines.next()? })
 }
 
 /// Takes the data directory, made where absent; refused while another process holds it.
 pub fn lock_directory(dir: &Path) -> anyhow::Result<DirectoryLock> {
     crate::files::create_dir(dir).with_context(|| format!("create the data directory {}", dir.display()))?;
     let path = dir.join("lock");
-    let mut file = File::options().create(true).truncate(false).write(true).read(true).open(&path)?;
+    let mut file = File::options().create(true).truncate(false).write(true).read(true).mode(0o600).open(&path)?;
     if file.try_lock().is_err() && !domain::planted("directory-is-shared") {
         let said = fs::read_to_string(&path).unwrap_or_default();
         let process = said.lines().next().unwrap_or("(unknown)");
         anyhow::bail!("the data directory {} is in use by process {process}; stop it first", dir.display());
     }
     file.set_len(0)?;
+    if file.metadata()?.mode() & 0o077 != 0 {
+        // It was made by a program that wrote nothing secret into it.
+        file.set_permissions(fs::Permissions::from_mode(0o600))?;
+    }
     writeln!(file, "{}", std::process::id())?;
     Ok(DirectoryLock { file })
 }
@@ -102,7 +123,7 @@ pub async fn start(args: &Config) -> anyhow::Result<Running> {
     // Bound first: a taken port should not cost a restore.
     let listener = listen(args.listen).with_context(|| format!("listen on {}", args.listen))?;
     let address = listener.local_addr()?;
-    lock.announce(address).context("write the lock file")?;
+    let token = lock.announce(address).context("write the lock file")?;
     let store = Store::open(&args.store, &args.data_dir).await.with_context(|| format!("open the database {}", args.store))?;
     store.check_format().await?;
     let master = tokio::task::spawn_blocking(crate::data::master).await.context("load master data")??;
@@ -147,7 +168,7 @@ pub async fn start(args: &Config) -> anyhow::Result<Running> {
         store: store.clone(),
         master,
         backend: Arc::clone(&backend),
-        keys: Arc::new(Keys::new(store.clone())),
+        keys: Arc::new(Keys::new(store.clone()).of_owner(&token)),
         leptos,
         site_dir: SiteDir(site_dir),
         partitions: status,

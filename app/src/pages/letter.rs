@@ -65,6 +65,7 @@ mod fixed {
             is_text,
             outcome,
             replay_of,
+            form_token,
         } = letter;
         let title = (words.title)(&format::int(lang, position));
         let steps = vec![
@@ -124,7 +125,7 @@ mod fixed {
                     </div>
                 </section>
                 <RawPanel raw is_text/>
-                {is_open.then(|| view! { <Forms position/> })}
+                {is_open.then(|| view! { <Forms position token=form_token/> })}
                 <p><a href="/pipeline#dead-letters">{words.back}</a></p>
             </Frame>
         }
@@ -186,7 +187,7 @@ mod fixed {
 
     /// The two things that can be done.
     #[component]
-    fn Forms(position: u64) -> impl IntoView {
+    fn Forms(position: u64, token: String) -> impl IntoView {
         let words = LetterWords::of(use_lang());
         let address = address(position);
         view! {
@@ -194,6 +195,7 @@ mod fixed {
                 <section class="panel" aria-labelledby="replay">
                     <div class="panel__head"><h2 id="replay">{words.replay}</h2></div>
                     <form class="panel__body stack" method="post" action=format!("{address}/replay")>
+                        <input type="hidden" name="token" value=token.clone()/>
                         <p>{words.replay_note}</p>
                         <div class="field">
                             <label for="replay-by">{words.name}</label>
@@ -205,6 +207,7 @@ mod fixed {
                 <section class="panel" aria-labelledby="discard">
                     <div class="panel__head"><h2 id="discard">{words.discard}</h2></div>
                     <form class="panel__body stack" method="post" action=format!("{address}/discard")>
+                        <input type="hidden" name="token" value=token/>
                         <p>{words.discard_note}</p>
                         <div class="field">
                             <label for="discard-by">{words.name}</label>

@@ -23,7 +23,7 @@ pub fn record(binary: &Path, folder: &Path) -> anyhow::Result<(PathBuf, String)>
     std::fs::write(&trace, "")?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let part = trace.with_extension("part");
-    let made = traced(binary, &part).args(["key", "create", "--name", "img", "--data-dir"]).arg(data.path()).output();
+    let made = traced(binary, &part).args(["key", "create", "--name", "img", "--scope", "ingest,read", "--data-dir"]).arg(data.path()).output();
     let made = made.context("start strace (Debian: apt-get install strace)")?;
     ensure!(made.status.success(), "no key was made: {}", String::from_utf8_lossy(&made.stderr));
     let key = String::from_utf8(made.stdout)?.trim().to_owned();
@@ -147,11 +147,11 @@ async fn load(url: &str, key: &str, life: u64) -> anyhow::Result<()> {
     let (first, second) = tokio::join!(send(0), send(1));
     first?;
     second?;
-    decide(url).await
+    decide(url, key).await
 }
 
 /// Decides of some dead letters that are open.
-async fn decide(url: &str) -> anyhow::Result<()> {
+async fn decide(url: &str, key: &str) -> anyhow::Result<()> {
     let client = reqwest::Client::new();
     let answer: serde_json::Value = client.get(format!("{url}/api/v1/dead-letters?limit=10000")).send().await?.json().await?;
     let open = answer["dead_letters"].as_array().context("a list")?.iter().filter(|row| row["state"] == "open");
@@ -159,8 +159,8 @@ async fn decide(url: &str) -> anyhow::Result<()> {
         let position = &row["position"];
         let (action, body) =
             if n % 3 == 0 { ("discard", r#"{"by":"img","reason":"a test"}"#) } else { ("replay", r#"{"by":"img"}"#) };
-        let request =
-            client.post(format!("{url}/api/v1/dead-letters/{position}/{action}")).header("content-type", "application/json");
+        let request = client.post(format!("{url}/api/v1/dead-letters/{position}/{action}")).bearer_auth(key);
+        let request = request.header("content-type", "application/json");
         ensure!(request.body(body).send().await?.status() == 200, "the decision was not taken");
     }
     Ok(())

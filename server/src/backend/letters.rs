@@ -9,6 +9,7 @@ use crate::store::StoreError;
 use app::api::{DeadLetterRow, DeadLetterView, LetterEnd, LetterOutcome, LetterState};
 use app::error::AppError;
 use axum::http::StatusCode;
+use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 
 /// A dead letter and what was decided of it.
@@ -91,6 +92,20 @@ impl EngineBackend {
         Ok(self.with_decisions(row.into_iter().collect()).await?.pop())
     }
 
+    /// What a form of the page of the dead letter at `position` sends along: only who read the page knows it. Every process with pages makes
+    /// the same, also after a restart, since a letter is decided once: it is of no use afterwards.
+    fn form_token(&self, position: u64) -> String {
+        // One block of fixed length under a secret: nothing can be appended.
+        let secret = Sha256::new().chain_update(b"rantai form").chain_update(self.pipeline.identity_key.0);
+        secret.chain_update(position.to_le_bytes()).finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// Whether `token` is that of the page of the dead letter at `position`.
+    pub fn is_form_of(&self, position: u64, token: &str) -> bool {
+        // Of hashes: how long the comparison takes tells nothing.
+        Sha256::digest(token) == Sha256::digest(self.form_token(position))
+    }
+
     /// Decides of the dead letter at `position`. The same decision again changes nothing and is answered the same. `None` where it is
     /// safe and an engine elsewhere has yet to carry it out.
     pub async fn decide(&self, position: u64, by: &str, verdict: Verdict) -> Result<Option<Decided>, Undecided> {
@@ -145,6 +160,7 @@ impl EngineBackend {
             raw: String::from_utf8_lossy(&row.raw).into_owned(),
             outcome: decided.map(outcome),
             replay_of,
+            form_token: self.form_token(position),
         }))
     }
 }

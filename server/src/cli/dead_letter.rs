@@ -71,6 +71,9 @@ pub struct Who {
     /// The running server, where it is not the one of the data directory
     #[arg(long, value_name = "URL")]
     url: Option<String>,
+    /// The key that this one wants to see, with the scopes `ingest,read`
+    #[arg(long, env = "RANTAI_KEY", hide_env_values = true)]
+    key: Option<String>,
     #[command(flatten)]
     state: StateArgs,
 }
@@ -204,20 +207,24 @@ fn plain(text: &str) -> String {
 
 async fn decide(who: &Who, positions: &[u64], verdict: &Verdict) -> anyhow::Result<()> {
     if let Some(url) = &who.url {
-        return ask(url, &who.by, positions, verdict).await;
+        let key = who.key.as_deref();
+        let key =
+            key.context("that server wants a key: --key or RANTAI_KEY, made with `rantai key create --scope ingest,read`")?;
+        return ask(url, key, &who.by, positions, verdict).await;
     }
     let config = existing(who.state.resolve()?)?;
     match lock_directory(&config.data_dir) {
         Ok(_lock) => alone(&config, &who.by, positions, verdict).await,
         Err(in_use) => match holder(&config.data_dir) {
-            Some(url) => ask(&url, &who.by, positions, verdict).await,
+            // Whoever can read the token there runs as the same user.
+            Some(holder) => ask(&holder.url, &holder.token, &who.by, positions, verdict).await,
             None => Err(in_use),
         },
     }
 }
 
-/// Has the running server at `url` decide.
-async fn ask(url: &str, by: &str, positions: &[u64], verdict: &Verdict) -> anyhow::Result<()> {
+/// Has the running server at `url` decide, which knows `key`.
+async fn ask(url: &str, key: &str, by: &str, positions: &[u64], verdict: &Verdict) -> anyhow::Result<()> {
     let client = reqwest::Client::new();
     let (action, body) = match verdict {
         Verdict::Replay => ("replay", serde_json::json!({ "by": by })),
@@ -225,7 +232,13 @@ async fn ask(url: &str, by: &str, positions: &[u64], verdict: &Verdict) -> anyho
     };
     for position in positions {
         let address = format!("{}/api/v1/dead-letters/{position}/{action}", url.trim_end_matches('/'));
-        let response = client.post(&address).json(&body).send().await.with_context(|| format!("ask the server at {url}"))?;
+        let response = client
+            .post(&address)
+            .bearer_auth(key)
+            .json(&body)
+            .send()
+            .await
+            .with_context(|| format!("ask the server at {url}"))?;
         let status = response.status();
         let answer: serde_json::Value = response.json().await.context("read the server's answer")?;
         ensure!(status.is_success(), "{position}: {}", answer["detail"].as_str().unwrap_or("the server refused"));

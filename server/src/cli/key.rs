@@ -19,7 +19,8 @@ pub enum KeyCommand {
         /// name]
         #[arg(long)]
         source: Option<String>,
-        /// What it may do: ingest, read, or both with a comma
+        /// What it may do: `ingest` posts records; `read` alone grants nothing more, as reading is open on this machine; `ingest,read`
+        /// also decides of dead letters by the API
         #[arg(long, default_value = "ingest")]
         scope: String,
         #[command(flatten)]

@@ -26,6 +26,8 @@ const SHARE_KIB: usize = BODIES_KIB / 4;
 #[derive(Debug)]
 pub struct Keys {
     store: Store,
+    /// Hash of what only this user can read, in the data directory.
+    owner: Option<[u8; 32]>,
     seen: Mutex<HashMap<[u8; 32], Seen>>,
 }
 
@@ -62,32 +64,51 @@ impl Sender {
 impl Keys {
     /// The keys of `store`.
     pub fn new(store: Store) -> Self {
-        Self { store, seen: Mutex::default() }
+        Self { store, owner: None, seen: Mutex::default() }
+    }
+
+    /// The same, and who brings `token` runs as the same user as this server.
+    #[must_use]
+    pub fn of_owner(self, token: &str) -> Self {
+        Self { owner: Some(hash(token)), ..self }
     }
 
     /// Whose key `headers` carry, if it may post records.
     pub async fn ingest(&self, headers: &HeaderMap) -> Result<Sender, Problem> {
-        let unauthorized = |detail: &str| Problem::new(StatusCode::UNAUTHORIZED, detail);
-        let Some(value) = headers.get(header::AUTHORIZATION) else {
-            return Err(unauthorized("send a key: Authorization: Bearer KEY (make one with `rantai key create`)"));
-        };
-        let text = value.to_str().unwrap_or_default();
-        let Some(key) =
-            text.split_once(' ').filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")).map(|(_, key)| key.trim())
-        else {
-            return Err(unauthorized("send the key as: Authorization: Bearer KEY"));
-        };
-        let look = async || match tokio::time::timeout(PATIENCE, self.store.key(key)).await {
-            Ok(found) => found,
-            Err(_) => Err(sqlx::Error::PoolTimedOut.into()),
-        };
-        let anybody = || Sender::new(ApiKey { name: String::new(), source: String::new(), can_ingest: true });
-        let found = self.find(key, look).await?.or_else(|| planted("anybody-may-send").then(anybody));
-        let sender = found.ok_or_else(|| unauthorized("this key is not known"))?;
+        let sender = self.sender(bearer(headers)?).await?;
         if !sender.key.can_ingest && !planted("any-key-may-send") {
             return Err(Problem::new(StatusCode::FORBIDDEN, "this key may not post records: it lacks the scope ingest"));
         }
         Ok(sender)
+    }
+
+    /// Refuses a program that may not decide of dead letters: it has a key for taking in and for reading, or is of this user.
+    pub async fn decide(&self, headers: &HeaderMap) -> Result<(), Problem> {
+        let key = match bearer(headers) {
+            Err(_) if planted("anybody-decides") => return Ok(()),
+            key => key?,
+        };
+        // Hashes are compared: how long that takes tells nothing.
+        if self.owner == Some(hash(key)) {
+            return Ok(());
+        }
+        let sender = self.sender(key).await?;
+        if !(sender.key.can_ingest && sender.key.can_read) && !planted("any-key-decides") {
+            let detail = "this key may not decide of dead letters: that takes the scopes ingest and read";
+            return Err(Problem::new(StatusCode::FORBIDDEN, detail));
+        }
+        Ok(())
+    }
+
+    /// Whose `key` that is.
+    async fn sender(&self, key: &str) -> Result<Sender, Problem> {
+        let look = async || match tokio::time::timeout(PATIENCE, self.store.key(key)).await {
+            Ok(found) => found,
+            Err(_) => Err(sqlx::Error::PoolTimedOut.into()),
+        };
+        let anybody = || Sender::new(ApiKey { name: String::new(), source: String::new(), can_ingest: true, can_read: false });
+        let found = self.find(key, look).await?.or_else(|| planted("anybody-may-send").then(anybody));
+        found.ok_or_else(|| unauthorized("this key is not known"))
     }
 
     async fn find(
@@ -95,7 +116,7 @@ impl Keys {
         key: &str,
         look: impl AsyncFnOnce() -> Result<Option<ApiKey>, StoreError>,
     ) -> Result<Option<Sender>, Problem> {
-        let hash: [u8; 32] = Sha256::digest(key.as_bytes()).into();
+        let hash = hash(key);
         let known = self.lock().get(&hash).cloned();
         if let Some(known) = &known
             && known.looked.elapsed() < BELIEVED
@@ -141,6 +162,23 @@ impl Keys {
     }
 }
 
+fn hash(key: &str) -> [u8; 32] {
+    Sha256::digest(key.as_bytes()).into()
+}
+
+fn unauthorized(detail: &str) -> Problem {
+    Problem::new(StatusCode::UNAUTHORIZED, detail)
+}
+
+/// The key that `headers` carry.
+fn bearer(headers: &HeaderMap) -> Result<&str, Problem> {
+    let Some(value) = headers.get(header::AUTHORIZATION) else {
+        return Err(unauthorized("send a key: Authorization: Bearer KEY (make one with `rantai key create`)"));
+    };
+    let named = value.to_str().unwrap_or_default().split_once(' ').filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
+    named.map(|(_, key)| key.trim()).ok_or_else(|| unauthorized("send the key as: Authorization: Bearer KEY"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -154,7 +192,7 @@ mod tests {
     async fn believed_while_nobody_can_look() {
         let dir = tempfile::tempdir().expect("a directory");
         let keys = Keys::new(Store::open(&StoreAddress::Sqlite, dir.path()).await.expect("opens"));
-        let key = || ApiKey { name: "gateway".into(), source: "gateway".into(), can_ingest: true };
+        let key = || ApiKey { name: "gateway".into(), source: "gateway".into(), can_ingest: true, can_read: false };
         let age = |by: Duration| {
             for seen in keys.lock().values_mut() {
                 seen.looked = seen.looked.checked_sub(by).expect("the machine runs for longer");
@@ -175,7 +213,7 @@ mod tests {
 
     #[test]
     fn one_key_has_its_share() {
-        let sender = Sender::new(ApiKey { name: "gateway".into(), source: "gateway".into(), can_ingest: true });
+        let sender = Sender::new(ApiKey { name: "gateway".into(), source: "gateway".into(), can_ingest: true, can_read: false });
         let held: Vec<_> = (0..2).map(|_| sender.reserve(10 << 20)).collect();
         assert!(held.iter().all(Option::is_some) && sender.reserve(10 << 20).is_none());
         drop(held);

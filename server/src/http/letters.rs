@@ -1,8 +1,9 @@
 //! Deciding what becomes of dead letters, by the API and by the forms of their pages.
 //!
-//! Until sign-in exists the server answers on loopback alone, and whoever sits at this machine may decide. What has to be kept out is
-//! the page of somebody else in a browser on this machine: every request must come from our own page or from no page at all, and name
-//! this machine as its host, so that no foreign name that points here will do.
+//! A program needs a key, or what only the user who runs the server can read. Until sign-in exists pages are open, and whoever sits at this
+//! machine may decide by their forms, each of which holds a token that only its page tells. What has to be kept out is the page of somebody
+//! else in a browser on this machine: every request must come from our own page or from no page at all, and name this machine as its host,
+//! so that no foreign name that points here will do.
 
 use super::AppState;
 use super::host::is_this_machine;
@@ -16,6 +17,18 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use serde::Deserialize;
 use serde_json::json;
+
+/// What a form of a page sends.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Filled {
+    #[serde(default)]
+    token: String,
+    #[serde(default)]
+    by: String,
+    #[serde(default)]
+    reason: String,
+}
 
 /// Who decides, and why.
 #[derive(Debug, Default, Deserialize)]
@@ -57,9 +70,10 @@ fn check_origin(headers: &HeaderMap, sender: Sender) -> Result<(), Problem> {
     }
 }
 
-/// The wish in a JSON body, which no other site's form can send.
-fn wish(headers: &HeaderMap, body: &Bytes) -> Result<Wish, Problem> {
+/// The wish in a JSON body, which no other site's form can send, of a program that may have it.
+async fn wish(state: &AppState, headers: &HeaderMap, body: &Bytes) -> Result<Wish, Problem> {
     check_origin(headers, Sender::Any)?;
+    state.keys.decide(headers).await?;
     let kind = headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
     if !kind.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/json") {
         return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "send a JSON object as application/json"));
@@ -83,15 +97,15 @@ fn answer(position: u64, decided: Option<Decided>) -> Response {
     .into_response()
 }
 
-/// `POST /api/v1/dead-letters/{position}/replay` `{"by"}`: takes a dead letter in again, once however often it is asked. 404 where there
-/// is none, 409 where it was discarded.
+/// `POST /api/v1/dead-letters/{position}/replay` `{"by"}`: takes a dead letter in again, once however often it is asked. 401 and 403
+/// without a key that may, 404 where there is none, 409 where it was discarded.
 pub async fn replay(
     State(state): State<AppState>,
     Path(position): Path<u64>,
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response, Problem> {
-    let Wish { by, .. } = wish(&headers, &body)?;
+    let Wish { by, .. } = wish(&state, &headers, &body).await?;
     Ok(answer(position, state.backend.decide(position, &by, Verdict::Replay).await?))
 }
 
@@ -103,7 +117,7 @@ pub async fn discard(
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response, Problem> {
-    let Wish { by, reason } = wish(&headers, &body)?;
+    let Wish { by, reason } = wish(&state, &headers, &body).await?;
     Ok(answer(position, state.backend.decide(position, &by, Verdict::Discard(reason)).await?))
 }
 
@@ -116,8 +130,11 @@ async fn form(
     verdict: impl FnOnce(String) -> Verdict,
 ) -> Result<Response, Problem> {
     check_origin(&headers, Sender::Page)?;
-    let Wish { by, reason } = serde_urlencoded::from_bytes(&body)
+    let Filled { token, by, reason } = serde_urlencoded::from_bytes(&body)
         .map_err(|error| Problem::bad_request(format!("the form is not what it should be: {error}")))?;
+    if !state.backend.is_form_of(position, &token) && !domain::planted("any-form-decides") {
+        return Err(Problem::new(StatusCode::FORBIDDEN, "this is no form of the page of that record: open the page again"));
+    }
     let wrong = match state.backend.decide(position, &by, verdict(reason)).await {
         Ok(_) | Err(Undecided::Missing(_)) => "",
         Err(Undecided::Name) => "?wrong=name",

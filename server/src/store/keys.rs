@@ -13,6 +13,8 @@ pub struct ApiKey {
     pub source: String,
     /// It may post to `/ingest`.
     pub can_ingest: bool,
+    /// It may read. Reading is open on this machine, so it matters only together with the other: who has both decides of dead letters.
+    pub can_read: bool,
 }
 
 /// Why a key was not made.
@@ -92,6 +94,9 @@ impl Store {
                 .fetch_optional(&pools.readers)
                 .await?
         });
-        Ok(row.map(|(name, source, scope)| ApiKey { name, source, can_ingest: scope.split(',').any(|s| s == "ingest") }))
+        Ok(row.map(|(name, source, scope)| {
+            let [can_ingest, can_read] = ["ingest", "read"].map(|wanted| scope.split(',').any(|one| one == wanted));
+            ApiKey { name, source, can_ingest, can_read }
+        }))
     }
 }

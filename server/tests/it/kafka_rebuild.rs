@@ -70,7 +70,15 @@ async fn what_kafka_holds_makes_the_state_again() {
         letters.iter().zip([("replay", r#"{"by":"Sari"}"#), ("discard", r#"{"by":"Sari","reason":"noise"}"#)])
     {
         let path = format!("{}/api/v1/dead-letters/{}/{action}", server.url, letter["position"]);
-        let done = server.client.post(path).header("content-type", "application/json").body(body).send().await.expect("answers");
+        let done = server
+            .client
+            .post(path)
+            .bearer_auth(&server.key)
+            .header("content-type", "application/json")
+            .body(body)
+            .send()
+            .await
+            .expect("answers");
         assert!(done.status().is_success(), "{}", done.text().await.unwrap_or_default());
     }
     sent += 1;

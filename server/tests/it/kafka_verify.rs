@@ -58,7 +58,15 @@ async fn what_engines_made_is_what_the_messages_lead_to() {
         letters.iter().zip([("replay", r#"{"by":"Sari"}"#), ("discard", r#"{"by":"Sari","reason":"noise"}"#)])
     {
         let path = format!("{}/api/v1/dead-letters/{}/{action}", server.url, letter["position"]);
-        let done = server.client.post(path).header("content-type", "application/json").body(body).send().await.expect("answers");
+        let done = server
+            .client
+            .post(path)
+            .bearer_auth(&server.key)
+            .header("content-type", "application/json")
+            .body(body)
+            .send()
+            .await
+            .expect("answers");
         assert!(done.status().is_success(), "{}", done.text().await.unwrap_or_default());
     }
     place.stored(sent as u64 + 1).await;

@@ -3,6 +3,7 @@
 use crate::kill::{Program, make_key};
 use crate::support::{Reply, Server, envelope, now_ms, until};
 use serde_json::{Value, json};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
@@ -13,6 +14,9 @@ async fn decide(server: &Server, position: u64, action: &str, body: &Value, head
         server.client.post(format!("{}/api/v1/dead-letters/{position}/{action}", server.url)).body(body.to_string());
     if !headers.iter().any(|(name, _)| *name == "content-type") {
         request = request.header("content-type", "application/json");
+    }
+    if !headers.iter().any(|(name, _)| *name == "authorization") {
+        request = request.bearer_auth(&server.key);
     }
     for (name, value) in headers {
         request = request.header(*name, *value);
@@ -101,6 +105,53 @@ async fn what_cannot_be_decided_is_said() {
     server.stop().await;
 }
 
+/// A program on this machine that neither has a key for it nor can read the data directory decides nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_may_decide() {
+    let server = with_letters().await;
+    let by = json!({"by": "Sari", "reason": "x"});
+    let of = async |bearer: &str| decide(&server, 1, "discard", &by, &[("authorization", bearer)]).await;
+    for nobody in ["", "Bearer ", "Bearer rantai_0000", &server.key] {
+        assert_eq!(of(nobody).await.header("www-authenticate"), "Bearer", "{nobody}");
+        of(nobody).await.problem(401);
+    }
+    for scope in ["ingest", "read"] {
+        of(&format!("Bearer {}", server.make_key(scope, scope).await)).await.problem(403);
+    }
+    // What is a wrong wish, or of no letter, a stranger is not told.
+    decide(&server, 9, "replay", &json!({}), &[("authorization", "Bearer x")]).await.problem(401);
+    assert!(letters(&server).await.iter().all(|row| row["state"] == "open"));
+    // Who can read the lock is of this user.
+    let lock = server.dir().join("lock");
+    let mode = std::fs::metadata(&lock).expect("it is there").permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let token = std::fs::read_to_string(&lock).expect("reads").lines().nth(2).expect("a token").to_owned();
+    assert_eq!(of(&format!("Bearer {token}")).await.status, 200);
+    let record = server.send(&[("authorization", &format!("Bearer {token}"))], envelope("e", "d", now_ms(), "5")).await;
+    assert_eq!(record.status, 401, "it is no key for records");
+    // With a key from afar.
+    let ask = |position: &str, key: Option<&str>| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_rantai"));
+        command.args(["dead-letter", "discard", position, "--by", "Sari", "--reason", "x", "--url", &server.url]);
+        command.env_remove("RANTAI_KEY").envs(key.map(|key| ("RANTAI_KEY", key))).output().expect("runs")
+    };
+    let told = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let without = ask("2", None);
+    assert!(!without.status.success() && told(&without.stderr).contains("wants a key"), "{}", told(&without.stderr));
+    let done = ask("2", Some(&server.key));
+    assert!(done.status.success() && told(&done.stdout) == "2: discarded\n", "{}", told(&done.stderr));
+    // A restart makes another token.
+    let server = Server::start_in(server.stop().await, &[]).await;
+    decide(&server, 3, "discard", &by, &[("authorization", &format!("Bearer {token}"))]).await.problem(401);
+    server.stop().await;
+}
+
+/// What the forms of a page send along.
+fn token_of(page: &str) -> String {
+    let (_, after) = page.split_once("name=\"token\" value=\"").unwrap_or_else(|| panic!("no token: {page}"));
+    after.split('"').next().expect("it ends").to_owned()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_page_works_by_plain_forms() {
     let server = with_letters().await;
@@ -111,12 +162,24 @@ async fn the_page_works_by_plain_forms() {
     }
     assert_eq!(server.get("/pipeline/dead-letters/99").await.status, 404);
     assert_eq!(server.get("/pipeline/dead-letters/x").await.status, 404);
-    let send = async |position: u64, action: &str, body: &str, site: &str| {
+    let mut tokens = Vec::new();
+    for position in 1..=3 {
+        tokens.push(token_of(&server.get(&format!("/pipeline/dead-letters/{position}")).await.text));
+    }
+    let send_as = async |token: &str, position: u64, action: &str, body: &str, site: &str| {
+        let body = format!("token={token}&{body}");
         let request = server.client.post(format!("{}/pipeline/dead-letters/{position}/{action}", server.url));
-        let request = request.header("content-type", "application/x-www-form-urlencoded").body(body.to_owned());
+        let request = request.header("content-type", "application/x-www-form-urlencoded").body(body);
         Reply::of(request.header("sec-fetch-site", site).send().await.expect("an answer")).await
     };
+    let send = async |position: u64, action: &str, body: &str, site: &str| {
+        send_as(&tokens[position as usize - 1], position, action, body, site).await
+    };
     send(1, "discard", "by=Sari&reason=x", "cross-site").await.problem(403);
+    // A form that somebody else made up, or took from the page of another letter.
+    for token in ["", "0", &tokens[1]] {
+        send_as(token, 1, "discard", "by=Sari&reason=x", "same-origin").await.problem(403);
+    }
     let back = send(1, "discard", "by=Sari&reason=", "same-origin").await;
     assert_eq!((back.status, back.header("location")), (303, "/pipeline/dead-letters/1?wrong=reason"));
     assert!(server.get("/pipeline/dead-letters/1?wrong=reason&lang=en").await.text.contains("Enter the reason."));

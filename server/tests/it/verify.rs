@@ -132,7 +132,7 @@ async fn a_rebuild_is_what_was_lived_through() {
             let (action, body) =
                 if n % 3 == 0 { ("discard", r#"{"by":"Sari","reason":"a test"}"#) } else { ("replay", r#"{"by":"Sari"}"#) };
             let path = format!("{}/api/v1/dead-letters/{}/{action}", server.url, letter["position"]);
-            let request = server.client.post(path).header("content-type", "application/json").body(body);
+            let request = server.client.post(path).bearer_auth(&server.key).header("content-type", "application/json").body(body);
             assert_eq!(request.send().await.expect("an answer").status(), 200);
         }
         let dir = server.stop().await;

@@ -30,7 +30,7 @@ async fn sixty_four_at_once_and_no_error() {
             let (action, body) =
                 if turn % 2 == 0 { ("discard", r#"{"by":"Sari","reason":"a test"}"#) } else { ("replay", r#"{"by":"Sari"}"#) };
             let url = format!("{}/api/v1/dead-letters/{position}/{action}", server.url);
-            let request = server.client.post(url).header("content-type", "application/json").body(body);
+            let request = server.client.post(url).bearer_auth(&server.key).header("content-type", "application/json").body(body);
             let answer = request.send().await.expect("an answer");
             assert_eq!(answer.status(), 200, "{position}: {}", answer.text().await.expect("text"));
         }

@@ -195,7 +195,10 @@ impl Life {
             let Ok(rows) = client.get(&url).header("accept", "application/x-ndjson").send().await else { return Some(false) };
             let Ok(rows) = rows.text().await else { return Some(false) };
             let row: serde_json::Value = serde_json::from_str(rows.lines().next()?).ok()?;
-            let request = client.post(format!("{url}/{}/discard", row["position"])).header("content-type", "application/json");
+            let request = client
+                .post(format!("{url}/{}/discard", row["position"]))
+                .bearer_auth(&key)
+                .header("content-type", "application/json");
             let Ok(answer) = request.body(r#"{"by":"a test","reason":"a test"}"#).send().await else { return Some(false) };
             assert!([200, 503].contains(&answer.status().as_u16()), "{answer:?}");
             (answer.status() == 200).then_some(true)
@@ -281,7 +284,7 @@ pub(super) async fn start(command: Command, dir: &Path) -> Result<Program, ExitS
 /// A key, made beside the server.
 pub(super) async fn key(dir: &Path) -> String {
     let store = Store::open(&StoreAddress::Sqlite, dir).await.expect("opens");
-    let key = store.create_key(&format!("key {}", now_ms()), None, "ingest", now_ms()).await.expect("makes a key");
+    let key = store.create_key(&format!("key {}", now_ms()), None, "ingest,read", now_ms()).await.expect("makes a key");
     store.close().await;
     key
 }
