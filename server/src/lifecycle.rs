@@ -172,6 +172,7 @@ pub async fn start(args: &Config) -> anyhow::Result<Running> {
         leptos,
         site_dir: SiteDir(site_dir),
         partitions: status,
+        refusals: Arc::default(),
         stop: stop.clone(),
     };
     let routes = if roles.web { router(state) } else { worker_router(state, roles.ingest) };

@@ -23,7 +23,10 @@ pub fn record(binary: &Path, folder: &Path) -> anyhow::Result<(PathBuf, String)>
     std::fs::write(&trace, "")?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let part = trace.with_extension("part");
-    let made = traced(binary, &part).args(["key", "create", "--name", "img", "--scope", "ingest,read", "--data-dir"]).arg(data.path()).output();
+    let made = traced(binary, &part)
+        .args(["key", "create", "--name", "img", "--scope", "ingest,read", "--data-dir"])
+        .arg(data.path())
+        .output();
     let made = made.context("start strace (Debian: apt-get install strace)")?;
     ensure!(made.status.success(), "no key was made: {}", String::from_utf8_lossy(&made.stderr));
     let key = String::from_utf8(made.stdout)?.trim().to_owned();

@@ -77,7 +77,8 @@ impl Keys {
     pub async fn ingest(&self, headers: &HeaderMap) -> Result<Sender, Problem> {
         let sender = self.sender(bearer(headers)?).await?;
         if !sender.key.can_ingest && !planted("any-key-may-send") {
-            return Err(Problem::new(StatusCode::FORBIDDEN, "this key may not post records: it lacks the scope ingest"));
+            let detail = "this key may not post records: it lacks the scope ingest";
+            return Err(Problem::new(StatusCode::FORBIDDEN, detail).of(&sender.key));
         }
         Ok(sender)
     }
@@ -95,7 +96,7 @@ impl Keys {
         let sender = self.sender(key).await?;
         if !(sender.key.can_ingest && sender.key.can_read) && !planted("any-key-decides") {
             let detail = "this key may not decide of dead letters: that takes the scopes ingest and read";
-            return Err(Problem::new(StatusCode::FORBIDDEN, detail));
+            return Err(Problem::new(StatusCode::FORBIDDEN, detail).of(&sender.key));
         }
         Ok(())
     }

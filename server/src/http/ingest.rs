@@ -61,6 +61,17 @@ async fn take_in(
     body: &mut BodyDataStream,
 ) -> Result<Response, Problem> {
     let sender = keys.ingest(headers).await?;
+    take_in_of(&sender, pipeline, stop, headers, body).await.map_err(|problem| problem.of(&sender.key))
+}
+
+/// The same, of a sender that may.
+async fn take_in_of(
+    sender: &Sender,
+    pipeline: &Pipeline,
+    stop: &CancellationToken,
+    headers: &HeaderMap,
+    body: &mut BodyDataStream,
+) -> Result<Response, Problem> {
     let key = &sender.key;
     let format = format_of(headers)?;
     // Names of codings know no case (RFC 9110, 8.4.1).
@@ -77,7 +88,7 @@ async fn take_in(
             () = async { stop.cancelled().await; tokio::time::sleep(STOP_TIMEOUT).await } => Refused::Stopping.into(),
         }
     };
-    let mut room = Room { pipeline, sender: &sender, permit: pipeline.reserve(0)?, arriving: None, reserved: 0 };
+    let mut room = Room { pipeline, sender, permit: pipeline.reserve(0)?, arriving: None, reserved: 0 };
     let body = tokio::select! {
         biased; // mostly it is there already
         body = read(body, announced, &mut room) => body?,

@@ -1,6 +1,7 @@
 //! `GET /metrics`: the engine's own counters for Prometheus, so that nothing is counted twice and all of it survives a crash.
 
 use super::problem::Problem;
+use super::refused::{Counted, Refusals};
 use super::status::by_topic;
 use crate::kafka::{Partition, State as PartitionState, Status};
 use crate::pipeline::{Pipeline, Room, checkpoint_cpu_seconds};
@@ -18,11 +19,13 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::{Registry, Unit};
 use std::fmt;
+use std::sync::Arc;
 
 /// `GET /metrics`: `OpenMetrics` where `Accept` asks for it, else the older text format of Prometheus.
 pub async fn metrics(
     State(pipeline): State<Pipeline>,
     State(partitions): State<Status>,
+    State(refusals): State<Arc<Refusals>>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let listeners = pipeline.feed.listeners() as u64;
@@ -30,13 +33,19 @@ pub async fn metrics(
     let mut registry = Registry::with_prefix("rantai");
     registry.register_collector(Box::new(figures));
     registry.register_collector(Box::new(partitions));
+    registry.register_collector(Box::new(Counted(refusals)));
     Ok(answer(&registry, &headers))
 }
 
-/// `GET /metrics` of a process without pages: its partitions.
-pub async fn of_partitions(State(partitions): State<Status>, headers: HeaderMap) -> Response {
+/// `GET /metrics` of a process without pages: its partitions, and what it refused.
+pub async fn of_partitions(
+    State(partitions): State<Status>,
+    State(refusals): State<Arc<Refusals>>,
+    headers: HeaderMap,
+) -> Response {
     let mut registry = Registry::with_prefix("rantai");
     registry.register_collector(Box::new(partitions));
+    registry.register_collector(Box::new(Counted(refusals)));
     answer(&registry, &headers)
 }
 

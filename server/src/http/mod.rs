@@ -12,6 +12,7 @@ mod metrics;
 mod pages;
 mod problem;
 mod read;
+pub mod refused;
 pub mod rows;
 pub mod serve;
 mod status;
@@ -23,7 +24,7 @@ use crate::store::Store;
 use axum::Router;
 use axum::extract::FromRef;
 use axum::http::{HeaderName, HeaderValue, header};
-use axum::middleware::{from_fn, map_request, map_response};
+use axum::middleware::{from_fn, from_fn_with_state, map_request, map_response};
 use axum::routing::{any, get, post};
 use domain::master::Master;
 use leptos::config::LeptosOptions;
@@ -56,6 +57,8 @@ pub struct AppState {
     pub site_dir: SiteDir,
     /// The partitions of Kafka that this process owns.
     pub partitions: crate::kafka::Status,
+    /// Requests that were refused.
+    pub refusals: Arc<refused::Refusals>,
     /// Ends open streams.
     pub stop: CancellationToken,
 }
@@ -89,12 +92,12 @@ pub fn router(state: AppState) -> Router {
         .route("/api/{*rest}", any(problem::no_such_route))
         // Whole tables go over slow lines too; the live stream is left as it is.
         .layer(CompressionLayer::new().quality(CompressionLevel::Fastest));
-    guarded(api.merge(pages::router(&state))).with_state(state)
+    guarded(api.merge(pages::router(&state)), &state.refusals).with_state(state)
 }
 
-/// What holds for every answer: problems in one form, no foreign host, what browsers are told to refuse, and a panic that is the end of its
-/// request alone.
-fn guarded<S: Clone + Send + Sync + 'static>(routes: Router<S>) -> Router<S> {
+/// What holds for every answer: problems in one form, no foreign host, what browsers are told to refuse, a panic that is the end of its
+/// request alone, and that refusals are counted.
+fn guarded<S: Clone + Send + Sync + 'static>(routes: Router<S>, refusals: &Arc<refused::Refusals>) -> Router<S> {
     let fixed =
         |name: HeaderName, value: &'static str| SetResponseHeaderLayer::if_not_present(name, HeaderValue::from_static(value));
     // In one piece: with each request a router copies what it holds once for every piece around it.
@@ -106,6 +109,7 @@ fn guarded<S: Clone + Send + Sync + 'static>(routes: Router<S>) -> Router<S> {
         fixed(header::REFERRER_POLICY, "same-origin"),
         fixed(header::X_FRAME_OPTIONS, "DENY"),
         fixed(header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        from_fn_with_state(Arc::clone(refusals), refused::count),
         map_request(host::check),
         map_response(problem::in_one_form),
         from_fn(problem::unbroken),

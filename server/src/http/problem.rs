@@ -1,7 +1,8 @@
 //! Errors as `application/problem+json` (RFC 9457).
 
+use super::refused::Refusal;
 use crate::pipeline::Refused;
-use crate::store::StoreError;
+use crate::store::{ApiKey, StoreError};
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{FromRequestParts, Request};
 use axum::http::{HeaderValue, StatusCode, header};
@@ -10,6 +11,7 @@ use axum::response::{IntoResponse, Response};
 use futures::FutureExt;
 use serde::Serialize;
 use std::panic::{AssertUnwindSafe, resume_unwind};
+use std::sync::Arc;
 
 /// What went wrong with a request.
 #[derive(Clone, Debug, Serialize)]
@@ -25,6 +27,9 @@ pub struct Problem {
     reason: Option<&'static str>,
     #[serde(skip)]
     retry_after: Option<u32>,
+    /// Of whose request, where that is known; for the log.
+    #[serde(skip)]
+    pub(super) key: Option<Arc<ApiKey>>,
 }
 
 impl Problem {
@@ -38,6 +43,7 @@ impl Problem {
             pointer: None,
             reason: None,
             retry_after: None,
+            key: None,
         }
     }
 
@@ -172,6 +178,7 @@ impl IntoResponse for Problem {
         if status == StatusCode::UNAUTHORIZED {
             response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
+        response.extensions_mut().insert(Refusal { key: self.key, detail: self.detail });
         response
     }
 }

@@ -1,6 +1,7 @@
 //! How the server does: counters and health.
 
 use super::problem::{Problem, Query};
+use super::refused::Refusals;
 use crate::backend::EngineBackend;
 use crate::kafka::Status;
 use crate::pipeline::Pipeline;
@@ -58,10 +59,12 @@ async fn by_day(backend: &EngineBackend) -> Result<Value, Problem> {
     Ok(days.into_iter().map(row).collect::<Map<_, _>>().into())
 }
 
-/// `GET /stats`: what became of all records, exact after any crash; `?group=topic|source|day` adds the same for each.
+/// `GET /stats`: what became of all records, exact after any crash; `?group=topic|source|day` adds the same for each. Apart from these the
+/// requests that this process refused since its start, by status.
 pub async fn stats(
     State(pipeline): State<Pipeline>,
     State(backend): State<Arc<EngineBackend>>,
+    State(refusals): State<Arc<Refusals>>,
     Query(query): Query<StatsQuery>,
 ) -> Result<Json<Value>, Problem> {
     if let Some(wrong) = query.group.as_deref().filter(|g| !matches!(*g, "topic" | "source" | "day")) {
@@ -85,6 +88,8 @@ pub async fn stats(
         answer
     });
     let mut answer = answer.await?;
+    answer["refused_since_start"] =
+        refusals.counts().map(|(status, count)| (status.to_string(), count.into())).collect::<Map<_, _>>().into();
     if let Some(days) = days {
         answer["days"] = days;
     }

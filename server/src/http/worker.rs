@@ -18,7 +18,7 @@ pub fn worker_router(state: AppState, takes_in: bool) -> Router {
     if takes_in {
         routes = routes.route("/ingest", post(ingest::ingest));
     }
-    guarded(routes.method_not_allowed_fallback(wrong_method).fallback(no_such_route)).with_state(state)
+    guarded(routes.method_not_allowed_fallback(wrong_method).fallback(no_such_route), &state.refusals).with_state(state)
 }
 
 /// `GET /readyz`: 200 when records are taken in, if that is its role, and every partition that this process owns is processed as it comes.

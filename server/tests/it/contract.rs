@@ -1,6 +1,6 @@
 //! `POST /ingest` to the letter: who may, how much, and every answer. And what the contract says of answers that no other test reads.
 
-use crate::support::{Reply, Server, bare, envelope, slot_now, until};
+use crate::support::{Reply, Server, bare, counts, envelope, slot_now, until};
 use domain::coldchain::{Condition, Excursion};
 use domain::event::{DeviceStatus, Reading, Topic};
 use domain::feed::{
@@ -143,6 +143,34 @@ async fn who_may_send() {
         (server.send(&[("authorization", &other)], record()).await.status == 401).then_some(())
     })
     .await;
+    server.stop().await;
+}
+
+/// What was refused is in no book, and counted all the same: by status, for whoever looks.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_refused_is_counted_apart() {
+    let server = Server::start().await;
+    assert_eq!(server.json("/stats").await["refused_since_start"], json!({}));
+    let key = format!("Bearer {}", server.key);
+    let reader = format!("Bearer {}", server.make_key("reader", "read").await);
+    for _ in 0..2 {
+        server.send(&[("authorization", "Bearer x")], "{}").await.problem(401);
+    }
+    server.send(&[("authorization", &reader)], "{}").await.problem(403);
+    server.send(&[("authorization", &key)], format!("[{}1]", "1,".repeat(10_000))).await.problem(413);
+    server.send(&[("authorization", &key), ("content-type", "text/csv")], "x").await.problem(415);
+    server.send(&[("authorization", &key)], " ").await.problem(400);
+    server.get_with("/stats", &[("host", "evil.example")]).await.problem(421);
+    // A record that was taken in and is kept, and what is nowhere.
+    server.post(envelope("e", "d", slot_now(), "500")).await.problem(422);
+    server.get("/api/v2").await.problem(404);
+    let stats = server.json("/stats").await;
+    assert_eq!(stats["refused_since_start"], json!({"400": 1, "401": 2, "403": 1, "413": 1, "415": 1, "421": 1}));
+    assert_eq!(counts(&stats), [1, 0, 0, 0, 1]);
+    let metrics = server.get("/metrics").await.text;
+    for line in [r#"rantai_refused_total{status="401"} 2"#, r#"rantai_refused_total{status="421"} 1"#] {
+        assert!(metrics.lines().any(|of| of == line), "{line}: {metrics}");
+    }
     server.stop().await;
 }
 

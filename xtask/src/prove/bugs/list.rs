@@ -194,6 +194,7 @@ pub const BUGS: &[Bug] = &[
     // HTTP and the live stream.
     it("anybody-may-send", "takes records without a key", "contract::who_may_send"),
     it("any-key-may-send", "takes records with a key for reading", "contract::who_may_send"),
+    it("refusals-are-not-counted", "leaves out of every counter what it refuses", "contract::what_is_refused_is_counted_apart"),
     it("revoked-key-lives-on", "believes a key that was revoked", "contract::who_may_send"),
     it("key-by-its-beginning", "compares the beginning of a key", "store::keys"),
     it("any-name-is-ours", "answers under foreign names", "security::only_under_our_own_name"),
