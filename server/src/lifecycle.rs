@@ -11,15 +11,17 @@ use crate::http::{
     worker_router,
 };
 use crate::kafka;
-use crate::pipeline::{PARTITION, Pipeline, Threads, wall_clock};
+use crate::pipeline::{PARTITION, Pipeline, Refused, Threads, wall_clock};
 use crate::store::{Retention, Store, StoreAddress, cutoff};
 use anyhow::Context;
+use bytes::Bytes;
 use domain::time::ProcessingTime;
 use leptos::config::LeptosOptions;
 use std::fs::{self, File};
 use std::io::Write;
+use std::ops::ControlFlow;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpSocket};
@@ -227,31 +229,49 @@ impl Running {
     }
 }
 
-/// Writes `latest.json` whole, by rename, so that a reader never sees half of it.
-async fn write_latest(backend: Arc<EngineBackend>, path: std::path::PathBuf, stop: CancellationToken) {
+/// Writes `latest.json` every few seconds, until the server stops.
+async fn write_latest(backend: Arc<EngineBackend>, path: PathBuf, stop: CancellationToken) {
     let mut every = tokio::time::interval(LATEST_EVERY);
+    every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
             _ = every.tick() => {}
         }
-        let Ok(text) = backend.latest().await else { return };
-        let path = path.clone();
-        let written = tokio::task::spawn_blocking(move || {
-            let aside = path.with_extension("json.new");
-            let mut file = File::create(&aside)?;
-            file.write_all(&text)?;
-            file.sync_all()?;
-            fs::rename(&aside, &path)
-        });
-        if let Ok(Err(error)) = written.await {
-            tracing::error!(%error, "Cannot write the file of latest windows.");
+        let answer = backend.latest().await;
+        if put_latest(answer, &path, &stop).await.is_break() {
+            return;
         }
     }
 }
 
+/// Puts an answer into the file whole, by rename, so that a reader never sees half of it. Where there is none the file stays as it was, and
+/// the next answer is waited for: only a server that stops has no other.
+async fn put_latest(answer: Result<Bytes, Refused>, path: &Path, stop: &CancellationToken) -> ControlFlow<()> {
+    let text = match answer {
+        Ok(text) => text,
+        Err(_) if stop.is_cancelled() || domain::planted("latest-stops-at-the-first-refusal") => return ControlFlow::Break(()),
+        Err(error) => {
+            tracing::warn!(%error, "The file of latest windows stays as it was; trying again.");
+            return ControlFlow::Continue(());
+        }
+    };
+    let path = path.to_owned();
+    let written = tokio::task::spawn_blocking(move || {
+        let aside = path.with_extension("json.new");
+        let mut file = File::create(&aside)?;
+        file.write_all(&text)?;
+        file.sync_all()?;
+        fs::rename(&aside, &path)
+    });
+    if let Ok(Err(error)) = written.await {
+        tracing::error!(%error, "Cannot write the file of latest windows.");
+    }
+    ControlFlow::Continue(())
+}
+
 /// Deletes what need not be kept any longer, now and then.
-async fn forget(pipeline: Pipeline, store: Store, log_dir: Option<std::path::PathBuf>, keep: Retention, stop: CancellationToken) {
+async fn forget(pipeline: Pipeline, store: Store, log_dir: Option<PathBuf>, keep: Retention, stop: CancellationToken) {
     let mut every = tokio::time::interval(FORGET_EVERY);
     loop {
         tokio::select! {
@@ -301,5 +321,25 @@ pub fn signal() -> impl Future<Output = ()> + Send {
             }
             std::process::exit(130);
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Too much was waiting for a moment: the file is older for that moment, and not for ever.
+    #[tokio::test]
+    async fn latest_windows_outlive_a_refusal() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (path, stop) = (dir.path().join("latest.json"), CancellationToken::new());
+        for (answer, expected) in
+            [(Ok("one"), "one"), (Err(Refused::Busy), "one"), (Err(Refused::Stopping), "one"), (Ok("two"), "two")]
+        {
+            assert!(put_latest(answer.map(Bytes::from), &path, &stop).await.is_continue(), "{answer:?}");
+            assert_eq!(fs::read_to_string(&path).expect("reads"), expected);
+        }
+        stop.cancel();
+        assert!(put_latest(Err(Refused::Stopping), &path, &stop).await.is_break());
     }
 }

@@ -192,6 +192,7 @@ pub const BUGS: &[Bug] = &[
     it("nameless-is-refused-each-time", "makes a second dead letter of the same bytes that name nothing", "contract::the_same_file_twice"),
     server("bomb-is-cut-short", "takes the beginning of a body that is too long", "admission::tests::bodies"),
     // HTTP and the live stream.
+    server("latest-stops-at-the-first-refusal", "writes no file of latest windows any more once it had to wait", "lifecycle::tests::latest_windows_outlive_a_refusal"),
     it("anybody-may-send", "takes records without a key", "contract::who_may_send"),
     it("any-key-may-send", "takes records with a key for reading", "contract::who_may_send"),
     it("refusals-are-not-counted", "leaves out of every counter what it refuses", "contract::what_is_refused_is_counted_apart"),
