@@ -3,8 +3,9 @@
 
 mod pace;
 
-use crate::feed::{Feed, Message};
+use crate::feed::{Feed, event_of};
 use crate::pipeline::{Room, wall_clock};
+use bytes::Bytes;
 use domain::engine::Engine;
 use domain::feed::{ChildNow, DeviceMore, DeviceNow, LiveTopic, OutOfRange, PipelineNow, RegionNow, Update};
 use domain::rollup::{Node, UNASSIGNED};
@@ -26,6 +27,8 @@ const MESSAGES_APART: Duration = Duration::from_millis(100);
 const FLOOD: usize = 2_000;
 /// How long roll-ups may stand still in a flood: one flush serves the same pages for a fraction of the work.
 const FLOOD_FLUSH: Duration = Duration::from_millis(500);
+/// Between two looks for topics that nobody came back to.
+const FORGET_APART: Duration = Duration::from_secs(1);
 /// A child's age alone is news once it moved by so much, in milliseconds.
 const AGE_STEP_MS: i64 = 30_000;
 /// Devices of a "worst" list.
@@ -128,11 +131,13 @@ struct Watched {
 /// Turns changes of the room into updates for those who listen.
 pub struct Publisher {
     feed: Arc<Feed>,
-    outgoing: mpsc::Sender<(LiveTopic, Message)>,
+    outgoing: mpsc::Sender<(LiveTopic, Bytes)>,
     watched: HashMap<LiveTopic, Watched>,
     /// The version of the feed's topics that `watched` agrees with.
     version: Option<u64>,
     flushed_at: Option<Instant>,
+    /// When topics that nobody came back to were last forgotten.
+    forgot_at: Option<Instant>,
     pause: Duration,
 }
 
@@ -140,11 +145,11 @@ impl Publisher {
     /// For the listeners of `feed`.
     pub fn new(feed: Arc<Feed>) -> Self {
         // Thousands of listeners are told by a thread of their own, or the engine would wait for that. Bounded by the pace of topics.
-        let (outgoing, messages) = mpsc::channel::<(LiveTopic, Message)>();
+        let (outgoing, messages) = mpsc::channel::<(LiveTopic, Bytes)>();
         let to = Arc::clone(&feed);
-        let tell = move || messages.iter().for_each(|(topic, message)| to.send(&topic, &message));
+        let tell = move || messages.iter().for_each(|(topic, event)| to.send(&topic, &event));
         std::thread::Builder::new().name("feed".into()).spawn(tell).expect("the system has one more thread at the start");
-        Self { feed, outgoing, watched: HashMap::new(), version: None, flushed_at: None, pause: REST }
+        Self { feed, outgoing, watched: HashMap::new(), version: None, flushed_at: None, forgot_at: None, pause: REST }
     }
 
     /// How long to wait before [`Publisher::publish`] is called again.
@@ -155,6 +160,10 @@ impl Publisher {
     /// Sends what changed.
     pub fn publish(&mut self, room: &mut Room) {
         let now = Instant::now();
+        if self.forgot_at.is_none_or(|at| now.duration_since(at) >= FORGET_APART) {
+            self.forgot_at = Some(now);
+            self.feed.forget_left(now);
+        }
         self.follow(&room.engine);
         for (topic, updates) in self.feed.take_told() {
             if let Some(watched) = self.watched.get_mut(&topic) {
@@ -185,7 +194,7 @@ impl Publisher {
                     watched.changed_at = Some(now);
                 }
                 // Ended only by a panic of its own, which is in the log.
-                let _ = self.outgoing.send((topic.clone(), self.feed.write(&update)));
+                let _ = self.outgoing.send((topic.clone(), event_of(&update)));
             }
         }
         self.pause = LOOK.max(now.elapsed() * SHARE);

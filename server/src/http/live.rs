@@ -2,7 +2,7 @@
 
 use super::AppState;
 use super::problem::{Problem, Query};
-use crate::feed::{Message, Subscription, event};
+use crate::feed::{Subscription, event, event_of};
 use crate::pipeline::{Pipeline, Room, wall_clock};
 use crate::publish;
 use axum::body::Body;
@@ -36,8 +36,8 @@ pub struct LiveQuery {
 }
 
 /// `GET /live?topics=region:ID,…&since=ID`: server-sent events, one stream a tab. Every message has an id; after a break the browser
-/// sends the last one as `Last-Event-ID` (or `since=`). Each topic begins with its whole state, unless that id is the newest of the
-/// same topics; updates hold values, not differences, so a repeated one does no harm. `beat` every 5 s carries the server's time; `reload` says
+/// sends the last one as `Last-Event-ID` (or `since=`). Each topic begins with its whole state, unless that id says that nothing of it was
+/// missed; updates hold values, not differences, so a repeated one does no harm. `beat` every 5 s carries the server's time; `reload` says
 /// that the page fell behind and should load its data again.
 pub async fn live(
     State(state): State<AppState>,
@@ -61,12 +61,18 @@ pub async fn live(
     }
     let last = headers.get("last-event-id").and_then(|v| v.to_str().ok()).or(query.since.as_deref());
     // Listen first, look second: nothing falls between.
-    let subscription = state.pipeline.feed.subscribe(topics.clone());
-    let first = if last.is_some_and(|id| subscription.is_newest(id)) {
-        VecDeque::new()
-    } else {
-        whole_state(&state.pipeline, topics).await?.iter().map(|message| subscription.frame(message)).collect()
-    };
+    let mut subscription = state.pipeline.feed.subscribe(topics.clone());
+    if let Some(id) = last {
+        subscription.resume(id);
+    }
+    let untold = subscription.untold();
+    topics.retain(|topic| untold.contains(topic));
+    let mut first = VecDeque::new();
+    if !topics.is_empty() {
+        for (topic, event) in whole_state(&state.pipeline, topics).await? {
+            first.extend(subscription.tell(&topic, event.as_ref()));
+        }
+    }
     let stream = Stream {
         first,
         subscription,
@@ -82,18 +88,20 @@ pub async fn live(
     Ok((headers, Body::from_stream(stream)).into_response())
 }
 
-async fn whole_state(pipeline: &Pipeline, topics: Vec<LiveTopic>) -> Result<Vec<Message>, Problem> {
+/// The whole state of each of `topics`; `None` where nothing has that name.
+async fn whole_state(pipeline: &Pipeline, topics: Vec<LiveTopic>) -> Result<Vec<(LiveTopic, Option<Bytes>)>, Problem> {
     let feed = pipeline.feed.clone();
     let whole = move |room: &mut Room| {
         room.engine.flush();
-        let mut messages = Vec::with_capacity(topics.len());
-        for topic in &topics {
-            if let Some(update) = publish::full(room, topic) {
-                messages.push(feed.write(&update));
-                feed.told(topic, update);
-            }
-        }
-        messages
+        let of = |topic: LiveTopic| {
+            let event = publish::full(room, &topic).map(|update| {
+                let event = event_of(&update);
+                feed.told(&topic, update);
+                event
+            });
+            (topic, event)
+        };
+        topics.into_iter().map(of).collect()
     };
     Ok(pipeline.ask(whole).await?)
 }

@@ -4,7 +4,7 @@ use super::{Engine, Intake, view};
 use crate::admission::IdentityKey;
 use crate::config::Roles;
 use crate::feed::Feed;
-use crate::pipeline::{Ask, BODIES_KIB, Intake as Way, Pipeline, Threads, wall_clock};
+use crate::pipeline::{Ask, BODIES_KIB, Intake as Way, Pipeline, Threads};
 use anyhow::Context;
 use std::sync::Arc;
 use tokio::sync::Semaphore;
@@ -12,7 +12,7 @@ use tokio::sync::Semaphore;
 /// Starts what `roles` say. Must be called inside a Tokio runtime.
 pub async fn start(engine: Engine, roles: Roles) -> anyhow::Result<(Pipeline, Threads)> {
     let key = IdentityKey(engine.store.identity_key().await.context("read the secret of identities")?);
-    let feed = Arc::new(Feed::starting_at(wall_clock().ms() as u64));
+    let feed = Arc::new(Feed::default());
     let intake = if roles.ingest { Way::Kafka(Arc::new(Intake::new(&engine.kafka, engine.store.clone())?)) } else { Way::None };
     let mut threads = Vec::new();
     let mut ask: Ask = Arc::new(|_| false);

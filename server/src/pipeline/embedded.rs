@@ -146,7 +146,7 @@ impl Pipeline {
         let uncommitted_bytes = Arc::clone(&shard.uncommitted_bytes);
         admitted.store(shard.room.processed, Ordering::Relaxed);
 
-        let feed = Arc::new(Feed::starting_at(wall_clock().ms() as u64));
+        let feed = Arc::new(Feed::default());
         // Full: senders wait here, and their bodies count against `BODIES_KIB`.
         let (submissions, to_log) = mpsc::channel(1_024);
         // Bounded by the bodies of what the log thread passes on; questions and checkpoints are few.

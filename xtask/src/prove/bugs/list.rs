@@ -208,7 +208,8 @@ pub const BUGS: &[Bug] = &[
     server("formula-in-a-table", "writes formulas into CSV", "http::rows::tests::rows_are_valid_and_harmless"),
     server("broken-export-looks-whole", "ends a broken export as a whole one", "http::export::tests::what_is_not_whole_does_not_look_so"),
     it("as-known-at-is-as-of-now", "answers `as known at` with the newest version", "derived::hours_as_they_were_known"),
-    server("id-of-another-stream", "takes the id of another stream for its own", "feed::tests::a_listener_gets_its_topics_and_no_others"),
+    server("id-of-another-stream", "takes the id of another stream for its own", "feed::tests::who_comes_back_hears_what_it_missed"),
+    server("who-comes-back-is-told-everything", "forgets a topic with its last listener", "feed::tests::who_comes_back_hears_what_it_missed"),
     server("who-falls-behind-is-not-told", "drops messages of a slow listener in silence", "feed::tests::a_listener_that_falls_behind_is_told_to_reload"),
     server("snapshot-misses-a-correction", "leaves a newcomer with what was true for a moment", "publish::tests::a_newcomer_is_told_that_a_held_change_is_gone"),
     // Kafka.
