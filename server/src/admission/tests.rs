@@ -535,13 +535,26 @@ fn bodies() {
         encoder.finish().expect("in memory")
     };
     let zstd = |bytes: &[u8]| zstd::encode_all(bytes, 1).expect("in memory");
-    let full = vec![b' '; MAX_BODY_BYTES];
-    let over = vec![b' '; MAX_BODY_BYTES + 1];
+    // As records shrink: one byte of sixteen is another one each time.
+    let over: Vec<u8> = (0..=MAX_BODY_BYTES as u32)
+        .map(|n| if n % 16 == 0 { (n.wrapping_mul(2_654_435_769) >> 24) as u8 } else { b' ' })
+        .collect();
+    let full = over[1..].to_vec();
     let encodings: [(&str, Encoder<'_>); 3] = [("gzip", &gzip), ("zstd", &zstd), ("identity", &|bytes| bytes.to_vec())];
     for (name, encode) in encodings {
         assert_eq!(inflate(encode(b"x").into(), Some(name)).expect("small"), "x", "{name}");
         assert_eq!(inflate(encode(&full).into(), Some(name)).expect("at the limit").len(), MAX_BODY_BYTES, "{name}");
         assert!(matches!(inflate(encode(&over).into(), Some(name)), Err(BodyError::TooLarge)), "{name}");
+    }
+    // What shrinks as no records do.
+    for (name, encode) in &encodings[..2] {
+        for len in [MAX_BODY_BYTES, 1024 * 1024 * 2] {
+            assert!(matches!(inflate(encode(&vec![b' '; len]).into(), Some(name)), Err(BodyError::Bomb)), "{name} {len}");
+        }
+        let short = vec![b' '; 64 * 1024];
+        let sent = encode(&short);
+        assert!(sent.len() * 100 < short.len(), "{name}");
+        assert_eq!(inflate(sent.into(), Some(name)).expect("too short to do harm"), short, "{name}");
     }
     assert_eq!(inflate([gzip(b"a"), gzip(b"b")].concat().into(), Some("x-gzip")).expect("two members"), "ab");
     assert!(matches!(inflate(gzip(b"x")[..12].to_vec().into(), Some("gzip")), Err(BodyError::Broken(_))));

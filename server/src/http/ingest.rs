@@ -37,7 +37,8 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 ///
 /// One record: 200 `{"status":"accepted"}` or `{"status":"duplicate event"}`, 422 where it is rejected. Many: 200 with counts and the
 /// rejections. The answer comes when all of it is on disk. With `--log kafka` 202 `{"status":"queued"}`, or counts with `queued`, when
-/// Kafka has all of it. 401 without a key, 413 beyond 10 MiB inflated or 10 000 records.
+/// Kafka has all of it. 401 without a key, 413 beyond 10 MiB inflated, 100 times what
+/// was sent, or 10 000 records.
 pub async fn ingest(
     State(pipeline): State<Pipeline>,
     State(keys): State<Arc<Keys>>,
@@ -97,7 +98,7 @@ async fn take_in_of(
     let Room { mut permit, reserved, .. } = room;
     let body = inflate(body, encoding.as_deref()).map_err(|error| {
         let status = match error {
-            BodyError::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            BodyError::TooLarge | BodyError::Bomb => StatusCode::PAYLOAD_TOO_LARGE,
             BodyError::UnknownEncoding(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             BodyError::Broken(_) => StatusCode::BAD_REQUEST,
         };

@@ -1,6 +1,8 @@
 //! What somebody of ill will would try.
 
+use crate::kill::{Program, make_key};
 use crate::support::{Server, bare, now_ms};
+use std::io::Write;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -30,6 +32,51 @@ async fn no_markup_through_a_title() {
         assert!(title.contains("&lt;meta http-equiv=refresh content=0>&amp;amp;"), "{title}");
     }
     server.stop().await;
+}
+
+/// What a process holds in memory, by the name of `/proc/PID/status`, in KiB.
+fn memory_of(program: &Program, name: &str) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", program.id())).expect("it runs");
+    let line = status.lines().find_map(|line| line.strip_prefix(name)).expect("the kernel tells");
+    line.trim_matches(|c: char| !c.is_ascii_digit()).parse().expect("a number")
+}
+
+/// Ten gigabytes in a body of some hundred kilobytes or of ten megabytes are refused, and take no more room than a large body does.
+#[tokio::test(flavor = "multi_thread")]
+async fn bombs_stay_small() {
+    const MIB: usize = 1024 * 1024;
+    let dir = tempfile::tempdir().expect("a directory");
+    let key = make_key(dir.path());
+    let mut program = Program::start(dir.path()).await;
+    let client = reqwest::Client::new();
+    let post = async |encoding: &str, body: Vec<u8>| {
+        let request = client.post(format!("{}/ingest", program.url)).bearer_auth(&key).header("content-encoding", encoding);
+        request.body(body).send().await.expect("an answer").status().as_u16()
+    };
+    assert_eq!(post("identity", bare("d", now_ms(), "5").into_bytes()).await, 200);
+    let gzip = |bytes: &[u8]| {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+        encoder.write_all(bytes).expect("in memory");
+        encoder.finish().expect("in memory")
+    };
+    let zeros = vec![0; 64 * MIB];
+    let frame = zstd::encode_all(&zeros[..], 1).expect("in memory");
+    let member = gzip(&zeros[..10 * MIB]);
+    let many = |part: &[u8], times: usize| part.repeat(times.min((10 * MIB - 1) / part.len()));
+    let bombs = [("zstd", many(&frame, 160)), ("gzip", many(&member, 1_024)), ("gzip", member.clone()), ("zstd", frame.clone())];
+    drop(zeros);
+    std::fs::write(format!("/proc/{}/clear_refs", program.id()), "5").expect("it is our own");
+    let before = memory_of(&program, "VmRSS:");
+    for (encoding, bomb) in bombs {
+        let len = bomb.len();
+        assert_eq!(post(encoding, bomb).await, 413, "{encoding}, {len} bytes");
+        let grown = memory_of(&program, "VmHWM:") - before;
+        assert!(grown < 32 * 1024, "{grown} KiB more for {len} bytes of {encoding}");
+    }
+    // One in another is none that anybody here opens.
+    assert_eq!(post("gzip, gzip", gzip(&member)).await, 415);
+    program.terminate();
+    assert!(program.ended().await.success());
 }
 
 /// A foreign name that was made to point at this machine reads nothing.

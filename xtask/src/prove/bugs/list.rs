@@ -190,6 +190,7 @@ pub const BUGS: &[Bug] = &[
     server("record-of-any-length", "sets records no limit", "admission::tests::sizes"),
     server("ids-of-all-sources-are-one", "leaves the source out of the identity", "admission::tests::identity::who_a_record_is"),
     it("nameless-is-refused-each-time", "makes a second dead letter of the same bytes that name nothing", "contract::the_same_file_twice"),
+    server("any-ratio-will-do", "inflates what becomes a thousand times as long", "admission::tests::bodies"),
     server("bomb-is-cut-short", "takes the beginning of a body that is too long", "admission::tests::bodies"),
     // HTTP and the live stream.
     server("latest-stops-at-the-first-refusal", "writes no file of latest windows any more once it had to wait", "lifecycle::tests::latest_windows_outlive_a_refusal"),
