@@ -366,6 +366,20 @@ pub enum LetterEnd {
     Rejected,
 }
 
+/// A page of the list of devices that nobody has registered.
+#[cfg(feature = "ssr")]
+#[derive(Clone, Debug, PartialEq)]
+pub struct UnregisteredView {
+    /// The server's time when this was taken.
+    pub taken_at: ProcessingTime,
+    /// How many there are.
+    pub count: u32,
+    /// Newest first.
+    pub devices: Vec<DeviceNow>,
+    /// There are older ones.
+    pub is_more: bool,
+}
+
 /// A page of the list of late records.
 #[cfg(feature = "ssr")]
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -452,6 +466,8 @@ pub trait Backend: Send + Sync {
     async fn pipeline(&self) -> Result<PipelineView, AppError>;
     /// A dead letter.
     async fn dead_letter(&self, position: u64) -> Result<Option<DeadLetterView>, AppError>;
+    /// The newest devices that nobody has registered before one of these, or of all; `None` where that is none of them.
+    async fn unregistered(&self, before: Option<String>) -> Result<Option<UnregisteredView>, AppError>;
     /// The newest late records before a position, or of all.
     async fn late(&self, before: Option<u64>) -> Result<LateView, AppError>;
     /// A late record.

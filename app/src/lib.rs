@@ -47,6 +47,8 @@ use pages::region::RegionPage;
 use pages::search::SearchPage;
 use pages::settings::SettingsPage;
 use pages::unassigned::UnassignedPage;
+#[cfg(feature = "ssr")]
+use pages::unregistered::UnregisteredPage;
 use words::Lang;
 
 /// The HTML document around [`App`]; only the server draws it.
@@ -129,6 +131,7 @@ pub fn App() -> impl IntoView {
             <FlatRoutes fallback=NotFoundPage>
                 <Route path=path!("/") view=OverviewPage ssr=SsrMode::Async/>
                 <Route path=path!("/regions/unassigned") view=UnassignedPage ssr=SsrMode::Async/>
+                <Route path=path!("/regions/unassigned/devices") view=UnregisteredPage ssr=SsrMode::Async/>
                 <Route path=path!("/regions/:code") view=RegionPage ssr=SsrMode::Async/>
                 <Route path=path!("/facilities/:code") view=FacilityPage ssr=SsrMode::Async/>
                 <Route path=path!("/devices/:id") view=DevicePage ssr=SsrMode::Async/>
@@ -165,7 +168,7 @@ pub fn App() -> impl IntoView {
         ("facilities", Some(_), None) => EitherOf7::C(view! { <FacilityPage/> }),
         ("devices", Some(_), None) => EitherOf7::D(view! { <DevicePage/> }),
         ("pipeline", None, None) => EitherOf7::E(view! { <PipelinePage/> }),
-        // Late records, a dead letter, search, settings and what is not there: drawn by the server alone, all in the same way.
+        // Late records, a dead letter, the list of unregistered devices, search, settings and what is not there: drawn by the server alone, all in the same way.
         _ => EitherOf7::F(view! { <SettingsPage/> }),
     }
 }

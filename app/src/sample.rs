@@ -312,6 +312,16 @@ impl Backend for Memory {
         }))
     }
 
+    async fn unregistered(&self, before: Option<String>) -> Result<Option<crate::api::UnregisteredView>, AppError> {
+        let devices = match before.as_deref() {
+            None => self.pipeline().await?.unregistered,
+            Some("probe-7") => Vec::new(),
+            Some(_) => return Ok(None),
+        };
+        let is_more = !devices.is_empty();
+        Ok(Some(crate::api::UnregisteredView { taken_at: ProcessingTime::from_ms(NOW), count: 1_006, devices, is_more }))
+    }
+
     async fn late(&self, before: Option<u64>) -> Result<LateView, AppError> {
         let records = if before == Some(21) { Vec::new() } else { self.late_record(21).await?.into_iter().collect() };
         Ok(LateView { taken_at: ProcessingTime::from_ms(NOW), count: 1_006, is_more: before.is_none(), records })
@@ -458,7 +468,16 @@ async fn facility_device_and_pipeline() {
     check("/devices/P321705-1-F2", 200, &["P321705-1-F2", "<svg"], &["9,4", "12 bacaan hilang antara 09.05", "LS, 107,6172°"])
         .await;
     check("/pipeline", 200, &["simulator", "rantai.events", "watermark"], &["1.000", "Setengah alat", "Arti kata"]).await;
-    check("/regions/unassigned", 200, &["/devices/probe-7"], &["4,0"]).await;
+    check("/regions/unassigned", 200, &["/devices/probe-7", "href=\"/regions/unassigned/devices\""], &["4,0"]).await;
+}
+
+#[tokio::test]
+async fn devices_that_nobody_registered_page_by_page() {
+    const PAGE: &str = "/regions/unassigned/devices";
+    let both = ["/devices/probe-7", "/regions/unassigned/devices?before=probe-7", "/api/v1/regions/unassigned"];
+    check(PAGE, 200, &both, &["1.006 alat belum terdaftar", "1 dari 1.006"]).await;
+    check(&format!("{PAGE}?before=probe-7"), 200, &["href=\"/regions/unassigned/devices\""], &["Yang lebih lama"]).await;
+    check(&format!("{PAGE}?before=x"), 404, &["<form"], &["Tidak ada di sini"]).await;
 }
 
 #[tokio::test]

@@ -22,6 +22,7 @@ export const pages: { name: string; path: string; live: boolean; status?: number
   { name: 'unregistered devices', path: '/regions/unassigned', live: true },
   { name: 'pipeline', path: '/pipeline', live: true },
   { name: 'late records', path: '/late', live: false },
+  { name: 'all unregistered devices', path: '/regions/unassigned/devices', live: false },
   { name: 'search', path: '/search?q=Lembang', live: false },
   { name: 'settings', path: '/settings', live: false },
   { name: 'documentation of the API', path: '/api/docs', live: false },

@@ -14,7 +14,7 @@ mod windows;
 
 pub use derived::{Restatement, Whereabouts, is_restated};
 pub use letters::{Letter, Undecided};
-pub use region::{figures_json, hour_json, region_json};
+pub use region::{Devices, Missing, figures_json, hour_json, region_json};
 pub use windows::{Definition, EXPORT_ROWS, Kind, Step, Walk};
 
 use crate::http::Problem;
@@ -22,10 +22,7 @@ use crate::pipeline::{Pipeline, Refused, wall_clock};
 use crate::publish::pipeline_now;
 use crate::side::{DEAD, SideRow};
 use crate::store::{Store, StoreError};
-use app::api::{
-    Backend, Crumb, DeadLetterView, DeviceView, Equipment, EquipmentKind, FacilityDevice, FacilityView, LateRecord, LateView,
-    MapPoint, PipelineView, Point, ReasonRow, RegionView, SearchHit, SourceRow, Span,
-};
+use app::api::{Backend, Crumb, DeadLetterView, DeviceView, Equipment, EquipmentKind, FacilityDevice, FacilityView, LateRecord, LateView, MapPoint, PipelineView, Point, ReasonRow, RegionView, SearchHit, SourceRow, Span, UnregisteredView};
 use app::error::AppError;
 use bytes::Bytes;
 use curve::{extremes_by_hour, point_of, thin};
@@ -360,6 +357,11 @@ impl Backend for EngineBackend {
 
     async fn dead_letter(&self, position: u64) -> Result<Option<DeadLetterView>, AppError> {
         self.letter_view(position).await
+    }
+
+    async fn unregistered(&self, before: Option<String>) -> Result<Option<UnregisteredView>, AppError> {
+        let view = self.pipeline.ask(move |room| region::unregistered_view(&room.engine, before)).await;
+        Ok(view.map_err(AppErrorOf::from)?)
     }
 
     async fn late(&self, before: Option<u64>) -> Result<LateView, AppError> {

@@ -136,7 +136,7 @@ impl Feed {
         let id = self.next_listener.fetch_add(1, Ordering::Relaxed);
         let listener = Listener { sender, is_behind: Arc::new(AtomicBool::new(false)) };
         let is_behind = Arc::clone(&listener.is_behind);
-        topics.sort_unstable_by_cached_key(ToString::to_string);
+        topics.sort_by_cached_key(ToString::to_string);
         let mut all = self.lock();
         let Topics { by_topic, made, lingering } = &mut *all;
         let before = *made;

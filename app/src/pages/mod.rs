@@ -12,3 +12,5 @@ pub mod region;
 pub mod search;
 pub mod settings;
 pub mod unassigned;
+#[cfg(feature = "ssr")]
+pub mod unregistered;

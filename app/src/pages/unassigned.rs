@@ -117,6 +117,7 @@ pub fn UnregisteredPanel(
             <p class="pad muted">{words.unregistered_note}</p>
             // By key: under a finger no row becomes that of another device.
             <ul class="lines"><For each=ids key=Clone::clone children=row/></ul>
+            <div class="panel__foot"><a href="/regions/unassigned/devices">{words.unregistered_all}</a></div>
         }
         .erased()
     };

@@ -136,6 +136,8 @@ pub struct PipelineWords {
     pub unregistered_next: &'static str,
     /// What that means.
     pub unregistered_note: &'static str,
+    /// Link to the whole list.
+    pub unregistered_all: &'static str,
     /// None.
     pub unregistered_none: &'static str,
     /// And what that means.
@@ -246,6 +248,7 @@ pub const ID: PipelineWords = PipelineWords {
     unregistered_count: |count| format!("{count} alat belum terdaftar"),
     unregistered_next: "Beri tahu administrator: pendaftaran alat belum bisa di halaman ini. Kunci pengirim yang tidak dikenal dicabut dengan “rantai key revoke”. Sumber pengirim ada di",
     unregistered_note: "Mengirim bacaan, tetapi tidak ada fasilitas yang memilikinya. Yang terbaru di atas.",
+    unregistered_all: "Daftar lengkap",
     unregistered_none: "Semua alat terdaftar",
     unregistered_none_note: "Alat baru yang mengirim tanpa terdaftar muncul di sini.",
     records_at: "Semua rekaman",
@@ -345,6 +348,7 @@ pub const EN: PipelineWords = PipelineWords {
     },
     unregistered_next: "Tell the administrator: devices cannot be registered on this page yet. The key of an unknown sender is taken away with “rantai key revoke”. Senders are listed under",
     unregistered_note: "They send readings, but no facility owns them. Newest first.",
+    unregistered_all: "The whole list",
     unregistered_none: "Every device is registered",
     unregistered_none_note: "New devices that send without being registered appear here.",
     records_at: "All records",

@@ -1,18 +1,37 @@
 //! A node of the hierarchy with its figures, its day and its children: for its page, and for the API.
 
 use super::{crumbs, map_point};
+use crate::http::rows::cursor;
 use crate::pipeline::{Room, wall_clock};
 use crate::publish::{WORST, child_now, children, node_of_region, region_now};
-use app::api::{ChildKind, ChildView, Crumb, MapPoint, RegionView};
+use app::api::{ChildKind, ChildView, Crumb, MapPoint, RegionView, UnregisteredView};
 use domain::engine::Engine;
-use domain::feed::{HISTOGRAM_COLUMNS, RegionNow};
+use domain::feed::{DeviceNow, HISTOGRAM_COLUMNS, RegionNow};
 use domain::master::{FacilityIx, RegionIx};
 use domain::rollup::{HourCell, Node, UNASSIGNED};
 use domain::time::{DAY_MS, EventTime, HOUR_MS, ProcessingTime};
 use serde_json::{Value, json};
 
-/// Devices that the API lists of those nobody has registered.
-const UNREGISTERED: usize = 1_000;
+/// Rows of a page of the list of devices that nobody has registered.
+const ROWS: usize = 50;
+
+/// Which of the devices that nobody has registered an answer is about, newest first.
+#[derive(Clone, Debug)]
+pub struct Devices {
+    /// Those before this one; from the newest on where none is named.
+    pub before: Option<String>,
+    /// At most so many.
+    pub limit: usize,
+}
+
+/// What a question names and nobody has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Missing {
+    /// A region.
+    Region,
+    /// An unregistered device, as a cursor.
+    Device,
+}
 
 fn start_of_day(engine: &Engine) -> i64 {
     let now = engine.now().ms().max(wall_clock().ms());
@@ -102,10 +121,10 @@ fn child_view(engine: &Engine, node: Node, code: String, from: i64) -> ChildView
     ChildView { kind, name, now: child_now(engine, node, code), in_range_by_hour }
 }
 
-/// A region as the API answers it; `None` where there is none of that code.
-pub fn region_json(room: &mut Room, code: &str) -> Option<String> {
+/// A region as the API answers it, with those `devices` where it is the one that unregistered devices belong to.
+pub fn region_json(room: &mut Room, code: &str, devices: &Devices) -> Result<String, Missing> {
     room.engine.flush();
-    let view = region_view(room, code)?;
+    let view = region_view(room, code).ok_or(Missing::Region)?;
     let time = |t: Option<ProcessingTime>| t.map(|t| t.to_string());
     let levels = room.engine.master().levels();
     let children: Vec<Value> = view
@@ -136,9 +155,11 @@ pub fn region_json(room: &mut Room, code: &str) -> Option<String> {
     });
     if code == UNASSIGNED {
         // It has no places below it: what it holds are the devices themselves.
-        body["devices"] = unregistered(&room.engine).into();
+        let (devices, is_more) = unregistered(&room.engine, devices).ok_or(Missing::Device)?;
+        body["next"] = devices.last().filter(|_| is_more).map(|device| cursor(&device.id)).into();
+        body["devices"] = devices.iter().map(device_json).collect();
     }
-    Some(body.to_string())
+    Ok(body.to_string())
 }
 
 /// The figures of an hour of a region as the API tells them.
@@ -158,18 +179,31 @@ pub fn hour_json(hour: i64, cell: &HourCell, known_at: i64) -> Value {
     row
 }
 
-/// The newest devices that nobody has registered.
-fn unregistered(engine: &Engine) -> Vec<Value> {
+/// Some of the devices that nobody has registered, newest first, and whether there are older ones; `None` where they should come before one
+/// that is none of them.
+fn unregistered(engine: &Engine, Devices { before, limit }: &Devices) -> Option<(Vec<DeviceNow>, bool)> {
     let registered = engine.master().sensors().len() as u32;
-    let row = |index: u32| {
-        let device = engine.device_now(index);
-        let reading = device.reading;
-        json!({
-            "device_id": device.id,
-            "received_at": device.received_at.map(|at| at.to_string()),
-            "ts": reading.map(|r| r.at.to_string()),
-            "temperature": reading.map(|r| f64::from(r.temperature.0) / 1_000.0),
-        })
+    let until = match before {
+        Some(id) => engine.device_by_id(id).filter(|index| *index >= registered)?,
+        None => engine.device_count(),
     };
-    (registered..engine.device_count()).rev().take(UNREGISTERED).map(row).collect()
+    let devices = (registered..until).rev().take(*limit).map(|index| engine.device_now(index)).collect();
+    Some((devices, (until - registered) as usize > *limit))
+}
+
+fn device_json(device: &DeviceNow) -> Value {
+    let reading = device.reading;
+    json!({
+        "device_id": device.id,
+        "received_at": device.received_at.map(|at| at.to_string()),
+        "ts": reading.map(|r| r.at.to_string()),
+        "temperature": reading.map(|r| f64::from(r.temperature.0) / 1_000.0),
+    })
+}
+
+/// The page of the list of devices that nobody has registered.
+pub(super) fn unregistered_view(engine: &Engine, before: Option<String>) -> Option<UnregisteredView> {
+    let (devices, is_more) = unregistered(engine, &Devices { before, limit: ROWS })?;
+    let count = engine.device_count() - engine.master().sensors().len() as u32;
+    Some(UnregisteredView { taken_at: wall_clock(), count, devices, is_more })
 }

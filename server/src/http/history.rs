@@ -2,8 +2,9 @@
 
 use super::AppState;
 use super::problem::{Path, Problem, Query};
-use super::rows::time_of;
-use crate::backend::{Restatement, figures_json, hour_json, region_json};
+use super::read::limit_of;
+use super::rows::{time_of, uncursor};
+use crate::backend::{Devices, Missing, Restatement, figures_json, hour_json, region_json};
 use crate::pipeline::wall_clock;
 use axum::Json;
 use axum::extract::State;
@@ -11,7 +12,7 @@ use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use domain::feed::{Counts, DeviceMore};
 use domain::master::Master;
-use domain::rollup::{DEEPEST_LEVEL, KNOWN_EVERY_MS};
+use domain::rollup::{DEEPEST_LEVEL, KNOWN_EVERY_MS, UNASSIGNED};
 use domain::sequence::Gap;
 use domain::time::{DAY_MS, EventTime, HOUR_MS};
 use serde::Deserialize;
@@ -28,6 +29,17 @@ pub struct HoursQuery {
     as_known_at: Option<String>,
     from: Option<String>,
     to: Option<String>,
+}
+
+/// A region, and where it is the one of unregistered devices, which of these.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RegionQuery {
+    as_known_at: Option<String>,
+    from: Option<String>,
+    to: Option<String>,
+    limit: Option<usize>,
+    next: Option<String>,
 }
 
 const fn floor(ms: i64, length: i64) -> i64 {
@@ -55,20 +67,30 @@ fn is_village(master: &Master, code: &str) -> bool {
     master.region_by_code(code).is_some_and(|region| master.region(region).level > DEEPEST_LEVEL)
 }
 
-/// `GET /api/v1/regions/{code}?as_known_at=&from=&to=`: a node of the hierarchy with its figures, its last 24 hours and its children; or
-/// its hours as they were known at an instant.
+/// `GET /api/v1/regions/{code}?as_known_at=&from=&to=&limit=&next=`: a node of the hierarchy with its figures, its last 24 hours and its
+/// children; of `unassigned` page by page its devices; or its hours as they were known at an instant.
 pub async fn region(
     State(state): State<AppState>,
     Path(code): Path<String>,
-    Query(query): Query<HoursQuery>,
+    Query(query): Query<RegionQuery>,
 ) -> Result<Response, Problem> {
+    let RegionQuery { as_known_at, from, to, limit, next } = query;
+    let query = HoursQuery { as_known_at, from, to };
+    if (limit.is_some() || next.is_some()) && (code != UNASSIGNED || query.as_known_at.is_some()) {
+        return Err(Problem::bad_request("`limit` and `next` page the devices of `unassigned`, as they are now"));
+    }
+    let devices = Devices { before: uncursor(next.as_deref())?, limit: limit_of(limit)? };
     let no_such = |code: &str| Problem::not_found(format!("there is no region `{code}`"));
     let Some(asked) = time_of("as_known_at", query.as_known_at.as_deref())? else {
         if query.from.is_some() || query.to.is_some() {
             return Err(Problem::bad_request("`from` and `to` are about the hours `as_known_at` an instant: name that too"));
         }
         let of_room = code.clone();
-        let body = state.pipeline.ask(move |room| region_json(room, &of_room)).await?.ok_or_else(|| no_such(&code))?;
+        let body = state.pipeline.ask(move |room| region_json(room, &of_room, &devices)).await?;
+        let body = body.map_err(|missing| match missing {
+            Missing::Region => no_such(&code),
+            Missing::Device => Problem::bad_request("`next` is not a cursor of an earlier answer"),
+        })?;
         return Ok(([(header::CONTENT_TYPE, "application/json")], body).into_response());
     };
     if asked > wall_clock().ms() {

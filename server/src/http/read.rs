@@ -1,7 +1,7 @@
 //! The reading side of the API: windows, side outputs, latest, regions, and what the map draws.
 
 use super::problem::{Problem, Query};
-use super::rows::{Cell, Form, WINDOW_COLUMNS, time_of, write_row, write_window};
+use super::rows::{Cell, Form, WINDOW_COLUMNS, cursor, time_of, uncursor, write_row, write_window};
 use super::{AppState, export};
 use crate::backend::{EXPORT_ROWS, Kind, Letter, Walk};
 use crate::letters::{Decided, Outcome};
@@ -92,20 +92,13 @@ fn kind_of(query: &WindowsQuery, config: &WindowConfig) -> Result<Kind, Problem>
     }
 }
 
-fn limit_of(limit: Option<usize>) -> Result<usize, Problem> {
+/// How many rows a page has.
+pub(super) fn limit_of(limit: Option<usize>) -> Result<usize, Problem> {
     match limit {
         None => Ok(DEFAULT_LIMIT),
         Some(limit @ 1..=MAX_LIMIT) => Ok(limit),
         Some(_) => Err(Problem::bad_request(format!("`limit` is 1 to {MAX_LIMIT}"))),
     }
-}
-
-/// A cursor as an opaque text, and back.
-fn cursor(text: &str) -> String {
-    text.bytes().fold(String::with_capacity(2 * text.len()), |mut digits, byte| {
-        write!(digits, "{byte:02x}").expect("writing to a string");
-        digits
-    })
 }
 
 /// `bytes` in base64 (RFC 4648, section 4). No library that this crate uses itself offers it.
@@ -121,13 +114,6 @@ fn base64(bytes: &[u8]) -> String {
         }
     }
     text
-}
-
-fn uncursor(text: Option<&str>) -> Result<Option<String>, Problem> {
-    let Some(text) = text else { return Ok(None) };
-    let bytes: Option<Vec<u8>> = (0..text.len()).step_by(2).map(|i| u8::from_str_radix(text.get(i..i + 2)?, 16).ok()).collect();
-    let text = bytes.and_then(|bytes| String::from_utf8(bytes).ok());
-    text.map(Some).ok_or_else(|| Problem::bad_request("`next` is not a cursor of an earlier answer"))
 }
 
 /// `GET /api/v1/windows?device_id=&size=10s|5m&slide=&kind=&gap=&from=&to=&limit=&next=`: windows in order of device and start; without `device_id` of all

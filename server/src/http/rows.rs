@@ -239,6 +239,22 @@ pub fn time_of(name: &str, text: Option<&str>) -> Result<Option<i64>, Problem> {
     })
 }
 
+/// A cursor as an opaque text, and back.
+pub fn cursor(text: &str) -> String {
+    text.bytes().fold(String::with_capacity(2 * text.len()), |mut digits, byte| {
+        write!(digits, "{byte:02x}").expect("writing to a string");
+        digits
+    })
+}
+
+/// The text that a cursor is made of.
+pub(super) fn uncursor(text: Option<&str>) -> Result<Option<String>, Problem> {
+    let Some(text) = text else { return Ok(None) };
+    let bytes: Option<Vec<u8>> = (0..text.len()).step_by(2).map(|i| u8::from_str_radix(text.get(i..i + 2)?, 16).ok()).collect();
+    let text = bytes.and_then(|bytes| String::from_utf8(bytes).ok());
+    text.map(Some).ok_or_else(|| Problem::bad_request("`next` is not a cursor of an earlier answer"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -289,6 +289,7 @@ async fn regions() {
     assert_eq!(unassigned["hours"][0]["readings"], 1);
     let devices = unassigned["devices"].as_array().expect("a list");
     assert!(devices.len() == 1 && devices[0]["temperature"].is_number() && devices[0]["device_id"].is_string(), "{devices:?}");
+    assert_eq!(unassigned["next"], Value::Null);
     server.get("/api/v1/regions/99.99").await.problem(404);
     let points = server.json("/api/v1/map/facilities").await;
     let warm: Vec<_> = points.as_array().expect("a list").iter().filter(|p| p["condition"] == "too_warm").collect();
@@ -304,6 +305,59 @@ async fn regions() {
     assert!((1..count(&of_province)).contains(&count(&of_district)) && count(&of_province) < count(&points));
     assert_eq!(server.json("/api/v1/map/facilities?region=unassigned").await, json!([]));
     server.get("/api/v1/map/facilities?region=99.99").await.problem(404);
+    server.stop().await;
+}
+
+/// However many devices nobody has registered, every one is listed, newest first, by the API and on the pages.
+#[tokio::test(flavor = "multi_thread")]
+async fn unregistered_devices_page_by_page() {
+    let server = Server::start().await;
+    let now = now_ms();
+    let ids: Vec<String> = (0..120).map(|n| format!("nobody's/{n}&?")).collect();
+    server.accept(&ids.iter().map(|id| bare(id, now, "5")).collect::<Vec<_>>()).await;
+    let expected: Vec<&str> = ids.iter().rev().map(String::as_str).collect();
+    for limit in [1, 50, 60, 119, 120, 1_000] {
+        let (mut found, mut next) = (Vec::new(), String::new());
+        loop {
+            let page = server.json(&format!("/api/v1/regions/unassigned?limit={limit}{next}")).await;
+            let rows = page["devices"].as_array().expect("a list");
+            assert!(rows.len() <= limit && !rows.is_empty());
+            found.extend(rows.iter().map(|row| row["device_id"].as_str().expect("an id").to_owned()));
+            // What comes meanwhile moves nothing.
+            match page["next"].as_str() {
+                Some(cursor) => next = format!("&next={cursor}"),
+                None => break,
+            }
+        }
+        assert_eq!(found, expected, "{limit} at a time");
+    }
+    let (mut found, mut path) = (Vec::new(), "/regions/unassigned/devices".to_owned());
+    loop {
+        let page = server.get(&path).await;
+        assert_eq!(page.status, 200, "{path}");
+        found.extend(page.text.split("<th scope=\"row\"><a href=\"/devices/").skip(1).map(|row| {
+            let text = row.split_once('>').and_then(|(_, rest)| rest.split_once("</a>")).expect("a link").0;
+            text.replace("<!>", "").replace("&amp;", "&")
+        }));
+        let Some((_, rest)) = page.text.split_once("rel=\"next\" href=\"") else { break };
+        path = rest.split('"').next().expect("it ends").replace("&amp;", "&");
+    }
+    assert_eq!(found, expected);
+    for wrong in [
+        "unassigned?limit=0",
+        "unassigned?limit=10001",
+        "unassigned?next=zz",
+        "unassigned?next=6162",
+        "ID?limit=5",
+        "ID?next=6162",
+        "unassigned?limit=5&as_known_at=2026-01-01T00:00:00Z",
+    ] {
+        server.get(&format!("/api/v1/regions/{wrong}")).await.problem(400);
+    }
+    // One that is registered is none of them.
+    let cursor: String = "P110101-1-F1".bytes().map(|byte| format!("{byte:02x}")).collect();
+    server.get(&format!("/api/v1/regions/unassigned?next={cursor}")).await.problem(400);
+    assert_eq!(server.get("/regions/unassigned/devices?before=P110101-1-F1").await.status, 404);
     server.stop().await;
 }
 
