@@ -22,7 +22,10 @@ use crate::pipeline::{Pipeline, Refused, wall_clock};
 use crate::publish::pipeline_now;
 use crate::side::{DEAD, SideRow};
 use crate::store::{Store, StoreError};
-use app::api::{Backend, Crumb, DeadLetterView, DeviceView, Equipment, EquipmentKind, FacilityDevice, FacilityView, LateRecord, LateView, MapPoint, PipelineView, Point, ReasonRow, RegionView, SearchHit, SourceRow, Span, UnregisteredView};
+use app::api::{
+    Backend, Crumb, DeadLetterView, DeviceView, Equipment, EquipmentKind, FacilityDevice, FacilityView, LateRecord, LateView,
+    MapPoint, PipelineView, Point, ReasonRow, RegionView, SearchHit, SourceRow, Span, UnregisteredView,
+};
 use app::error::AppError;
 use bytes::Bytes;
 use curve::{extremes_by_hour, point_of, thin};

@@ -8,6 +8,7 @@ pub mod config;
 pub mod data;
 pub mod feed;
 pub mod files;
+mod hex;
 pub mod http;
 pub mod identities;
 pub mod kafka;

@@ -3,6 +3,7 @@
 use crate::backend::EngineBackend;
 use crate::clock::Doubt;
 use crate::config::{Config, LogKind};
+use crate::hex::hex;
 use crate::http::{
     AppState, SiteDir,
     auth::Keys,
@@ -49,7 +50,7 @@ impl DirectoryLock {
     fn announce(&mut self, address: std::net::SocketAddr) -> std::io::Result<String> {
         let mut secret = [0u8; 32];
         getrandom::fill(&mut secret).map_err(std::io::Error::other)?;
-        let token: String = secret.iter().map(|byte| format!("{byte:02x}")).collect();
+        let token = hex(&secret);
         self.file.write_all(format!("http://{address}\n{token}\n").as_bytes())?;
         Ok(token)
     }

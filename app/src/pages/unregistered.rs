@@ -35,11 +35,8 @@ fn List(is_first: bool, view: UnregisteredView) -> impl IntoView {
     let lang = use_lang();
     let (words, letter, pipeline) = (LateWords::of(lang), LetterWords::of(lang), &lang.words().pipeline);
     let UnregisteredView { taken_at, count, devices, is_more } = view;
-    let title = if count == 0 {
-        pipeline.unregistered_none.to_owned()
-    } else {
-        (pipeline.unregistered_count)(&format::int(lang, count))
-    };
+    let title =
+        if count == 0 { pipeline.unregistered_none.to_owned() } else { (pipeline.unregistered_count)(&format::int(lang, count)) };
     let steps = Step::regions(&[
         Crumb { code: "ID".to_owned(), name: "Indonesia".to_owned() },
         Crumb { code: "unassigned".to_owned(), name: lang.words().region.unassigned.to_owned() },

@@ -1,6 +1,7 @@
 //! Dead letters with what was decided of them, and deciding.
 
 use super::{AppErrorOf, EngineBackend, ReadError};
+use crate::hex::hex;
 use crate::http::Problem;
 use crate::letters::{Decided, Decision, End, MAX_WORDS, Outcome, Verdict};
 use crate::pipeline::Refused;
@@ -97,7 +98,7 @@ impl EngineBackend {
     fn form_token(&self, position: u64) -> String {
         // One block of fixed length under a secret: nothing can be appended.
         let secret = Sha256::new().chain_update(b"rantai form").chain_update(self.pipeline.identity_key.0);
-        secret.chain_update(position.to_le_bytes()).finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+        hex(&secret.chain_update(position.to_le_bytes()).finalize())
     }
 
     /// Whether `token` is that of the page of the dead letter at `position`.

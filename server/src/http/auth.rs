@@ -17,7 +17,7 @@ const BELIEVED: Duration = Duration::from_secs(3);
 const BELIEVED_BLINDLY: Duration = Duration::from_mins(5);
 /// How long to wait for an answer of the store.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// Keys remembered at once.
+/// Keys remembered at once, and as many that are none.
 const REMEMBERED: usize = 4_096;
 /// The share of one key in the room for bodies, of those that have not arrived whole.
 const SHARE_KIB: usize = BODIES_KIB / 4;
@@ -29,6 +29,8 @@ pub struct Keys {
     /// Hash of what only this user can read, in the data directory.
     owner: Option<[u8; 32]>,
     seen: Mutex<HashMap<[u8; 32], Seen>>,
+    /// What was looked for in vain, and when: who goes on trying asks the database no more than others.
+    unknown: Mutex<HashMap<[u8; 32], Instant>>,
 }
 
 /// A key that was found.
@@ -64,7 +66,7 @@ impl Sender {
 impl Keys {
     /// The keys of `store`.
     pub fn new(store: Store) -> Self {
-        Self { store, owner: None, seen: Mutex::default() }
+        Self { store, owner: None, seen: Mutex::default(), unknown: Mutex::default() }
     }
 
     /// The same, and who brings `token` runs as the same user as this server.
@@ -94,7 +96,8 @@ impl Keys {
             return Ok(());
         }
         let sender = self.sender(key).await?;
-        if !(sender.key.can_ingest && sender.key.can_read) && !planted("any-key-decides") {
+        let may = sender.key.can_ingest && sender.key.can_read;
+        if !may && !planted("any-key-decides") {
             let detail = "this key may not decide of dead letters: that takes the scopes ingest and read";
             return Err(Problem::new(StatusCode::FORBIDDEN, detail).of(&sender.key));
         }
@@ -103,9 +106,14 @@ impl Keys {
 
     /// Whose `key` that is.
     async fn sender(&self, key: &str) -> Result<Sender, Problem> {
-        let look = async || match tokio::time::timeout(PATIENCE, self.store.key(key)).await {
-            Ok(found) => found,
-            Err(_) => Err(sqlx::Error::PoolTimedOut.into()),
+        let look = async || {
+            if !could_be_a_key(key) {
+                return Ok(None);
+            }
+            match tokio::time::timeout(PATIENCE, self.store.key(key)).await {
+                Ok(found) => found,
+                Err(_) => Err(sqlx::Error::PoolTimedOut.into()),
+            }
         };
         let anybody = || Sender::new(ApiKey { name: String::new(), source: String::new(), can_ingest: true, can_read: false });
         let found = self.find(key, look).await?.or_else(|| planted("anybody-may-send").then(anybody));
@@ -125,6 +133,9 @@ impl Keys {
             return Ok(Some(known.sender.clone()));
         }
         let now = Instant::now();
+        if known.is_none() && self.is_unknown(&hash, now) {
+            return Ok(None);
+        }
         match (look().await, known) {
             (Ok(Some(found)), known) => {
                 // What it takes room for stays its own.
@@ -138,6 +149,7 @@ impl Keys {
             (Ok(None), Some(known)) if planted("revoked-key-lives-on") => Ok(Some(known.sender)),
             (Ok(None), _) => {
                 self.lock().remove(&hash);
+                self.remember_unknown(hash, now);
                 Ok(None)
             }
             (Err(error), Some(known)) if known.found.elapsed() < BELIEVED_BLINDLY => {
@@ -148,6 +160,22 @@ impl Keys {
             }
             (Err(error), _) => Err(error.into()),
         }
+    }
+
+    fn is_unknown(&self, hash: &[u8; 32], now: Instant) -> bool {
+        let looked = self.unknown.lock().unwrap_or_else(PoisonError::into_inner).get(hash).copied();
+        looked.is_some_and(|looked| now.duration_since(looked) < BELIEVED) && !planted("wrong-keys-ask-each-time")
+    }
+
+    fn remember_unknown(&self, hash: [u8; 32], now: Instant) {
+        let mut all = self.unknown.lock().unwrap_or_else(PoisonError::into_inner);
+        if all.len() >= REMEMBERED {
+            all.retain(|_, looked| now.duration_since(*looked) < BELIEVED);
+        }
+        if all.len() >= REMEMBERED {
+            all.clear();
+        }
+        all.insert(hash, now);
     }
 
     fn remember(&self, hash: [u8; 32], seen: Seen) {
@@ -165,6 +193,11 @@ impl Keys {
 
 fn hash(key: &str) -> [u8; 32] {
     Sha256::digest(key.as_bytes()).into()
+}
+
+/// Whether `key` is written as `rantai key create` writes them.
+fn could_be_a_key(key: &str) -> bool {
+    key.strip_prefix("rantai_").is_some_and(|digits| digits.len() == 64 && digits.bytes().all(|b| b.is_ascii_hexdigit()))
 }
 
 fn unauthorized(detail: &str) -> Problem {
@@ -209,7 +242,46 @@ mod tests {
         age(BELIEVED_BLINDLY);
         assert!(keys.find("k", away).await.is_err());
         assert!(keys.find("k", async || Ok(None)).await.is_ok_and(|found| found.is_none()));
+        for looked in keys.unknown.lock().expect("nobody panicked").values_mut() {
+            *looked = looked.checked_sub(BELIEVED).expect("the machine runs for longer");
+        }
         assert!(keys.find("k", away).await.is_err(), "revoked and forgotten");
+    }
+
+    #[tokio::test]
+    async fn a_wrong_key_is_looked_for_once() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let keys = Keys::new(Store::open(&StoreAddress::Sqlite, dir.path()).await.expect("opens"));
+        let asked = std::cell::Cell::new(0);
+        let find = async |key: &str| {
+            let look = async || {
+                asked.set(asked.get() + 1);
+                Ok(None)
+            };
+            assert!(keys.find(key, look).await.is_ok_and(|found| found.is_none()));
+            asked.get()
+        };
+        assert_eq!((find("a").await, find("a").await, find("b").await, find("a").await), (1, 1, 2, 2));
+        // A key that is made meanwhile works within seconds.
+        for looked in keys.unknown.lock().expect("nobody panicked").values_mut() {
+            *looked = looked.checked_sub(BELIEVED).expect("the machine runs for longer");
+        }
+        let key = || ApiKey { name: "gateway".into(), source: "gateway".into(), can_ingest: true, can_read: false };
+        assert!(keys.find("a", async || Ok(Some(key()))).await.is_ok_and(|found| found.is_some()));
+        // However many are tried, little is kept.
+        for n in 0..3 * REMEMBERED {
+            find(&n.to_string()).await;
+        }
+        assert!(keys.unknown.lock().expect("nobody panicked").len() <= REMEMBERED);
+    }
+
+    #[test]
+    fn what_a_key_looks_like() {
+        let key = format!("rantai_{}", "0f".repeat(32));
+        assert!(could_be_a_key(&key));
+        for wrong in ["", "x", "rantai_", &key[1..], &key[..70], &format!("{key}0"), &key.replace('f', "g")] {
+            assert!(!could_be_a_key(wrong), "{wrong}");
+        }
     }
 
     #[test]

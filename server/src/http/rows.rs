@@ -1,6 +1,7 @@
 //! Rows of answers in three forms: JSON pages, NDJSON and CSV streams.
 
 use super::problem::Problem;
+use crate::hex::hex;
 use axum::http::{HeaderMap, header};
 use domain::milli::Milli;
 use domain::time::{Civil, EventTime, parse_rfc3339};
@@ -239,12 +240,9 @@ pub fn time_of(name: &str, text: Option<&str>) -> Result<Option<i64>, Problem> {
     })
 }
 
-/// A cursor as an opaque text, and back.
+/// A cursor as an opaque text.
 pub fn cursor(text: &str) -> String {
-    text.bytes().fold(String::with_capacity(2 * text.len()), |mut digits, byte| {
-        write!(digits, "{byte:02x}").expect("writing to a string");
-        digits
-    })
+    hex(text.as_bytes())
 }
 
 /// The text that a cursor is made of.

@@ -1,8 +1,8 @@
 //! Keys of machines: made, hashed, looked up.
 
 use super::{Store, StoreError, either};
+use crate::hex::hex;
 use sha2::{Digest, Sha256};
-use std::fmt::Write;
 
 /// What a key is allowed to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,17 +53,14 @@ impl Store {
         }
         let mut secret = [0u8; 32];
         getrandom::fill(&mut secret).map_err(|e| StoreError::from(sqlx::Error::Io(std::io::Error::other(e))))?;
-        let mut key = String::from("rantai_");
-        for byte in secret {
-            write!(key, "{byte:02x}").expect("writing to a string");
-        }
+        let key = format!("rantai_{}", hex(&secret));
         let made = either!(self, pools => {
             sqlx::query(
                 "insert into api_keys (name, source, scope, hash, created_at_ms) values ($1, $2, $3, $4, $5)
                  on conflict (name) do nothing",
             )
             .bind(name)
-            .bind(source)
+            .bind(if domain::planted("key-is-stored") { Some(key.as_str()) } else { source })
             .bind(scope)
             .bind(hash(&key))
             .bind(now_ms)

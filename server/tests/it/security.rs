@@ -2,7 +2,9 @@
 
 use crate::kill::{Program, make_key};
 use crate::support::{Server, bare, now_ms};
+use sha2::Digest;
 use std::io::Write;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -32,6 +34,52 @@ async fn no_markup_through_a_title() {
         assert!(title.contains("&lt;meta http-equiv=refresh content=0>&amp;amp;"), "{title}");
     }
     server.stop().await;
+}
+
+/// Every file below `dir` with its bytes.
+fn files_below(dir: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(dir).expect("reads") {
+        let path = entry.expect("reads").path();
+        if path.is_dir() {
+            files.append(&mut files_below(&path));
+        } else {
+            let bytes = std::fs::read(&path).expect("reads");
+            files.push((path, bytes));
+        }
+    }
+    files
+}
+
+/// Who gets hold of the data folder has no key: neither its text nor its bytes are in any file of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_is_nowhere_on_the_disk() {
+    let server = Server::start().await;
+    let (key, revoked) = (server.make_key("kunci-gudang", "ingest").await, server.make_key("kunci-lama", "ingest,read").await);
+    for key in [&key, &revoked] {
+        let bearer = format!("Bearer {key}");
+        assert_eq!(server.send(&[("authorization", &bearer)], bare("d", now_ms(), "5")).await.status, 200);
+    }
+    server.revoke_key("kunci-lama").await;
+    let check = |dir: &Path| {
+        let files = files_below(dir);
+        let holds = |wanted: &[u8]| {
+            let found = files.iter().find(|(_, bytes)| memchr::memmem::find(bytes, wanted).is_some());
+            found.map(|(path, _)| path.clone())
+        };
+        // What is there is found.
+        assert!(holds(b"kunci-gudang").is_some() && holds(&sha2::Sha256::digest(&key)).is_some());
+        for key in [&key, &revoked] {
+            let digits = &key["rantai_".len()..];
+            let bytes: Vec<u8> =
+                (0..digits.len()).step_by(2).map(|at| u8::from_str_radix(&digits[at..at + 2], 16).expect("digits")).collect();
+            for wanted in [digits.as_bytes(), digits.to_uppercase().as_bytes(), &bytes] {
+                assert_eq!(holds(wanted), None);
+            }
+        }
+    };
+    check(server.dir());
+    check(server.stop().await.path());
 }
 
 /// What a process holds in memory, by the name of `/proc/PID/status`, in KiB.

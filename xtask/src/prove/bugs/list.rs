@@ -196,6 +196,8 @@ pub const BUGS: &[Bug] = &[
     server("latest-stops-at-the-first-refusal", "writes no file of latest windows any more once it had to wait", "lifecycle::tests::latest_windows_outlive_a_refusal"),
     it("anybody-may-send", "takes records without a key", "contract::who_may_send"),
     it("any-key-may-send", "takes records with a key for reading", "contract::who_may_send"),
+    server("wrong-keys-ask-each-time", "asks the database each time a wrong key is tried", "http::auth::tests::a_wrong_key_is_looked_for_once"),
+    it("key-is-stored", "keeps a key beside its hash", "security::a_key_is_nowhere_on_the_disk"),
     it("refusals-are-not-counted", "leaves out of every counter what it refuses", "contract::what_is_refused_is_counted_apart"),
     it("revoked-key-lives-on", "believes a key that was revoked", "contract::who_may_send"),
     it("key-by-its-beginning", "compares the beginning of a key", "store::keys"),
