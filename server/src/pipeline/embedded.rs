@@ -1,11 +1,11 @@
 //! The embedded driver: submissions into the log, durable blocks into the engine, what follows to senders, pages and the store.
 //!
 //! Three parts, each owning what it touches, so there is no lock: the log thread appends groups and waits for the disk; the
-//! engine thread owns the [`Shard`](super::room::Shard) and answers questions between blocks; a task writes one checkpoint at a time. Durable first, then
+//! engine thread owns the [`Shard`](super::shard::Shard) and answers questions between blocks; a task writes one checkpoint at a time. Durable first, then
 //! processed, then answered.
 
 use super::checkpoint::{Part, Writing, counted, write_checkpoint};
-use super::room::Due;
+use super::shard::Due;
 use super::steps::{EngineSide, Group, LogSide, Submission, open_log, restore, to_note};
 use super::{Answer, BODIES_KIB, Intake, PARTITION, Pipeline, Question, Refused, Threads, fail, wall_clock};
 use crate::admission::{Batch, Format, IdentityKey};

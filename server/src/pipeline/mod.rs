@@ -1,18 +1,20 @@
 //! What turns records into state: the handle by which the rest of the server reaches it, and what drives the engine.
 //!
-//! `room` is a partition's state, `checkpoint` writes it down, `steps` is what is done with one on the log of this process and
-//! `embedded` the threads that do it; `crate::kafka` drives many on Kafka.
+//! `shard` is a partition's state at work, `room` what questions see of it, `checkpoint` writes it down, `steps` is what is done with one on
+//! the log of this process and `embedded` the threads that do it; `crate::kafka` drives many on Kafka.
 
 mod checkpoint;
 mod embedded;
 mod rates;
 mod replay;
 mod room;
+mod shard;
 pub mod steps;
 
 pub use checkpoint::{Step, Writing};
 pub use rates::Rates;
-pub use room::{Due, News, Room, Shard, needed_from};
+pub use room::Room;
+pub use shard::{Due, News, Shard, needed_from};
 
 pub(crate) use checkpoint::{Part as CheckpointPart, counted, cpu_seconds as checkpoint_cpu_seconds, write_checkpoint};
 pub(crate) use replay::REBUILD;

@@ -1,7 +1,7 @@
 //! Reading the embedded log again: at a start, to verify, and to make the state anew.
 
 use super::PARTITION;
-use super::room::{Due, Shard};
+use super::shard::{Due, Shard};
 use crate::admission::Batch;
 use crate::identities::Sizes;
 use crate::letters::Decision;

@@ -2,7 +2,7 @@
 //! (`server/examples/sim`).
 
 pub use super::replay::records_of;
-use super::room::{Due, Shard, needed_from};
+use super::shard::{Due, Shard, needed_from};
 use super::{Answer, PARTITION, Refused};
 use crate::admission::{Batch, Format, IdentityKey};
 use crate::clock::{Clock, Clocks};
