@@ -8,7 +8,8 @@ mod stood;
 mod versions;
 
 use super::history::{Seen, Sums};
-use super::recompute::{Device, Recomputed, rolled, share_of};
+use super::known::share_of;
+use super::recompute::{Device, Recomputed, rolled};
 use super::report::{Law, Report};
 use super::scan::{Outline, Source};
 use super::versions::cells_of;

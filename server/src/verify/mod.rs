@@ -7,6 +7,7 @@ mod beyond;
 mod books;
 pub mod history;
 mod kafka;
+mod known;
 mod nameless;
 mod recompute;
 mod report;
