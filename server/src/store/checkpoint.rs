@@ -1,7 +1,7 @@
 //! Checkpoints: everything that a stretch of the input led to, in one transaction, and what a restart begins with.
 
 use super::counts::put_counts;
-use super::days::put_days;
+use super::days::{put_days_postgres, put_days_sqlite};
 use super::derived::put_derived;
 use super::postgres::{self, RawRecords, window_rows};
 use super::{Database, Pools, STATE_FORMAT, Store, StoreError, broken, either, letters};
@@ -167,7 +167,6 @@ macro_rules! either_checkpoint {
         }
         put_derived!($tx, $checkpoint);
         put_counts!($tx, $checkpoint);
-        put_days!($tx, $checkpoint);
         for name in &$checkpoint.forgotten_runs {
             sqlx::query("delete from identity_runs where partition = $1 and name = $2")
                 .bind(partition)
@@ -398,6 +397,7 @@ async fn put_sqlite_blocks(
     if !planted("position-without-its-state") {
         put_devices_sqlite(tx, checkpoint).await?;
     }
+    put_days_sqlite(tx, checkpoint).await?;
     for (block, is_merged) in blocks {
         put_block(tx, checkpoint.partition, block, *is_merged).await?;
     }
@@ -439,6 +439,7 @@ impl<'c> PostgresRows<'c> {
     async fn put(&self, tx: &mut PgConnection, checkpoint: &Checkpoint, epoch: i64) -> Result<(), StoreError> {
         either_checkpoint!(tx, checkpoint, epoch);
         put_devices_postgres(tx, checkpoint).await?;
+        put_days_postgres(tx, checkpoint).await?;
         self.windows.copy(tx, postgres::COPY_WINDOWS).await?;
         if let Some(raw) = self.raw {
             raw.copy(tx).await?;

@@ -1,9 +1,10 @@
 //! The books of each day: what became of its records, by source and topic; and whether they agree with the counters.
 
-use super::{Database, Store, StoreError, broken, either};
+use super::{Checkpoint, Database, Store, StoreError, broken, either};
 use domain::engine::{DayBook, Tally, Totals};
 use domain::planted;
 use domain::time::{DAY_MS, EventTime};
+use sqlx::{PgConnection, SqliteConnection};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The day under which the sums of those stand that retention has taken.
@@ -12,32 +13,68 @@ pub const TAKEN: i64 = -1;
 /// Partition, day, source, topic, and the five counters.
 type Row = (i64, i64, String, String, i64, i64, i64, i64, i64);
 
-/// Puts the books of a checkpoint into either database, within the transaction `$tx`.
-macro_rules! put_days {
-    ($tx:ident, $checkpoint:ident) => {{
-        for book in $checkpoint.days.iter() {
-            sqlx::query(
-                "insert into daily_books (partition, day_ms, source, topic, received, accepted, duplicate, late, rejected)
-                 values ($1, $2, $3, $4, $5, $6, $7, $8, $9)
-                 on conflict (partition, day_ms, source, topic) do update
-                 set received = excluded.received, accepted = excluded.accepted, duplicate = excluded.duplicate,
-                     late = excluded.late, rejected = excluded.rejected",
-            )
-            .bind(i64::from($checkpoint.partition))
-            .bind(book.day_ms)
-            .bind(book.source.as_str())
-            .bind(DayBook::topic_name(book.topic))
-            .bind(book.tally.received as i64)
-            .bind(book.tally.accepted as i64)
-            .bind(book.tally.duplicate as i64)
-            .bind(book.tally.late as i64)
-            .bind(book.tally.rejected as i64)
-            .execute(&mut *$tx)
-            .await?;
-        }
-    }};
+/// What there is of a book already counts no more: a checkpoint has it as it stands.
+macro_rules! replaced {
+    () => {
+        " on conflict (partition, day_ms, source, topic) do update
+         set received = excluded.received, accepted = excluded.accepted, duplicate = excluded.duplicate, late = excluded.late,
+             rejected = excluded.rejected"
+    };
 }
-pub(super) use put_days;
+
+/// The columns of [`Row`], and of the table.
+macro_rules! columns {
+    () => {
+        "insert into daily_books (partition, day_ms, source, topic, received, accepted, duplicate, late, rejected) "
+    };
+}
+
+/// The counters of a book, in the order of its columns.
+fn counters(tally: &Tally) -> [i64; 5] {
+    [tally.received, tally.accepted, tally.duplicate, tally.late, tally.rejected].map(|count| count as i64)
+}
+
+/// Puts the books of a checkpoint into SQLite within a transaction.
+pub(super) async fn put_days_sqlite(tx: &mut SqliteConnection, checkpoint: &Checkpoint) -> Result<(), StoreError> {
+    for chunk in checkpoint.days.chunks(500) {
+        let mut query = sqlx::QueryBuilder::new(columns!());
+        query.push_values(chunk, |mut row, book| {
+            row.push_bind(i64::from(checkpoint.partition)).push_bind(book.day_ms);
+            row.push_bind(book.source.as_str()).push_bind(DayBook::topic_name(book.topic));
+            for count in counters(&book.tally) {
+                row.push_bind(count);
+            }
+        });
+        query.push(replaced!());
+        query.build().execute(&mut *tx).await?;
+    }
+    Ok(())
+}
+
+/// The same into Postgres.
+pub(super) async fn put_days_postgres(tx: &mut PgConnection, checkpoint: &Checkpoint) -> Result<(), StoreError> {
+    for chunk in checkpoint.days.chunks(10_000) {
+        let column = |of: usize| -> Vec<i64> { chunk.iter().map(|book| counters(&book.tally)[of]).collect() };
+        sqlx::query(concat!(
+            columns!(),
+            "select $1, * from unnest($2::bigint[], $3::text[], $4::text[], $5::bigint[], $6::bigint[], $7::bigint[], $8::bigint[],
+                 $9::bigint[])",
+            replaced!()
+        ))
+        .bind(i64::from(checkpoint.partition))
+        .bind(chunk.iter().map(|book| book.day_ms).collect::<Vec<_>>())
+        .bind(chunk.iter().map(|book| book.source.as_str()).collect::<Vec<_>>())
+        .bind(chunk.iter().map(|book| DayBook::topic_name(book.topic)).collect::<Vec<_>>())
+        .bind(column(0))
+        .bind(column(1))
+        .bind(column(2))
+        .bind(column(3))
+        .bind(column(4))
+        .execute(&mut *tx)
+        .await?;
+    }
+    Ok(())
+}
 
 /// A day as people name it.
 fn day_name(day_ms: i64) -> String {

@@ -3,14 +3,16 @@
 use crate::derived::write_log;
 use crate::store::{NOW, places};
 use crate::support::{Server, bare, now_ms, rfc3339, stores};
-use domain::engine::{Content, Engine, EngineConfig, MemoryIdentities, Record};
+use crate::wire::{Fate, Wire};
+use domain::engine::{Content, DayBook, Engine, EngineConfig, MemoryIdentities, Record, Tally, Totals};
 use domain::event::{BodyHash, Identity, Topic};
 use domain::master::Master;
 use domain::time::{DAY_MS, MINUTE_MS, ProcessingTime};
 use domain::window::WindowConfig;
 use serde_json::json;
-use server::store::{Checkpoint, Retention, StoreError, TAKEN};
+use server::store::{Checkpoint, Retention, Store, StoreAddress, StoreError, TAKEN};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_day_over_http() {
@@ -144,6 +146,57 @@ async fn what_retention_takes_stays_in_the_sum() {
             assert_eq!((taken.len(), days.len()), (2, 2 * kept), "{books:?}");
             assert_eq!(books.iter().map(|(_, book)| book.tally.received).sum::<u64>(), 20);
             store.load(0, "log", NOW).await.expect("it still agrees with the counters");
+        }
+        store.close().await;
+    }
+}
+
+/// As many sources as are told apart, each with records of the day: a handful of statements, and each book is replaced by its successor.
+#[tokio::test(flavor = "multi_thread")]
+async fn books_of_many_sources_are_one_statement() {
+    for place in places().await {
+        let wire = match &place.address {
+            StoreAddress::Sqlite => None,
+            StoreAddress::Postgres(url) => Some(Wire::new(url)),
+        };
+        let address = wire.as_ref().map_or(place.address.clone(), |wire| wire.url.parse().expect("an address"));
+        let store = Store::open(&address, place.dir.path()).await.expect("opens");
+        let epoch = store.load(0, "log", NOW).await.expect("loads").epoch;
+        for times in 1..=2u64 {
+            let (mut totals, mut books) = (Totals::default(), Vec::new());
+            for n in 0..10_000 {
+                let (source, topic) = (format!("gateway {n}"), n % 5);
+                let tally = Tally { received: 3 * times, accepted: times, duplicate: times, rejected: times, ..Tally::default() };
+                totals.all.add(&tally);
+                totals.by_topic[usize::from(topic as u8)].add(&tally);
+                totals.by_source.push((source.clone(), tally));
+                books.push(DayBook { day_ms: TAKEN, source, topic: topic as u8, tally });
+            }
+            let checkpoint = Checkpoint {
+                from_block: times,
+                next_block: times + 1,
+                now_ms: NOW.ms(),
+                committed_at_ms: NOW.ms(),
+                totals: postcard::to_stdvec(&totals).expect("encodes"),
+                days: Arc::new(books.clone()),
+                ..Checkpoint::default()
+            };
+            let said = Arc::new(AtomicU64::new(0));
+            if let Some(wire) = &wire {
+                let said = Arc::clone(&said);
+                wire.judge(move |_| {
+                    said.fetch_add(1, Ordering::Relaxed);
+                    Fate::Passes
+                });
+            }
+            store.checkpoint(&checkpoint, epoch, &WindowConfig::default()).await.expect("writes");
+            assert!(said.load(Ordering::Relaxed) < 100, "{said:?} messages");
+            let mut found: Vec<DayBook> =
+                store.day_books(Some(0), i64::MIN).await.expect("reads").into_iter().map(|(_, book)| book).collect();
+            found.sort_unstable();
+            books.sort_unstable();
+            assert!(found == books, "each is there as it stands");
+            store.check_days(0, &totals).await.expect("they agree");
         }
         store.close().await;
     }
