@@ -7,7 +7,7 @@ use super::{KafkaConfig, position};
 use crate::feed::Feed;
 use crate::pipeline::{Ask, Question, Room, Thread, wall_clock};
 use crate::publish::Publisher;
-use crate::store::{Overview, Store};
+use crate::store::{Overview, Store, StoreError};
 use anyhow::{Context, ensure};
 use domain::engine::{ClosedWindow, Engine, EngineConfig, Totals};
 use domain::feed::PartitionNow;
@@ -128,18 +128,24 @@ impl View {
             loaded_at: Instant::now(),
             is_amiss: false,
         };
-        view.load_again()?;
+        let Source { store, runtime, .. } = &view.source;
+        let all = runtime.block_on(store.checked_overview()).context("load what is stored")?;
+        view.begin_with(all)?;
         Ok(view)
     }
 
-    /// Begins anew with what is stored, and with the feed as it was then.
+    /// Begins anew with what is stored.
     fn load_again(&mut self) -> anyhow::Result<()> {
+        let Source { store, runtime, .. } = &self.source;
+        let all = runtime.block_on(store.overview()).context("load what is stored")?;
+        self.begin_with(all)
+    }
+
+    /// Begins with all partitions as they were stored, and with the feed as it was then.
+    fn begin_with(&mut self, all: Vec<Overview>) -> anyhow::Result<()> {
         let Source { store, master, config, runtime, .. } = &self.source;
-        let read = async {
-            let all = store.overview().await?;
-            Ok::<_, crate::store::StoreError>((all, store.kafka_partitions().await?, store.uptime_start(wall_clock()).await?))
-        };
-        let (all, names, uptime_start) = runtime.block_on(read).context("load what is stored")?;
+        let read = async { Ok::<_, StoreError>((store.kafka_partitions().await?, store.uptime_start(wall_clock()).await?)) };
+        let (names, uptime_start) = runtime.block_on(read).context("load what is stored")?;
         self.names = names.into_iter().map(|of| (of.number, (of.topic, of.partition))).collect();
         let mut totals = Totals::default();
         let mut hours: BTreeMap<i64, Vec<PackedHour>> = BTreeMap::new();
