@@ -12,7 +12,7 @@ use clap::Parser;
 use disk::{Class, Disk, Image};
 use domain::engine::EngineConfig;
 use domain::master::Master;
-use server::store::{Retention, Store, StoreAddress};
+use server::store::{Store, StoreAddress};
 use server::verify::{Subject, verify};
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -280,7 +280,7 @@ impl<'a> Shared<'a> {
         case.image.write(dir)?;
         let config = EngineConfig::default();
         let store = Store::open(&StoreAddress::Sqlite, dir).await.context("open the database")?;
-        let subject = Subject { dir, store: &store, master, config: &config, keep: Retention::default() };
+        let subject = Subject { dir, store: &store, master, config: &config };
         let report = verify(&subject).await;
         store.close().await;
         let report = report?;

@@ -14,7 +14,7 @@ pub type StoodRegion = (Counts, Vec<(String, Counts)>);
 
 impl EngineBackend {
     /// How the equipment of a region stood, as it follows from the records received before `known_at`, as of then; `None` where there is
-    /// no such region, `Some(None)` where nobody knows any more.
+    /// no such region, `Some(None)` where nobody knows any more. A partition of the input that had told nothing by then changes nothing.
     pub async fn counts_as_known_at(&self, code: String, known_at: i64) -> Result<Option<Option<StoodRegion>>, Problem> {
         let asked = code.clone();
         let in_memory = self.pipeline.ask(move |room| {

@@ -38,7 +38,7 @@ pub async fn verify(state: &StateArgs) -> anyhow::Result<()> {
     let Held { config, engine, store, master, _lock } = &hold(state).await?;
     // By other rules everything would look wrong.
     store.agree_on(engine).await?;
-    let subject = Subject { dir: &config.data_dir, store, master, config: engine, keep: config.retention() };
+    let subject = Subject { dir: &config.data_dir, store, master, config: engine };
     let report = check(&subject).await?;
     store.close().await;
     println!("{report}");
@@ -55,7 +55,7 @@ pub async fn verify_kafka(state: &KafkaStateArgs) -> anyhow::Result<()> {
     let master = Arc::new(server::data::master().context("load master data")?);
     let engine = config.engine_config()?;
     store.agree_on(&engine).await?;
-    let subject = Subject { dir: &config.data_dir, store: &store, master: &master, config: &engine, keep: config.retention() };
+    let subject = Subject { dir: &config.data_dir, store: &store, master: &master, config: &engine };
     let reports = server::verify::verify_kafka(&subject, &config.kafka()).await?;
     store.close().await;
     for (name, report) in &reports {

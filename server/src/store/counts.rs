@@ -21,54 +21,54 @@ macro_rules! put_counts {
 }
 pub(super) use put_counts;
 
+/// Partition, when it is known, whether it is whole, and the facilities.
+type Row = (i64, i64, Vec<u8>);
+
+fn read((known_at, is_whole, data): Row) -> Result<KnownCounts, StoreError> {
+    let facilities: Vec<(u32, Stood)> = postcard::from_bytes(&data).map_err(|e| broken("count_versions", known_at, e))?;
+    Ok(KnownCounts { known_at, is_whole: is_whole == 1, facilities })
+}
+
 impl Store {
-    /// The versions of how the equipment of `partition` stands made in (`after`, `until`], oldest first.
-    pub async fn count_versions(&self, partition: u32, after: i64, until: i64) -> Result<Vec<KnownCounts>, StoreError> {
-        let rows: Vec<(i64, i64, Vec<u8>)> = either!(self, pools => {
-            sqlx::query_as(
-                "select known_at_ms, is_whole, data from count_versions
-                 where partition = $1 and known_at_ms > $2 and known_at_ms <= $3 order by known_at_ms",
-            )
-            .bind(i64::from(partition))
-            .bind(after)
-            .bind(until)
-            .fetch_all(&pools.readers)
-            .await?
+    /// The versions of how the equipment of `partition` stands, oldest first.
+    pub async fn count_versions(&self, partition: u32) -> Result<Vec<KnownCounts>, StoreError> {
+        let rows: Vec<Row> = either!(self, pools => {
+            sqlx::query_as("select known_at_ms, is_whole, data from count_versions where partition = $1 order by known_at_ms")
+                .bind(i64::from(partition))
+                .fetch_all(&pools.readers)
+                .await?
         });
-        let read = |(known_at, is_whole, data): (i64, i64, Vec<u8>)| {
-            let facilities: Vec<(u32, Stood)> = postcard::from_bytes(&data).map_err(|e| broken("count_versions", known_at, e))?;
-            Ok(KnownCounts { known_at, is_whole: is_whole == 1, facilities })
-        };
         rows.into_iter().map(read).collect()
     }
 
     /// How the equipment of `partition` stood as known at `known_at`, from the newest whole picture on; `None` where retention has taken
-    /// what would tell.
+    /// what would tell. A partition that had none at the time tells of nothing.
     pub async fn stood_at(&self, partition: u32, known_at: i64) -> Result<Option<StoodThen>, StoreError> {
-        let (whole, first): (Option<i64>, Option<i64>) = either!(self, pools => {
+        let rows: Vec<Row> = either!(self, pools => {
             sqlx::query_as(
-                "select (select max(known_at_ms) from count_versions where partition = $1 and is_whole = 1 and known_at_ms <= $2),
-                     (select min(known_at_ms) from count_versions where partition = $1)",
+                "select known_at_ms, is_whole, data from count_versions
+                 where partition = $1 and known_at_ms <= $2
+                     and known_at_ms >= coalesce(
+                         (select max(known_at_ms) from count_versions where partition = $1 and is_whole = 1 and known_at_ms <= $2), 0)
+                 order by known_at_ms",
             )
             .bind(i64::from(partition))
             .bind(known_at)
-            .fetch_one(&pools.readers)
+            .fetch_all(&pools.readers)
             .await?
         });
-        if let (None, Some(first)) = (whole, first)
-            && self.count_versions(partition, first - 1, first).await?.iter().any(|version| version.is_whole)
-        {
+        // Asked later: what retention takes meanwhile it has noted before.
+        if known_at < self.forgotten().await?.counts() {
             return Ok(None);
         }
         let mut then = StoodThen::default();
-        let versions = self.count_versions(partition, whole.map_or(i64::MIN, |whole| whole - 1), known_at).await?;
-        for version in &versions {
-            then.take(version);
+        for row in rows {
+            then.take(&read(row)?);
         }
         Ok(Some(then))
     }
 
-    /// Deletes the versions of days before that of `cutoff`; how many. What is left begins with a whole picture.
+    /// Deletes the versions of days before that of `cutoff`; how many. What is left of those of a partition begins with a whole picture.
     pub(super) async fn forget_counts(&self, cutoff: i64) -> Result<u64, StoreError> {
         let text = "delete from count_versions where known_at_ms < $1";
         let before = cutoff - cutoff.rem_euclid(DAY_MS);

@@ -94,7 +94,7 @@ impl Store {
             writeln!(text, "hour {partition}/{} at {}: {:?}", version.hour, version.known_at, version.cells).expect(TEXT);
         }
         for partition in self.partitions().await? {
-            for version in self.count_versions(partition as u32, i64::MIN, i64::MAX).await? {
+            for version in self.count_versions(partition as u32).await? {
                 writeln!(text, "stood {partition}: {version:?}").expect(TEXT);
             }
         }

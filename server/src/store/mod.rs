@@ -32,7 +32,7 @@ pub use keys::{ApiKey, KeyError};
 pub use partitions::{KafkaPartition, Overview};
 pub use postgres::RawRecords;
 pub use rebuild::Rebuilding;
-pub use retention::{Retention, cutoff};
+pub use retention::{Forgotten, Retention, cutoff};
 
 use crate::files;
 use domain::engine::EngineConfig;

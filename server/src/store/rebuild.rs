@@ -30,6 +30,17 @@ const RESULTS_SQLITE: [&str; 1] = ["window_blocks"];
 /// and of Postgres.
 const RESULTS_POSTGRES: [&str; 4] = ["windows", "readings", "positions", "identity_run_pieces"];
 
+/// What retention has taken is there again, unless some partition stays as it is.
+macro_rules! remembered {
+    ($partitions:ident) => {
+        format!(
+            "delete from facts
+             where name like 'forgotten.%' and not exists (select 1 from input_position where partition not in ({}))",
+            $partitions
+        )
+    };
+}
+
 /// The new state may be made by other rules.
 const NOTE_RULES: &str = "insert into facts (name, value) values ('rules', $1)
      on conflict (name) do update set value = excluded.value";
@@ -59,6 +70,7 @@ macro_rules! empty {
             $partitions
         );
         sqlx::raw_sql(sqlx::AssertSqlSafe(text)).execute(&mut **$tx).await?;
+        sqlx::raw_sql(sqlx::AssertSqlSafe(remembered!($partitions))).execute(&mut **$tx).await?;
         sqlx::query(NOTE_RULES).bind(name_of($rules).into_bytes()).execute(&mut **$tx).await?;
     };
 }

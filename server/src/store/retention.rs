@@ -1,6 +1,6 @@
 //! Deleting what need not be kept any longer: whole days on Postgres, whole blocks on SQLite.
 
-use super::{Database, Store, StoreError, either, postgres};
+use super::{Database, Store, StoreError, broken, either, postgres};
 use domain::time::{DAY_MS, ProcessingTime};
 
 /// For how many days what is kept.
@@ -24,14 +24,83 @@ impl Default for Retention {
     }
 }
 
+/// What may be gone for its age: all that is older than the latest instant that retention was ever told, in milliseconds since 1970, whatever
+/// it is told today. 0 where it has taken nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Forgotten {
+    /// Raw readings and positions, by event time.
+    pub readings: i64,
+    /// Closed windows and what else is derived, by their start; versions of how equipment stands, by when they were known.
+    pub windows: i64,
+    /// Late records and dead letters, by when they came in.
+    pub side: i64,
+}
+
+impl Forgotten {
+    /// Those of `keep` at `now`.
+    fn at(now: ProcessingTime, keep: &Retention) -> Self {
+        let cutoff = |days| cutoff(now, days).max(0);
+        Self { readings: cutoff(keep.readings_days), windows: cutoff(keep.windows_days), side: cutoff(keep.side_days) }
+    }
+
+    /// Versions of how equipment stands are gone whole days at a time: so what was known before this is.
+    pub const fn counts(&self) -> i64 {
+        self.windows - self.windows.rem_euclid(DAY_MS)
+    }
+
+    /// The facts that they are.
+    fn facts(&mut self) -> [(&'static str, &mut i64); 3] {
+        [("forgotten.readings", &mut self.readings), ("forgotten.windows", &mut self.windows), ("forgotten.side", &mut self.side)]
+    }
+}
+
 /// The instant `days` before `now`, in milliseconds since 1970.
 pub fn cutoff(now: ProcessingTime, days: u32) -> i64 {
     now.ms() - i64::from(days - u32::from(domain::planted("kept-a-day-less"))) * DAY_MS
 }
 
 impl Store {
+    /// What may be gone for its age.
+    pub async fn forgotten(&self) -> Result<Forgotten, StoreError> {
+        let rows: Vec<(String, Vec<u8>)> = either!(self, pools => {
+            sqlx::query_as("select name, value from facts where name like 'forgotten.%'").fetch_all(&pools.readers).await?
+        });
+        let mut forgotten = Forgotten::default();
+        for (name, instant) in forgotten.facts() {
+            if let Some((_, value)) = rows.iter().find(|row| row.0 == name) {
+                let value = value.as_slice().try_into().map_err(|_| broken("facts", name, "it is not 8 bytes"))?;
+                *instant = i64::from_be_bytes(value);
+            }
+        }
+        Ok(forgotten)
+    }
+
+    /// Notes what may be gone from now on.
+    async fn note(&self, mut forgotten: Forgotten) -> Result<(), StoreError> {
+        either!(self, pools => {
+            let mut tx = pools.begin().await?;
+            for (name, instant) in forgotten.facts() {
+                // The largest byte first: later instants are larger as bytes too.
+                sqlx::query(
+                    "insert into facts (name, value) values ($1, $2)
+                     on conflict (name) do update set value = excluded.value where facts.value < excluded.value",
+                )
+                .bind(name)
+                .bind(instant.to_be_bytes().to_vec())
+                .execute(&mut *tx)
+                .await?;
+            }
+            tx.commit().await?;
+        });
+        Ok(())
+    }
+
     /// Deletes what is older than `keep` says at `now`; how many tables and blocks that were.
     pub async fn forget(&self, now: ProcessingTime, keep: &Retention) -> Result<u64, StoreError> {
+        // Before anything goes: who misses something finds it here.
+        if !domain::planted("retention-leaves-no-note") {
+            self.note(Forgotten::at(now, keep)).await?;
+        }
         let mut gone = either!(self, pools => {
             sqlx::query("delete from side_blocks where last_received_ms < $1")
                 .bind(cutoff(now, keep.side_days))

@@ -13,11 +13,11 @@ use super::recompute::{Device, Recomputed, rolled};
 use super::report::{Law, Report};
 use super::scan::{Outline, Source};
 use super::versions::cells_of;
-use super::{Subject, forgotten_before, is_about_content};
+use super::{Subject, is_about_content};
 use crate::admission::IdentityKey;
 use crate::pipeline::Shard;
 use crate::side::DEAD;
-use crate::store::Snapshot;
+use crate::store::{Forgotten, Snapshot};
 use derived::{Counts, FoundDerived};
 use domain::engine::{ClosedWindow, DeviceState, Tally};
 use domain::event::Topic;
@@ -58,8 +58,10 @@ pub struct Books<'a> {
     shard: Shard,
     covered: Covered,
     pub report: &'a mut Report,
-    /// Windows that retention may have deleted.
-    forgotten: u64,
+    /// What may be gone for its age.
+    forgotten: Forgotten,
+    /// Windows that are.
+    windows_gone: u64,
     /// Windows that were put away.
     closed: u64,
     hours: Hours,
@@ -85,20 +87,33 @@ fn told(window: &Seen) -> String {
 }
 
 impl<'a> Books<'a> {
-    pub fn new(subject: &'a Subject<'a>, log: Source, (shard, covered): (Shard, Covered), report: &'a mut Report) -> Self {
-        let windows = vec![0; subject.config.windows.definitions().len()];
-        let (hours, forgotten, closed, readings, derived) = (Hours::new(), 0, 0, 0, Counts::default());
-        Self { subject, log, shard, covered, report, forgotten, closed, hours, readings, windows, derived, stood_versions: 0 }
+    pub fn new(
+        subject: &'a Subject<'a>,
+        log: Source,
+        (shard, covered): (Shard, Covered),
+        forgotten: Forgotten,
+        report: &'a mut Report,
+    ) -> Self {
+        Self {
+            subject,
+            log,
+            shard,
+            covered,
+            report,
+            forgotten,
+            windows_gone: 0,
+            closed: 0,
+            hours: Hours::new(),
+            readings: 0,
+            windows: vec![0; subject.config.windows.definitions().len()],
+            derived: Counts::default(),
+            stood_versions: 0,
+        }
     }
 
     /// Secret of the identities.
     pub fn key(&self) -> IdentityKey {
         self.shard.key()
-    }
-
-    /// The log's time.
-    fn now(&self) -> ProcessingTime {
-        self.shard.room.engine.now()
     }
 
     fn size(&self, definition: usize) -> i64 {
@@ -250,7 +265,7 @@ impl<'a> Books<'a> {
                 .breaks(Law::Devices, || format!("device {id}: the log has records of it, and the state does not know it"));
             return;
         };
-        let kept_from = forgotten_before(self.now(), self.subject.keep.windows_days).ms();
+        let kept_from = self.forgotten.windows;
         let rolled = rolled(self.subject.config);
         self.readings += device.readings;
         let mut newest_fired = None;
@@ -263,7 +278,7 @@ impl<'a> Books<'a> {
                     let name = self.window_name(key);
                     self.report.breaks(Law::C2, || format!("{name}: expected {}; found {}", told(&expected), told(&seen)));
                 }
-                None if start < kept_from => self.forgotten += 1,
+                None if start < kept_from => self.windows_gone += 1,
                 None => {
                     let name = self.window_name(key);
                     self.report.breaks(Law::C2, || format!("{name}: expected {}; found nothing", told(&expected)));
@@ -409,7 +424,7 @@ impl<'a> Books<'a> {
     /// C2 in sums, and the count of windows put away.
     fn window_counts(&mut self) {
         let totals = self.shard.room.engine.totals();
-        let (counted, closed) = (totals.closed_windows, self.closed + self.forgotten);
+        let (counted, closed) = (totals.closed_windows, self.closed + self.windows_gone);
         let (accepted, readings) = (totals.by_topic[Topic::Temperature as usize].accepted, self.readings);
         if counted != closed {
             self.report.breaks(Law::C2, || format!("{counted} windows are said to be closed, and {closed} are"));
@@ -420,7 +435,8 @@ impl<'a> Books<'a> {
         let of: Vec<String> = (0..self.windows.len())
             .map(|definition| format!("{} windows of {} s", self.windows[definition], self.size(definition) / 1_000))
             .collect();
-        let forgotten = if self.forgotten > 0 { format!(", {} deleted for their age", self.forgotten) } else { String::new() };
+        let forgotten =
+            if self.windows_gone > 0 { format!(", {} deleted for their age", self.windows_gone) } else { String::new() };
         let (of, sessions) = (of.join(" and "), self.sessions_told());
         self.report.summarise(Law::C2, format!("{readings} readings = what {of}{sessions} hold{forgotten}"));
     }
@@ -460,7 +476,7 @@ impl<'a> Books<'a> {
             format!("{received} received = {accepted} accepted + {duplicate} duplicate + {late} late + {rejected} rejected"),
         );
         let readings = totals.by_topic[Topic::Temperature as usize].accepted;
-        let may_lack = forgotten_before(self.now(), self.subject.keep.windows_days).ms() > outline.received.0.ms();
+        let may_lack = self.forgotten.windows > outline.received.0.ms();
         for (definition, sum) in sums.into_iter().enumerate() {
             if sum != readings && !(may_lack && sum < readings) {
                 let size = self.size(definition) / 1_000;

@@ -4,7 +4,7 @@ use super::books::{Books, Covered};
 use super::recompute::Recomputed;
 use super::report::{Law, Report};
 use super::scan::{Outline, Source, outline_of};
-use super::{Subject, check_days, forgotten_before};
+use super::{Subject, check_days};
 use crate::identities::Sizes;
 use crate::kafka::{Extent, KafkaConfig, STEP, is_other_log, nobody_else, take};
 use crate::pipeline::{Due, Shard, needed_from};
@@ -23,12 +23,11 @@ pub async fn verify_kafka(subject: &Subject<'_>, kafka: &KafkaConfig) -> anyhow:
     let extents = Extent::of(kafka, subject.store.kafka_partitions().await?)?;
     let aside = subject.dir.join(format!("verify-{}", std::process::id()));
     let (mut reports, mut readings, mut oldest) = (Vec::new(), 0, None);
-    let mut newest = ProcessingTime::from_ms(0);
+    let forgotten = subject.store.forgotten().await?;
     for extent in extents {
         let mut report = Report::default();
         if let Some(outline) = outline_of(&extent)? {
             oldest = oldest.into_iter().chain([outline.received.0]).min();
-            newest = newest.max(outline.received.1);
             readings += partition(subject, &extent, &outline, &aside.join(extent.place.number.to_string()), &mut report).await?;
         }
         reports.push((extent.name(), report));
@@ -40,7 +39,7 @@ pub async fn verify_kafka(subject: &Subject<'_>, kafka: &KafkaConfig) -> anyhow:
     if let Some((rows, _)) = subject.store.row_counts().await? {
         let rows = rows as u64;
         // Kafka may have kept less than the store, and the store less than Kafka.
-        let may_lack = oldest.is_some_and(|oldest| forgotten_before(newest, subject.keep.readings_days) > oldest);
+        let may_lack = oldest.is_some_and(|oldest| forgotten.readings > oldest.ms());
         if rows != readings && !(may_lack && rows < readings) {
             all.breaks(Law::Readings, || format!("{readings} readings were accepted, and the table holds {rows}"));
         }
@@ -77,7 +76,7 @@ async fn partition(
     report.summarise(Law::State, format!("loaded up to offset {}", shard.next_block - 1));
     let key = shard.key();
     let log = Source::Kafka(extent.clone());
-    let mut books = Books::new(subject, log.clone(), (shard, covered), report);
+    let mut books = Books::new(subject, log.clone(), (shard, covered), subject.store.forgotten().await?, report);
     if extent.low > 0 {
         books.report.range = Some(format!(
             "Kafka has its messages from offset {} on, received {}; what came before was deleted there, so results are compared with each \

@@ -23,12 +23,11 @@ pub use scan::{Outline, outline};
 
 use crate::log::{Log, LogError};
 use crate::pipeline::{Shard, needed_from};
-use crate::store::{Retention, Snapshot, Store, StoreError};
+use crate::store::{Snapshot, Store, StoreError};
 use anyhow::Context;
 use books::{Books, Covered};
 use domain::engine::EngineConfig;
 use domain::master::Master;
-use domain::time::ProcessingTime;
 use scan::Source;
 use std::path::Path;
 use std::sync::Arc;
@@ -43,8 +42,6 @@ pub struct Subject<'a> {
     pub master: &'a Arc<Master>,
     /// Limits and windows.
     pub config: &'a EngineConfig,
-    /// What may have been deleted for its age.
-    pub keep: Retention,
 }
 
 /// Verifies everything; an error only where nothing can be said. Like a start it cuts off what a crash left unfinished at the log's end.
@@ -76,7 +73,7 @@ pub async fn verify(subject: &Subject<'_>) -> anyhow::Result<Report> {
     };
     report.summarise(Law::State, format!("loaded up to block {}, one run of the program after another", shard.next_block - 1));
     let source = Source::Files(log_dir);
-    let mut books = Books::new(subject, source.clone(), (shard, covered), &mut report);
+    let mut books = Books::new(subject, source.clone(), (shard, covered), subject.store.forgotten().await?, &mut report);
     if first_block > 1 {
         books.report.range = Some(format!(
             "the log begins with block {first_block}, received {}; what came before was deleted for its age, so results are compared \
@@ -134,9 +131,4 @@ async fn check_days(subject: &Subject<'_>, partition: u32, snapshot: &Snapshot, 
 /// Whether an error of the store is about what it holds rather than about reaching it.
 fn is_about_content(error: &StoreError) -> bool {
     matches!(error, StoreError::Broken { .. })
-}
-
-/// Before this instant retention may have taken things away that are kept for `days`; it goes by the log's time.
-fn forgotten_before(now: ProcessingTime, days: u32) -> ProcessingTime {
-    ProcessingTime::from_ms(crate::store::cutoff(now, days))
 }

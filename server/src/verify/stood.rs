@@ -70,8 +70,8 @@ impl Known {
 pub struct Reader {
     stood: BTreeMap<u32, Stood>,
     known_at: Option<i64>,
-    /// What the first version said was all that there is: what came before may be gone.
-    pub begins_whole: Option<i64>,
+    /// When the first was known.
+    pub begins: Option<i64>,
     /// What changed when.
     pub changes: Changes,
     /// How many there are.
@@ -88,9 +88,7 @@ impl Reader {
         if known_at.rem_euclid(KNOWN_EVERY_MS) != 0 || !is_in_order || *known_at > now {
             self.wrong.push(format!("that is no time at which it became known, after {:?}", self.known_at));
         }
-        if self.known_at.is_none() && *is_whole {
-            self.begins_whole = Some(*known_at);
-        }
+        self.begins = self.begins.or(Some(*known_at));
         self.known_at = Some(*known_at);
         self.versions += 1;
         let before = if *is_whole { std::mem::take(&mut self.stood) } else { BTreeMap::new() };

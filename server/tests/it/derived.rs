@@ -2,12 +2,17 @@
 
 use crate::equivalence::{stream, written};
 use crate::reference::{Definitions, Fate, Reference, Row, assert_rows};
+use crate::store::{NOW, empty, places};
 use crate::support::{Random, Server, bare, now_ms, rfc3339, stores};
+use domain::rollup::{KnownCounts, Stood, StoodThen};
 use domain::time::ProcessingTime;
+use domain::window::WindowConfig;
 use serde_json::{Value, json};
 use server::admission::Format;
 use server::log::{BlockKind, Draft, Log};
+use server::store::{Checkpoint, Retention};
 use sqlx::{Connection, PgConnection};
+use std::sync::Arc;
 
 const MINUTE: i64 = 60_000;
 const HOUR: i64 = 60 * MINUTE;
@@ -218,6 +223,89 @@ async fn equipment_as_it_was_known() {
             server = Server::start_in(dir, &options).await;
         }
         server.stop().await;
+    }
+}
+
+/// A log may begin shortly before midnight: its first version is a whole picture then, and before it nothing was known. That is an answer.
+#[tokio::test(flavor = "multi_thread")]
+async fn before_the_first_picture_nobody_had_told_anything() {
+    for store in stores().await {
+        let dir = tempfile::tempdir().expect("a directory");
+        let midnight = (now_ms() - 96 * HOUR).div_euclid(24 * HOUR) * 24 * HOUR;
+        let reading = |at: i64| bare("P110101-1-F1", midnight + at, "5");
+        write_log(
+            dir.path(),
+            &[(midnight - 3 * MINUTE, vec![reading(-3 * MINUTE)]), (midnight + 12 * MINUTE, vec![reading(11 * MINUTE)])],
+        );
+        let options = ["--store", store.as_str(), "--checkpoint-ms", "50"];
+        let mut server = Server::start_in(dir, &options).await;
+        for _ in 0..2 {
+            for (at, fine) in [(-24 * HOUR, 0), (-1, 0), (0, 1), (MINUTE, 1)] {
+                let answer = server.json(&format!("/api/v1/regions/11?as_known_at={}", rfc3339(midnight + at))).await;
+                let counts = &answer["counts"];
+                assert_eq!(counts["fine"], fine, "at {at}: {answer}");
+                assert_eq!(counts["no_word"], counts["devices"].as_u64().expect("a number") - fine, "at {at}: {answer}");
+            }
+            let dir = server.stop().await;
+            server = Server::start_in(dir, &options).await;
+        }
+        server.stop().await;
+    }
+}
+
+/// A topic that got more partitions: those that were not there tell of nothing, and what was known before by the others stays known until
+/// retention takes it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_partition_takes_no_history_away() {
+    let day = |n: i64| NOW.ms().div_euclid(24 * HOUR) * 24 * HOUR - n * 24 * HOUR;
+    let version = |known_at: i64, is_whole: bool, facility: u32| KnownCounts {
+        known_at,
+        is_whole,
+        facilities: vec![(facility, Stood { fine: 1, ..Stood::default() })],
+    };
+    let stood = |facilities: &[u32]| {
+        let mut then = StoodThen::default();
+        facilities.iter().for_each(|facility| then.take(&version(0, false, *facility)));
+        then
+    };
+    for place in places().await {
+        let store = place.open().await;
+        let old = vec![
+            version(day(5) + 5 * MINUTE, false, 1),
+            version(day(4), true, 1),
+            version(day(4) + 5 * MINUTE, false, 2),
+            version(day(3), true, 3),
+            version(day(2), true, 4),
+        ];
+        // Its first record came in shortly before midnight.
+        for (partition, known) in [(1, old), (2, vec![version(day(2), true, 9)])] {
+            let epoch = store.load(partition, &format!("log {partition}"), NOW).await.expect("loads").epoch;
+            let checkpoint = Checkpoint { partition, known_counts: Arc::new(known), ..empty(1, 2) };
+            store.checkpoint(&checkpoint, epoch, &WindowConfig::default()).await.expect("writes");
+        }
+        let known = async |partition, at| store.stood_at(partition, at).await.expect("reads");
+        assert_eq!(known(1, day(5)).await, Some(stood(&[])), "before the first record");
+        assert_eq!(known(1, day(4) + HOUR).await, Some(stood(&[1, 2])));
+        assert_eq!(known(2, day(4) + HOUR).await, Some(stood(&[])), "it was not there");
+        assert_eq!(known(2, day(2)).await, Some(stood(&[9])));
+        let now = ProcessingTime::from_ms(day(0) + HOUR);
+        // Told to keep more again, what is gone stays gone; and with nothing left a partition is as silent as it was.
+        for (days, first) in [(9, 9), (3, 3), (9, 3), (1, 1)] {
+            store.forget(now, &Retention { windows_days: days, ..Retention::default() }).await.expect("deletes");
+            for (partition, at, facilities) in [
+                (1, day(4) + HOUR, vec![1, 2]),
+                (1, day(3), vec![3]),
+                (1, day(2) - 1, vec![3]),
+                (2, day(3), vec![]),
+                (2, day(2) - 1, vec![]),
+                (1, day(1), if first > 1 { vec![4] } else { vec![] }),
+                (2, day(1), if first > 1 { vec![9] } else { vec![] }),
+            ] {
+                let expected = (at >= day(first)).then(|| stood(&facilities));
+                assert_eq!(known(partition, at).await, expected, "{days} days: partition {partition} at {at}");
+            }
+        }
+        store.close().await;
     }
 }
 

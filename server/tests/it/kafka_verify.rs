@@ -7,7 +7,6 @@ use domain::engine::EngineConfig;
 use rdkafka::admin::{AdminClient, AdminOptions};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::{Offset, TopicPartitionList};
-use server::store::Retention;
 use server::verify::{Law, Report, Subject, verify_kafka};
 use std::sync::Arc;
 
@@ -18,7 +17,7 @@ pub async fn verified(place: &Place) -> anyhow::Result<Vec<(String, Report)>> {
     let dir = tempfile::tempdir().expect("a directory");
     let (store, master) = (place.store().await, Arc::new(server::data::master().expect("it is built in")));
     let config = EngineConfig::default();
-    let subject = Subject { dir: dir.path(), store: &store, master: &master, config: &config, keep: Retention::default() };
+    let subject = Subject { dir: dir.path(), store: &store, master: &master, config: &config };
     let reports = verify_kafka(&subject, &place.kafka).await;
     store.close().await;
     assert_eq!(std::fs::read_dir(dir.path()).expect("is there").count(), 0, "nothing is left behind");

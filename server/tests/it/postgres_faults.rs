@@ -8,7 +8,7 @@ use crate::wire::{Fate, Said, Wire};
 use domain::engine::EngineConfig;
 use rdkafka::producer::{BaseRecord, Producer};
 use server::kafka::setup::{SetupArgs, setup};
-use server::store::{Retention, Store, StoreAddress};
+use server::store::{Store, StoreAddress};
 use server::verify::{Subject, verify};
 use sqlx::{Connection, PgConnection};
 use std::sync::Arc;
@@ -48,7 +48,7 @@ async fn a_commit_of_which_nobody_hears_counts_once() {
     let address: StoreAddress = postgres.parse().expect("an address");
     let store = Store::open(&address, dir.path()).await.expect("opens");
     let (config, master) = (EngineConfig::default(), Arc::new(server::data::master().expect("master data")));
-    let subject = Subject { dir: dir.path(), store: &store, master: &master, config: &config, keep: Retention::default() };
+    let subject = Subject { dir: dir.path(), store: &store, master: &master, config: &config };
     let report = verify(&subject).await.expect("tells");
     assert_eq!(report.first_broken(), None, "{report}");
     store.close().await;

@@ -11,9 +11,11 @@ use crate::written::{self, Entry};
 use domain::engine::EngineConfig;
 use domain::event::Reason;
 use domain::master::Master;
+use domain::time::DAY_MS;
 use server::rebuild::rebuild;
 use server::store::{Retention, Store};
 use server::verify::{Law, Report, Subject, verify};
+use sqlx::{Connection, PgConnection};
 use std::path::Path;
 use std::process::{Command, Output};
 use std::sync::{Arc, LazyLock};
@@ -27,13 +29,9 @@ async fn open(dir: &Path, store: &str) -> Store {
 }
 
 pub async fn check(dir: &Path, store: &str) -> Report {
-    check_with(dir, store, Retention::default()).await
-}
-
-async fn check_with(dir: &Path, store: &str, keep: Retention) -> Report {
     let config = EngineConfig::default();
     let store = open(dir, store).await;
-    let report = verify(&Subject { dir, store: &store, master: &MASTER, config: &config, keep }).await.expect("tells");
+    let report = verify(&Subject { dir, store: &store, master: &MASTER, config: &config }).await.expect("tells");
     store.close().await;
     report
 }
@@ -105,7 +103,7 @@ async fn room_for_devices_follows_from_the_log() {
         if max_unregistered == 2 {
             written::write(dir.path(), rest, written::last_records(first));
         }
-        let subject = Subject { dir: dir.path(), store: &store, master: &MASTER, config: &config, keep: Retention::default() };
+        let subject = Subject { dir: dir.path(), store: &store, master: &MASTER, config: &config };
         let report = verify(&subject).await.expect("tells");
         assert_eq!(report.first_broken(), None, "room for {max_unregistered}:\n{report}");
         let log_id = server::log::id(&dir.path().join("log")).expect("has a name");
@@ -294,20 +292,57 @@ async fn a_pruned_log_is_said_to_be_one() {
     assert_eq!(check(dir.path(), "sqlite").await.first_broken(), Some(Law::C1));
 }
 
-/// What retention has deleted is not missed.
+/// What retention has deleted is not missed, and what it has not is, whatever it is told today.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_deleted_for_its_age_is_not_missed() {
     for address in stores().await {
         let dir = taken_in(&written::days(2, true), &["--store", &address]).await;
-        let keep = Retention { windows_days: 2, side_days: 2, readings_days: 2, ..Retention::default() };
+        let keep = |days| Retention { windows_days: days, side_days: days, readings_days: days, ..Retention::default() };
         let store = open(dir.path(), &address).await;
         let log_id = server::log::id(&dir.path().join("log")).expect("has a name");
-        let snapshot = store.peek(0, &log_id).await.expect("reads").expect("is there");
-        store.forget(snapshot.now, &keep).await.expect("deletes");
+        let now = store.peek(0, &log_id).await.expect("reads").expect("is there").now;
+        let versions = async || store.count_versions(0).await.expect("reads");
+        let all = versions().await;
+        for days in [2, 9, 3] {
+            store.forget(now, &keep(days)).await.expect("deletes");
+            let report = check(dir.path(), &address).await;
+            assert_whole(&report);
+            // Whole blocks go, so SQLite may still have all of them.
+            assert_eq!(report.to_string().contains("deleted for their age"), address != "sqlite", "{report}");
+        }
+        let kept = versions().await;
+        assert!(kept.len() < all.len() && kept[0].is_whole && !kept[1].is_whole, "{} of {}", kept.len(), all.len());
+        // Gone without a word of retention: the next whole picture does not make up for it.
+        let first = kept[0].known_at;
+        let gone = format!("delete from count_versions where known_at_ms < {}", first + DAY_MS);
+        run_sql(dir.path(), &address, &gone).await;
+        let told = check(dir.path(), &address).await;
+        assert_eq!(told.first_broken(), Some(Law::Versions), "{told}");
+        assert!(told.told(Law::Versions)[0].starts_with("how equipment stood as known at"), "{told}");
+        // A state made anew has all of it.
         store.close().await;
-        let report = check_with(dir.path(), &address, keep).await;
-        assert_whole(&report);
-        // Whole blocks go, so SQLite may still have all of them.
-        assert_eq!(report.to_string().contains("deleted for their age"), address != "sqlite", "{report}");
+        let made = run(&["rebuild", "--store", &address], dir.path());
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        let store = open(dir.path(), &address).await;
+        assert_eq!(store.count_versions(0).await.expect("reads"), all);
+        assert_whole(&check(dir.path(), &address).await);
+        run_sql(dir.path(), &address, &gone).await;
+        assert_eq!(check(dir.path(), &address).await.first_broken(), Some(Law::Versions));
+        store.close().await;
     }
+}
+
+/// Runs a statement of the test's own.
+async fn run_sql(dir: &Path, address: &str, text: &str) {
+    let text = sqlx::AssertSqlSafe(text.to_owned());
+    let done = if address == "sqlite" {
+        let pool = tampering::pool(dir).await;
+        let done = sqlx::raw_sql(text).execute(&pool).await.expect("runs").rows_affected();
+        pool.close().await;
+        done
+    } else {
+        let mut connection = PgConnection::connect(address).await.expect("connects");
+        sqlx::raw_sql(text).execute(&mut connection).await.expect("runs").rows_affected()
+    };
+    assert!(done > 0, "nothing changed");
 }

@@ -6,9 +6,9 @@ use super::{Books, told};
 use crate::store::DerivedKind;
 use crate::verify::beyond::{Joined, SeenSession};
 use crate::verify::history::{Seen, Sums};
+use crate::verify::is_about_content;
 use crate::verify::recompute::{Device, Recomputed};
 use crate::verify::report::Law;
-use crate::verify::{forgotten_before, is_about_content};
 use domain::engine::Derived;
 use domain::join::{Fix, Located};
 use domain::window::{SessionWindow, WindowState};
@@ -135,7 +135,7 @@ impl Books<'_> {
 
     /// A device, against what is left in `found`.
     pub(super) fn derived(&mut self, index: u32, device: &Device, recomputed: &Recomputed, found: &mut FoundDerived) {
-        let kept_from = forgotten_before(self.now(), self.subject.keep.windows_days).ms();
+        let kept_from = self.forgotten.windows;
         let (beyond, definitions) = (device.history.beyond(), recomputed.definitions());
         for definition in 0..definitions.sliding.len() {
             let none = Joined::default();

@@ -3,7 +3,6 @@
 
 use super::Books;
 use crate::store::{RawRow, RawTable};
-use crate::verify::forgotten_before;
 use crate::verify::recompute::Recomputed;
 use crate::verify::report::Law;
 use crate::verify::scan::{Held, Source, scan};
@@ -87,7 +86,7 @@ impl Books<'_> {
                 return Ok(());
             }
             // Days go as a whole, and a late row may have come to one of them since.
-            let kept_from = forgotten_before(self.now(), self.subject.keep.readings_days).ms().div_euclid(DAY_MS);
+            let kept_from = self.forgotten.readings.div_euclid(DAY_MS);
             let is_other = |day: &i64| {
                 let (expected, found) = (expected.get(day), found.get(day));
                 let has_less = found.map_or(0, |(rows, _)| *rows) < expected.map_or(0, |(rows, _)| *rows);
@@ -163,7 +162,7 @@ impl Books<'_> {
         let Some((rows, _)) = self.subject.store.row_counts().await? else { return Ok(()) };
         let accepted = self.covered.readings;
         let oldest = self.hours.keys().next().copied().unwrap_or(i64::MAX);
-        let may_lack = forgotten_before(self.now(), self.subject.keep.readings_days).ms() > oldest;
+        let may_lack = self.forgotten.readings > oldest;
         if rows as u64 != accepted && !(may_lack && (rows as u64) < accepted) {
             self.report.breaks(Law::Readings, || format!("{accepted} readings were accepted, and the table holds {rows}"));
         }

@@ -5,10 +5,10 @@ use super::{Books, ROWS};
 use crate::letters::{Decided, Outcome};
 use crate::side::{DEAD, LATE, SideRow};
 use crate::store::StoreError;
+use crate::verify::is_about_content;
 use crate::verify::recompute::{Counted, Recomputed};
 use crate::verify::report::Law;
 use crate::verify::scan::{Held, scan};
-use crate::verify::{forgotten_before, is_about_content};
 use domain::engine::{Engine, Identities, Seen as Known, Tally};
 use domain::event::{BodyHash, Identity, Topic};
 use domain::time::ProcessingTime;
@@ -108,7 +108,7 @@ impl Books<'_> {
     /// The rows of a side output against what they should be, by position and a hash of all they hold.
     async fn side_rows(&mut self, kind: usize, expected: &[(u64, u64)], recomputed: &Recomputed) -> anyhow::Result<()> {
         let (law, what) = if kind == LATE { (Law::Late, "late record") } else { (Law::C4, "dead letter") };
-        let kept_from = forgotten_before(self.now(), self.subject.keep.side_days);
+        let kept_from = ProcessingTime::from_ms(self.forgotten.side);
         let mut found: HashMap<u64, u64> = HashMap::new();
         let mut position = 0;
         loop {

@@ -1,10 +1,9 @@
 //! The versions of how equipment stands: each says something new, in order of time, and together they are what the log leads to.
 
 use super::{Books, at};
+use crate::verify::is_about_content;
 use crate::verify::report::Law;
 use crate::verify::stood::{Changes, Reader};
-use crate::verify::{forgotten_before, is_about_content};
-use domain::time::DAY_MS;
 use std::collections::{BTreeMap, BTreeSet};
 
 impl Books<'_> {
@@ -12,8 +11,10 @@ impl Books<'_> {
     pub(super) async fn stood(&mut self, expected: Option<&Changes>) -> anyhow::Result<()> {
         let engine = &self.shard.room.engine;
         let (partition, now) = (self.log.partition(), engine.now().ms());
+        // A partition that lags may have written some since that are taken with the next.
+        let kept_from = self.forgotten.counts();
         let mut versions = BTreeMap::new();
-        match self.subject.store.count_versions(partition, i64::MIN, i64::MAX).await {
+        match self.subject.store.count_versions(partition).await {
             Ok(stored) => versions.extend(stored.into_iter().map(|version| (version.known_at, version))),
             Err(error) if is_about_content(&error) => {
                 self.report.breaks(Law::Versions, || error.to_string());
@@ -23,25 +24,26 @@ impl Books<'_> {
         }
         versions.extend(engine.known_counts().map(|version| (version.known_at, version.clone())));
         let mut reader = Reader::default();
-        for version in versions.values() {
+        for version in versions.range(kept_from..).map(|(_, version)| version) {
             let told = reader.wrong.len();
             reader.read(version, now);
             for words in &mut reader.wrong[told..] {
                 *words = format!("how equipment stood as known at {}: {words}", at(version.known_at));
             }
         }
-        let Reader { begins_whole, changes, versions, wrong, .. } = reader;
+        let Reader { begins, changes, versions, wrong, .. } = reader;
         for words in wrong {
             self.report.breaks(Law::Versions, || words);
         }
         if let Some(expected) = expected {
-            // What came before the first whole picture retention may have taken, and that picture is its sum.
-            let kept_from = forgotten_before(engine.now(), self.subject.keep.windows_days).ms().div_euclid(DAY_MS) * DAY_MS;
             let mut due = Changes::new();
             for (known_at, by) in expected.iter().filter(|(known_at, _)| **known_at <= now) {
-                let begins = begins_whole.filter(|_| *known_at < kept_from).unwrap_or(*known_at);
-                let sum = due.entry((*known_at).max(begins)).or_default();
-                *sum = sum.wrapping_add(*by);
+                // What was taken is in the whole picture that is the first, where there is one since.
+                let due_at = if *known_at < kept_from { begins } else { Some(*known_at) };
+                if let Some(due_at) = due_at {
+                    let sum = due.entry(due_at).or_default();
+                    *sum = sum.wrapping_add(*by);
+                }
             }
             let instants: BTreeSet<i64> = due.keys().chain(changes.keys()).copied().collect();
             for known_at in instants {

@@ -1,9 +1,9 @@
 //! The versions of the hours: each says something new, in order of time, and together they are what the log leads to.
 
 use super::{Books, at};
+use crate::verify::is_about_content;
 use crate::verify::report::Law;
 use crate::verify::versions::{Change, Changes, Weights};
-use crate::verify::{forgotten_before, is_about_content};
 use domain::master::RegionIx;
 use domain::rollup::{DEEPEST_LEVEL, HourCell, KNOWN_EVERY_MS, KnownHour};
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
@@ -107,7 +107,7 @@ impl Books<'_> {
             newest: BTreeMap::new(),
             wrong: Vec::new(),
         };
-        let kept_from = forgotten_before(engine.now(), self.subject.keep.windows_days).ms();
+        let kept_from = self.forgotten.windows;
         // Of older hours retention may have left some.
         let (partition, all) = (Some(self.log.partition()), (kept_from, i64::MAX));
         let each = |_, version: KnownHour| reader.take(&version);

@@ -11,7 +11,7 @@ use domain::engine::EngineConfig;
 use domain::master::Master;
 use futures::StreamExt;
 use server::log::BlockKind;
-use server::store::{Retention, Store, StoreAddress};
+use server::store::{Store, StoreAddress};
 use server::verify::{Subject, verify};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -224,7 +224,7 @@ impl Life {
     pub(super) async fn verify(&self, dir: &Path, context: &str) {
         let config = EngineConfig::default();
         let store = Store::open(&StoreAddress::Sqlite, dir).await.expect("opens");
-        let subject = Subject { dir, store: &store, master: &self.master, config: &config, keep: Retention::default() };
+        let subject = Subject { dir, store: &store, master: &self.master, config: &config };
         let report = verify(&subject).await.unwrap_or_else(|error| panic!("{context}: {error:#}"));
         assert!(report.first_broken().is_none(), "{context}:\n{report}");
         store.close().await;

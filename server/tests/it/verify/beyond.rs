@@ -15,7 +15,6 @@ use serde::de::DeserializeOwned;
 use server::admission::Format;
 use server::log::{Block, BlockKind, Draft, Log};
 use server::rebuild::rebuild;
-use server::store::Retention;
 use server::travel;
 use server::verify::{Law, Report, Subject, verify};
 use sqlx::{Connection, PgConnection, PgPool, SqlitePool};
@@ -51,7 +50,7 @@ fn settings(since: i64) -> String {
 
 async fn check(dir: &Path, store: &str, config: &EngineConfig) -> Report {
     let store = open(dir, store).await;
-    let subject = Subject { dir, store: &store, master: &MASTER, config, keep: Retention::default() };
+    let subject = Subject { dir, store: &store, master: &MASTER, config };
     let report = verify(&subject).await.expect("tells");
     store.close().await;
     report

@@ -10,7 +10,6 @@ use domain::time::ProcessingTime;
 use server::blocks::{self, WindowBlock};
 use server::identities::{DiskIdentities, Freeze, Sizes};
 use server::side::{Cause, DEAD, LATE, SideBlock, SideRow, SideRows};
-use server::store::Retention;
 use server::verify::{Law, Subject, verify};
 use sqlx::SqlitePool;
 use std::path::{Path, PathBuf};
@@ -343,8 +342,7 @@ async fn a_forged_log_is_found() {
         std::fs::write(segment(dir.path()), log).expect("writes");
         let config = EngineConfig::default();
         let store = open(dir.path(), "sqlite").await;
-        let keep = Retention::default();
-        let report = verify(&Subject { dir: dir.path(), store: &store, master: &MASTER, config: &config, keep }).await;
+        let report = verify(&Subject { dir: dir.path(), store: &store, master: &MASTER, config: &config }).await;
         store.close().await;
         match report {
             Ok(report) => {
