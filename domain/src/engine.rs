@@ -442,7 +442,7 @@ impl Engine {
 
     /// The hours that changed since the last call, as of the last [`Engine::flush`], whole: start, one cell per region in order of code, the
     /// unassigned last. They have to be stored: some of them may leave memory.
-    pub fn take_changed_hours(&mut self) -> Vec<(i64, Vec<HourCell>)> {
+    pub fn take_changed_hours(&mut self) -> Vec<(i64, PackedHour)> {
         self.rollup.take_changed_hours(self.now)
     }
 

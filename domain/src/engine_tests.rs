@@ -253,7 +253,7 @@ fn time_in_which_nobody_read_is_no_silence() {
     step(&mut e, &mut ids, 130, vec![record("other", 130, 5_000, None)]);
     assert_eq!(state(&e), WindowState::Provisional);
     let (totals, devices, hours) = dump(&mut e);
-    let mut e = Engine::restore(EngineConfig::default(), &master(), e.now(), totals, devices, packed(hours));
+    let mut e = Engine::restore(EngineConfig::default(), &master(), e.now(), totals, devices, hours);
     pass(&mut e, 134);
     assert_eq!(state(&e), WindowState::Provisional);
     pass(&mut e, 135); // ten minutes before, five after
@@ -415,7 +415,7 @@ proptest! {
             if n == cut {
                 versions.extend(one.take_known_hours().iter().cloned());
                 let (totals, devices, hours) = dump(&mut one);
-                one = Engine::restore(EngineConfig::default(), &master(), one.now(), totals, devices, packed(hours));
+                one = Engine::restore(EngineConfig::default(), &master(), one.now(), totals, devices, hours);
             }
         }
         one.pass_time(ProcessingTime::from_ms(NOW + 500 * MINUTE_MS));
@@ -428,7 +428,7 @@ proptest! {
         then.flush();
         let mut expected: BTreeMap<(i64, u32), HourCell> = BTreeMap::new();
         for (hour, own) in then.take_changed_hours() {
-            expected.extend(own.into_iter().zip(0..).map(|(cell, region)| ((hour, region), cell)));
+            expected.extend(own.cells().into_iter().zip(0..).map(|(cell, region)| ((hour, region), cell)));
         }
         expected.retain(|_, cell| *cell != HourCell::default());
         prop_assert_eq!(cells, expected);
@@ -464,7 +464,7 @@ proptest! {
             }
             if then == 0 {
                 let (totals, devices, hours) = dump(&mut one);
-                one = Engine::restore(EngineConfig::default(), &master(), one.now(), totals, devices, packed(hours));
+                one = Engine::restore(EngineConfig::default(), &master(), one.now(), totals, devices, hours);
                 let mut then = StoodThen::default();
                 for version in &versions {
                     then.take(version);
@@ -539,7 +539,7 @@ fn room_for_devices_that_nobody_registered() {
     assert_eq!((e.device_count(), e.device_by_id("c")), (3 + 2, None));
     // What a restart reads again it remembers as it was judged.
     let (totals, devices, hours) = dump(&mut e);
-    let mut again = Engine::restore(config.clone(), &master(), e.now(), totals, devices, packed(hours));
+    let mut again = Engine::restore(config.clone(), &master(), e.now(), totals, devices, hours);
     let mut remembered = MemoryIdentities::default();
     let judged = records.iter().map(|record| again.as_judged(record.clone()));
     Engine::remember(&config, judged, ProcessingTime::from_ms(NOW), &mut remembered);
@@ -550,15 +550,11 @@ fn room_for_devices_that_nobody_registered() {
     // With more room it is another state: the identity was never taken.
     let wider = EngineConfig { max_unregistered: 3, ..config };
     let (totals, devices, hours) = dump(&mut again);
-    let mut wider = Engine::restore(wider, &master(), again.now(), totals, devices, packed(hours));
+    let mut wider = Engine::restore(wider, &master(), again.now(), totals, devices, hours);
     assert_eq!(step(&mut wider, &mut remembered, 3, vec![record("c", -1, 5_000, Some(3))]), [accepted]);
 }
 
-type Hours = Vec<(i64, Vec<crate::rollup::HourCell>)>;
-
-fn packed(hours: Hours) -> impl Iterator<Item = (i64, PackedHour)> {
-    hours.into_iter().map(|(start, cells)| (start, cells.into()))
-}
+type Hours = Vec<(i64, PackedHour)>;
 
 fn with_all_windows() -> EngineConfig {
     let windows = WindowConfig::parse("10:60,300:120,300/10:120,session 900:60", 600_000).expect("valid");
@@ -602,7 +598,7 @@ proptest! {
         let mut closed = two.take_closed();
         let mut derived = two.take_derived().to_vec();
         let (totals, devices, hours) = dump(&mut two);
-        let mut three = Engine::restore(with_all_windows(), &master(), two.now(), totals, devices, packed(hours));
+        let mut three = Engine::restore(with_all_windows(), &master(), two.now(), totals, devices, hours);
         let restored_country = three.rollup().of_region(crate::master::RegionIx(0)).expect("the country");
         prop_assert_eq!(three.rollup().counts(restored_country), two.rollup().counts(restored_country));
         dispositions.extend(step(&mut three, &mut ids, 0, records[cut..].to_vec()));

@@ -15,7 +15,7 @@ use crate::planted;
 use crate::time::{HOUR_MS, MINUTE_MS, ProcessingTime};
 use hours::Hours;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use stood::Said;
 
@@ -164,7 +164,7 @@ pub struct Rollup {
     /// Regions only.
     histograms: Vec<[u32; HISTOGRAM_COLUMNS]>,
     hours: Hours,
-    changed_hours: Vec<i64>,
+    changed_hours: BTreeSet<i64>,
     touched: Vec<bool>,
     touched_list: Vec<Node>,
     said: Said,
@@ -181,7 +181,7 @@ impl Rollup {
             last_data: vec![None; nodes],
             histograms: vec![[0; HISTOGRAM_COLUMNS]; regions as usize],
             hours: Hours::new(regions as usize + 1),
-            changed_hours: Vec::new(),
+            changed_hours: BTreeSet::new(),
             touched: vec![false; nodes],
             touched_list: Vec::new(),
             said: Said::new(master.facilities().len()),
@@ -335,10 +335,8 @@ impl Rollup {
         let hour = start - start.rem_euclid(HOUR_MS);
         let path = self.path(facility);
         let (regions, unassigned) = (self.regions, self.unassigned());
-        let Some(cells) = self.hours.open(hour) else { return };
-        if !self.changed_hours.contains(&hour) {
-            self.changed_hours.push(hour);
-        }
+        let Some(mut cells) = self.hours.change(hour) else { return };
+        self.changed_hours.insert(hour);
         for node in path {
             // A facility has no cell: its figures are those of its devices.
             let index = if node == unassigned { regions } else { node.0 };
@@ -346,7 +344,7 @@ impl Rollup {
                 continue;
             }
             stale.mark(hour, index, regions);
-            change(&mut cells[index as usize]);
+            cells.cell(index, &change);
         }
     }
 
@@ -396,10 +394,9 @@ impl Rollup {
 
     /// The hours that changed since the last call, whole: start, one cell per region in order of code, the unassigned last. They have to
     /// be stored: those that cannot change after `now` leave memory.
-    pub(crate) fn take_changed_hours(&mut self, now: ProcessingTime) -> Vec<(i64, Vec<HourCell>)> {
-        let mut changed = std::mem::take(&mut self.changed_hours);
-        changed.sort_unstable();
-        let taken = changed.into_iter().filter_map(|hour| Some((hour, self.hours.get(hour)?.into_owned()))).collect();
+    pub(crate) fn take_changed_hours(&mut self, now: ProcessingTime) -> Vec<(i64, PackedHour)> {
+        let changed = std::mem::take(&mut self.changed_hours);
+        let taken = changed.into_iter().filter_map(|hour| Some((hour, self.hours.packed(hour)?))).collect();
         self.hours.tidy(now);
         taken
     }

@@ -69,7 +69,7 @@ proptest! {
                 engine.flush();
             }
             if then < 2 {
-                stored.extend(engine.take_changed_hours());
+                stored.extend(engine.take_changed_hours().into_iter().map(|(start, hour)| (start, hour.cells())));
             }
             if then == 0 {
                 let states: Vec<_> = (0..engine.device_count()).map(|index| engine.device_state(index).clone()).collect();
@@ -78,7 +78,7 @@ proptest! {
             }
         }
         engine.flush();
-        stored.extend(engine.take_changed_hours());
+        stored.extend(engine.take_changed_hours().into_iter().map(|(start, hour)| (start, hour.cells())));
         for ((_, start), aggregate) in &all {
             let of = Contribution::of(aggregate, Range::FRIDGE);
             let cell = HourCell { windows: 1, low: of.low.into(), high: of.high.into(), readings: of.readings, ..HourCell::default() };

@@ -9,7 +9,7 @@ use crate::store::DerivedKind;
 use domain::engine::{ClosedDerived, Derived};
 use domain::feed::DeviceMore;
 use domain::join::Located;
-use domain::rollup::{HourCell, KNOWN_EVERY_MS, KnownHour};
+use domain::rollup::{HourCell, KNOWN_EVERY_MS, KnownHour, PackedHour};
 use domain::time::{HOUR_MS, ProcessingTime};
 use domain::window::{SessionDefinition, SessionWindow, SlidingDefinition, SlidingView, Window};
 use hashbrown::HashMap;
@@ -167,9 +167,9 @@ impl EngineBackend {
             None => return Ok(None),
             Some(Ok((cell, kept_from, mut hours))) => {
                 // What is older cannot change any more, and is in the store alone.
-                let put = |start: i64, cells: Vec<HourCell>| {
-                    if let Some(cell) = cell.and_then(|index| cells.get(index as usize)).filter(|cell| !cell.is_empty()) {
-                        hours.entry(start).or_default().add(cell);
+                let put = |start: i64, hour: PackedHour| {
+                    if let Some(cell) = cell.and_then(|index| hour.cell(index as usize)).filter(|cell| !cell.is_empty()) {
+                        hours.entry(start).or_default().add(&cell);
                     }
                 };
                 self.store.hours(None, (from, to.min(kept_from)), put).await?;

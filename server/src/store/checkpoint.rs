@@ -12,7 +12,7 @@ use crate::side::SideRows;
 use crate::travel::HandedOn;
 use domain::engine::{ClosedDerived, ClosedWindow, DayBook, DeviceState, Totals};
 use domain::planted;
-use domain::rollup::{HourCell, KnownCounts, KnownHour, PackedHour, StoodThen, hours_kept_from};
+use domain::rollup::{KnownCounts, KnownHour, PackedHour, StoodThen, hours_kept_from};
 use domain::time::{DAY_MS, ProcessingTime};
 use domain::window::WindowConfig;
 use sqlx::{PgConnection, SqliteConnection};
@@ -69,7 +69,7 @@ pub struct Checkpoint {
     /// Windows that closed since.
     pub windows: Arc<Vec<ClosedWindow>>,
     /// Changed hours.
-    pub hours: Vec<(i64, Vec<HourCell>)>,
+    pub hours: Vec<(i64, PackedHour)>,
     /// Late records and dead letters since.
     pub side: Arc<[SideRows; 2]>,
     /// Decisions of dead letters since.
@@ -119,15 +119,14 @@ macro_rules! either_checkpoint {
                 || (planted("commit-of-another-is-ours") && now.is_some_and(|(_, next)| next == $checkpoint.next_block as i64));
             return if is_done && !planted("commit-is-not-recognised") { Ok(()) } else { Err(StoreError::Fenced) };
         }
-        for (start, cells) in &$checkpoint.hours {
-            let cells = postcard::to_stdvec(cells).map_err(|e| broken("hours", start, e))?;
+        for (start, hour) in &$checkpoint.hours {
             sqlx::query(
                 "insert into hours (partition, start_ms, cells) values ($1, $2, $3)
                  on conflict (partition, start_ms) do update set cells = excluded.cells",
             )
             .bind(partition)
             .bind(start)
-            .bind(cells)
+            .bind(hour.to_bytes())
             .execute(&mut *$tx)
             .await?;
         }
@@ -313,7 +312,7 @@ impl Store {
         let now = ProcessingTime::from_ms(received_at_ms);
         let mut hours = Vec::new();
         let kept = (hours_kept_from(now), i64::MAX);
-        self.hours(Some(partition as u32), kept, |start, cells| hours.push((start, cells.into()))).await?;
+        self.hours(Some(partition as u32), kept, |start, hour| hours.push((start, hour))).await?;
         let runs: Vec<(String, i64, i64)> = either!(self, pools => {
             sqlx::query_as("select name, last, identities from identity_runs where partition = $1 order by last")
                 .bind(partition)

@@ -2,7 +2,7 @@
 
 use super::{Checkpoint, Store, StoreError, broken, either};
 use domain::engine::{ClosedDerived, Derived};
-use domain::rollup::{FINAL_AFTER_MS, HourCell, KnownHour};
+use domain::rollup::{FINAL_AFTER_MS, HourCell, KnownHour, PackedHour};
 use domain::time::HOUR_MS;
 use futures::TryStreamExt;
 use std::collections::BTreeSet;
@@ -91,6 +91,11 @@ macro_rules! put_derived {
 }
 pub(super) use put_derived;
 
+/// The hour from `start` as its row has it.
+pub(super) fn hour(start: i64, cells: &[u8]) -> Result<PackedHour, StoreError> {
+    PackedHour::from_bytes(cells).ok_or_else(|| broken("hours", start, "its cells cannot be read"))
+}
+
 impl Store {
     /// Tells the stored derived results of a kind that overlap [from, to) to `each`, of the devices whose index lies in `devices`, with the
     /// number of their partition; in no order.
@@ -144,7 +149,7 @@ impl Store {
         &self,
         partition: Option<u32>,
         (from, to): (i64, i64),
-        mut each: impl FnMut(i64, Vec<HourCell>),
+        mut each: impl FnMut(i64, PackedHour),
     ) -> Result<(), StoreError> {
         either!(self, pools => {
             let mut rows = sqlx::query_as::<_, (i64, Vec<u8>)>(
@@ -156,7 +161,7 @@ impl Store {
             .bind(to)
             .fetch(&pools.readers);
             while let Some((start, cells)) = rows.try_next().await? {
-                each(start, postcard::from_bytes(&cells).map_err(|e| broken("hours", start, e))?);
+                each(start, hour(start, &cells)?);
             }
         });
         Ok(())

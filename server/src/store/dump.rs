@@ -3,7 +3,6 @@
 use super::{Database, DerivedKind, Store, StoreError, either};
 use crate::side::{DEAD, LATE};
 use domain::engine::{ClosedDerived, DeviceState, Totals};
-use domain::rollup::HourCell;
 use domain::window::WindowConfig;
 use futures::TryStreamExt;
 use sqlx::Row;
@@ -66,7 +65,7 @@ impl Store {
                 .await?
         });
         for (partition, start, cells) in hours {
-            let cells: Vec<HourCell> = postcard::from_bytes(&cells).map_err(|e| super::broken("hours", start, e))?;
+            let cells = super::derived::hour(start, &cells)?.cells();
             writeln!(text, "hour {partition}/{start}: {cells:?}").expect(TEXT);
         }
         for (definition, size_ms) in (0..).zip(config.definitions().iter().map(|d| d.size_ms)) {

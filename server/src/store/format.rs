@@ -9,7 +9,7 @@ use super::{Store, StoreError, either};
 /// state with another one is refused before anything of it is read.
 ///
 /// **Raise it by one whenever what is stored changes**: a type of `domain` or of this crate that goes through `postcard` (`Totals`,
-/// `DeviceState` and all in it, `HourCell`, `Stood`, `ClosedDerived`, `SideRow`), the blocks of windows and of side outputs, or what any of
+/// `DeviceState` and all in it, `HourCell`, `Stood`, `ClosedDerived`, `SideRow`), the blocks of windows and of side outputs, packed hours, or what any of
 /// it means. The test below notices most such changes and tells what to do. There is no migration from one format to the next: the log is
 /// the record of truth, and `rantai rebuild` and `rantai kafka rebuild` make the state anew.
 pub const STATE_FORMAT: i64 = 6;

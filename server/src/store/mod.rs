@@ -33,6 +33,7 @@ pub use partitions::{KafkaPartition, Overview};
 pub use postgres::RawRecords;
 pub use rebuild::Rebuilding;
 pub use retention::{Forgotten, Retention, cutoff};
+pub use windows::MERGE_WINDOWS_BLOCKS;
 
 use crate::files;
 use domain::engine::EngineConfig;

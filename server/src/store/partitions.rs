@@ -1,9 +1,10 @@
 //! The partitions of Kafka's topics: their numbers, where a restart begins, and what is missing of them. Postgres only.
 
 use super::days::{check, stored};
+use super::derived::hour;
 use super::{Database, Pools, Store, StoreError, broken, postgres};
 use domain::engine::{DeviceState, Totals};
-use domain::rollup::{HourCell, PackedHour, hours_kept_from};
+use domain::rollup::{PackedHour, hours_kept_from};
 use domain::time::ProcessingTime;
 use futures::TryStreamExt;
 use sqlx::{PgConnection, Postgres, Transaction};
@@ -113,8 +114,7 @@ impl Store {
                 .fetch(&mut *tx);
         while let Some((partition, start, cells)) = hours.try_next().await? {
             if let Some(of) = all.get_mut(&partition) {
-                let cells: Vec<HourCell> = postcard::from_bytes(&cells).map_err(|e| broken("hours", start, e))?;
-                of.hours.push((start, cells.into()));
+                of.hours.push((start, hour(start, &cells)?));
             }
         }
         drop(hours);

@@ -375,7 +375,7 @@ impl<'a> Books<'a> {
         let rollup = self.shard.room.engine.rollup();
         let mut stored: BTreeMap<i64, PackedHour> = BTreeMap::new();
         let not_in_memory = (i64::MIN, rollup.hours_kept_from());
-        let put = |start: i64, cells: Vec<HourCell>| drop(stored.insert(start, cells.into()));
+        let put = |start: i64, hour: PackedHour| drop(stored.insert(start, hour));
         self.subject.store.hours(Some(self.log.partition()), not_in_memory, put).await?;
         let master = self.subject.master;
         let regions = master.regions_to_level(DEEPEST_LEVEL) as usize;

@@ -5,7 +5,7 @@ use domain::aggregate::Aggregate;
 use domain::engine::{ClosedWindow, DayBook, DeviceState, Identities, Tally, Totals};
 use domain::event::{BodyHash, DeviceStatus, Identity, Reading, Reason};
 use domain::milli::Milli;
-use domain::rollup::HourCell;
+use domain::rollup::{HourCell, PackedHour};
 use domain::time::{EventTime, ProcessingTime};
 use domain::window::{Window, WindowConfig, WindowState};
 use server::identities::{DiskIdentities, Freeze, NamedRun, Sizes};
@@ -140,7 +140,7 @@ async fn what_a_checkpoint_wrote_a_restart_loads() {
         let fresh = store.load(0, "log", NOW).await.expect("loads");
         assert_eq!((fresh.next_block, fresh.epoch, fresh.committed_at), (1, 1, None));
         assert_eq!((fresh.totals, fresh.devices.len(), fresh.hours.len(), fresh.runs.len()), (Totals::default(), 0, 0, 0));
-        let cells = |n: u32| vec![HourCell { windows: n, ..HourCell::default() }; 3];
+        let cells = |n: u32| PackedHour::from(vec![HourCell { windows: n, ..HourCell::default() }; 3]);
         let hour = NOW.ms() - NOW.ms() % 3_600_000;
         let old = hour - 92 * DAY;
         let first = Checkpoint {
@@ -166,7 +166,7 @@ async fn what_a_checkpoint_wrote_a_restart_loads() {
         assert_eq!((loaded.next_block, loaded.epoch, loaded.now.ms()), (9, 2, NOW.ms() + 9));
         assert_eq!(loaded.totals, totals(9));
         assert_eq!(loaded.committed_at, Some(ProcessingTime::from_ms(NOW.ms() + 1)));
-        assert_eq!(loaded.hours, vec![(hour - 3_600_000, cells(1).into()), (hour, cells(3).into())]);
+        assert_eq!(loaded.hours, vec![(hour - 3_600_000, cells(1)), (hour, cells(3))]);
         // What is too old to change stays where it is.
         for (partition, expected) in [(Some(0), Some(cells(9))), (None, Some(cells(9))), (Some(1), None)] {
             let mut found = None;

@@ -46,7 +46,7 @@ impl Stored {
         (self.next, self.now_ms, self.committed_at_ms) = (checkpoint.next_block, checkpoint.now_ms, checkpoint.committed_at_ms);
         self.totals.clone_from(&checkpoint.totals);
         self.devices.extend(checkpoint.devices.iter().cloned());
-        self.hours.extend(checkpoint.hours.iter().cloned());
+        self.hours.extend(checkpoint.hours.iter().map(|(start, hour)| (*start, hour.cells())));
         self.windows.extend(checkpoint.windows.iter().copied());
         for (stored, new) in self.side.iter_mut().zip(checkpoint.side.iter()) {
             stored.extend(new.iter());

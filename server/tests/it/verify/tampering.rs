@@ -5,7 +5,7 @@ use crate::support::now_ms;
 use crate::written;
 use domain::engine::{DeviceState, EngineConfig, Totals};
 use domain::milli::Milli;
-use domain::rollup::{HourCell, Stood};
+use domain::rollup::{HourCell, PackedHour, Stood};
 use domain::time::ProcessingTime;
 use server::blocks::{self, WindowBlock};
 use server::identities::{DiskIdentities, Freeze, Sizes};
@@ -115,9 +115,9 @@ async fn change_windows(pool: &SqlitePool, change: impl FnOnce(&mut domain::wind
 async fn change_hour(pool: &SqlitePool, change: impl FnOnce(&mut Vec<HourCell>)) {
     let (start, cells): (i64, Vec<u8>) =
         sqlx::query_as("select start_ms, cells from hours order by start_ms limit 1").fetch_one(pool).await.expect("reads");
-    let mut cells: Vec<HourCell> = postcard::from_bytes(&cells).expect("decodes");
+    let mut cells = PackedHour::from_bytes(&cells).expect("decodes").cells();
     change(&mut cells);
-    let cells = postcard::to_stdvec(&cells).expect("encodes");
+    let cells = PackedHour::from(cells).to_bytes();
     sqlx::query("update hours set cells = $1 where start_ms = $2").bind(cells).bind(start).execute(pool).await.expect("writes");
 }
 

@@ -128,6 +128,7 @@ pub const BUGS: &[Bug] = &[
     domain("hour-is-forgotten-too-early", "forgets hours that may still change", "rollup::history_tests::what_is_not_in_memory_is_in_the_store"),
     domain("packed-hour-was-fine", "packs hours without what lay outside", "rollup::hours::tests::packing_loses_nothing"),
     domain("packed-hour-was-on-time", "packs hours without what came too late", "rollup::hours::tests::packing_loses_nothing"),
+    domain("late-hours-stay-open", "unpacks every hour that a late record is about", "rollup::hours::tests::late_records_open_few_hours"),
     domain("late-record-corrects-nothing", "leaves late records out of the figures of their hour", "engine::tests::conservation_and_restart"),
     domain("as-known-at-lags-behind", "makes versions of hours without the newest records", "engine::tests::as_known_at"),
     domain("counts-as-known-lag-behind", "makes versions of how equipment stands without the newest records and silences", "engine::tests::counts_as_known_at"),
