@@ -2,7 +2,7 @@
 //! before it.
 
 use crate::kafka::KafkaConfig;
-use crate::store::{Retention, StoreAddress};
+use crate::store::{MERGE_WINDOWS_BLOCKS, Retention, StoreAddress};
 use crate::travel;
 use anyhow::{Context, ensure};
 use domain::engine::{EngineConfig, Pairing};
@@ -14,6 +14,7 @@ use figment::providers::{Format, Serialized, Toml};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
 /// Options that say where the data is: those of the server and of administration.
@@ -74,6 +75,11 @@ pub struct RulesArgs {
     #[arg(long, env = "RANTAI_KEEP_SIDE_DAYS", value_name = "DAYS")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub keep_side_days: Option<u32>,
+    /// Blocks of closed windows of one size that are put together once there are so many, in SQLite. More are fewer writes, and more to
+    /// read for a device's day [default: 256]
+    #[arg(long, env = "RANTAI_MERGE_WINDOWS_BLOCKS", value_name = "BLOCKS")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub merge_windows_blocks: Option<u32>,
 }
 
 /// Options of who makes state or checks it without serving anybody.
@@ -267,6 +273,11 @@ pub enum LogKind {
     Kafka,
 }
 
+/// For how long anything may be kept: not for less than a day, at most for a hundred years.
+const KEPT_DAYS: RangeInclusive<u32> = 1..=36_525;
+/// One block alone is put together already; of more than this too much would be read for every question.
+const MERGED_BLOCKS: RangeInclusive<u32> = 2..=4_096;
+
 /// What a process may do.
 const ROLES: [&str; 5] = ["web", "ingest", "engine", "notify", "jobs"];
 /// What there is of it today.
@@ -333,6 +344,8 @@ pub struct Config {
     pub keep_windows_days: u32,
     /// For how many days late records and dead letters are kept.
     pub keep_side_days: u32,
+    /// Blocks of closed windows of one size that are put together once there are so many.
+    pub merge_windows_blocks: u32,
     /// Whether the clock is right although it does not fit the end of the log.
     pub accept_clock: bool,
     /// Whether this is a demonstration: nothing asks yet.
@@ -404,6 +417,7 @@ impl Default for Config {
             keep_readings_days: keep.readings_days,
             keep_windows_days: keep.windows_days,
             keep_side_days: keep.side_days,
+            merge_windows_blocks: MERGE_WINDOWS_BLOCKS,
             accept_clock: false,
             demo: false,
         }
@@ -436,6 +450,26 @@ impl Config {
                 self.kafka().check()?;
             }
         }
+        for (name, days) in [
+            ("keep-log-days", self.keep_log_days),
+            ("keep-readings-days", self.keep_readings_days),
+            ("keep-windows-days", self.keep_windows_days),
+            ("keep-side-days", self.keep_side_days),
+        ] {
+            ensure!(
+                KEPT_DAYS.contains(&days),
+                "{name}: {days} days cannot be: from {} to {}",
+                KEPT_DAYS.start(),
+                KEPT_DAYS.end()
+            );
+        }
+        let merged = self.merge_windows_blocks;
+        ensure!(
+            MERGED_BLOCKS.contains(&merged),
+            "merge-windows-blocks: {merged} blocks cannot be put together: from {} to {}",
+            MERGED_BLOCKS.start(),
+            MERGED_BLOCKS.end()
+        );
         for name in self.topics.keys() {
             match Topic::from_name(name) {
                 None => anyhow::bail!("topics: there is no topic `{name}`"),

@@ -67,6 +67,16 @@ fn a_file_overrides_defaults_and_options_override_it() {
 }
 
 #[test]
+fn what_is_kept_and_put_together() {
+    let of = |c: Config| (c.retention().windows_days, c.retention().side_days, c.merge_windows_blocks);
+    check("", ServeArgs::default(), of, Ok((1_826, 1_826, 256)));
+    let file = "keep_windows_days = 30\nkeep_side_days = 1\nmerge_windows_blocks = 32";
+    check(file, ServeArgs::default(), of, Ok((30, 1, 32)));
+    let rules = RulesArgs { merge_windows_blocks: Some(4_096), ..RulesArgs::default() };
+    check(file, ServeArgs { rules, ..ServeArgs::default() }, of, Ok((30, 1, 4_096)));
+}
+
+#[test]
 fn topics_and_pairings() {
     let windows = |c: Config| c.window_config().map(|w| (w.sliding().len(), w.sessions().len(), w.allowed_lateness_ms())).ok();
     let file = "[topics.temperature]\nwindows = '10:60,300/10:120,session 900:60'\nallowed_lateness = 1200";
@@ -99,6 +109,12 @@ fn what_cannot_be_is_refused_by_name() {
     refused("log = 'paper'", "log");
     refused("roles = 'web'", "the embedded log is one process's");
     refused("roles = 'engine,ingest,web,cook'", "`cook` is no role");
+    refused("keep_windows_days = 0", "keep-windows-days: 0 days … 1 to 36525");
+    refused("keep_log_days = 40000", "keep-log-days: 40000 days");
+    refused("keep_side_days = -1", "line 1 of … keep_side_days");
+    refused("merge_windows_blocks = 1", "merge-windows-blocks: 1 blocks … 2 to 4096");
+    refused("merge_windows_blocks = 5000", "merge-windows-blocks: 5000 blocks … 2 to 4096");
+    refused("\nmerge_windows_blocks = 'some'", "line 2 of … merge_windows_blocks");
     refused("windows = '10'", "windows 10");
     refused("windows = '10:60,25/10:60'", "windows 10:60,25/10:60 … needs a tumbling one");
     refused("[topics.gps]\nwindows = '10:60'", "`gps` measures nothing");

@@ -128,6 +128,7 @@ pub async fn start(args: &Config) -> anyhow::Result<Running> {
     let address = listener.local_addr()?;
     let token = lock.announce(address).context("write the lock file")?;
     let store = Store::open(&args.store, &args.data_dir).await.with_context(|| format!("open the database {}", args.store))?;
+    let store = store.merging_windows_at(args.merge_windows_blocks);
     store.check_format().await?;
     let master = tokio::task::spawn_blocking(crate::data::master).await.context("load master data")??;
     let master = Arc::new(master);

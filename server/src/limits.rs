@@ -38,14 +38,17 @@ pub struct Rare {
     pub segment_bytes: u64,
     /// When the memory of identities is written down.
     pub identities: Sizes,
-    /// Small blocks of windows are put together once there are so many of one size.
-    pub merge_at: i64,
+    /// Small blocks of windows are put together once there are so many of one size, whatever the store was told.
+    pub merge_at: Option<u32>,
 }
 
 impl Rare {
-    const NORMAL: Self = Self { segment_bytes: 256 * 1024 * 1024, identities: Sizes::NORMAL, merge_at: 256 };
-    const SOON: Self =
-        Self { segment_bytes: 2_000, identities: Sizes { freeze_at: 8, generation_keys: 16, run_bytes: 1_000_000 }, merge_at: 2 };
+    const NORMAL: Self = Self { segment_bytes: 256 * 1024 * 1024, identities: Sizes::NORMAL, merge_at: None };
+    const SOON: Self = Self {
+        segment_bytes: 2_000,
+        identities: Sizes { freeze_at: 8, generation_keys: 16, run_bytes: 1_000_000 },
+        merge_at: Some(2),
+    };
 }
 
 /// The limits of this process. Where bugs are planted the variable `RANTAI_SMALL` makes them so small that all of it happens soon: for

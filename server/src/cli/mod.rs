@@ -16,7 +16,9 @@ use server::store::Store;
 
 /// The store of a server that may be running, or may have yet to run for the first time.
 async fn open(config: &Config) -> anyhow::Result<Store> {
-    Store::open(&config.store, &config.data_dir).await.with_context(|| format!("open the database {}", config.store))
+    let store =
+        Store::open(&config.store, &config.data_dir).await.with_context(|| format!("open the database {}", config.store))?;
+    Ok(store.merging_windows_at(config.merge_windows_blocks))
 }
 
 /// The configuration of a data directory that is there.

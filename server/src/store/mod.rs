@@ -175,6 +175,7 @@ use either;
 #[derive(Clone, Debug)]
 pub struct Store {
     database: Database,
+    merge_windows_blocks: u32,
 }
 
 impl Store {
@@ -187,7 +188,12 @@ impl Store {
                 Database::Postgres(pools, days)
             }
         };
-        Ok(Self { database })
+        Ok(Self { database, merge_windows_blocks: MERGE_WINDOWS_BLOCKS })
+    }
+
+    /// The same, that puts small blocks of windows together once there are `blocks` of one size. Postgres has no blocks of windows.
+    pub fn merging_windows_at(self, blocks: u32) -> Self {
+        Self { merge_windows_blocks: blocks, ..self }
     }
 
     /// Waits for what is being written, and closes.

@@ -13,11 +13,17 @@ use sqlx::Row;
 use sqlx::postgres::PgRow;
 use sqlx::sqlite::SqliteRow;
 
+/// Small blocks of windows are put together once there are so many of one size, where nobody says otherwise.
+pub const MERGE_WINDOWS_BLOCKS: u32 = 256;
+
+/// Windows that are in memory at once for it, and those of one block.
+const AT_ONCE: usize = 1_000_000;
+
 impl Store {
     /// Puts small blocks of windows of one size together, so that a device's day lies in few of them; whether there were enough.
     pub async fn merge_blocks(&self, config: &WindowConfig) -> Result<bool, StoreError> {
         let Database::Sqlite(pools) = &self.database else { return Ok(false) };
-        let merge_at = rare().merge_at;
+        let merge_at = i64::from(rare().merge_at.unwrap_or(self.merge_windows_blocks));
         for (definition, size_ms) in (0..).zip(config.definitions().iter().map(|d| d.size_ms)) {
             let rows = sqlx::query("select * from window_blocks where size_ms = $1 and is_merged = 0 order by id limit $2")
                 .bind(size_ms)
@@ -27,11 +33,14 @@ impl Store {
             if (rows.len() as i64) < merge_at {
                 continue;
             }
-            let mut windows = Vec::new();
+            let (mut windows, mut last) = (Vec::new(), 0i64);
             for row in &rows {
                 tell_block(row, definition, |w| windows.push(w))?;
+                last = row.try_get("id")?;
+                if windows.len() >= AT_ONCE {
+                    break;
+                }
             }
-            let last: i64 = rows[rows.len() - 1].try_get("id")?;
             let mut tx = pools.begin().await?;
             sqlx::query("delete from window_blocks where size_ms = $1 and is_merged = 0 and id <= $2")
                 .bind(size_ms)

@@ -416,6 +416,22 @@ async fn windows_are_read_the_same_before_and_after_merging() {
     }
 }
 
+/// As many as the store was told, and not one less.
+#[tokio::test(flavor = "multi_thread")]
+async fn blocks_are_put_together_as_configured() {
+    let (config, mut random) = (WindowConfig::default(), Random(5));
+    for place in places().await.into_iter().filter(Place::is_sqlite) {
+        let store = place.open().await.merging_windows_at(3);
+        let epoch = store.load(0, "log", NOW).await.expect("loads").epoch;
+        for block in 1..=7 {
+            let windows = Arc::new(vec![window(&mut random, &config, 0, 1, block as i64)]);
+            store.checkpoint(&Checkpoint { windows, ..empty(block, block + 1) }, epoch, &config).await.expect("writes");
+            assert_eq!(store.merge_blocks(&config).await.expect("merges"), block % 3 == 0, "{block} blocks");
+        }
+        store.close().await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn opening_again_changes_nothing_and_a_newer_schema_is_refused() {
     for place in places().await {
