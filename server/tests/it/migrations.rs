@@ -263,3 +263,54 @@ async fn cut(place: &Place, url: &str, newest: i64) {
     wire.judge(|_| Fate::Passes);
     check(place, 1).await;
 }
+
+/// A migration is one message of many statements. Postgres ends the connection behind the n-th change of its schema, for every n: what is
+/// found is the schema that was there, table by table.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crash_between_the_statements_of_a_migration() {
+    for place in places().await {
+        let StoreAddress::Postgres(url) = &place.address else { continue };
+        run(&place, &making("postgres", 1)).await;
+        let before = tables(url).await;
+        let crash = "create sequence crash_at;
+            create function crash() returns event_trigger language plpgsql as $$ begin
+                if nextval('crash_at') = 0 then perform pg_terminate_backend(pg_backend_pid()); end if;
+            end $$;
+            create event trigger crash on ddl_command_end execute function crash()";
+        run(&place, &[crash.to_owned()]).await;
+        let mut crashes = 0;
+        for at in 1.. {
+            // Sequences go on whatever becomes of the transaction.
+            run(
+                &place,
+                &[format!(
+                    "alter event trigger crash disable; alter sequence crash_at minvalue -1000 restart with {};
+                alter event trigger crash enable",
+                    1 - at
+                )],
+            )
+            .await;
+            let opened = Store::open(&place.address, place.dir.path()).await;
+            run(&place, &["alter event trigger crash disable".to_owned()]).await;
+            if let Ok(store) = opened {
+                store.close().await;
+                break;
+            }
+            crashes += 1;
+            assert_eq!(schema_of(&place).await, 1, "behind change {at}");
+            assert_eq!(tables(url).await, before, "behind change {at} it is half way");
+        }
+        assert!(crashes > migrations("postgres").len(), "{crashes} changes");
+        assert_eq!(schema_of(&place).await, migrations("postgres").len() as i64);
+        check(&place, 1).await;
+    }
+}
+
+/// All tables, columns, views and indexes of the database at `url`.
+async fn tables(url: &str) -> Vec<String> {
+    let mut connection = PgConnection::connect(url).await.expect("connects");
+    let all = "select relname::text || ' ' || coalesce(string_agg(attname::text, ',' order by attnum), '')
+         from pg_class join pg_namespace n on n.oid = relnamespace left join pg_attribute on attrelid = pg_class.oid and attnum > 0
+         where nspname in ('public', 'bi') and relname <> 'crash_at' group by pg_class.oid, relname order by 1";
+    sqlx::query_scalar(all).fetch_all(&mut connection).await.expect("answers")
+}
