@@ -243,7 +243,7 @@ pub fn sync_dir(dir: &Path) -> io::Result<()> {
 }
 
 /// The folder that holds `path`.
-fn parent(path: &Path) -> PathBuf {
+pub fn parent(path: &Path) -> PathBuf {
     path.parent().filter(|parent| !parent.as_os_str().is_empty()).map_or_else(|| PathBuf::from("."), Path::to_owned)
 }
 

@@ -2,6 +2,7 @@
 
 pub mod admission;
 pub mod backend;
+pub mod backup;
 pub mod blocks;
 pub mod clock;
 pub mod config;
@@ -19,6 +20,7 @@ pub mod log;
 pub mod pipeline;
 pub mod publish;
 pub mod rebuild;
+pub mod scrub;
 pub mod side;
 pub mod store;
 pub mod travel;

@@ -112,6 +112,7 @@ pub struct Running {
     server: tokio::task::JoinHandle<std::io::Result<()>>,
     latest: Option<tokio::task::JoinHandle<()>>,
     forgetting: tokio::task::JoinHandle<()>,
+    scrubbing: Option<tokio::task::JoinHandle<()>>,
     threads: Threads,
     store: Store,
     _lock: DirectoryLock,
@@ -185,14 +186,17 @@ pub async fn start(args: &Config) -> anyhow::Result<Running> {
         args.latest_file.clone().filter(|_| roles.web).map(|path| tokio::spawn(write_latest(backend, path, stop.clone())));
     let log_dir = (args.log == LogKind::Embedded).then(|| args.data_dir.join("log"));
     let forgetting = tokio::spawn(forget(pipeline.clone(), store.clone(), log_dir, args.retention(), stop.clone()));
-    Ok(Running { address, pipeline, stop, server, latest, forgetting, threads, store, _lock: lock })
+    // What Kafka and Postgres have they look after themselves.
+    let scrubbing = (args.log == LogKind::Embedded)
+        .then(|| tokio::spawn(crate::scrub::daily(store.clone(), args.data_dir.clone(), stop.clone())));
+    Ok(Running { address, pipeline, stop, server, latest, forgetting, scrubbing, threads, store, _lock: lock })
 }
 
 impl Running {
     /// Waits until `stop` is cancelled or a part ends unexpectedly, then drains: what was submitted is processed and covered by a
     /// checkpoint.
     pub async fn wait(self) -> anyhow::Result<()> {
-        let Self { stop, server, latest, forgetting, threads, store, pipeline, .. } = self;
+        let Self { stop, server, latest, forgetting, scrubbing, threads, store, pipeline, .. } = self;
         let mut server = server;
         loop {
             tokio::select! {
@@ -221,6 +225,9 @@ impl Running {
             latest.await?;
         }
         forgetting.await?;
+        if let Some(scrubbing) = scrubbing {
+            scrubbing.await?;
+        }
         drop(pipeline);
         tokio::task::spawn_blocking(move || threads.join()).await.context("wait for the pipeline")??;
         // A statement that the database does not answer must not hold up the end.

@@ -14,6 +14,7 @@ use bytes::Bytes;
 use domain::planted;
 use domain::time::ProcessingTime;
 use std::io::{self, Read, Write};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 const HEADER: usize = 46;
@@ -26,6 +27,8 @@ const MARKER: [u8; 4] = *b"RTB2";
 const KEPT_BYTES: u64 = 4 * 1024 * 1024;
 /// No block is longer: a body's limit, a name's, and what the line may take that says who takes a dead letter in again.
 const MAX_BLOCK: usize = crate::admission::body::MAX_BODY_BYTES + HEADER + MAX_SOURCE + 64 * 1024;
+/// The file that holds the name of the log.
+const ID: &str = "id";
 /// How long the name of a source may be, in bytes.
 const MAX_SOURCE: usize = u8::MAX as usize;
 
@@ -99,7 +102,7 @@ pub enum LogError {
     },
     /// A block before the end is damaged.
     #[error(
-        "log segment {path} is damaged at byte {offset} ({reason}); restore it from a backup, or move the data directory away"
+        "log segment {path} is damaged at byte {offset} ({reason}); start from a backup (`rantai backup` makes one), or move the data directory away"
     )]
     Damaged {
         /// The segment.
@@ -379,6 +382,96 @@ pub fn read(dir: &Path, from: u64) -> Result<impl Iterator<Item = Result<Block, 
     }))
 }
 
+/// Copies the log in `from` to the folder `to`, made where absent, as far as it is written, every block checked; the numbers of
+/// the blocks that are there, from 1 where there is none yet. Durable on return but for the name of `to`. May run beside a [`Log`] that
+/// appends, and beside [`prune`].
+pub fn copy(from: &Path, to: &Path) -> Result<Range<u64>, LogError> {
+    files::create_dir(to).map_err(io_error("cannot create", to))?;
+    let write = |path: &Path, bytes: &[u8]| {
+        let to = to.join(path.file_name().expect("a file that was listed"));
+        let written = File::create(&to).and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()));
+        written.map_err(io_error("cannot write to", &to))
+    };
+    let mut blocks: Option<Range<u64>> = None;
+    // Newest first: what is pruned meanwhile are the oldest, so that nothing is missing between two of them.
+    let segments = segments(from)?;
+    for path in segments.iter().rev() {
+        let mut reader = match SegmentReader::open(path) {
+            Err(LogError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => break,
+            opened => opened?,
+        };
+        loop {
+            match reader.next_block() {
+                Ok(Some(Block { number, .. })) => {
+                    let known = blocks.unwrap_or(number..number + 1);
+                    blocks = Some(known.start.min(number)..known.end.max(number + 1));
+                }
+                Ok(None) => break,
+                // It is being written.
+                Err(LogError::Damaged { offset, .. }) if Some(path) == segments.last() && reader.is_unfinished(offset) => break,
+                Err(error) => return Err(error),
+            }
+        }
+        write(path, &reader.bytes[..reader.offset as usize])?;
+    }
+    let name = id(from)?;
+    write(Path::new(ID), name.as_bytes())?;
+    files::sync_dir(to).map_err(io_error("cannot sync", to))?;
+    Ok(blocks.unwrap_or(1..1))
+}
+
+/// Reads every segment but the newest, of which a start reads what counts, and checks each block, one at a time in memory; what is damaged.
+/// May run beside a [`Log`] that appends and [`prune`].
+pub fn scrub(dir: &Path) -> Result<Vec<LogError>, LogError> {
+    let mut segments = segments(dir)?;
+    segments.pop();
+    let mut damaged = Vec::new();
+    for path in segments {
+        match scrub_segment(&path) {
+            Err(LogError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {} // pruned a moment ago
+            Err(error) => damaged.push(error),
+            Ok(()) => {}
+        }
+    }
+    Ok(damaged)
+}
+
+fn scrub_segment(path: &Path) -> Result<(), LogError> {
+    let file = File::open(path).map_err(io_error("cannot read", path))?;
+    let len = file.len().map_err(io_error("cannot read", path))?;
+    let mut input = io::BufReader::with_capacity(1 << 20, file);
+    let mut number = first_block_of(path);
+    let mut offset = 0;
+    while offset < len {
+        let damaged = |reason| LogError::Damaged { path: path.to_owned(), offset, reason };
+        let mut bytes = vec![0; HEADER];
+        let left = len - offset;
+        let fill =
+            |input: &mut io::BufReader<File>, bytes: &mut [u8]| input.read_exact(bytes).map_err(io_error("cannot read", path));
+        if left < HEADER as u64 {
+            return Err(damaged("its header is cut off"));
+        }
+        fill(&mut input, &mut bytes)?;
+        let block_len = u32::from_le_bytes(bytes[..4].try_into().expect("four bytes")) as usize;
+        if (HEADER..=MAX_BLOCK).contains(&block_len) && block_len as u64 <= left {
+            bytes.resize(block_len, 0);
+            fill(&mut input, &mut bytes[HEADER..])?;
+        }
+        match decode(&bytes.into(), 0) {
+            Ok(Decoded { block, end, .. }) if number.is_none_or(|number| number == block.number) => {
+                offset += end as u64;
+                number = Some(block.number + 1);
+            }
+            Ok(_) => return Err(damaged("another block belongs there")),
+            Err(Flaw::Damaged(reason)) => return Err(damaged(reason)),
+            Err(Flaw::NotUnderstood(reason)) => return Err(LogError::NotUnderstood { path: path.to_owned(), offset, reason }),
+        }
+    }
+    // Read once a day, by nobody else.
+    input.into_inner().let_go(0..len);
+    Ok(())
+}
+
 /// Deletes whole segments, oldest first, all of whose blocks lie before number `needed_from` and were received before `older_than`; how
 /// many there were. The newest segment always stays. May run beside a [`Log`] that appends.
 pub fn prune(dir: &Path, needed_from: u64, older_than: ProcessingTime) -> Result<usize, LogError> {
@@ -409,7 +502,7 @@ fn first_block_at(path: &Path) -> Result<Option<Place>, LogError> {
 
 /// The name of the log in `dir`, given to it once: by it a store knows whose state it holds.
 pub fn id(dir: &Path) -> Result<String, LogError> {
-    let path = dir.join("id");
+    let path = dir.join(ID);
     files::create_dir(dir).map_err(io_error("cannot create", dir))?;
     if files::len(&path).is_err() {
         let mut name = [0; 16];

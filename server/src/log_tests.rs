@@ -157,3 +157,43 @@ fn a_block_that_could_not_be_read_again_is_not_written() {
     assert_eq!(open(dir.path()).expect("opens").next_record, 1 + longest.len() as u64);
     assert!(longest.len() > crate::admission::body::MAX_BODY_BYTES + 8_000, "a letter and what is decided of it");
 }
+
+/// F04: each byte of a segment counts.
+#[test]
+fn every_changed_byte_of_a_closed_segment_is_found() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = written(dir.path());
+    fs::write(dir.path().join(format!("{:020}.seg", 5)), "").expect("writes"); // it is closed once another one is there
+    let whole = fs::read(&path).expect("reads");
+    assert!(scrub(dir.path()).expect("reads").is_empty());
+    for at in 0..whole.len() {
+        let mut changed = whole.clone();
+        changed[at] ^= 1 << (at % 8);
+        fs::write(&path, &changed).expect("writes");
+        let found = scrub(dir.path()).expect("reads");
+        assert!(matches!(&found[..], [LogError::Damaged { path: said, .. }] if *said == path), "byte {at}: {found:?}");
+    }
+    fs::write(&path, &whole[..whole.len() - 1]).expect("writes");
+    assert_eq!(scrub(dir.path()).expect("reads").len(), 1, "its end is missing");
+}
+
+#[test]
+fn a_copy_has_what_is_whole_and_what_is_pruned_meanwhile_is_missing_at_its_front_alone() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let from = dir.path().join("from");
+    let path = written(&from);
+    let to = |name: &str| dir.path().join(name);
+    assert_eq!(copy(&from, &to("whole")).expect("copies"), 1..5);
+    assert_eq!(bodies(&to("whole"), 1), ["a", "bb", "ccc", "dddd"]);
+    assert_eq!(id(&to("whole")).expect("reads"), id(&from).expect("reads"));
+    let whole = fs::read(&path).expect("reads");
+    fs::write(&path, &whole[..whole.len() - 1]).expect("writes"); // as the server writes it
+    assert_eq!(copy(&from, &to("growing")).expect("copies"), 1..4);
+    let mut log = open(&to("growing")).expect("a start on it cuts nothing off");
+    log.append(&[draft(b"new")], ProcessingTime::from_ms(10)).expect("appends");
+    assert_eq!(bodies(&to("growing"), 1), ["a", "bb", "ccc", "new"]);
+    let mut changed = whole.clone();
+    changed[HEADER] ^= 1;
+    fs::write(&path, changed).expect("writes");
+    assert!(matches!(copy(&from, &to("damaged")), Err(LogError::Damaged { offset: 0, .. })));
+}

@@ -4,7 +4,7 @@ mod cli;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
-use cli::{DeadLetterCommand, KafkaCommand, KeyCommand};
+use cli::{BackupArgs, DeadLetterCommand, KafkaCommand, KeyCommand};
 use server::config::{ServeArgs, StateArgs};
 use server::lifecycle;
 use std::io::IsTerminal;
@@ -38,6 +38,8 @@ enum Command {
     Verify(StateArgs),
     /// Make all results anew from the log alone
     Rebuild(StateArgs),
+    /// Copy the data directory, while a server writes to it or not
+    Backup(BackupArgs),
 }
 
 fn main() -> ExitCode {
@@ -81,5 +83,6 @@ async fn run(command: Command) -> anyhow::Result<()> {
         Command::DeadLetter(command) => command.run().await,
         Command::Verify(data) => cli::verify(&data).await,
         Command::Rebuild(data) => cli::rebuild(&data).await,
+        Command::Backup(args) => cli::backup(&args).await,
     }
 }

@@ -1,10 +1,12 @@
 //! The commands of `rantai` besides the server: administration of a data directory and its database.
 
+mod backup;
 mod dead_letter;
 mod kafka;
 mod key;
 mod state;
 
+pub use backup::{BackupArgs, backup};
 pub use dead_letter::DeadLetterCommand;
 pub use kafka::KafkaCommand;
 pub use key::KeyCommand;

@@ -161,6 +161,7 @@ impl Collector for Figures {
             ("open_windows", "Windows that can still change", now.open_windows),
             ("identities", "Identities remembered to tell duplicates", self.identities),
             ("live_streams", "Pages that listen", self.listeners),
+            ("scrub_damaged", "Things found damaged on the disk by the last daily look", crate::scrub::damaged()),
         ] {
             ConstGauge::new(value).encode(encoder.encode_descriptor(name, help, None, MetricType::Gauge)?)?;
         }

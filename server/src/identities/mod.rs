@@ -16,7 +16,7 @@
 mod filter;
 mod run;
 
-use crate::files;
+use crate::files::{self, File};
 use domain::engine::{Identities, Seen};
 use domain::event::{BodyHash, Identity};
 use domain::planted;
@@ -98,6 +98,26 @@ pub fn check_run(path: &Path, identities: u64) -> io::Result<()> {
 /// Whether there is a run at `path` that holds so many `identities`. Its pages are checked when they are read.
 pub fn is_run(path: &Path, identities: u64) -> bool {
     Run::open(path, identities).is_ok()
+}
+
+/// Copies `runs` from the folder `from` to `to`, made where absent, with what is written beside them, each checked; durable on return.
+pub fn copy_runs(from: &Path, to: &Path, runs: &[NamedRun]) -> io::Result<()> {
+    files::create_dir(to)?;
+    let copy = |path: &Path| {
+        let to = to.join(path.file_name().expect("a file of ours"));
+        std::fs::copy(path, &to).and_then(|_| File::open(&to)?.sync_all())
+    };
+    for run in runs {
+        let path = from.join(&run.name);
+        copy(&path)?;
+        check_run(&to.join(&run.name), run.identities)?;
+        match copy(&filter_path(&path)) {
+            // Not each ends a generation.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            copied => copied?,
+        }
+    }
+    files::sync_dir(to)
 }
 
 /// The newest identities, by the first bits of their key: what is new goes to the end of one of few places, all of which stay within a

@@ -313,12 +313,6 @@ impl Store {
         let mut hours = Vec::new();
         let kept = (hours_kept_from(now), i64::MAX);
         self.hours(Some(partition as u32), kept, |start, hour| hours.push((start, hour))).await?;
-        let runs: Vec<(String, i64, i64)> = either!(self, pools => {
-            sqlx::query_as("select name, last, identities from identity_runs where partition = $1 order by last")
-                .bind(partition)
-                .fetch_all(&pools.writer)
-                .await?
-        });
         let decided: Vec<(i64, i64)> = either!(self, pools => {
             sqlx::query_as("select letter, block from decisions where partition = $1 order by letter")
                 .bind(partition)
@@ -337,10 +331,7 @@ impl Store {
             totals,
             devices,
             hours,
-            runs: runs
-                .into_iter()
-                .map(|(name, last, identities)| NamedRun { name, last_block: last as u64, identities: identities as u64 })
-                .collect(),
+            runs: self.named_runs(partition as u32).await?,
             decided: decided.into_iter().map(|(letter, block)| (letter as u64, block as u64)).collect(),
             raw: self.keeps_raw(),
         })

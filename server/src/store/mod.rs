@@ -98,6 +98,9 @@ pub enum StoreError {
         /// Those told.
         given: String,
     },
+    /// The database is no file that could be copied.
+    #[error("the database is Postgres: dump it with `pg_dump`, and then copy the folders `log` and `identities`")]
+    NoFile,
     /// A run of identities cannot be written.
     #[error("a run of identities cannot be written: {0}")]
     Run(#[source] std::io::Error),

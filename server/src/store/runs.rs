@@ -1,8 +1,8 @@
 //! Runs of identities where several processes share a partition by turns: SQLite's stay in the data directory, Postgres keeps a copy of
 //! each, so that whoever takes a partition over can read it.
 
-use super::{Database, Store, StoreError, broken};
-use crate::identities;
+use super::{Database, Store, StoreError, broken, either};
+use crate::identities::{self, NamedRun};
 use domain::planted;
 use futures::TryStreamExt;
 use sqlx::PgConnection;
@@ -14,6 +14,19 @@ use std::path::Path;
 const PIECE: usize = 4 << 20;
 
 impl Store {
+    /// The runs of `partition` that count, oldest first.
+    pub async fn named_runs(&self, partition: u32) -> Result<Vec<NamedRun>, StoreError> {
+        let runs: Vec<(String, i64, i64)> = either!(self, pools => {
+            sqlx::query_as("select name, last, identities from identity_runs where partition = $1 order by last")
+                .bind(i64::from(partition))
+                .fetch_all(&pools.writer)
+                .await?
+        });
+        let named =
+            |(name, last, identities): (_, i64, i64)| NamedRun { name, last_block: last as u64, identities: identities as u64 };
+        Ok(runs.into_iter().map(named).collect())
+    }
+
     /// Keeps the run in the file `path`, durable there already, for other processes. It counts once a checkpoint names it. Fenced by
     /// `epoch` like the checkpoint: a process that lost its place must not write over the run of another.
     pub async fn keep_run(&self, partition: u32, epoch: i64, path: &Path) -> Result<(), StoreError> {

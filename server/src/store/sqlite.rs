@@ -1,6 +1,6 @@
 //! SQLite: one file in the data directory, one writer, readers in a pool.
 
-use super::{Pools, StoreError};
+use super::{Database, Pools, Store, StoreError};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{Connection, Sqlite, Transaction};
 use std::path::Path;
@@ -20,6 +20,8 @@ const MIGRATIONS: [&str; 9] = [
 /// The write-ahead log of older SQLite can lose a committed page under pooled connections (fixed in 3.51.3).
 const OLDEST: (u32, u32, u32) = (3, 51, 3);
 
+/// Within the data directory.
+const FILE: &str = "rantai.db";
 /// Most of what is written are blocks of windows of about 100 KB: larger pages are fewer writes. A database keeps the pages it was made
 /// with.
 const PAGE_BYTES: u32 = 16_384;
@@ -31,7 +33,7 @@ const WRITER_CACHE: &str = "-16000";
 /// Opens the database in `dir`, made and migrated as needed.
 pub async fn open(dir: &Path) -> Result<Pools<Sqlite>, StoreError> {
     let options = SqliteConnectOptions::new()
-        .filename(dir.join("rantai.db"))
+        .filename(dir.join(FILE))
         .create_if_missing(true)
         .page_size(PAGE_BYTES)
         .journal_mode(SqliteJournalMode::Wal)
@@ -78,6 +80,25 @@ impl Pools<Sqlite> {
     /// A transaction that is going to write: it waits for another writer now, not halfway.
     pub async fn begin(&self) -> Result<Transaction<'static, Sqlite>, sqlx::Error> {
         begin(&self.writer).await
+    }
+}
+
+impl Store {
+    /// Copies the database into the folder `dir`, as of one moment, while others write to it; durable on return but for its name there.
+    pub async fn copy_to(&self, dir: &Path) -> Result<(), StoreError> {
+        let Database::Sqlite(pools) = &self.database else { return Err(StoreError::NoFile) };
+        let path = dir.join(FILE);
+        let name = path.to_str().ok_or(std::io::ErrorKind::InvalidFilename).map_err(|e| sqlx::Error::Io(e.into()))?;
+        sqlx::query("vacuum into $1").bind(name).execute(&pools.readers).await?;
+        std::fs::File::open(&path).and_then(|file| file.sync_all()).map_err(sqlx::Error::Io)?;
+        Ok(())
+    }
+
+    /// What SQLite finds damaged in its file, at most a hundred things. Postgres has checksums of its own.
+    pub async fn damage(&self) -> Result<Vec<String>, StoreError> {
+        let Database::Sqlite(pools) = &self.database else { return Ok(Vec::new()) };
+        let found: Vec<String> = sqlx::query_scalar("pragma quick_check(100)").fetch_all(&pools.readers).await?;
+        Ok(found.into_iter().filter(|what| what != "ok").map(|what| format!("{FILE}: {what}")).collect())
     }
 }
 

@@ -1,6 +1,7 @@
 //! The server as its clients see it: in this process over loopback, or as the shipped program.
 
 mod backends;
+mod backup;
 mod brokers;
 mod contract;
 mod days;
