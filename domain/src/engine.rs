@@ -73,8 +73,11 @@ pub struct Engine {
     known: Handed<KnownHour>,
     known_counts: Handed<KnownCounts>,
     days: Days,
-    /// Places in the list of pairings, by tracker.
+    /// Places in the list of pairings, by tracker,
     trackers: HashMap<CompactString, SmallVec<[u32; 2]>>,
+    /// and by device.
+    carried: HashMap<CompactString, SmallVec<[u32; 2]>>,
+    most_travellers: usize,
     now: ProcessingTime,
     roll_definition: usize,
 }
@@ -103,6 +106,8 @@ impl Engine {
             known_counts: Handed::default(),
             days: Days::default(),
             trackers: HashMap::new(),
+            carried: HashMap::new(),
+            most_travellers: 0,
             now: ProcessingTime::from_ms(0),
             master: Arc::clone(master),
         };

@@ -120,7 +120,7 @@ pub trait Identities {
 }
 
 /// Identities in memory, for tests, simulations and small tools.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MemoryIdentities(HashMap<u128, u64>);
 
 impl Identities for MemoryIdentities {

@@ -2,7 +2,8 @@
 //!
 //! The pairings in force are part of the state, and so are changes of them part of the log. A device of a pairing travels from there on,
 //! whether its tracker has been heard of or not: each of its readings waits for fixes. Its tracker may lie in another partition of the
-//! input. That one hands on what it accepts ([`Engine::travellers`]), and this one takes it in ([`Engine::take_handed_on`]).
+//! input. That one hands on what it accepts ([`Engine::travellers`]), and this one takes it in ([`Engine::take_handed_on`]), where the
+//! pairing is in force here too: changes reach one partition after the other.
 
 use super::device::settle_to;
 use super::judge::{handed_on_identity, new_here};
@@ -44,13 +45,27 @@ impl Engine {
         }
     }
 
-    /// Makes `trackers` anew.
+    /// Makes `trackers` and `carried` anew.
     pub(super) fn index_trackers(&mut self) {
         self.trackers.clear();
+        self.carried.clear();
         let pairings = if planted("pairings-of-the-configuration-count") { &self.config.pairings } else { &self.totals.pairings };
         for (pairing, place) in pairings.iter().zip(0..) {
             self.trackers.entry(pairing.tracker.as_str().into()).or_default().push(place);
+            self.carried.entry(pairing.device.as_str().into()).or_default().push(place);
         }
+        self.most_travellers = self.trackers.values().map(SmallVec::len).max().unwrap_or_default();
+    }
+
+    /// Whether `device` travels with `tracker` at that time by the pairings in force.
+    fn carries(&self, tracker: &str, device: &str, at: EventTime) -> bool {
+        let own = self.carried.get(device).map_or(&[][..], |places| places.as_slice());
+        own.iter().map(|place| &self.pairings()[*place as usize]).any(|of| of.tracker == tracker && of.holds_at(at))
+    }
+
+    /// How many devices the tracker has that carries most.
+    pub const fn most_travellers(&self) -> usize {
+        self.most_travellers
     }
 
     /// The devices that travel with `tracker` at that time by the pairings; none where it carries itself.
@@ -79,12 +94,16 @@ impl Engine {
     }
 
     /// Takes in `record`, of a tracker in another partition that accepted it and handed it on for the device of that id. It is no record of
-    /// this partition: nothing is counted, and taken in once more it changes nothing.
+    /// this partition: nothing is counted, and taken in once more it changes nothing. Where the pairing is not in force here, be it no more
+    /// or not yet, it has no effect, and is remembered all the same: who only remembers does not know what was in force then.
     pub fn take_handed_on(&mut self, device: &str, record: &Record<'_>, now: ProcessingTime, identities: &mut impl Identities) {
         self.pass_time(now);
-        let index = self.index_or_room(device);
-        let fix = new_here(&self.config, (device, record), self.now, identities);
-        if let (Some(index), Some(fix)) = (index, fix) {
+        let Some(fix) = new_here(&self.config, (device, record), self.now, identities) else { return };
+        let travels = record.device().is_some_and(|tracker| self.carries(tracker, device, fix.at));
+        // Who is in a note has an index since then, if there was room.
+        if let Some(index) = self.device_by_id(device)
+            && (travels || planted("fix-of-an-ended-pairing-counts"))
+        {
             self.hand(index, fix);
         }
     }

@@ -171,6 +171,34 @@ fn a_fix_that_is_handed_on_counts_once_and_is_no_record() {
     assert_eq!(held.settled("box"), "1>2 4>- 40>41");
 }
 
+/// Changes of pairings reach one partition after the other: until its own note a partition goes by the one before.
+#[test]
+fn a_fix_is_taken_from_trackers_that_the_note_here_names_alone() {
+    let handed_on = |events: &str, settled: &str| check(&format!("{events}; h box truck 30"), "box", settled);
+    // No more: its device does not travel again, and waits for nothing.
+    handed_on("p truck>box; r box 1; h box truck 1; p; h box truck 2; r box 3; h box truck 3", "1>1");
+    handed_on("p truck>box; r box 1; p other>box; h box truck 1; h box other 2; h box other 30", "1>2");
+    // Not yet.
+    handed_on("h box truck 1; p truck>box; r box 2; h box truck 2", "2>2");
+    handed_on("r box 1; h box truck 1; p other>box; p truck>box; h box truck 3", "1>3");
+    // What came too early is known, also to who reads it again and knows no pairings of then.
+    handed_on("h box truck 1; p truck>box; r box 2; h box truck 1", "2>-");
+    let mut partition = Partition::new(EngineConfig::default());
+    partition.live("h box truck 1; h box truck 2");
+    let mut again = MemoryIdentities::default();
+    for minute in [1, 2] {
+        let record = record("truck", minute, true);
+        Engine::remember_handed_on(partition.engine.config(), "box", &record, at(minute), &mut again);
+    }
+    assert_eq!((partition.identities, partition.engine.device_by_id("box")), (again, None));
+    // A pairing holds for fixes of its time.
+    let mut partition = Partition::new(EngineConfig::default());
+    let from = Pairing { from_ms: NOW + 2 * MINUTE_MS, ..pairings("truck>box").remove(0) };
+    partition.engine.pair(vec![from], at(0));
+    partition.live("r box 1; r box 2; h box truck 1; h box truck 2; h box truck 30");
+    assert_eq!(partition.settled("box"), "1>2 2>2");
+}
+
 /// A partition that had the record itself takes nothing from its being handed on, and the other way round.
 #[test]
 fn a_fix_that_came_both_ways_counts_once() {
@@ -188,7 +216,7 @@ fn a_fix_that_came_both_ways_counts_once() {
 fn what_is_handed_on_has_to_be_possible() {
     let config = EngineConfig { max_unregistered: 1, ..EngineConfig::default() };
     let mut partition = Partition::new(config);
-    partition.live("r box 1");
+    partition.live("p truck>box truck>another; r box 1");
     let before = partition.engine.device_state(0).clone();
     let mut take = |device: &str, record: Record<'_>| {
         partition.engine.take_handed_on(device, &record, at(1), &mut partition.identities);

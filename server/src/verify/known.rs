@@ -4,6 +4,7 @@
 use super::recompute::{ACCEPTED, DUPLICATE, REJECTED};
 use domain::engine::{CLOCK_RESET_BEFORE, Content, EngineConfig, Record};
 use domain::event::Reason;
+use domain::join::Fix;
 use domain::master::Master;
 use domain::sequence::{Sequence, Sequences};
 use domain::time::EventTime;
@@ -99,19 +100,25 @@ impl Known {
         fate
     }
 
-    /// Whether a fix that another partition handed on has an effect.
-    pub fn take_handed_on(&mut self, config: &EngineConfig, device: &str, record: &Record<'_>, now: i64) -> bool {
-        let (Content::Fix { fix, .. }, Some(identity)) = (&record.content, record.identity) else { return false };
+    /// The tracker's id and the fix that another partition handed on, where it is new.
+    pub fn take_handed_on<'r>(
+        &mut self,
+        config: &EngineConfig,
+        device: &str,
+        record: &'r Record<'_>,
+        now: i64,
+    ) -> Option<(&'r str, Fix)> {
+        let (Content::Fix { device: tracker, fix }, Some(identity)) = (&record.content, record.identity) else { return None };
         let at = fix.at.ms();
         let is_possible = (now - config.retention_ms..=now + 2 * config.future_ms).contains(&at) && at >= CLOCK_RESET_BEFORE.ms();
         if !is_possible || self.taken.get(&identity.0) == Some(&record.body.0) {
-            return false;
+            return None;
         }
         match self.handed_on.entry((identity.0, device.to_owned())) {
-            Entry::Occupied(_) => false,
+            Entry::Occupied(_) => None,
             Entry::Vacant(entry) => {
                 entry.insert(record.body.0);
-                true
+                Some((tracker, *fix))
             }
         }
     }

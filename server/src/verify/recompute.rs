@@ -187,10 +187,11 @@ impl Recomputed {
                     if is_first {
                         fates.resize(at + 1, VOID);
                     }
-                    room.note(device);
                     for record in batch.records().filter(is_ours) {
                         let before = known.len();
-                        if known.take_handed_on(config, device, &record, now) {
+                        if let Some((tracker, fix)) = known.take_handed_on(config, device, &record, now)
+                            && companions.paired_with(tracker, fix.at).contains(&device.as_str())
+                        {
                             fates[at] = ACCEPTED;
                         }
                         *young += if now >= *remembered_from { known.len() - before } else { 0 };

@@ -36,9 +36,14 @@ impl Companions {
 
     /// Who travels with `tracker` at that time: those it is paired with, else itself.
     pub fn of_tracker<'t>(&'t self, tracker: &'t str, at: EventTime) -> Vec<&'t str> {
-        let holds = |of: &&Pairing| of.tracker == tracker && (of.from_ms..of.to_ms).contains(&at.ms());
-        let paired: Vec<&str> = self.pairings.iter().filter(holds).map(|of| of.device.as_str()).collect();
+        let paired = self.paired_with(tracker, at);
         if paired.is_empty() { vec![tracker] } else { paired }
+    }
+
+    /// Those that it is paired with at that time: for these alone a fix that another partition handed on has an effect.
+    pub fn paired_with(&self, tracker: &str, at: EventTime) -> Vec<&str> {
+        let holds = |of: &&Pairing| of.tracker == tracker && (of.from_ms..of.to_ms).contains(&at.ms());
+        self.pairings.iter().filter(holds).map(|of| of.device.as_str()).collect()
     }
 }
 

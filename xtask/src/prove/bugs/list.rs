@@ -120,6 +120,7 @@ pub const BUGS: &[Bug] = &[
     domain("joined-before-the-watermark", "settles a reading before nearer fixes can come", "join::tests::the_nearest_fix_in_time"),
     domain("pairings-of-the-configuration-count", "takes who travels with whom from the configuration, not from the log", "engine::travel::tests::the_log_says_who_travels_with_whom"),
     domain("fix-handed-on-counts-twice", "takes a fix of another partition in again that it has let go of", "engine::travel::tests::a_fix_that_is_handed_on_counts_once_and_is_no_record"),
+    domain("fix-of-an-ended-pairing-counts", "lets a fix that was handed on count whose pairing has ended, or not begun yet", "engine::travel::tests::a_fix_is_taken_from_trackers_that_the_note_here_names_alone"),
     it("pairings-are-not-noted", "leaves pairings that are configured out of the log", "trackers::pairings_that_come_later"),
     server("fix-handed-on-after-the-checkpoint", "hands fixes on to other partitions after the checkpoint that covers them", "pipeline::checkpoint::tests::fixes_are_handed_on_before_the_commit"),
     // Roll-ups.
