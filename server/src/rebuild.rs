@@ -3,7 +3,7 @@
 
 use crate::files;
 use crate::identities::{self, Freeze};
-use crate::kafka::{Extent, HandOn, KafkaConfig, Owned, WORTH_A_RUN, is_other_log, nobody_else};
+use crate::kafka::{Extent, HandOn, Installation, KafkaConfig, Owned, WORTH_A_RUN, is_other_log, nobody_else};
 use crate::log::Log;
 use crate::pipeline::{PARTITION, REBUILD, Shard, wall_clock};
 use crate::store::{Rebuilding, Store};
@@ -74,6 +74,7 @@ pub async fn rebuild_kafka(
     config: &EngineConfig,
 ) -> anyhow::Result<Rebuilt> {
     nobody_else(kafka)?;
+    Installation::noted(kafka, store).await?;
     let extents = Extent::all(kafka, store).await?;
     for extent in &extents {
         ensure!(

@@ -11,6 +11,7 @@ use crate::admission::{Batch, Format, IdentityKey, MAX_TEXT_BYTES};
 use bytes::Bytes;
 use domain::engine::{Content, Disposition, Engine, Pairing};
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
 /// A block that holds no pairings.
 #[derive(Debug, thiserror::Error)]
@@ -44,15 +45,18 @@ pub fn check(pairings: &[Pairing]) -> Result<(), String> {
     }
 }
 
+/// So many bytes of a fix that waits to be handed on take as much as a record in its engine.
+const RECORD_BYTES: u64 = 512;
+
 /// A fix that is handed on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HandedOn {
     /// The device that travels with the tracker.
     pub device: String,
     /// Where the record counts as from.
-    pub source: String,
-    /// The tracker's record, as it came.
-    pub raw: Vec<u8>,
+    pub source: Arc<str>,
+    /// The tracker's record, as it came: at most [`crate::admission::MAX_RECORD_BYTES`] of it. Fixes for several devices share it.
+    pub raw: Bytes,
 }
 
 /// The first line of its message.
@@ -76,9 +80,18 @@ impl HandedOn {
             if let Content::Fix { device, fix } = &record.content {
                 devices.extend(engine.travellers(device, fix.at).map(str::to_owned));
             }
-            let (source, raw) = (batch.source(index), batch.raw_record(index));
-            devices.into_iter().map(move |device| Self { device, source: source.to_owned(), raw: raw.to_vec() })
+            let shared = (!devices.is_empty())
+                .then(|| (Arc::<str>::from(batch.source(index)), Bytes::copy_from_slice(batch.raw_record(index))));
+            let shared = shared.into_iter().cycle();
+            devices.into_iter().zip(shared).map(|(device, (source, raw))| Self { device, source, raw })
         })
+    }
+
+    /// What `fixes`, in the order in which they were told, take of memory, in records that no checkpoint covers.
+    pub fn weight(fixes: &[Self]) -> u64 {
+        let is_its_first = |at: usize| at == 0 || fixes[at - 1].raw.as_ptr() != fixes[at].raw.as_ptr();
+        let weight = |(at, fix): (usize, &Self)| 1 + if is_its_first(at) { fix.raw.len() as u64 / RECORD_BYTES } else { 0 };
+        fixes.iter().enumerate().map(weight).sum()
     }
 
     /// The value of its message: a line of JSON, then the record. Its source is a header. An older program, that takes it for a record,
@@ -109,7 +122,7 @@ mod tests {
         const FIX: &str = r#"{"type":"Feature","geometry":{"type":"Point","coordinates":[107.6,-6.8]},"properties":{"device_id":"truck","ts":1790000000000}}"#;
         let key = IdentityKey([7; 16]);
         let fix = |device: &str, raw: &str| {
-            let fix = HandedOn { device: device.to_owned(), source: "gate".to_owned(), raw: raw.as_bytes().to_vec() };
+            let fix = HandedOn { device: device.to_owned(), source: "gate".into(), raw: Bytes::copy_from_slice(raw.as_bytes()) };
             HandedOn::decode(&fix.encode().into(), "gate", &key)
         };
         let (device, batch) = fix("kotak \"7\"\n", FIX).expect("reads");
@@ -120,7 +133,7 @@ mod tests {
         // As a record of its own it would be another.
         let direct = Batch::parse(FIX.into(), Format::Ndjson, "gate", &key).expect("parses");
         assert_eq!(direct.records().next().map(|r| (r.identity, r.body)), batch.records().next().map(|r| (r.identity, r.body)));
-        let whole = HandedOn { device: "box".to_owned(), source: String::new(), raw: FIX.into() }.encode();
+        let whole = HandedOn { device: "box".to_owned(), source: "".into(), raw: FIX.into() }.encode();
         let old = Batch::parse(whole.into(), Format::Record, "gate", &key).expect("parses");
         assert!(old.rejection(0).is_some(), "an older program would take it for a record");
         let reading = r#"{"device_id":"box","ts":1790000000000,"temperature":5}"#;

@@ -81,6 +81,11 @@ impl Collector for Status {
         gauge("partition_running", "Whether the partition is processed: not while it is taken over, nor after a gap", |of| {
             i64::from(of.state == PartitionState::Running)
         })?;
+        let help =
+            "Whether nothing of the partition is put away, as a topic does not take its fixes of trackers or its dead letters";
+        gauge("partition_waits_for_topic", help, |of| i64::from(of.waits_for.is_some()))?;
+        let help = "Fixes of the partition's trackers that are too long for a topic of their devices, since it was taken over";
+        gauge("partition_fixes_refused", help, |of| of.refused as i64)?;
         let help = "Records of the partition processed since this process took it over";
         gauge("partition_processed", help, |of| of.processed as i64)
     }

@@ -5,6 +5,7 @@
 //! database holds up does not fetch, and this thread polls on, so that the group does not take it for dead.
 
 use super::hand_on::HandOn;
+use super::installation::Installation;
 use super::produce::Producer;
 use super::status::Status;
 use super::worker::{Ended, Order, Worker, WorkerParts};
@@ -128,6 +129,7 @@ struct Member {
     consumer: Arc<BaseConsumer<Group>>,
     producer: Arc<Producer>,
     cluster: String,
+    ours: Installation,
     feed_partitions: i32,
     workers: HashMap<Key, Running>,
     /// How many there are of them.
@@ -159,17 +161,19 @@ impl Engine {
         );
         let context = Group { wishes, status: self.status.clone(), is_closing: AtomicBool::new(false) };
         let runtime = tokio::runtime::Handle::current();
+        let ours =
+            Installation::noted(&self.kafka, &self.store).await.context("note under which name this installation writes")?;
         let member = tokio::task::spawn_blocking(move || -> anyhow::Result<Member> {
             let consumer: BaseConsumer<Group> = config.create_with_context(context).context("make a consumer for Kafka")?;
             let inputs = self.kafka.inputs();
-            let feed_partitions = super::setup::check_topics(&self.kafka, consumer.client(), &runtime)?;
+            let feed_partitions = super::setup::check_topics(&self.kafka, &self.config.pairings, consumer.client(), &runtime)?;
             let cluster = consumer.client().fetch_cluster_id(Duration::from_secs(10)).context("ask Kafka for its name")?;
             let names: Vec<&str> = inputs.iter().map(String::as_str).collect();
             consumer.subscribe(&names).context("join the group")?;
             let producer = Arc::new(Producer::new(&self.kafka)?);
             let consumer = Arc::new(consumer);
             let (workers, owned) = (HashMap::new(), Arc::default());
-            Ok(Member { consumer, producer, cluster, feed_partitions, workers, owned, runtime, engine: self })
+            Ok(Member { consumer, producer, cluster, ours, feed_partitions, workers, owned, runtime, engine: self })
         });
         let member = member.await.context("reach Kafka")??;
         let thread = std::thread::Builder::new().name("kafka".into()).spawn(move || member.run(&to_do))?;
@@ -238,9 +242,15 @@ impl Member {
                 due: Due { records: 200_000, bytes: 32 << 20, every: self.engine.checkpoint_every, identities: Sizes::default() },
                 status: self.engine.status.clone(),
                 feed: (self.engine.kafka.feed(), self.feed_partitions),
-                letters: letters::Place { to: self.engine.kafka.dead_letters(), topic: topic.clone(), partition },
-                others: HandOn::new(&self.engine.kafka, &self.producer),
+                letters: letters::Place {
+                    to: self.engine.kafka.dead_letters(),
+                    topic: topic.clone(),
+                    partition,
+                    from: self.engine.status.watched(&topic, partition),
+                },
+                others: HandOn::new(&self.engine.kafka, &self.producer, Some(self.engine.status.watched(&topic, partition))),
                 owned: Arc::clone(&self.owned),
+                ours: self.ours.clone(),
                 runtime: self.runtime.clone(),
                 orders: to_do,
                 topic: topic.clone(),

@@ -1,7 +1,7 @@
 //! A partition as it lies in Kafka, for who only reads it: to verify, and to make state anew. Workers read in their own way.
 
 use super::inbox::{Inbox, Kind, Run};
-use super::{KafkaConfig, STEP, partition_of, position};
+use super::{Installation, KafkaConfig, STEP, partition_of, position};
 use crate::letters::Decision;
 use crate::log::Place;
 use crate::store::{KafkaPartition, Store};
@@ -21,6 +21,7 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 #[derive(Clone, Debug)]
 pub struct Extent {
     kafka: KafkaConfig,
+    ours: Installation,
     /// The partition.
     pub place: KafkaPartition,
     /// By this name the store knows its log.
@@ -110,6 +111,7 @@ impl Extent {
     /// Of every partition that engines read, numbered by `store` where one has no number yet, and of those that they have ever read.
     pub async fn all(kafka: &KafkaConfig, store: &Store) -> anyhow::Result<Vec<Self>> {
         let known = store.kafka_partitions().await?;
+        let ours = Installation::of(kafka, store).await?;
         let mut fresh = Vec::new();
         for topic in kafka.inputs() {
             for partition in 0..partitions(kafka, &topic)? {
@@ -119,7 +121,7 @@ impl Extent {
             }
         }
         // A lost database gave numbers to them, too: decisions name their letters by these, so they come first.
-        for extent in Self::of(kafka, fresh.clone())? {
+        for extent in Self::of(kafka, &ours, fresh.clone())? {
             if let Some(number) = extent.number_of_old()? {
                 store.number_kafka_partition(&KafkaPartition { number, ..extent.place }).await?;
             }
@@ -127,7 +129,7 @@ impl Extent {
         for KafkaPartition { topic, partition, .. } in fresh {
             store.kafka_partition(&topic, partition).await?;
         }
-        Self::of(kafka, store.kafka_partitions().await?)
+        Self::of(kafka, &ours, store.kafka_partitions().await?)
     }
 
     /// The number that the first decision among its messages knows the partition by.
@@ -146,14 +148,14 @@ impl Extent {
     }
 
     /// Of each of `places`, as they are now.
-    pub fn of(kafka: &KafkaConfig, places: Vec<KafkaPartition>) -> anyhow::Result<Vec<Self>> {
+    pub fn of(kafka: &KafkaConfig, ours: &Installation, places: Vec<KafkaPartition>) -> anyhow::Result<Vec<Self>> {
         let consumer = consumer(kafka)?;
         let cluster = consumer.client().fetch_cluster_id(PATIENCE).context("ask Kafka for its name")?;
         let each = |place: KafkaPartition| -> anyhow::Result<Self> {
             let asked = watermarks(consumer.client(), &place.topic, place.partition);
             let (low, high) = asked.with_context(|| format!("ask what Kafka has of {}", place.topic))?;
             let log = super::log_name(&cluster, &place.topic, place.partition);
-            Ok(Self { kafka: kafka.clone(), place, log, low, high })
+            Ok(Self { kafka: kafka.clone(), ours: ours.clone(), place, log, low, high })
         };
         places.into_iter().map(each).collect()
     }
@@ -217,7 +219,7 @@ pub struct Reader<'e> {
 impl Reader<'_> {
     /// The messages that follow, some thousands at most; `None` after the last one.
     pub fn read(&mut self) -> anyhow::Result<Option<Inbox>> {
-        let mut inbox = Inbox::new(&self.extent.place.topic);
+        let mut inbox = Inbox::new(&self.extent.place.topic, &self.extent.ours);
         let mut heard_at = Instant::now();
         while !inbox.is_full() && self.next < self.extent.high {
             match self.consumer.poll(Duration::from_millis(100)) {

@@ -1,6 +1,6 @@
 //! Messages as they come, put together into runs that the engine takes at once.
 
-use super::{CONTROL, DECISION, FIX, PAIRINGS, SOURCE, TIMER, UNREADABLE};
+use super::{CONTROL, DECISION, FIX, Installation, OF, PAIRINGS, SOURCE, TIMER, UNREADABLE};
 use crate::admission::Message as Alone;
 use bytes::Bytes;
 use domain::time::ProcessingTime;
@@ -10,6 +10,8 @@ use std::ops::Range;
 
 /// Messages of one fetch, at most,
 const MESSAGES: usize = 8_000;
+/// at least,
+const FEWEST: usize = 100;
 /// and their bytes.
 const BYTES: usize = 4 << 20;
 
@@ -26,6 +28,8 @@ pub enum Kind {
     Fix,
     /// Time passes.
     Timer,
+    /// A control message of another installation: nothing but its time is of any meaning here.
+    Foreign,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -43,9 +47,11 @@ struct Entry {
 /// Messages of one fetch.
 #[derive(Debug)]
 pub struct Inbox {
+    most: usize,
     bytes: Vec<u8>,
     entries: Vec<Entry>,
     sources: Vec<String>,
+    ours: Installation,
 }
 
 /// Messages that follow each other without a hole and came in at the same moment.
@@ -78,14 +84,19 @@ impl<'a> Run<'a> {
 }
 
 impl Inbox {
-    /// An empty one; what names no source is from `topic`.
-    pub fn new(topic: &str) -> Self {
-        Self { bytes: Vec::new(), entries: Vec::new(), sources: vec![topic.to_owned()] }
+    /// An empty one of the installation `ours`; what names no source is from `topic`.
+    pub fn new(topic: &str, ours: &Installation) -> Self {
+        Self { most: MESSAGES, bytes: Vec::new(), entries: Vec::new(), sources: vec![topic.to_owned()], ours: ours.clone() }
     }
 
     /// Whether it takes no more.
     pub fn is_full(&self) -> bool {
-        self.entries.len() >= MESSAGES || self.bytes.len() >= BYTES
+        self.entries.len() >= self.most || self.bytes.len() >= BYTES
+    }
+
+    /// Takes fewer where each message may lead to `spread` others that wait in memory.
+    pub fn spread(&mut self, spread: usize) {
+        self.most = (MESSAGES / spread.max(1)).max(FEWEST);
     }
 
     /// Whether nothing was put in.
@@ -109,7 +120,7 @@ impl Inbox {
         value: &[u8],
         headers: impl Iterator<Item = (&'h str, Option<&'h [u8]>)>,
     ) {
-        let (mut kind, mut is_unreadable, mut source) = (Kind::Records, false, 0);
+        let (mut kind, mut is_unreadable, mut source, mut is_ours) = (Kind::Records, false, 0, true);
         for header in headers {
             match header {
                 (SOURCE, Some(name)) => source = self.source(name),
@@ -118,8 +129,12 @@ impl Inbox {
                 (CONTROL, Some(PAIRINGS)) => kind = Kind::Pairings,
                 (CONTROL, Some(FIX)) => kind = Kind::Fix,
                 (CONTROL, Some(UNREADABLE)) => is_unreadable = true,
+                (OF, Some(name)) => is_ours = self.ours.wrote(name),
                 _ => {}
             }
+        }
+        if kind != Kind::Records && !is_ours {
+            kind = Kind::Foreign;
         }
         self.add(offset, received_at, value, (kind, source, is_unreadable));
     }
@@ -191,7 +206,7 @@ mod tests {
 
     /// Messages as `offset@time` with `t` for timers, and the runs that they make before and after block 5.
     fn check(messages: &str, runs: &str) {
-        let mut inbox = Inbox::new("topic");
+        let mut inbox = Inbox::new("topic", &Installation::new(["ours".to_owned()]));
         for message in messages.split_whitespace() {
             let (kind, plain) = message.strip_prefix('t').map_or((Kind::Records, message), |rest| (Kind::Timer, rest));
             let (offset, at) = plain.split_once('@').expect("offset and time");
@@ -205,13 +220,35 @@ mod tests {
 
     #[test]
     fn a_source_is_text_for_every_store() {
-        let mut inbox = Inbox::new("topic");
+        let mut inbox = Inbox::new("topic", &Installation::new(["ours".to_owned()]));
         for name in [&b"gate\0way"[..], b"\xff", &[b'n'; 1_000]] {
             inbox.note(0, ProcessingTime::from_ms(1), b"", [(SOURCE, Some(name))].into_iter());
         }
         let told: Vec<usize> = inbox.sources[1..].iter().map(String::len).collect();
         assert_eq!(told, ["gate\u{fffd}way".len(), 3, crate::admission::MAX_TEXT_BYTES]);
         assert!(inbox.sources.iter().all(|name| !name.contains('\0')));
+    }
+
+    /// What an older program wrote has no mark: it counts as before.
+    #[test]
+    fn control_messages_of_others_are_told_apart() {
+        let ours = Installation::new(["new".to_owned(), "old".to_owned()]);
+        let kind = |what: Option<&[u8]>, mark: Option<&[u8]>| {
+            let headers = [what.map(|what| (CONTROL, Some(what))), mark.map(|mark| (OF, Some(mark)))];
+            let mut both = [Inbox::new("topic", &ours), Inbox::new("topic", &ours)];
+            both[0].note(0, ProcessingTime::from_ms(1), b"x", headers.into_iter().flatten());
+            both[1].note(0, ProcessingTime::from_ms(1), b"x", headers.into_iter().rev().flatten());
+            let [one, other] = both.map(|inbox| inbox.runs(0).next().expect("a message").kind);
+            assert_eq!(one, other, "in whichever order headers come");
+            one
+        };
+        for (what, own) in [(TIMER, Kind::Timer), (DECISION, Kind::Decision), (PAIRINGS, Kind::Pairings), (FIX, Kind::Fix)] {
+            let marks = [None, Some(&b"new"[..]), Some(b"old"), Some(b"other"), Some(b"ne"), Some(b"")];
+            let expected = [own, own, own, Kind::Foreign, Kind::Foreign, Kind::Foreign];
+            assert_eq!(marks.map(|mark| kind(Some(what), mark)), expected);
+        }
+        // Records are everybody's.
+        assert_eq!([kind(None, Some(b"other")), kind(Some(UNREADABLE), Some(b"other"))], [Kind::Records; 2]);
     }
 
     #[test]

@@ -1,17 +1,16 @@
 //! The topic of dead letters, for programs that want to hear of them: every record that was rejected, its bytes as they came, under its
 //! position as key.
 //!
-//! They are told before the checkpoint is committed that holds them, so none is in the table alone. After a crash some may be told again,
-//! under the same key: what counts is the table.
+//! They are told before the checkpoint is committed that holds them, so none is in the table alone, but for what is too long for the topic.
+//! After a crash some may be told again, under the same key: what counts is the table.
 
+use super::insist::insist;
 use super::produce::{Outgoing, Producer};
+use super::status::Watched;
 use super::{PARTITION_BITS, SOURCE};
 use crate::side::{Cause, SideRow, SideRows};
+use rdkafka::error::KafkaError;
 use rdkafka::message::{Header, OwnedHeaders};
-use std::time::Duration;
-
-/// Before what was not acknowledged is told again.
-const PAUSE: Duration = Duration::from_millis(500);
 
 /// Where they are told, and what they come from.
 #[derive(Clone, Debug)]
@@ -22,19 +21,30 @@ pub(super) struct Place {
     pub topic: String,
     /// and the partition in it.
     pub partition: i32,
+    /// How that one does.
+    pub from: Watched,
 }
 
-/// Tells `letters`, again and again until brokers have acknowledged all of them.
+/// Tells `letters`, again and again until brokers have acknowledged each of them, or refused it for good.
 pub(super) async fn tell(producer: &Producer, place: &Place, letters: &SideRows) {
     if domain::planted("dead-letters-are-not-told") {
         return;
     }
     for block in letters.blocks() {
         let rows: Vec<_> = block.rows().map(|row| (row.position.to_string(), row)).collect();
-        let messages = || rows.iter().map(|(key, row)| message(place, key, row));
-        while producer.deliver(&place.to, messages()).await.is_err() {
-            tracing::warn!(topic = place.to, "Dead letters could not be told; trying again.");
-            tokio::time::sleep(PAUSE).await;
+        let told = |index: usize| {
+            let (key, row): &(String, SideRow) = &rows[index];
+            (place.to.as_str(), message(place, key, row))
+        };
+        let waits = |failed: Option<(&str, &KafkaError)>| {
+            if let Some((topic, error)) = failed {
+                tracing::warn!(topic, %error, "Dead letters could not be told; trying again.");
+            }
+            place.from.waits(failed.map(|(topic, error)| (topic, "dead letters", error)));
+        };
+        for (index, error) in insist(producer, rows.len(), told, waits).await {
+            let position = rows[index].1.position;
+            tracing::warn!(topic = place.to, position, %error, "A dead letter is too long for its topic: it is in the table alone.");
         }
     }
 }

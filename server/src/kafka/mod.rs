@@ -2,13 +2,16 @@
 //!
 //! One message is one record, its raw bytes, under the id of its device as key, so that a device lies in one partition. The broker's
 //! time of a message is when the record came in. A message with our header is a control message: a timer, a decision of a dead letter, the
-//! pairings in force, or a fix that another partition has handed on. Partitions have numbers of their own in the store; what counts is the store's position, never Kafka's group offsets.
+//! pairings in force, or a fix that another partition has handed on; another header says of which installation it is. Partitions have
+//! numbers of their own in the store; what counts is the store's position, never Kafka's group offsets.
 
 mod engine;
 mod extent;
 mod feed;
 mod hand_on;
 mod inbox;
+mod insist;
+mod installation;
 mod letters;
 mod partition;
 mod produce;
@@ -25,6 +28,7 @@ pub(crate) use extent::{Extent, nobody_else};
 pub use hand_on::HandOn;
 pub use inbox::Inbox;
 pub(crate) use inbox::Kind;
+pub use installation::Installation;
 pub use partition::{Owned, WORTH_A_RUN, is_other_log};
 pub use produce::Intake;
 pub use start::start;
@@ -38,6 +42,8 @@ use serde::{Deserialize, Serialize};
 pub const SOURCE: &str = "source";
 /// The header of messages that are more, or less, than a record, with one of the values below.
 pub const CONTROL: &str = "rantai";
+/// The header of control messages by which their installation knows them: its prefix. One without was written by an older program.
+pub const OF: &str = "rantai-of";
 /// Time passes, nothing else.
 pub const TIMER: &[u8] = b"timer";
 /// The value is a decision of a dead letter.
@@ -57,7 +63,7 @@ pub(crate) const STEP: u64 = 1 << PARTITION_BITS;
 pub(crate) const MAX_MESSAGE_BYTES: usize = crate::admission::body::MAX_BODY_BYTES + (1 << 20);
 
 /// The position of the record in block `number` of a partition: unlike any other's in the store.
-pub(crate) const fn position(partition: u32, number: u64) -> u64 {
+pub const fn position(partition: u32, number: u64) -> u64 {
     number << PARTITION_BITS | partition as u64
 }
 

@@ -68,11 +68,18 @@ impl Owned {
         self.begins_late = !planted("late-beginning-is-forgotten");
     }
 
-    /// Whether time has to be sent although no device is waited for: nothing comes in, and what came in lies in no run of identities yet.
-    /// Kafka will delete it some day.
-    pub fn wants_timer(&self, now: ProcessingTime) -> bool {
+    /// Whether a checkpoint is due for its run alone, by a wall clock that says `now`: nothing comes in, and what came in lies in no run of
+    /// identities yet. Kafka will delete it some day. No timer is sent for that: another installation on the topic would have to make a
+    /// run of that timer, and send one of its own.
+    pub fn is_run_overdue(&self, now: ProcessingTime) -> bool {
         let is_old = |since: ProcessingTime| since.plus_ms(RUN_EVERY_MS) <= now && !planted("quiet-partition-gets-no-run");
-        self.shard.run_waits_since().is_some_and(is_old) && !self.shard.run_is_due(u64::MAX, RUN_EVERY_MS)
+        self.expected >= self.shard.next_block && !self.shard.is_writing() && self.shard.run_waits_since().is_some_and(is_old)
+    }
+
+    /// Cuts a checkpoint with a run of all identities that lie in none.
+    pub fn cut_with_run(&mut self) -> Writing {
+        self.begins_late = false;
+        Writing::new(self.shard.cut(Freeze::All))
     }
 
     /// Its number in the store.
@@ -133,10 +140,17 @@ impl Owned {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{CONTROL, FIX, PAIRINGS, TIMER};
+    use super::super::{CONTROL, FIX, Installation, OF, PAIRINGS, TIMER};
     use super::*;
-    use crate::pipeline::REBUILD;
+    use crate::pipeline::{REBUILD, Step};
     use crate::store::{Store, StoreAddress};
+    use crate::travel;
+    use domain::engine::Pairing;
+    use std::sync::atomic::Ordering;
+
+    fn inbox() -> Inbox {
+        Inbox::new("events", &Installation::new(["ours".to_owned()]))
+    }
 
     /// Whoever may write to a topic may write our messages: what holds nothing of ours tells nothing but time, and pairings of a stranger
     /// are asked to be put right.
@@ -153,7 +167,7 @@ mod tests {
 {"device_id":"box","ts":1790000000000,"temperature":5}"#;
         let values = [&b""[..], b"{}", b"\n", b"\xff\n\xff", b"[", reading];
         for (value, offset) in values.into_iter().flat_map(|value| [(value, FIX), (value, PAIRINGS)]).zip(0..) {
-            let mut inbox = Inbox::new("events");
+            let mut inbox = inbox();
             inbox.note(offset, at(offset), value.0, [(CONTROL, Some(value.1))].into_iter());
             owned.take(&inbox);
             let engine = &owned.shard.room.engine;
@@ -161,7 +175,7 @@ mod tests {
             assert_eq!((engine.totals().all.received, engine.device_count(), engine.pairings().len()), (0, devices, 0));
         }
         assert_eq!((owned.shard.wants_pairings(), owned.shard.identities().len()), (None, 0));
-        let mut inbox = Inbox::new("events");
+        let mut inbox = inbox();
         let theirs = br#"[{"tracker":"t","device":"d"}]"#;
         inbox.note(100, at(100), theirs, [(CONTROL, Some(PAIRINGS))].into_iter());
         owned.take(&inbox);
@@ -169,7 +183,44 @@ mod tests {
         store.close().await;
     }
 
-    /// A partition that goes quiet asks for time once what came in last is a day old, and then for a run, once.
+    /// A tracker with many devices makes many fixes of one, and they wait in memory until they are handed on.
+    #[tokio::test]
+    async fn fixes_that_wait_are_counted() {
+        const DEVICES: u64 = 300;
+        let dir = tempfile::tempdir().expect("a directory");
+        let store = Store::open(&StoreAddress::Sqlite, dir.path()).await.expect("opens");
+        let at = ProcessingTime::from_ms(1_790_000_000_000);
+        let snapshot = store.load(1, "log", at).await.expect("loads");
+        let master = Arc::new(crate::data::master().expect("reads"));
+        let due = Due { records: 1_000, ..REBUILD };
+        let mut owned = Owned::restore(snapshot, 1, dir.path(), &master, &EngineConfig::default(), due).expect("restores");
+        owned.shard.hand_on_from(0);
+        let pairing = |n| Pairing { tracker: "truck".into(), device: format!("box-{n}"), from_ms: i64::MIN, to_ms: i64::MAX };
+        let pairings: Vec<Pairing> = (0..DEVICES).map(pairing).collect();
+        let mut inbox = inbox();
+        inbox.note(0, at, &travel::encode(&pairings), [(CONTROL, Some(PAIRINGS))].into_iter());
+        for n in 0..4 {
+            let place = r#"{"type":"Feature","geometry":{"type":"Point","coordinates":[107.6,-6.8]}"#;
+            let long = "x".repeat(if n == 3 { 10 * 512 } else { 0 });
+            let fix = format!(r#"{place},"properties":{{"device_id":"truck","ts":{},"note":"{long}"}}}}"#, at.ms() + n);
+            inbox.note(n + 1, at, fix.as_bytes(), std::iter::empty());
+        }
+        owned.take(&inbox);
+        let waiting = |owned: &Owned| owned.shard.uncommitted.load(Ordering::Relaxed);
+        assert_eq!(waiting(&owned), 4 * (1 + DEVICES) + 10, "the records, their fixes, and the long one's bytes once");
+        assert!(owned.shard.is_checkpoint_due());
+        let writing = owned.cut(u64::MAX);
+        let Step::HandOn(fixes) = writing.step() else { panic!("fixes first") };
+        assert_eq!(fixes.len() as u64, 4 * DEVICES);
+        owned.shard.checkpoint_done().expect("it is done");
+        assert_eq!(waiting(&owned), 0);
+        // A fetch is smaller where each message may lead to so many.
+        assert_eq!(owned.shard.room.engine.most_travellers() as u64, DEVICES);
+        store.close().await;
+    }
+
+    /// A partition that goes quiet makes a run once what came in last is a day old, once: also of what another installation wrote, and
+    /// without a word to it.
     #[tokio::test]
     async fn a_quiet_partition_gets_its_run() {
         let dir = tempfile::tempdir().expect("a directory");
@@ -178,21 +229,33 @@ mod tests {
         let snapshot = store.load(1, "log", at(0)).await.expect("loads");
         let master = Arc::new(crate::data::master().expect("reads"));
         let mut owned = Owned::restore(snapshot, 1, dir.path(), &master, &EngineConfig::default(), REBUILD).expect("restores");
-        let take = |owned: &mut Owned, offset: i64, ms: i64, value: &[u8], is_timer: bool| {
-            let mut inbox = Inbox::new("events");
-            let header = is_timer.then_some((CONTROL, Some(TIMER)));
-            inbox.note(offset, at(ms), value, header.into_iter());
-            owned.take(&inbox);
+        let take = |owned: &mut Owned, offset: i64, ms: i64, value: &[u8], mark: Option<&str>| {
+            let mut inbox = inbox();
+            let headers = mark.map(|mark| [(CONTROL, Some(TIMER)), (OF, Some(mark.as_bytes()))]);
+            inbox.note(offset, at(ms), value, headers.into_iter().flatten());
+            owned.take(&inbox)
         };
-        assert!(!owned.wants_timer(at(RUN_EVERY_MS)), "nothing ever came in");
-        take(&mut owned, 0, 0, b"{}", false);
-        assert!(!owned.wants_timer(at(RUN_EVERY_MS - 1)) && !owned.is_run_due(2));
-        assert!(owned.wants_timer(at(RUN_EVERY_MS)));
-        take(&mut owned, 1, RUN_EVERY_MS, b"", true);
-        assert!(owned.is_run_due(2) && !owned.wants_timer(at(2 * RUN_EVERY_MS)), "not one timer after the other");
-        assert_eq!(owned.freeze(2), Freeze::All);
-        let _ = owned.cut(2);
-        assert!(!owned.is_run_due(2) && !owned.wants_timer(at(9 * RUN_EVERY_MS)), "no timer for the sake of a timer");
+        let cut = |owned: &mut Owned| {
+            let writing = owned.cut_with_run();
+            let Step::WriteRun(run) = writing.step() else { panic!("identities become a run") };
+            run.write().expect("writes");
+            owned.shard.checkpoint_done().expect("it is done");
+        };
+        assert!(!owned.is_run_overdue(at(RUN_EVERY_MS)), "nothing ever came in");
+        take(&mut owned, 0, 0, b"{}", None);
+        assert!(!owned.is_run_overdue(at(RUN_EVERY_MS - 1)) && !owned.is_run_due(2));
+        assert!(owned.is_run_overdue(at(RUN_EVERY_MS)));
+        cut(&mut owned);
+        assert!(!owned.is_run_overdue(at(9 * RUN_EVERY_MS)), "one run is enough");
+        assert!(!take(&mut owned, 1, 1, b"", Some("theirs")), "a timer of another is none of ours");
+        assert_eq!(owned.shard.room.engine.now(), at(1));
+        assert!(owned.is_run_overdue(at(RUN_EVERY_MS + 1)), "Kafka may delete it");
+        cut(&mut owned);
+        assert!(!owned.is_run_overdue(at(9 * RUN_EVERY_MS)));
+        assert!(take(&mut owned, 2, RUN_EVERY_MS, b"", Some("ours")));
+        assert!(take(&mut owned, 3, 2 * RUN_EVERY_MS, b"", None), "an older program marks nothing");
+        // By the log's time it is due as well.
+        assert!(owned.is_run_due(2) && owned.freeze(2) == Freeze::All);
         store.close().await;
     }
 }

@@ -3,7 +3,7 @@
 //! The producer is idempotent and waits for all replicas. A record that was not acknowledged in time may have been stored all the
 //! same: its sender comes again, and then it is a duplicate. There is no spool here: while Kafka is away, senders are.
 
-use super::{CONTROL, DECISION, KafkaConfig, MAX_MESSAGE_BYTES, PAIRINGS, SOURCE, TIMER, UNREADABLE, partition_of};
+use super::{CONTROL, DECISION, KafkaConfig, MAX_MESSAGE_BYTES, OF, PAIRINGS, SOURCE, TIMER, UNREADABLE, partition_of};
 use crate::admission::Batch;
 use crate::letters::Decision;
 use crate::pipeline::Refused;
@@ -15,9 +15,10 @@ use rdkafka::client::ClientContext;
 use rdkafka::error::KafkaError;
 use rdkafka::message::{DeliveryResult, Header, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, Producer as _, ProducerContext, ThreadedProducer};
+use rdkafka::types::RDKafkaErrorCode;
 use std::borrow::Cow;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
@@ -33,8 +34,11 @@ const LOOK_APART: Duration = Duration::from_secs(1);
 /// Messages whose acknowledgements somebody waits for together.
 pub(crate) struct Delivery {
     left: AtomicUsize,
-    has_failed: AtomicBool,
-    reply: std::sync::Mutex<Option<oneshot::Sender<bool>>>,
+    /// What failed first.
+    failed: OnceLock<KafkaError>,
+    /// Whoever waits says what failed.
+    is_quiet: bool,
+    reply: std::sync::Mutex<Option<oneshot::Sender<Result<(), KafkaError>>>>,
     waiting: Arc<AtomicUsize>,
 }
 
@@ -42,7 +46,8 @@ impl Delivery {
     /// Takes note of what became of `messages` of them.
     fn report(&self, messages: usize, error: Option<&KafkaError>) {
         if let Some(error) = error
-            && !self.has_failed.swap(true, Ordering::AcqRel)
+            && self.failed.set(error.clone()).is_ok()
+            && !self.is_quiet
         {
             tracing::warn!(%error, "Kafka did not take records; their sender is asked to come again.");
         }
@@ -51,7 +56,7 @@ impl Delivery {
             let reply = self.reply.lock().unwrap_or_else(PoisonError::into_inner).take();
             if let Some(reply) = reply {
                 // Whoever has gone away is not told.
-                let _ = reply.send(!self.has_failed.load(Ordering::Acquire));
+                let _ = reply.send(self.failed.get().cloned().map_or(Ok(()), Err));
             }
         }
     }
@@ -74,6 +79,9 @@ impl ProducerContext for Reports {
     }
 }
 
+/// Whether brokers have acknowledged all of some messages; else what failed first.
+pub(crate) type Answer = oneshot::Receiver<Result<(), KafkaError>>;
+
 /// A message on its way out.
 pub(crate) struct Outgoing<'a> {
     pub partition: Option<i32>,
@@ -85,6 +93,8 @@ pub(crate) struct Outgoing<'a> {
 /// A producer that is made anew when its library gives it up.
 pub(crate) struct Producer {
     config: ClientConfig,
+    /// Control messages are marked with it.
+    prefix: String,
     current: RwLock<Arc<ThreadedProducer<Reports>>>,
     waiting: Arc<AtomicUsize>,
 }
@@ -109,7 +119,7 @@ impl Producer {
             ],
         );
         let current = config.create_with_context(Reports).context("make a producer for Kafka")?;
-        Ok(Self { config, current: RwLock::new(Arc::new(current)), waiting: Arc::default() })
+        Ok(Self { config, prefix: kafka.prefix.clone(), current: RwLock::new(Arc::new(current)), waiting: Arc::default() })
     }
 
     fn current(&self) -> Arc<ThreadedProducer<Reports>> {
@@ -117,11 +127,16 @@ impl Producer {
     }
 
     /// Sends `messages` to `topic`; the answer, whether all were acknowledged, comes later.
-    pub fn send<'a>(
+    pub fn send<'a>(&self, topic: &str, messages: impl ExactSizeIterator<Item = Outgoing<'a>>) -> Result<Answer, Refused> {
+        self.put(topic, messages, false)
+    }
+
+    fn put<'a>(
         &self,
         topic: &str,
         messages: impl ExactSizeIterator<Item = Outgoing<'a>>,
-    ) -> Result<oneshot::Receiver<bool>, Refused> {
+        is_quiet: bool,
+    ) -> Result<Answer, Refused> {
         let all = messages.len();
         if self.waiting.fetch_add(all, Ordering::Relaxed) + all > WAITING.max(all) {
             self.waiting.fetch_sub(all, Ordering::Relaxed);
@@ -130,7 +145,8 @@ impl Producer {
         let (reply, answer) = oneshot::channel();
         let delivery = Arc::new(Delivery {
             left: AtomicUsize::new(all),
-            has_failed: AtomicBool::new(false),
+            failed: OnceLock::new(),
+            is_quiet,
             reply: std::sync::Mutex::new(Some(reply)),
             waiting: Arc::clone(&self.waiting),
         });
@@ -154,11 +170,28 @@ impl Producer {
         if domain::planted("ack-before-the-brokers") {
             return Ok(());
         }
-        if answer.await == Ok(true) {
+        if let Ok(Ok(())) = answer.await {
             return Ok(());
         }
         self.heal(&self.current());
         Err(Refused::Unwritable)
+    }
+
+    /// Sends each of `messages`, with its topic, and waits for all: what became of each, in their order.
+    pub async fn deliver_each<'a>(&self, messages: impl Iterator<Item = (&'a str, Outgoing<'a>)>) -> Vec<Result<(), KafkaError>> {
+        let full = || KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull);
+        let answers: Vec<_> = messages.map(|(topic, message)| self.put(topic, std::iter::once(message), true)).collect();
+        let mut results = Vec::with_capacity(answers.len());
+        for answer in answers {
+            results.push(match answer {
+                Ok(answer) => answer.await.unwrap_or(Err(KafkaError::Canceled)),
+                Err(_) => Err(full()),
+            });
+        }
+        if results.iter().any(Result::is_err) {
+            self.heal(&self.current());
+        }
+        results
     }
 
     /// Puts another in the place of `producer` if that one will never work again.
@@ -198,9 +231,14 @@ impl Producer {
         self.send_control(topic, partition, PAIRINGS, Some(body));
     }
 
+    /// The headers of a control message.
+    pub fn control(&self, what: &[u8]) -> OwnedHeaders {
+        let own = Header { key: OF, value: Some(self.prefix.as_bytes()) };
+        OwnedHeaders::new().insert(Header { key: CONTROL, value: Some(what) }).insert(own)
+    }
+
     fn send_control(&self, topic: &str, partition: i32, what: &[u8], value: Option<&[u8]>) {
-        let headers = OwnedHeaders::new().insert(Header { key: CONTROL, value: Some(what) });
-        let message = Outgoing { partition: Some(partition), key: None, value, headers };
+        let message = Outgoing { partition: Some(partition), key: None, value, headers: self.control(what) };
         // Lost: it is sent again.
         let _ = self.send(topic, std::iter::once(message));
     }
@@ -260,9 +298,7 @@ impl Intake {
             return Err(Refused::Unwritable);
         };
         let body = decision.encode(raw);
-        let headers = OwnedHeaders::new()
-            .insert(Header { key: SOURCE, value: Some(source) })
-            .insert(Header { key: CONTROL, value: Some(DECISION) });
+        let headers = self.producer.control(DECISION).insert(Header { key: SOURCE, value: Some(source) });
         let message = Outgoing { partition: Some(place.partition), key: None, value: Some(&body), headers };
         self.producer.deliver(&place.topic, std::iter::once(message)).await
     }

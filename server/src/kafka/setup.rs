@@ -4,7 +4,9 @@ use super::extent::watermarks;
 use super::{KafkaConfig, MAX_MESSAGE_BYTES};
 use crate::pipeline::wall_clock;
 use crate::store::Store;
+use crate::travel;
 use anyhow::{Context, bail, ensure};
+use domain::engine::Pairing;
 use domain::time::{DAY_MS, HOUR_MS};
 use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::client::{Client, ClientContext, DefaultClientContext};
@@ -23,6 +25,10 @@ const FEED_RETENTION_MS: i64 = HOUR_MS;
 /// The time of a message is that of the broker: `received_at` must not be a matter of a sender's clock.
 const TIMESTAMP_TYPE: &str = "message.timestamp.type";
 const LOG_APPEND_TIME: &str = "LogAppendTime";
+/// How long a message may be.
+const MESSAGE_BYTES: &str = "max.message.bytes";
+/// Topics of others take so many bytes at least, as they do unless they were told otherwise: a batch of what engines write there has as many.
+const LEAST_MESSAGE_BYTES: usize = 1 << 20;
 
 /// What topics should be like.
 #[derive(Clone, Debug, clap::Args)]
@@ -81,18 +87,18 @@ pub async fn setup(kafka: &KafkaConfig, args: &SetupArgs) -> anyhow::Result<()> 
         (TIMESTAMP_TYPE, LOG_APPEND_TIME.to_owned()),
         ("retention.ms", (args.keep_days * DAY_MS).to_string()),
         ("cleanup.policy", "delete".to_owned()),
-        ("max.message.bytes", MAX_MESSAGE_BYTES.to_string()),
+        (MESSAGE_BYTES, MAX_MESSAGE_BYTES.to_string()),
     ]);
     let letters = BTreeMap::from([
         ("retention.ms", (args.keep_days * DAY_MS).to_string()),
         ("cleanup.policy", "delete".to_owned()),
-        ("max.message.bytes", MAX_MESSAGE_BYTES.to_string()),
+        (MESSAGE_BYTES, MAX_MESSAGE_BYTES.to_string()),
     ]);
     let feed = BTreeMap::from([
         ("retention.ms", FEED_RETENTION_MS.to_string()),
         ("segment.ms", (HOUR_MS / 4).to_string()),
         ("cleanup.policy", "delete".to_owned()),
-        ("max.message.bytes", MAX_MESSAGE_BYTES.to_string()),
+        (MESSAGE_BYTES, MAX_MESSAGE_BYTES.to_string()),
     ]);
     let mut wanted: Vec<Wanted> =
         kafka.inputs().into_iter().map(|name| Wanted { name, partitions: args.partitions, config: input.clone() }).collect();
@@ -163,7 +169,7 @@ async fn adjust(admin: &AdminClient<DefaultClientContext>, topic: &Wanted, parti
         .filter(|(key, wanted)| match **key {
             // Kept longer is fine, and without end too.
             "retention.ms" => value(key).parse::<i64>().is_ok_and(|kept| kept >= 0 && kept < wanted.parse().unwrap_or(0)),
-            "max.message.bytes" => value(key).parse::<i64>().is_ok_and(|most| most < wanted.parse().unwrap_or(0)),
+            MESSAGE_BYTES => value(key).parse::<i64>().is_ok_and(|most| most < wanted.parse().unwrap_or(0)),
             key => value(key) != wanted.as_str(),
         })
         .map(|(key, wanted)| (*key, wanted))
@@ -199,9 +205,11 @@ async fn adjust(admin: &AdminClient<DefaultClientContext>, topic: &Wanted, parti
     Ok(true)
 }
 
-/// Refuses topics that are missing, and inputs whose messages carry their senders' time; how many partitions the feed has.
+/// Refuses topics that are missing or take too short messages, and inputs whose messages carry their senders' time; how many partitions
+/// the feed has.
 pub(super) fn check_topics<C: ClientContext>(
     kafka: &KafkaConfig,
+    pairings: &[Pairing],
     client: &Client<C>,
     runtime: &tokio::runtime::Handle,
 ) -> anyhow::Result<i32> {
@@ -222,10 +230,30 @@ pub(super) fn check_topics<C: ClientContext>(
             !(0..SHORTEST_RETENTION_MS).contains(&kept),
             "the topic `{name}` keeps its messages for less than three days: run `rantai kafka setup`"
         );
+        // Into topics of others engines write the fixes of trackers, and what is noted in them.
+        let least = if name == kafka.events() { MAX_MESSAGE_BYTES } else { LEAST_MESSAGE_BYTES };
+        ensure_room(&name, value(MESSAGE_BYTES), least.max(note_bytes(pairings)))?;
     }
     let (letters, feed) = (kafka.dead_letters(), kafka.feed());
     ensure!(existing.contains_key(&letters), missing(&letters));
+    let found = runtime.block_on(settings(&admin, &letters))?;
+    ensure_room(&letters, found.get(MESSAGE_BYTES).map_or("", |(value, _)| value), MAX_MESSAGE_BYTES)?;
     existing.get(&feed).copied().with_context(|| missing(&feed))
+}
+
+/// How long the message is that notes `pairings`.
+fn note_bytes(pairings: &[Pairing]) -> usize {
+    travel::encode(pairings).len() + 1024
+}
+
+/// Refuses a topic that does not take messages of `least` bytes.
+fn ensure_room(name: &str, value: &str, least: usize) -> anyhow::Result<()> {
+    let most = value.parse().unwrap_or(usize::MAX);
+    ensure!(
+        most >= least,
+        "the topic `{name}` takes messages of {most} bytes, and {least} are needed: run `rantai kafka setup` ({MESSAGE_BYTES})"
+    );
+    Ok(())
 }
 
 /// Which partition may go on without what is gone.

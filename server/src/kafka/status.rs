@@ -1,5 +1,6 @@
 //! How the partitions of this process do, for health and metrics.
 
+use rdkafka::error::KafkaError;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -32,6 +33,10 @@ pub struct Partition {
     pub processed: u64,
     /// Messages in Kafka that are not fetched yet.
     pub lag: u64,
+    /// A topic that does not take what has to arrive before a checkpoint: nothing is put away meanwhile.
+    pub waits_for: Option<String>,
+    /// Fixes of trackers that topics will never take, since it was taken over here.
+    pub refused: u64,
 }
 
 type Partitions = BTreeMap<(String, i32), Partition>;
@@ -55,14 +60,16 @@ impl Status {
         self.lock().values().all(|partition| partition.state == State::Running)
     }
 
-    /// A sentence for each that stands still.
+    /// A sentence for each that stands still, or of which nothing is put away.
     pub fn standstills(&self) -> Vec<String> {
         let sentence = |((topic, partition), of): (&(String, i32), &Partition)| match of.state {
             State::Gap { from, to } => Some(format!("partition {partition} of {topic} stands still: gap({from},{to})")),
             State::OtherLog => Some(format!(
                 "partition {partition} of {topic} stands still: its topic was made anew, and has other messages than were processed"
             )),
-            State::Restoring | State::Running => None,
+            State::Restoring | State::Running => {
+                of.waits_for.as_ref().map(|why| format!("partition {partition} of {topic} puts nothing away: {why}"))
+            }
         };
         self.lock().iter().filter_map(sentence).collect()
     }
@@ -71,8 +78,13 @@ impl Status {
         self.lock().get(&(topic.to_owned(), partition)).map_or(0, |of| of.lag)
     }
 
+    /// One partition of them, for who writes down what becomes of it.
+    pub(super) fn watched(&self, topic: &str, partition: i32) -> Watched {
+        Watched { all: self.clone(), topic: topic.to_owned(), partition }
+    }
+
     pub(super) fn begin(&self, topic: &str, partition: i32) {
-        let fresh = Partition { state: State::Restoring, next_offset: 0, processed: 0, lag: 0 };
+        let fresh = Partition { state: State::Restoring, next_offset: 0, processed: 0, lag: 0, waits_for: None, refused: 0 };
         self.lock().insert((topic.to_owned(), partition), fresh);
     }
 
@@ -84,5 +96,26 @@ impl Status {
         if let Some(found) = self.lock().get_mut(&(topic.to_owned(), partition)) {
             change(found);
         }
+    }
+}
+
+/// A partition whose checkpoints are being written.
+#[derive(Clone, Debug)]
+pub(super) struct Watched {
+    all: Status,
+    topic: String,
+    partition: i32,
+}
+
+impl Watched {
+    /// What keeps its checkpoint waiting, where anything does: a topic, what it does not take, and why.
+    pub fn waits(&self, why: Option<(&str, &str, &KafkaError)>) {
+        let why = why.map(|(topic, what, error)| format!("the topic {topic} does not take {what}: {error}"));
+        self.all.change(&self.topic, self.partition, |of| of.waits_for = why);
+    }
+
+    /// So many fixes more were refused for good.
+    pub fn refused(&self, fixes: u64) {
+        self.all.change(&self.topic, self.partition, |of| of.refused += fixes);
     }
 }

@@ -54,14 +54,14 @@ pub(crate) fn take(shard: &mut Shard, number: u32, run: &Run<'_>, clock: &mut Pr
                 }
             }
         }
-        Kind::Pairings | Kind::Timer if is_covered => {}
+        Kind::Pairings | Kind::Timer | Kind::Foreign if is_covered => {}
         Kind::Pairings => {
             if let Err(error) = shard.pair(&run.bytes, place) {
                 tracing::warn!(error = format!("{error:#}"), "Pairings cannot be read; passed over.");
                 shard.pass_time(place);
             }
         }
-        Kind::Timer => shard.pass_time(place),
+        Kind::Timer | Kind::Foreign => shard.pass_time(place),
     }
     0
 }

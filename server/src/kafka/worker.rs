@@ -5,12 +5,13 @@ use super::extent::{first_after, watermarks};
 use super::feed::Teller;
 use super::hand_on::HandOn;
 use super::inbox::Inbox;
+use super::installation::Installation;
 use super::letters;
 use super::partition::{Owned, WORTH_A_RUN, is_other_log};
 use super::produce::Producer;
 use super::status::{State, Status};
 use crate::identities;
-use crate::pipeline::{CheckpointPart, Due, counted, fail, wall_clock, write_checkpoint};
+use crate::pipeline::{CheckpointPart, Due, Writing, counted, fail, wall_clock, write_checkpoint};
 use crate::store::{Snapshot, Store, StoreError};
 use anyhow::{Context, ensure};
 use domain::engine::EngineConfig;
@@ -94,6 +95,8 @@ pub(super) struct WorkerParts {
     /// The way to other partitions.
     pub others: HandOn,
     pub runtime: tokio::runtime::Handle,
+    /// Whose control messages count.
+    pub ours: Installation,
     pub orders: mpsc::Receiver<Order>,
 }
 
@@ -255,7 +258,8 @@ impl Worker {
 
     /// Takes in what waits, at most so much that other things need not wait long.
     fn fetch(&mut self) -> anyhow::Result<()> {
-        let mut inbox = Inbox::new(&self.parts.topic);
+        let mut inbox = Inbox::new(&self.parts.topic, &self.parts.ours);
+        inbox.spread(self.of.shard.room.engine.most_travellers());
         let mut wait = WAIT;
         while !inbox.is_full() {
             match self.parts.queue.poll(std::mem::take(&mut wait)) {
@@ -313,6 +317,10 @@ impl Worker {
     /// Identities become a run where they are `worth` that many records, so that nobody has to read them from the log again.
     fn checkpoint(&mut self, worth: u64) {
         let writing = counted(CheckpointPart::Cut, || self.of.cut(worth));
+        self.write(writing);
+    }
+
+    fn write(&mut self, writing: Writing) {
         let next_block = writing.next_block();
         let (producer, place) = (Arc::clone(&self.parts.producer), self.parts.letters.clone());
         let (store, epoch, config) = (self.parts.store.clone(), self.epoch, self.parts.config.clone());
@@ -359,9 +367,12 @@ impl Worker {
             self.parts.producer.send_pairings(&self.parts.topic, self.parts.partition, &wanted);
             self.pairings_sent = Some(Instant::now());
         }
+        if self.of.is_run_overdue(wall_clock()) {
+            let writing = counted(CheckpointPart::Cut, || self.of.cut_with_run());
+            self.write(writing);
+        }
         if self.timer_sent.is_none_or(|at| at.elapsed() >= TIMER_PATIENCE)
-            && (self.of.wants_timer(wall_clock())
-                || self.of.shard.room.engine.next_deadline().is_some_and(|deadline| deadline.plus(TIMER_SLACK) <= wall_clock()))
+            && self.of.shard.room.engine.next_deadline().is_some_and(|deadline| deadline.plus(TIMER_SLACK) <= wall_clock())
         {
             self.parts.producer.send_timer(&self.parts.topic, self.parts.partition);
             self.timer_sent = Some(Instant::now());

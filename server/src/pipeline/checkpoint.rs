@@ -242,7 +242,7 @@ mod tests {
     /// Once the position is stored nobody reads them again.
     #[test]
     fn fixes_are_handed_on_before_the_commit() {
-        let fix = HandedOn { device: "box".to_owned(), source: String::new(), raw: Vec::new() };
+        let fix = HandedOn { device: "box".to_owned(), source: "".into(), raw: bytes::Bytes::new() };
         let mut writing = Writing::new((Checkpoint { handed_on: vec![fix], ..Checkpoint::default() }, None));
         assert!(matches!(writing.step(), Step::HandOn([_])));
         writing.went(Ok(())).expect("goes on");

@@ -13,6 +13,9 @@ use std::collections::BTreeMap;
 /// Numbers end before this one: a record's position has room for no more.
 const NUMBERS: i64 = 1 << 10;
 
+/// The fact that holds prefixes, one a line.
+const PREFIXES: &str = "kafka_prefixes";
+
 /// A partition of a topic.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KafkaPartition {
@@ -187,6 +190,37 @@ impl Store {
         .bind(i64::from(place.number))
         .execute(&self.shared()?.writer)
         .await?;
+        Ok(())
+    }
+
+    /// The prefixes under which engines have written with this store, the oldest first.
+    pub async fn kafka_prefixes(&self) -> Result<Vec<String>, StoreError> {
+        let noted = self.fact(PREFIXES).await?.unwrap_or_default();
+        let noted = String::from_utf8(noted).map_err(|e| broken("facts", PREFIXES, e))?;
+        Ok(noted.lines().map(str::to_owned).collect())
+    }
+
+    /// Notes `prefix` among them.
+    pub async fn note_kafka_prefix(&self, prefix: &str) -> Result<(), StoreError> {
+        let mut tx = self.shared()?.begin().await?;
+        postgres::lock_schema(&mut tx).await?;
+        let noted: Option<Vec<u8>> =
+            sqlx::query_scalar("select value from facts where name = $1").bind(PREFIXES).fetch_optional(&mut *tx).await?;
+        let mut noted = noted.unwrap_or_default();
+        if noted.split(|byte| *byte == b'\n').any(|known| known == prefix.as_bytes()) {
+            return Ok(());
+        }
+        noted.extend_from_slice(prefix.as_bytes());
+        noted.push(b'\n');
+        sqlx::query(
+            "insert into facts (name, value) values ($1, $2)
+             on conflict (name) do update set value = excluded.value",
+        )
+        .bind(PREFIXES)
+        .bind(noted)
+        .execute(&mut *tx)
+        .await?;
+        tx.commit().await?;
         Ok(())
     }
 

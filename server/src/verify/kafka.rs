@@ -6,7 +6,7 @@ use super::report::{Law, Report};
 use super::scan::{Outline, Source, outline_of};
 use super::{Subject, check_days};
 use crate::identities::Sizes;
-use crate::kafka::{Extent, KafkaConfig, STEP, is_other_log, nobody_else, take};
+use crate::kafka::{Extent, Installation, KafkaConfig, STEP, is_other_log, nobody_else, take};
 use crate::pipeline::{Due, Shard, needed_from};
 use anyhow::Context;
 use domain::time::ProcessingTime;
@@ -20,7 +20,8 @@ const NEVER: Due = Due { records: u64::MAX, bytes: u64::MAX, every: Duration::MA
 /// at work. Senders need not stop: looked at is what Kafka has at the beginning.
 pub async fn verify_kafka(subject: &Subject<'_>, kafka: &KafkaConfig) -> anyhow::Result<Vec<(String, Report)>> {
     nobody_else(kafka)?;
-    let extents = Extent::of(kafka, subject.store.kafka_partitions().await?)?;
+    let ours = Installation::of(kafka, subject.store).await?;
+    let extents = Extent::of(kafka, &ours, subject.store.kafka_partitions().await?)?;
     let aside = subject.dir.join(format!("verify-{}", std::process::id()));
     let (mut reports, mut readings, mut oldest) = (Vec::new(), 0, None);
     let forgotten = subject.store.forgotten().await?;

@@ -108,7 +108,7 @@ fn scan_kafka(extent: &Extent, key: &IdentityKey, mut each: impl FnMut(Place, He
                 Ok((device, batch)) => Held::HandedOn(device, batch),
                 Err(_) => Held::Timer,
             },
-            Kind::Timer => Held::Timer,
+            Kind::Timer | Kind::Foreign => Held::Timer,
         };
         each(place, held)
     })

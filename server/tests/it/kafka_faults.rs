@@ -8,7 +8,7 @@ use crate::kafka_verify::verified;
 #[cfg(feature = "kafka-tls")]
 use crate::kill::address_of_its_own;
 use crate::support::{Server, args, bare, envelope, slot_now, stores, until};
-use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, ResourceSpecifier, TopicReplication};
+use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, NewPartitions, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::{BaseRecord, Producer};
@@ -23,12 +23,19 @@ const IMPATIENT: &str = "message.timeout.ms=1500";
 async fn topics_are_checked_and_put_right() {
     let Ok(brokers) = std::env::var("RANTAI_TEST_KAFKA") else { return };
     let Some(place) = Place::without_topics(brokers, &[]).await else { return };
-    let refused = async || {
+    let try_start = async || {
         let options = place.options("engine");
         let dir = tempfile::tempdir().expect("a directory");
         let config = args(dir.path(), &options.iter().map(String::as_str).collect::<Vec<_>>());
-        format!("{:#}", lifecycle::start(&config).await.err().expect("does not start"))
+        match lifecycle::start(&config).await {
+            Err(error) => Err(format!("{error:#}")),
+            Ok(running) => {
+                running.stop.cancel();
+                running.wait().await.map_err(|error| format!("{error:#}"))
+            }
+        }
     };
+    let refused = async || try_start().await.expect_err("does not start");
     let error = refused().await;
     assert!(error.contains("has no topic") && error.contains("rantai kafka setup"), "{error}");
     let check = SetupArgs { check: true, ..SETUP };
@@ -58,6 +65,22 @@ async fn topics_are_checked_and_put_right() {
     };
     assert_eq!((value("segment.ms").as_str(), value("message.timestamp.type").as_str()), ("3600000", "LogAppendTime"));
     place.server("engine").await.stop().await;
+    // They take whatever may have to be written.
+    for (topic, most) in [(&events, 1 << 20), (&place.kafka.topics, 100_000), (&place.kafka.dead_letters(), 1 << 20)] {
+        let most = format!("{most}");
+        let change = AlterConfig::new(ResourceSpecifier::Topic(topic));
+        let change = change.set("max.message.bytes", &most).set("message.timestamp.type", "LogAppendTime");
+        admin.alter_configs([&change], &AdminOptions::new()).await.expect("changes");
+        let error = until("the broker knows it", async || {
+            let error = try_start().await.err()?;
+            error.contains("takes messages of").then_some(error)
+        })
+        .await;
+        assert!(error.contains(&format!("`{topic}` takes messages of {most} bytes")), "{error}");
+        assert!(setup(&place.kafka, &check).await.is_err());
+        setup(&place.kafka, &SETUP).await.expect("puts right");
+        until("all is as it should be", async || setup(&place.kafka, &check).await.ok()).await;
+    }
 }
 
 /// While Kafka is away senders are asked to come again, and afterwards it goes on by itself.

@@ -12,12 +12,12 @@ use super::store::{KEY, Store};
 use super::workload::{self, Request};
 use super::world::World;
 use anyhow::{Context, ensure};
-use broker::Log;
+use broker::{Log, control, ours};
 use domain::engine::EngineConfig;
 use domain::master::Master;
 use server::clock::Clocks;
 use server::identities::{self, Sizes};
-use server::kafka::{CONTROL, Inbox, Owned, TIMER, is_other_log};
+use server::kafka::{Inbox, Owned, TIMER, is_other_log};
 use server::pipeline::{Due, Step, Writing};
 use server::store::StoreError;
 use server::travel;
@@ -100,6 +100,8 @@ pub struct Cluster {
     /// Whether messages are deleted before they are needed, and topics made anew.
     deletes: bool,
     pairs: Pairs,
+    /// Another installation that reads the topic, by chance.
+    others: Option<Random>,
     /// Devices and trackers of all pairings that there were.
     paired: BTreeSet<String>,
     /// Partitions that a process began with which had lost them already: their owners are fenced by it, and begin again.
@@ -119,6 +121,7 @@ impl Cluster {
         let config = setup::chosen(&mut random);
         // A way of its own: courses without are as they were.
         let mut pairs = Random(!random.0);
+        let mut others = Random(random.0.rotate_left(17));
         let pairs = match pairs.below(4) {
             0 if !config.pairings.is_empty() => Pairs::Change(pairs),
             1 => Pairs::NotedByChance,
@@ -155,6 +158,7 @@ impl Cluster {
             decides: random.one_in(2),
             deletes: random.one_in(2),
             pairs,
+            others: others.one_in(3).then_some(others),
             paired: BTreeSet::new(),
             begun_late: BTreeSet::new(),
             processes,
@@ -216,6 +220,7 @@ impl Cluster {
                 }
             }
             self.pair();
+            self.meddle();
             if self.is_calm && self.is_done() {
                 break;
             }
@@ -440,6 +445,10 @@ impl Cluster {
                 4 => {
                     self.send_timer(&mut work, partition);
                     self.send_pairings(&mut work, partition);
+                    if work.writing.is_none() && work.owned.is_run_overdue(Clocks::now().wall) {
+                        self.world.note("a run for its age alone");
+                        work.writing = Some(work.owned.cut_with_run());
+                    }
                 }
                 _ => self.write(&mut work, &world)?,
             }
@@ -498,7 +507,7 @@ impl Cluster {
         if work.is_gone {
             return true;
         }
-        let mut inbox = Inbox::new("events");
+        let mut inbox = Inbox::new("events", &ours());
         for message in messages {
             message.put(&mut inbox);
         }
@@ -521,7 +530,7 @@ impl Cluster {
             && work.timer_sent.is_none_or(|at| steady.saturating_sub(at).as_secs() >= 5)
         {
             work.timer_sent = Some(steady);
-            self.store_message(partition as usize, Vec::new(), vec![(CONTROL, TIMER.to_vec())]);
+            self.store_message(partition as usize, Vec::new(), control(TIMER));
             self.world.note("a timer");
         }
     }

@@ -29,6 +29,7 @@ pub const POINTS: &[&str] = &[
     "a topic made anew told apart",
     "a decision",
     "a fix handed on",
+    "a message of another installation",
     "other pairings",
     "pairings noted",
     "messages deleted for their age",

@@ -2,14 +2,32 @@
 //! topic that somebody makes anew.
 
 use super::super::random::Random;
+use super::super::setup;
 use super::super::store::KEY;
 use super::Cluster;
 use domain::event::Reason;
 use domain::time::{HOUR_MS, ProcessingTime};
 use server::admission::{Batch, IdentityKey};
-use server::kafka::{CONTROL, DECISION, Inbox, SOURCE, UNREADABLE};
+use server::kafka::{CONTROL, DECISION, FIX, Inbox, Installation, OF, PAIRINGS, SOURCE, TIMER, UNREADABLE, position};
 use server::letters::{Decision, Verdict};
 use server::side::DEAD;
+use server::travel;
+
+/// The name of the installation that is simulated, and of another one on the same topic.
+const OURS: &str = "sim";
+const OTHERS: &str = "simpler";
+/// Who decides there.
+pub const STRANGER: &str = "Budi";
+
+/// The installation that is simulated.
+pub fn ours() -> Installation {
+    Installation::new([OURS.to_owned()])
+}
+
+/// The headers of its control messages.
+pub fn control(what: &[u8]) -> Vec<(&'static str, Vec<u8>)> {
+    vec![(CONTROL, what.to_vec()), (OF, OURS.as_bytes().to_vec())]
+}
 
 /// A message as the broker has it.
 #[derive(Clone, Debug)]
@@ -24,6 +42,10 @@ impl Message {
     pub fn put(&self, inbox: &mut Inbox) {
         let headers = self.headers.iter().map(|(key, value)| (*key, Some(value.as_slice())));
         inbox.note(self.offset, self.at, &self.value, headers);
+    }
+
+    pub fn is_foreign(&self) -> bool {
+        self.headers.iter().any(|(key, value)| *key == OF && value == OTHERS.as_bytes())
     }
 
     pub fn is_record(&self) -> bool {
@@ -168,11 +190,34 @@ impl Cluster {
         let row = self.random.pick(letters);
         let verdict = if self.random.one_in(2) { Verdict::Replay } else { Verdict::Discard("of no use".to_owned()) };
         let decision = Decision { letter: row.position, by: "Sari".to_owned(), verdict };
-        let headers = vec![(SOURCE, row.source.as_bytes().to_vec()), (CONTROL, DECISION.to_vec())];
+        let headers = [(SOURCE, row.source.as_bytes().to_vec())].into_iter().chain(control(DECISION)).collect();
         let value = decision.encode(&row.raw).to_vec();
         self.store_message(partition, value, headers);
         self.world.note("a decision");
     }
+
+    /// Another installation that reads the topic writes into it what would mean much if it were ours.
+    pub(super) fn meddle(&mut self) {
+        let Some(random) = self.others.as_mut().filter(|_| !self.is_calm) else { return };
+        if !random.one_in(60) {
+            return;
+        }
+        let partition = random.index(self.logs.len());
+        let messages = &self.logs[partition].messages;
+        let letter =
+            messages.get(random.index(messages.len().max(1))).map_or(1, |of| position(partition as u32, of.offset as u64 + 1));
+        let discard = Decision { letter, by: STRANGER.to_owned(), verdict: Verdict::Discard("not ours".to_owned()) };
+        let fix = messages.iter().rfind(|message| message.is_fix()).map_or(Vec::new(), |message| message.value.clone());
+        let (what, value) = match random.below(4) {
+            0 => (TIMER, Vec::new()),
+            1 => (DECISION, discard.encode(b"").to_vec()),
+            2 => (PAIRINGS, travel::encode(&setup::pairings(random)).to_vec()),
+            _ => (FIX, fix),
+        };
+        self.store_message(partition, value, vec![(OF, OTHERS.as_bytes().to_vec()), (CONTROL, what.to_vec())]);
+        self.world.note("a message of another installation");
+    }
+
     /// The broker deletes what is old, needed or not. A partition of which nothing was stored ever is taken as it is found.
     pub(super) fn age(&mut self) {
         let partition = self.random.index(self.logs.len());

@@ -55,12 +55,16 @@ impl Cluster {
             oracle::same(&format!("L1: records of partition {partition}"), &records, &totals.all.received)?;
             oracle::check_sums(&totals)?;
             oracle::check_days(&found)?;
+            ensure!(found.decisions.iter().all(|of| of.by != broker::STRANGER), "L2: a decision of another installation counts");
             oracle::count(&mut counts, "records processed", records);
             if records > 0 {
                 let (expected, mut handed_on) =
                     self.uninterrupted(partition as u32, &messages, &log.gaps, &self.config, &disk)?;
                 due.append(&mut handed_on);
                 oracle::compare(&expected, &found).with_context(|| format!("L4: partition {partition}"))?;
+                let travellers =
+                    self.check_travellers(&found, &messages).with_context(|| format!("L2: partition {partition}"))?;
+                oracle::count(&mut counts, "devices that travel", travellers);
                 oracle::note(&mut counts, &found, &ReadBack::of(&found, &self.config)?, &self.config)?;
                 for key in oracle::windows_of(&found, &self.config)?.into_keys() {
                     ensure!(windows.insert(key.clone()), "L2: two partitions have the window {key:?}");
@@ -312,7 +316,7 @@ fn by_device(stored: &Stored) -> BTreeMap<String, Whole> {
 
 /// Processes `messages` and stores what they lead to, with a run of their identities where that is `worth` it; the fixes to hand on.
 fn take(owned: &mut Owned, messages: &[&Message], worth: u64, stored: &mut Stored) -> anyhow::Result<Vec<HandedOn>> {
-    let mut inbox = Inbox::new("events");
+    let mut inbox = Inbox::new("events", &broker::ours());
     for message in messages {
         message.put(&mut inbox);
     }

@@ -1,11 +1,12 @@
 //! Trackers and what travels with them in partitions of a broker: pairings that are noted and change, fixes that are handed on, and what has
 //! to be true of them at the end.
 
+use super::super::oracle;
 use super::super::random::Random;
 use super::super::setup;
-use super::super::store::KEY;
+use super::super::store::{KEY, Stored};
 use super::super::world::World;
-use super::broker::{Message, partition_of};
+use super::broker::{Message, control, partition_of};
 use super::{Cluster, Work};
 use anyhow::ensure;
 use domain::engine::{Content, Pairing};
@@ -45,7 +46,7 @@ impl Cluster {
     }
 
     pub(super) fn note_pairings(&mut self, partition: usize, body: &[u8]) {
-        self.store_message(partition, body.to_vec(), vec![(CONTROL, PAIRINGS.to_vec())]);
+        self.store_message(partition, body.to_vec(), control(PAIRINGS));
         self.world.note("pairings noted");
     }
 
@@ -74,7 +75,7 @@ impl Cluster {
                 _ => (true, true),
             };
             if is_stored {
-                let headers = vec![(SOURCE, fix.source.clone().into_bytes()), (CONTROL, FIX.to_vec())];
+                let headers = [(SOURCE, fix.source.as_bytes().to_vec())].into_iter().chain(control(FIX)).collect();
                 self.store_message(partition_of(&fix.device, self.logs.len()), fix.encode(), headers);
                 self.world.note("a fix handed on");
             }
@@ -98,6 +99,27 @@ impl Cluster {
         ensure!(lost.is_none(), "L1: a fix was not handed on: {:?}", told(lost));
         ensure!(made_up.is_none(), "L2: a fix was handed on that nobody accepted: {:?}", told(made_up));
         Ok(due.len() as u64)
+    }
+
+    /// No device of a partition travels but those of its newest note, and those that were themselves where their fixes say: whatever is
+    /// handed on by pairings that have ended. `messages` are those of the partition; how many devices travel.
+    pub(super) fn check_travellers(&self, found: &Stored, messages: &[&Message]) -> anyhow::Result<u64> {
+        let own: BTreeSet<String> = messages
+            .iter()
+            .filter(|message| !message.is_fix())
+            .flat_map(|message| message.times())
+            .filter_map(|(device, _, is_fix)| is_fix.then_some(device))
+            .collect();
+        let pairings = oracle::totals_of(found).pairings;
+        let mut travellers = 0;
+        for (_, state) in oracle::states_of(found) {
+            let is_told = own.contains(&state.id) || pairings.iter().any(|of| of.device == state.id);
+            let travels = state.extra.is_some_and(|extra| extra.join.is_some());
+            // A letter that is taken in again may be a fix.
+            ensure!(is_told || !travels || self.decides, "{} travels, and no note says so", state.id);
+            travellers += u64::from(travels);
+        }
+        Ok(travellers)
     }
 
     /// Whether where `id` was may differ between several partitions and one: what comes late may be placed otherwise, and so may what comes
@@ -145,7 +167,7 @@ impl Message {
     }
 
     pub fn is_fix(&self) -> bool {
-        self.has(FIX)
+        self.has(FIX) && !self.is_foreign()
     }
 
     fn is_for(&self, device: &str) -> bool {
