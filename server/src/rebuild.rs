@@ -105,8 +105,14 @@ pub async fn rebuild_kafka(
         let folder = aside.join(number.to_string());
         let kept = empty_folder(folder.join("kept"))?;
         let mut owned = Owned::restore(fresh, number, &folder.join("identities"), master, config, REBUILD)?;
-        // Fixes before that have been handed on.
-        owned.shard.hand_on_from(rebuilding.covered(number)?.0);
+        // Fixes before that have been handed on, but for those that were refused for want of room, and which nobody can tell from the
+        // others: where there is another one all go once more, and count once.
+        let from = if rebuilding.has_other_room() && !planted("rebuild-hands-on-new-fixes-alone") {
+            0
+        } else {
+            rebuilding.covered(number)?.0
+        };
+        owned.shard.hand_on_from(from);
         let mut reader = extent.reader(if planted("rebuild-begins-late") { 2 } else { 1 })?;
         while let Some(reader) = &mut reader
             && let Some(inbox) = reader.read()?

@@ -239,6 +239,14 @@ impl Store {
     }
 }
 
+/// Before the number of devices for which there is room.
+const ROOM: &str = " and room for ";
+
+/// What is noted of that, in the rules `name`.
+fn room_of(name: &str) -> Option<&str> {
+    name.rsplit_once(ROOM).map(|(_, room)| room)
+}
+
 /// What is noted of the rules by which a state is made.
 fn name_of(config: &EngineConfig) -> String {
     let windows = &config.windows;
@@ -247,7 +255,7 @@ fn name_of(config: &EngineConfig) -> String {
     let sliding = windows.sliding().iter().map(|d| format!("{}/{}:{}", d.size_ms, d.slide_ms, d.delay_ms));
     let sessions = windows.sessions().iter().map(|d| format!("session {}:{}", d.gap_ms, d.delay_ms));
     format!(
-        "windows {} and lateness {} (milliseconds) and room for {} unregistered devices",
+        "windows {} and lateness {} (milliseconds){ROOM}{} unregistered devices",
         tumbling.chain(sliding).chain(sessions).collect::<Vec<_>>().join(","),
         windows.allowed_lateness_ms(),
         config.max_unregistered

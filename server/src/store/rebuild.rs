@@ -3,7 +3,7 @@
 
 use super::checkpoint::{put_postgres, put_sqlite};
 use super::postgres::Days;
-use super::{Checkpoint, Database, Pools, STATE_FORMAT, Snapshot, Store, StoreError, broken, either, name_of};
+use super::{Checkpoint, Database, Pools, STATE_FORMAT, Snapshot, Store, StoreError, broken, either, name_of, room_of};
 use domain::engine::{EngineConfig, Totals};
 use domain::planted;
 use domain::rollup::StoodThen;
@@ -55,6 +55,7 @@ pub struct Rebuilding {
     open: Open,
     /// Of each partition its epoch, and where the old state ended: block, and the log's time.
     taken: BTreeMap<u32, (i64, u64, ProcessingTime)>,
+    has_other_room: bool,
 }
 
 macro_rules! empty {
@@ -122,6 +123,9 @@ impl Store {
                 raw: self.keeps_raw(),
             });
         }
+        let stored = self.fact("rules").await?.map(|stored| String::from_utf8_lossy(&stored).into_owned());
+        let given = name_of(rules);
+        let has_other_room = stored.is_some_and(|stored| room_of(&stored) != room_of(&given));
         let all: Vec<String> = taken.keys().map(u32::to_string).collect();
         let all = all.join(", ");
         let mut open = match &self.database {
@@ -136,7 +140,7 @@ impl Store {
                 empty!(tx, all, rules, RESULTS.iter().chain(&RESULTS_POSTGRES));
             }
         }
-        Ok((Rebuilding { open, taken }, fresh))
+        Ok((Rebuilding { open, taken, has_other_room }, fresh))
     }
 }
 
@@ -149,6 +153,11 @@ impl Rebuilding {
     /// The first block of `partition` that the old state did not cover, and the log's time there.
     pub fn covered(&self, partition: u32) -> Result<(u64, ProcessingTime), StoreError> {
         self.taken(partition).map(|(_, next, now)| (next, now))
+    }
+
+    /// Whether the old state had another room for devices that nobody registered: who was refused then may be accepted now.
+    pub const fn has_other_room(&self) -> bool {
+        self.has_other_room
     }
 
     fn taken(&self, partition: u32) -> Result<(i64, u64, ProcessingTime), StoreError> {

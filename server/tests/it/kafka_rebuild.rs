@@ -39,8 +39,13 @@ fn command(place: &Place, dir: &Path) -> Command {
 
 /// What it says, where it is refused.
 pub fn rebuild(place: &Place) -> Result<(), String> {
+    rebuild_with(place, &[])
+}
+
+/// The same with further options.
+pub fn rebuild_with(place: &Place, more: &[&str]) -> Result<(), String> {
     let dir = tempfile::tempdir().expect("a directory");
-    let done = command(place, dir.path()).output().expect("runs");
+    let done = command(place, dir.path()).args(more).output().expect("runs");
     assert!(!dir.path().join("kafka-rebuild").exists(), "nothing is left behind");
     if done.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&done.stderr).into_owned()) }
 }

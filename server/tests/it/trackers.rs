@@ -1,7 +1,7 @@
 //! Trackers and the thermometers that travel with them: in one log and in several partitions of Kafka's, and pairings that change.
 
-use crate::kafka::Place;
-use crate::kafka_rebuild::rebuild;
+use crate::kafka::{Place, SECOND, ends};
+use crate::kafka_rebuild::{rebuild, rebuild_with};
 use crate::kafka_verify::{assert_whole, verified};
 use crate::kill::Program;
 use crate::support::{Server, bare, now_ms, stores, until};
@@ -9,7 +9,9 @@ use crate::verify::{MASTER, check};
 use domain::engine::{Derived, EngineConfig};
 use domain::join::Located;
 use domain::window::WindowConfig;
+use rdkafka::producer::{BaseRecord, Producer};
 use serde_json::Value;
+use server::kafka::KafkaConfig;
 use server::pipeline::PARTITION;
 use server::rebuild::rebuild as rebuild_log;
 use server::store::{DerivedKind, Store, StoreAddress};
@@ -190,6 +192,102 @@ async fn a_tracker_in_another_partition() {
 async fn stop(mut engine: Program) {
     engine.terminate();
     assert!(engine.ended().await.success(), "an engine stops in order");
+}
+
+/// What was refused for want of room is handed on by the rebuild that has room for it.
+#[tokio::test(flavor = "multi_thread")]
+async fn more_room_hands_on_what_was_refused() {
+    let Some(place) = Place::new().await else { return };
+    let dir = tempfile::tempdir().expect("a directory");
+    // The note of its pairing takes the only room in each partition, also in that of its tracker.
+    let file = |room: u32| {
+        let path = dir.path().join(format!("room-{room}.toml"));
+        let pairing = format!("[[pairings]]\ntracker = '{TRACKER}'\ndevice = 'box-0'\n");
+        std::fs::write(&path, format!("max_unregistered = {room}\n{pairing}")).expect("writes");
+        path.to_str().expect("a plain name").to_owned()
+    };
+    let (little, more) = (file(1), file(5));
+    let one = engine(&place, &dir.path().join("one"), &little).await;
+    let store = place.store().await;
+    noted(&store, 1).await;
+    let base = now_ms() - 180 * MINUTE;
+    let producer = place.producer();
+    for minute in 0..20 {
+        let fix = fix(base, 3 * minute);
+        producer.send(BaseRecord::to(&place.kafka.topics).partition(1).key(TRACKER).payload(&fix)).expect("takes it");
+    }
+    producer.flush(10 * SECOND).expect("is acknowledged");
+    let intake = place.server("ingest").await;
+    let readings: Vec<String> = (0..30).map(|minute| bare("box-0", base + minute * MINUTE, "4.5")).collect();
+    assert_eq!(intake.post_lines(readings.join("\n")).await.status, 202);
+    intake.stop().await;
+    let found = place.stored(50).await.all;
+    assert_eq!((found.accepted, found.rejected), (30, 20));
+    stop(one).await;
+    assert_eq!(located(&store).await, BTreeMap::new());
+
+    let before = ends(&place);
+    rebuild_with(&place, &["--config", &more]).expect("rebuilds");
+    let after = ends(&place);
+    assert_eq!(after.iter().sum::<i64>() - before.iter().sum::<i64>(), 20);
+    // With the same room once more nothing is new.
+    rebuild_with(&place, &["--config", &more]).expect("rebuilds");
+    assert_eq!(ends(&place), after);
+    assert_eq!(place.stored(50).await.all.accepted, 50);
+    let two = engine(&place, &dir.path().join("two"), &more).await;
+    let places =
+        until("its readings to be placed", async || located(&store).await.remove("box-0").filter(|all| all.len() == 30)).await;
+    assert!(places.iter().all(|located| located.fix.is_some()), "{places:?}");
+    stop(two).await;
+    store.close().await;
+}
+
+/// Two installations read one topic of somebody else's: neither takes what the other notes there for its own.
+#[tokio::test(flavor = "multi_thread")]
+async fn two_installations_on_one_topic() {
+    let Some(one) = Place::new().await else { return };
+    let Some(Place { kafka, postgres }) = Place::new().await else { return };
+    let shared = one.kafka.topics.clone();
+    let two = Place { kafka: KafkaConfig { topics: shared.clone(), ..kafka }, postgres };
+    let dir = tempfile::tempdir().expect("a directory");
+    let engines = [
+        engine(&one, &dir.path().join("one"), &paired(dir.path(), &DEVICES[..1])).await,
+        engine(&two, &dir.path().join("two"), &paired(dir.path(), &DEVICES[..2])).await,
+    ];
+    let (store, other) = (one.store().await, two.store().await);
+    let producer = one.producer();
+    let base = now_ms() - 60 * MINUTE;
+    let mut sent = 0;
+    for minute in 0..8 {
+        // In each partition, so that both have read up to there.
+        for partition in 0..3 {
+            let fix = fix(base, 10 * minute + i64::from(partition));
+            producer.send(BaseRecord::to(&shared).partition(partition).key(TRACKER).payload(&fix)).expect("takes it");
+            sent += 1;
+        }
+        producer.flush(10 * SECOND).expect("is acknowledged");
+        one.stored(sent).await;
+        two.stored(sent).await;
+        noted(&store, 1).await;
+        noted(&other, 2).await;
+    }
+    // Each has the note of the other in its partitions by now, and goes by its own.
+    for (store, pairings) in [(&store, 1), (&other, 2)] {
+        let all = store.overview().await.expect("reads");
+        assert!(all.iter().all(|of| of.totals.pairings.len() == pairings));
+    }
+    for engine in engines {
+        stop(engine).await;
+    }
+    for place in [&one, &two] {
+        assert_whole(&verified(place).await.expect("tells"));
+    }
+    let lived = located(&store).await;
+    rebuild(&one).expect("rebuilds");
+    assert_eq!(located(&store).await, lived);
+    assert_whole(&verified(&one).await.expect("tells"));
+    store.close().await;
+    other.close().await;
 }
 
 /// Pairings that are added, changed and taken away later: on every store, `verify` finds nothing, and a rebuild makes the same.
