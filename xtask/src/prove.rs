@@ -63,7 +63,7 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
             Proof::Bugs => drop(bugs::run(&more, true)?),
             Proof::Img => images(&more)?,
             Proof::Kill => {
-                let Tally { passed, failed } = kills(&more)?;
+                let Tally { passed, failed, .. } = kills(&more)?;
                 ensure!(failed == 0, "{failed} of {} failed", passed + failed);
             }
             Proof::Sim => simulation(&more)?,
@@ -123,7 +123,7 @@ pub fn kills(more: &[String]) -> anyhow::Result<Tally> {
         const EVERY: [&str; 2] = ["faults::calls::every_sync_fails_once", "faults::calls::every_call_finds_no_room_once"];
         let mut cargo = workspace::cargo();
         cargo.args(test::TESTS).args(["--test", "it", "--", "--exact", "--nocapture", "--test-threads=1"]).args(EVERY);
-        let Tally { passed, failed } = test::tests_of(cargo.env("RANTAI_TEST_EVERY_CALL", "1"))?;
+        let Tally { passed, failed, .. } = test::tests_of(cargo.env("RANTAI_TEST_EVERY_CALL", "1"))?;
         ensure!(passed + failed == EVERY.len(), "not every fault of the disk was found");
         (tally.passed, tally.failed) = (tally.passed + passed, tally.failed + failed);
     }

@@ -116,6 +116,18 @@ impl Place {
     }
 }
 
+/// The partitions that a process has, as it says; none once it has ended.
+async fn owned(engine: &Program) -> Vec<(String, i32)> {
+    let Ok(answer) = reqwest::get(format!("{}/metrics", engine.url)).await else { return Vec::new() };
+    let text = answer.text().await.unwrap_or_default();
+    let labels = text.lines().filter_map(|line| line.strip_prefix("rantai_partition_running{")?.split_once('}'));
+    let value = |labels: &str, name: &str| -> String {
+        let (_, rest) = labels.split_once(&format!("{name}=\"")).expect("a label");
+        rest.split_once('"').expect("a text").0.to_owned()
+    };
+    labels.map(|(labels, _)| (value(labels, "topic"), value(labels, "partition").parse().expect("a number"))).collect()
+}
+
 /// Ends of the partitions to which admission writes.
 pub fn ends(place: &Place) -> Vec<i64> {
     let consumer: BaseConsumer = place.client().create().expect("a consumer");
@@ -368,10 +380,25 @@ async fn engines_are_killed_added_and_paused() {
     second.pause(false);
     let more = post(10).await;
     exact(&place.stored(2 * more).await, more);
-    // Fenced with what it had not stored yet, or told of its loss before it tried to: never a word of it in the books.
-    if let Some(status) = second.has_ended() {
-        assert!(!status.success(), "{status}");
-    }
+    // Fenced with what it had not stored yet, and ended by it, or told of its loss before it tried to: then it has the partitions that the
+    // group gave it anew. Never both it and another.
+    until("every partition to have one engine", async || {
+        let awake = match second.has_ended() {
+            Some(status) => {
+                assert!(!status.success(), "{status}");
+                Vec::new()
+            }
+            None => owned(&second).await,
+        };
+        let mut all = [awake, owned(&third).await].concat();
+        all.sort_unstable();
+        let topics = place.kafka.inputs().into_iter();
+        let mut expected: Vec<(String, i32)> =
+            topics.flat_map(|topic| (0..PARTITIONS).map(move |n| (topic.clone(), n))).collect();
+        expected.sort_unstable();
+        (all == expected).then_some(())
+    })
+    .await;
     let store = place.store().await;
     let in_windows: u64 = windows(&store)
         .await

@@ -129,19 +129,35 @@ async fn same_as_undisturbed(place: Place) {
     panic!("timers never end");
 }
 
-/// Which engine, when, and how long it stays away: seeded.
-async fn kill_one(crew: &mut Crew, number: usize, random: &mut Random) {
+/// How often engines were killed how, and how they came back: each has to have happened.
+#[derive(Debug, Default)]
+struct Kinds {
+    at_work: u64,
+    giving_back: u64,
+    back_at_once: u64,
+    back_later: u64,
+}
+
+/// Each of two engines in turn, in each of four rounds otherwise; the moments are seeded.
+async fn kill_one(crew: &mut Crew, round: u64, random: &mut Random, kinds: &mut Kinds) {
+    let number = round as usize % 2;
     works(&crew.engines[number]).await;
     tokio::time::sleep(Duration::from_millis(random.below(400))).await;
-    if random.one_in(4) {
-        // In the middle of giving its partitions back.
+    if matches!(round % 4, 1 | 2) {
+        // In the middle of giving its partitions back, or soon after.
         crew.engines[number].terminate();
-        tokio::time::sleep(Duration::from_millis(random.below(100))).await;
+        tokio::time::sleep(Duration::from_millis(random.below(20))).await;
+        kinds.giving_back += u64::from(crew.engines[number].has_ended().is_none());
+    } else {
+        kinds.at_work += 1;
     }
     crew.engines.remove(number).kill();
-    if random.one_in(2) {
-        // Back at once, or after the other one has taken over.
+    if round % 4 >= 2 {
+        // The other one takes over first, or not yet.
         tokio::time::sleep(Duration::from_millis(random.below(3_000))).await;
+        kinds.back_later += 1;
+    } else {
+        kinds.back_at_once += 1;
     }
     let engine = crew.engine(number).await;
     crew.engines.insert(number, engine);
@@ -155,7 +171,7 @@ async fn two_engines_killed_again_and_again_under_load() {
     };
     let Some(mut place) = Place::on(brokers, 1, &SOON_DEAD).await else { return };
     place.kafka.topics.clear();
-    let (mut random, each) = (moments(), kills(KILLS).min(20));
+    let (mut random, each, mut kinds) = (moments(), kills(KILLS).clamp(KILLS, 20), Kinds::default());
     let mut crew = Crew::start(place).await;
     let tasks = crew.load(Sender::all(PAUSE), false);
     // The first one gives partitions their numbers, in their order.
@@ -163,10 +179,12 @@ async fn two_engines_killed_again_and_again_under_load() {
     let second = crew.engine(1).await;
     crew.engines.push(second);
     for round in 0..2 * each {
-        kill_one(&mut crew, round as usize % 2, &mut random).await;
+        kill_one(&mut crew, round, &mut random, &mut kinds).await;
     }
     let (place, senders) = crew.finish(tasks).await;
-    println!("{each} kills of each engine, {} different records", distinct(&senders));
+    println!("{each} kills of each engine, {kinds:?}, {} different records", distinct(&senders));
+    let Kinds { at_work, giving_back, back_at_once, back_later } = kinds;
+    assert!([at_work, giving_back, back_at_once, back_later].iter().all(|often| *often > 0), "a kind of kill never happened");
     same_as_undisturbed(place).await;
 }
 

@@ -3,6 +3,7 @@
 use crate::support::{LONG, Server, args, bare, envelope, now_ms, slot_now, stores};
 use server::lifecycle;
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn health_and_metrics() {
@@ -169,8 +170,11 @@ async fn one_process_a_directory() {
     let error = lifecycle::start(&args(server.dir(), &[])).await.err().expect("refused").to_string();
     assert!(error.contains("in use by process"), "{error}");
     let data_dir = server.dir().to_str().expect("a plain path").to_owned();
+    let begun = Instant::now();
     let other = program(&["serve", "--listen", "127.0.0.1:0", "--data-dir", &data_dir]).output().expect("runs");
     assert!(!other.status.success() && String::from_utf8_lossy(&other.stderr).contains("in use by process"));
+    // Under a second where nothing else runs; it does not wait for the other one to go.
+    assert!(begun.elapsed() < Duration::from_secs(10), "refused after {:?}", begun.elapsed());
     // The first goes on unharmed, and administration works beside it.
     server.accept(&[bare("d", now_ms(), "5")]).await;
     let made =
