@@ -1,6 +1,5 @@
 //! Rules of the cold chain itself: storage ranges and what a temperature means in one.
 
-use crate::event::Reading;
 use crate::milli::Milli;
 use crate::planted;
 use crate::time::EventTime;
@@ -37,6 +36,11 @@ impl Range {
     /// How far `temperature` lies outside, in thousandths of a degree; 0 inside.
     pub fn distance(self, temperature: Milli) -> i32 {
         (temperature.0 - self.max.0).max(self.min.0 - temperature.0).max(0)
+    }
+
+    /// Whether `one` is worse for vaccine than `other`: farther outside, or as far and colder, as frost spoils at once.
+    pub fn is_worse(self, one: Milli, other: Milli) -> bool {
+        (self.distance(one), other) > (self.distance(other), one)
     }
 }
 
@@ -83,21 +87,16 @@ impl Condition {
 pub struct Excursion {
     /// Time of the first reading outside.
     pub since: EventTime,
-    /// The reading farthest outside so far.
+    /// The reading farthest outside so far; of two as far, the colder one.
     pub peak: Milli,
 }
 
 impl Excursion {
-    /// The excursion that a device is in after `reading`, given the one before it; `None` where the reading is in range.
-    pub fn after(before: Option<Excursion>, reading: &Reading, range: Range) -> Option<Excursion> {
-        if !range.condition(reading.temperature).is_excursion() {
-            return None;
-        }
-        let Some(open) = before else {
-            return Some(Excursion { since: reading.at, peak: reading.temperature });
-        };
-        let peak = if range.distance(reading.temperature) > range.distance(open.peak) { reading.temperature } else { open.peak };
-        Some(Excursion { since: if planted("excursion-begins-anew") { reading.at } else { open.since }, peak })
+    /// Both as one, in whichever order.
+    #[must_use]
+    pub fn with(self, other: Excursion, range: Range) -> Excursion {
+        let since = if planted("excursion-begins-anew") { self.since.max(other.since) } else { self.since.min(other.since) };
+        Excursion { since, peak: if range.is_worse(other.peak, self.peak) { other.peak } else { self.peak } }
     }
 }
 
@@ -174,19 +173,12 @@ mod tests {
 
     #[test]
     fn an_excursion_keeps_its_start_and_its_peak() {
-        let reading = |minute: i64, milli| Reading {
-            at: EventTime::from_ms(minute * 60_000),
-            temperature: Milli(milli),
-            humidity: None,
-            battery: None,
-            status: crate::event::DeviceStatus::Ok,
-        };
-        let mut open = None;
-        for (minute, milli) in [(0, 7_900), (5, 8_500), (10, 9_400), (15, 8_800)] {
-            open = Excursion::after(open, &reading(minute, milli), Range::FRIDGE);
+        let of = |minute: i64, milli| Excursion { since: EventTime::from_ms(minute * 60_000), peak: Milli(milli) };
+        let parts = [of(5, 8_500), of(10, 9_400), of(15, 8_800), of(20, 600)];
+        for order in [[0, 1, 2, 3], [3, 2, 1, 0], [1, 3, 0, 2]] {
+            let whole = order.map(|at: usize| parts[at]).into_iter().reduce(|a, b| a.with(b, Range::FRIDGE));
+            assert_eq!(whole, Some(of(5, 600)), "{order:?}"); // 1.4 degrees too cold, and as many too warm
         }
-        assert_eq!(open, Some(Excursion { since: EventTime::from_ms(300_000), peak: Milli(9_400) }));
-        assert_eq!(Excursion::after(open, &reading(20, 8_000), Range::FRIDGE), None);
     }
 
     /// One vaccine against the rules, in words: its doses; its ranges at stores, puskesmas and midwives; what spoils it.

@@ -9,6 +9,7 @@ mod config;
 mod days;
 mod device;
 mod judge;
+mod outside;
 mod passing;
 mod record;
 mod totals;
@@ -18,6 +19,7 @@ mod watermark;
 pub use config::{EngineConfig, Pairing, RETENTION_MS};
 pub use days::{DayBook, TOPICS, Today};
 pub use device::{ClosedDerived, ClosedWindow, Derived, DeviceState};
+pub use outside::{KEPT_OUTSIDE, Outside};
 pub use record::{Content, Disposition, Identities, MemoryIdentities, Record, Seen};
 pub use totals::{Tally, Totals};
 
@@ -278,7 +280,7 @@ impl Engine {
                 if planted("sensor-code-is-an-excursion") {
                     let code =
                         Reading { at: fault.at, temperature: fault.code, humidity: None, battery: None, status: fault.status };
-                    device.state.note_condition(&code, device.range, is_newest);
+                    device.state.note_condition(&code, device.range);
                 }
                 if is_newest && device.state.latest.is_none_or(|r| fault.at > r.at) {
                     device.state.fault = Some(*fault);
@@ -345,7 +347,7 @@ impl Engine {
         } else if let Some(Placement::Late { window_start, lateness_ms }) = late {
             // In no window, and yet it happened.
             if !planted("late-data-passes-no-detection") {
-                device.state.note_condition(reading, device.range, false);
+                device.state.note_condition(reading, device.range);
             }
             let adds = HourCell::of_late(reading.temperature, device.range);
             let late = LateReading { device: index, start, adds };
@@ -353,8 +355,12 @@ impl Engine {
             came_late.push(late);
             Disposition::Late { window_start, lateness_ms }
         } else {
-            let is_newest = device.state.latest.is_none_or(|latest| reading.at > latest.at);
-            device.state.note_condition(reading, device.range, is_newest);
+            // Of two at one instant the worse one tells, whichever came first.
+            let is_newest = device.state.latest.is_none_or(|latest| {
+                let is_worse = || device.range.is_worse(reading.temperature, latest.temperature);
+                reading.at > latest.at || reading.at == latest.at && is_worse()
+            });
+            device.state.note_condition(reading, device.range);
             if is_newest {
                 device.state.latest = Some(*reading);
                 if device.state.fault.is_some_and(|fault| fault.at < reading.at) {

@@ -1,7 +1,7 @@
 //! What people see of devices: how each stands, what only its own page shows, and the worst of a place.
 
 use super::{DeviceState, Engine};
-use crate::coldchain::Condition;
+use crate::coldchain::{Condition, Excursion};
 use crate::feed::{DeviceMore, DeviceNow, LISTED_GAPS, OutOfRange};
 use crate::join::Fix;
 use crate::master::SensorIx;
@@ -35,9 +35,15 @@ impl Engine {
             condition,
             reading: state.latest,
             received_at: state.received_at,
-            excursion: state.excursion,
+            excursion: self.excursion(index),
             fault: state.fault,
         }
+    }
+
+    /// The excursion that a device is in, as of its newest reading.
+    pub fn excursion(&self, index: u32) -> Option<Excursion> {
+        let device = &self.devices[index as usize];
+        device.state.outside.as_ref().and_then(|outside| outside.excursion(device.range))
     }
 
     /// Where the newest reading of a device was taken, where it travels with a tracker.
@@ -114,7 +120,7 @@ impl Engine {
     fn out_of_range_row(&self, index: u32) -> Option<OutOfRange> {
         let device = &self.devices[index as usize];
         let (sensor, facility) = (self.master.sensor(device.sensor?), self.master.facility(device.facility?));
-        let (reading, excursion) = (device.state.latest?, device.state.excursion?);
+        let (reading, excursion) = (device.state.latest?, self.excursion(index)?);
         let regency = self.master.ancestor_at(facility.region, 2).unwrap_or(facility.region);
         Some(OutOfRange {
             device: device.state.id.clone(),

@@ -1,6 +1,7 @@
 //! A device in the engine: its state, and what leaves it.
 
-use crate::coldchain::{Excursion, Range};
+use super::outside::Outside;
+use crate::coldchain::Range;
 use crate::event::Reading;
 use crate::feed::SensorFault;
 use crate::join::{Join, Located};
@@ -77,7 +78,7 @@ pub struct DeviceState {
     /// The newest reading by event time.
     pub latest: Option<Reading>,
     /// The excursion that reading is part of.
-    pub excursion: Option<Excursion>,
+    pub outside: Option<Box<Outside>>,
     /// Time of the newest reading in range.
     pub fine_at: Option<EventTime>,
     /// The newest sensor fault after it.
@@ -100,21 +101,15 @@ pub struct Extra {
 }
 
 impl DeviceState {
-    /// What a reading in the order of arrival says of the excursion. An older one outside extends it backwards as long as none in range
-    /// is known between. An older one in range within it does not split it: which of the others came first after it nobody remembers.
-    pub(super) fn note_condition(&mut self, reading: &Reading, range: Range, is_newest: bool) {
+    /// What a reading says of the excursion. What is older than one in range was another one, and is over.
+    pub(super) fn note_condition(&mut self, reading: &Reading, range: Range) {
         if !range.condition(reading.temperature).is_excursion() {
             self.fine_at = self.fine_at.max(Some(reading.at));
-            if is_newest {
-                self.excursion = None;
+            if self.outside.as_mut().is_some_and(|outside| !outside.end_before(reading.at)) {
+                self.outside = None;
             }
-        } else if is_newest {
-            self.excursion = Excursion::after(self.excursion, reading, range);
-        } else if let Some(open) = self.excursion
-            && self.fine_at.is_none_or(|fine| reading.at > fine)
-        {
-            let since = open.since.min(reading.at);
-            self.excursion = Excursion::after(Some(Excursion { since, ..open }), reading, range);
+        } else if self.fine_at.is_none_or(|fine| reading.at >= fine) {
+            self.outside.get_or_insert_default().add(reading.at, reading.temperature, range);
         }
     }
 
@@ -174,7 +169,6 @@ impl Device {
         let times = [
             state.windows.newest(),
             state.latest.map(|reading| reading.at.ms()),
-            state.excursion.map(|excursion| excursion.since.ms()),
             state.fine_at.map(EventTime::ms),
             state.fault.map(|fault| fault.at.ms()),
             state.received_at.map(ProcessingTime::ms),

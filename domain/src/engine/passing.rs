@@ -68,7 +68,7 @@ impl Engine {
                 let state = &mut self.devices[index as usize].state;
                 state.windows.fire_incomplete(&self.config.windows);
                 if planted("silence-resolves-an-excursion") {
-                    state.excursion = None;
+                    state.outside = None;
                 }
                 if let Some(join) = state.extra.as_mut().and_then(|extra| extra.join.as_mut()) {
                     join.give_up_waiting(self.config.join, &mut settle_to(&mut self.derived.new, index));

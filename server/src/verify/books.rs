@@ -19,7 +19,8 @@ use crate::pipeline::Shard;
 use crate::side::DEAD;
 use crate::store::{Forgotten, Snapshot};
 use derived::{Counts, FoundDerived};
-use domain::engine::{ClosedWindow, DeviceState, Tally};
+use domain::coldchain::Range;
+use domain::engine::{ClosedWindow, DeviceState, Outside, Tally};
 use domain::event::Topic;
 use domain::master::RegionIx;
 use domain::rollup::{DEEPEST_LEVEL, HourCell, PackedHour};
@@ -299,7 +300,7 @@ impl<'a> Books<'a> {
         let found = format!(
             "newest {:?}, {:?}, {:?}, watermark {:?}, heard {:?}, in range {:?}",
             state.latest,
-            state.excursion,
+            self.shard.room.engine.excursion(index),
             state.fault,
             state.windows.newest(),
             state.received_at.map(ProcessingTime::ms),
@@ -316,6 +317,14 @@ impl<'a> Books<'a> {
         );
         if found != expected {
             self.report.breaks(Law::Devices, || format!("device {id}: expected {expected}; found {found}"));
+        }
+        let range = self.subject.master.sensor_by_id(id).map_or(Range::FRIDGE, |sensor| self.subject.master.sensor(sensor).range);
+        let (newest, before) = device.kept_outside(range);
+        let found = state.outside.as_deref().map_or((&[][..], None), Outside::kept);
+        if found != (&newest[..], before) {
+            self.report.breaks(Law::Devices, || {
+                format!("device {id}: expected of its excursion {newest:?} and {before:?} before; found {found:?}")
+            });
         }
         let extra = state.extra.as_deref().cloned().unwrap_or_default();
         if extra.sequences != device.sequences {

@@ -11,15 +11,17 @@ use super::versions::{Changes, Weights, cells_of, known_at};
 use crate::admission::IdentityKey;
 use anyhow::ensure;
 use domain::coldchain::{Excursion, Range};
-use domain::engine::{Content, Disposition, EngineConfig, MAX_SOURCES, Pairing, Record, Tally, Totals};
+use domain::engine::{Content, Disposition, EngineConfig, KEPT_OUTSIDE, MAX_SOURCES, Pairing, Record, Tally, Totals};
 use domain::event::{Reading, Reason, Topic};
 use domain::feed::SensorFault;
 use domain::join::{Fix, JoinConfig, Located};
 use domain::master::Master;
+use domain::milli::Milli;
 use domain::rollup::{DEEPEST_LEVEL, HourCell};
 use domain::sequence::Sequences;
 use domain::time::{DAY_MS, EventTime, HOUR_MS, MINUTE_MS, ProcessingTime};
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::Path;
 
 /// Records of which everything is remembered at once, at most.
@@ -73,8 +75,10 @@ pub struct Device {
     pub history: History,
     /// The newest accepted reading by event time.
     pub latest: Option<Reading>,
-    /// The excursion that reading is part of.
+    /// The excursion that reading is part of,
     pub excursion: Option<Excursion>,
+    /// and its readings: those outside since the newest in range.
+    outside: BTreeSet<(EventTime, Milli)>,
     /// Time of the newest reading in range.
     pub fine_at: Option<EventTime>,
     /// The newest sensor fault after it.
@@ -308,7 +312,7 @@ impl Recomputed {
                                 step_of(&before, reading, range)
                             }
                             Placed::Late { window_start, lateness } => {
-                                device.stand(reading, range, false);
+                                device.stand(reading, range);
                                 *fate = LATE;
                                 late.insert(position, (window_start, lateness));
                                 let step = late_step_of(reading, range);
@@ -432,8 +436,10 @@ impl Device {
 
     fn take(&mut self, reading: &Reading, range: Range, join: JoinConfig) {
         self.readings += 1;
-        let is_newest = self.latest.is_none_or(|latest| reading.at > latest.at);
-        self.stand(reading, range, is_newest);
+        // Of two at one instant the worse one.
+        let rank = |of: &Reading| (of.at, excess(of.temperature, range), Reverse(of.temperature));
+        let is_newest = self.latest.is_none_or(|latest| rank(reading) > rank(&latest));
+        self.stand(reading, range);
         if is_newest {
             self.latest = Some(*reading);
             self.fault = self.fault.filter(|fault| fault.at >= reading.at);
@@ -474,21 +480,45 @@ impl Device {
         self.waits_since = None;
     }
 
-    /// What it says of the excursion, also where it is late.
-    fn stand(&mut self, reading: &Reading, range: Range, is_newest: bool) {
-        if !range.condition(reading.temperature).is_excursion() {
-            self.fine_at = self.fine_at.max(Some(reading.at));
-            self.excursion = self.excursion.filter(|_| !is_newest);
-        } else if is_newest {
-            self.excursion = Excursion::after(self.excursion, reading, range);
-        } else if let Some(open) = self.excursion
-            && self.fine_at.is_none_or(|fine| reading.at > fine)
-        {
-            // An older one outside extends it backwards where none in range is known between.
-            let since = open.since.min(reading.at);
-            self.excursion = Excursion::after(Some(Excursion { since, ..open }), reading, range);
+    /// What it says of the excursion, also where it is late: that is all readings outside since the newest in range, by their time.
+    fn stand(&mut self, reading: &Reading, range: Range) {
+        let Reading { at, temperature, .. } = *reading;
+        let outside = self.outside.len();
+        if (range.min..=range.max).contains(&temperature) {
+            self.fine_at = self.fine_at.max(Some(at));
+            // What the engine has summed up it cannot take apart.
+            if self.outside.range((at, Milli(i32::MIN))..).nth(KEPT_OUTSIDE - 1).is_none() {
+                self.outside = self.outside.split_off(&(at, Milli(i32::MIN)));
+            }
+        } else if self.fine_at.is_none_or(|fine| at >= fine) {
+            self.outside.insert((at, temperature));
+        }
+        if self.outside.len() < outside {
+            self.excursion = None;
+            self.outside.iter().for_each(|each| self.excursion = Some(joined(self.excursion, *each, range)));
+        } else if self.outside.contains(&(at, temperature)) {
+            self.excursion = Some(joined(self.excursion, (at, temperature), range));
         }
     }
+
+    /// What the engine keeps of the excursion: its newest readings, and what those before them come to.
+    pub fn kept_outside(&self, range: Range) -> (Vec<(EventTime, Milli)>, Option<Excursion>) {
+        let before = self.outside.len().saturating_sub(KEPT_OUTSIDE);
+        let sum = self.outside.iter().take(before).fold(None, |sum, each| Some(joined(sum, *each, range)));
+        (self.outside.iter().skip(before).copied().collect(), sum)
+    }
+}
+
+/// How far outside that is.
+fn excess(t: Milli, range: Range) -> i32 {
+    if t > range.max { t.0 - range.max.0 } else { (range.min.0 - t.0).max(0) }
+}
+
+/// The excursion with one more reading outside.
+fn joined(open: Option<Excursion>, (at, temperature): (EventTime, Milli), range: Range) -> Excursion {
+    let Some(Excursion { since, peak }) = open else { return Excursion { since: at, peak: temperature } };
+    let peak = [peak, temperature].into_iter().max_by_key(|t| (excess(*t, range), Reverse(*t))).expect("one of two");
+    Excursion { since: since.min(at), peak }
 }
 
 /// The counters of all records, as they are told one after the other.

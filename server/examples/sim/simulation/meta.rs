@@ -91,6 +91,13 @@ pub fn permutation(mut random: Random, master: &Arc<Master>, counts: &mut Counts
         extra.collect()
     };
     same("permutation: fixes", &joins(&sorted), &joins(&moved))?;
+    // Since when each is outside its range, and how far.
+    let outside = |stored: &Stored| -> BTreeMap<String, _> {
+        states_of(stored).into_values().map(|state| (state.id, (state.latest, state.fine_at, state.outside))).collect()
+    };
+    same("permutation: excursions", &outside(&sorted), &outside(&moved))?;
+    let open = outside(&sorted).into_values().filter(|(.., outside)| outside.is_some()).count();
+    count(counts, "excursions of a permutation compared", open as u64);
     same("permutation: hours", &sorted.hours, &moved.hours)?;
     count(counts, "sliding windows of a permutation compared", sliding as u64);
     count(counts, "sessions of a permutation compared", sessions as u64);

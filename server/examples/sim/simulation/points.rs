@@ -120,6 +120,7 @@ pub const POINTS: &[&str] = &[
     // and what would say nothing if there were none of it.
     "derived results of a duplication compared",
     "derived results of several partitions compared",
+    "excursions of a permutation compared",
     "fixes handed on, compared",
     "places compared",
     "places of a permutation compared",

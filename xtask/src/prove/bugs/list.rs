@@ -87,6 +87,7 @@ pub const BUGS: &[Bug] = &[
     domain("limit-counts-as-outside", "calls 8.000 °C too warm", "coldchain::tests::conditions_at_the_edges"),
     domain("zero-is-not-freezing", "calls 0 °C and below too cold only", "coldchain::tests::conditions_at_the_edges"),
     domain("excursion-begins-anew", "lets each reading begin the excursion", "coldchain::tests::an_excursion_keeps_its_start_and_its_peak"),
+    domain("late-word-of-an-end-is-ignored", "leaves an excursion whole that back-fill shows to be two", "engine::outside::tests::an_end_that_is_heard_of_late_is_an_end"),
     domain("sensor-code-is-an-excursion", "takes 85.000 of a failed sensor for heat", "engine::tests::faults_are_shown_and_counted_in_no_window"),
     domain("silence-resolves-an-excursion", "ends an excursion when its device falls silent", "engine::tests::silence_ends_no_excursion"),
     domain("late-data-passes-no-detection", "looks for excursions in readings that came in time only", "engine::tests::an_excursion_hears_of_late_readings"),
