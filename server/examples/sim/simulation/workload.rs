@@ -74,6 +74,8 @@ fn reading(device: &str, naming: Naming, n: usize, at: i64, milli: i64) -> Strin
 
 fn fix(device: &str, at: i64, random: &mut Random) -> String {
     let (east, north) = (107_000 + random.below(1_000), 6_000 + random.below(900));
+    // Some see no satellite, and say so by a place.
+    let (east, north) = if north % 11 == 0 { (0, 0) } else { (east, north) };
     format!(
         r#"{{"type":"Feature","geometry":{{"type":"Point","coordinates":[{},-{}]}},"properties":{{"device_id":"{device}","ts":{at}}}}}"#,
         thousandths(east as i64),

@@ -366,7 +366,7 @@ impl Parser<'_> {
             self.reject(Reason::MissingField, &format!("{prefix}ts"));
         }
         let sequence = self.sequence(&inner, &prefix, Topic::Gps);
-        // How fast nothing can be, or how far off, is not said: what a tracker makes up is judged against its other fixes.
+        // How fast nothing can be, or how far off, is not said: nothing is decided by them.
         for (field, name, most) in
             [(Field::Speed, "speed", f64::MAX), (Field::Heading, "heading", 360.0), (Field::Accuracy, "accuracy", f64::MAX)]
         {

@@ -119,6 +119,7 @@ pub const BUGS: &[Bug] = &[
     domain("sliding-window-misses-a-pane", "leaves the last pane out of a sliding window", "window::sliding::tests::windows_hold_what_their_panes_do"),
     domain("session-gap-off-by-one", "joins sessions that lie exactly a gap apart", "window::beyond_tests::sessions_extend_and_merge"),
     domain("joined-before-the-watermark", "settles a reading before nearer fixes can come", "join::tests::the_nearest_fix_in_time"),
+    domain("fix-of-nowhere-places-readings", "believes fixes that lie in no place of the country", "engine::travel::tests::a_fix_of_nowhere_places_nothing"),
     domain("pairings-of-the-configuration-count", "takes who travels with whom from the configuration, not from the log", "engine::travel::tests::the_log_says_who_travels_with_whom"),
     domain("fix-handed-on-counts-twice", "takes a fix of another partition in again that it has let go of", "engine::travel::tests::a_fix_that_is_handed_on_counts_once_and_is_no_record"),
     domain("fix-of-an-ended-pairing-counts", "lets a fix that was handed on count whose pairing has ended, or not begun yet", "engine::travel::tests::a_fix_is_taken_from_trackers_that_the_note_here_names_alone"),
