@@ -416,6 +416,10 @@ impl Shard {
         }
         // What came in before this is too old by now, even where its clock was ahead.
         let remembered_from = now.plus_ms(-self.config.retention_ms - self.config.future_ms);
+        let forgotten_runs = self.identities.forget(remembered_from);
+        if planted("run-is-removed-before-the-commit") {
+            self.identities.remove_forgotten();
+        }
         let encode = "the state has no type that postcard cannot write";
         // In one buffer, which has its size soon: each state in one of its own grew a dozen times.
         let mut buffer = Vec::new();
@@ -438,7 +442,7 @@ impl Shard {
             side: Arc::clone(&side),
             decisions: Arc::clone(&decisions),
             run: frozen.as_ref().map(|f| (f.name.clone(), f.len() as u64)),
-            forgotten_runs: self.identities.forget(remembered_from),
+            forgotten_runs,
             derived: room.engine.take_derived(),
             known_hours: room.engine.take_known_hours(),
             known_counts: room.engine.take_known_counts(),
@@ -479,3 +483,7 @@ impl Shard {
 pub fn needed_from(snapshot: &Snapshot) -> u64 {
     snapshot.runs.last().map_or(0, |run| run.last_block) + 1
 }
+
+#[cfg(test)]
+#[path = "shard_tests.rs"]
+mod tests;

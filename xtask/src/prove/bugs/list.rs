@@ -158,6 +158,7 @@ pub const BUGS: &[Bug] = &[
     server("identity-unknown-while-frozen", "knows no duplicate while a run is written", "identities::tests::an_identity_is_known_in_the_table_while_frozen_and_from_disk"),
     server("older-identities-forgotten", "looks in the newest generation only", "identities::tests::an_identity_is_known_in_the_table_while_frozen_and_from_disk"),
     server("identities-forgotten-too-early", "forgets what may still be repeated", "identities::tests::what_is_too_old_to_matter_is_forgotten"),
+    server("run-is-removed-before-the-commit", "removes runs that the last checkpoint still names", "pipeline::shard::tests::a_run_stays_until_no_checkpoint_names_it"),
     server("run-is-not-checked", "ignores the checksums of runs", "identities::tests::a_run_that_is_not_what_was_written_is_never_believed"),
     // Checkpoints and the store.
     it("replayed-over-the-checkpoint", "counts again after a restart what a checkpoint covers", "lifecycle::stop_and_start_keep_everything"),
