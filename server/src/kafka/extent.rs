@@ -1,7 +1,7 @@
 //! A partition as it lies in Kafka, for who only reads it: to verify, and to make state anew. Workers read in their own way.
 
 use super::inbox::{Inbox, Kind, Run};
-use super::{Installation, KafkaConfig, STEP, partition_of, position};
+use super::{Installation, KafkaConfig, partition_of, position};
 use crate::letters::Decision;
 use crate::log::Place;
 use crate::store::{KafkaPartition, Store};
@@ -181,9 +181,6 @@ impl Extent {
     pub fn position(&self, number: u64) -> u64 {
         position(self.place.number, number)
     }
-
-    /// Positions of neighbours differ by this.
-    pub const STEP: u64 = STEP;
 
     /// Tells all messages from block `from` on, oldest first; no run goes over the beginning of block `border`.
     pub fn runs(&self, from: u64, border: u64, mut each: impl FnMut(&Run<'_>) -> anyhow::Result<()>) -> anyhow::Result<()> {

@@ -27,7 +27,7 @@ pub use extent::watermarks;
 pub(crate) use extent::{Extent, nobody_else};
 pub use hand_on::HandOn;
 pub use inbox::Inbox;
-pub(crate) use inbox::Kind;
+pub(crate) use inbox::{Kind, Run};
 pub use installation::Installation;
 pub use partition::{Owned, WORTH_A_RUN, is_other_log};
 pub use produce::Intake;

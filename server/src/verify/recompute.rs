@@ -4,11 +4,12 @@
 use super::history::{Clock, Definitions, History, Placed, Sums, start_of};
 use super::known::{Known, Room, counting, share_of};
 use super::nameless::known_by_itself;
-use super::scan::{Held, Outline, Source, scan};
+use super::scan::{Held, Outline, Source, outline_of_messages, scan};
 use super::stood::{self, Stander};
 use super::travel::{Change, Companions, Join};
 use super::versions::{Changes, Weights, cells_of, known_at};
 use crate::admission::IdentityKey;
+use crate::kafka::Inbox;
 use anyhow::ensure;
 use domain::coldchain::{Excursion, Range};
 use domain::engine::{Content, Disposition, EngineConfig, KEPT_OUTSIDE, MAX_SOURCES, Pairing, Record, Tally, Totals};
@@ -23,6 +24,7 @@ use domain::time::{DAY_MS, EventTime, HOUR_MS, MINUTE_MS, ProcessingTime};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::Path;
+use std::sync::Arc;
 
 /// Records of which everything is remembered at once, at most.
 const AT_ONCE: u64 = 6_000_000;
@@ -115,6 +117,18 @@ impl Recomputed {
         master: &Master,
     ) -> anyhow::Result<Self> {
         Self::of(Source::Files(dir.to_owned()), key, outline, config, master)
+    }
+
+    /// [`Recomputed::of`] all messages of the partition of that number.
+    pub fn of_messages(
+        partition: u32,
+        inbox: Inbox,
+        key: IdentityKey,
+        config: &EngineConfig,
+        master: &Master,
+    ) -> anyhow::Result<Self> {
+        let outline = outline_of_messages(partition, &inbox);
+        Self::of(Source::Messages(partition, Arc::new(inbox)), key, &outline, config, master)
     }
 
     /// Judges every record of `log`, whose outline is known.

@@ -2,7 +2,7 @@
 //! a partition of Kafka's.
 
 use crate::admission::{Batch, Format, IdentityKey};
-use crate::kafka::{Extent, Kind, partition_of};
+use crate::kafka::{Extent, Inbox, Kind, Run, STEP, partition_of, position};
 use crate::letters::{Decision, Verdict};
 use crate::log::{self, BlockKind, Place};
 use crate::pipeline::PARTITION;
@@ -13,6 +13,7 @@ use domain::engine::Pairing;
 use domain::time::ProcessingTime;
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Where a log is.
 #[derive(Clone, Debug)]
@@ -21,6 +22,8 @@ pub enum Source {
     Files(PathBuf),
     /// Messages in Kafka.
     Kafka(Extent),
+    /// All messages of the partition of that number, in memory.
+    Messages(u32, Arc<Inbox>),
 }
 
 impl Source {
@@ -28,7 +31,7 @@ impl Source {
     pub fn step(&self) -> u64 {
         match self {
             Source::Files(_) => 1,
-            Source::Kafka(_) => Extent::STEP,
+            Source::Kafka(_) | Source::Messages(..) => STEP,
         }
     }
 
@@ -36,16 +39,16 @@ impl Source {
     pub fn holds(&self, position: u64) -> bool {
         match self {
             Source::Files(_) => true,
-            Source::Kafka(extent) => partition_of(position) == extent.place.number,
+            Source::Kafka(_) | Source::Messages(..) => partition_of(position) == self.partition(),
         }
     }
 
-    /// Whether the record at `position`, of the block at `place`, comes before the block `number`.
-    pub fn is_before(&self, number: u64, place: Place, position: u64) -> bool {
+    /// Whether the record at position `record`, of the block at `place`, comes before the block `number`.
+    pub fn is_before(&self, number: u64, place: Place, record: u64) -> bool {
         match self {
             Source::Files(_) => place.number < number,
             // A block is a record there, and many are read together.
-            Source::Kafka(extent) => position < extent.position(number),
+            Source::Kafka(_) | Source::Messages(..) => record < position(self.partition(), number),
         }
     }
 
@@ -54,6 +57,7 @@ impl Source {
         match self {
             Source::Files(_) => PARTITION,
             Source::Kafka(extent) => extent.place.number,
+            Source::Messages(number, _) => *number,
         }
     }
 }
@@ -91,14 +95,24 @@ impl Held {
 pub fn scan(source: &Source, key: &IdentityKey, each: impl FnMut(Place, Held) -> anyhow::Result<()>) -> anyhow::Result<()> {
     match source {
         Source::Files(dir) => scan_files(dir, key, each),
-        Source::Kafka(extent) => scan_kafka(extent, key, each),
+        Source::Kafka(extent) => extent.runs(1, u64::MAX, of_runs(source.partition(), key, each)),
+        Source::Messages(number, inbox) => {
+            let mut each = of_runs(*number, key, each);
+            inbox.runs(u64::MAX).try_for_each(|run| each(&run))
+        }
     }
 }
 
-fn scan_kafka(extent: &Extent, key: &IdentityKey, mut each: impl FnMut(Place, Held) -> anyhow::Result<()>) -> anyhow::Result<()> {
+/// Takes the runs of a partition's messages, and tells `each` what they hold.
+fn of_runs(
+    partition: u32,
+    key: &IdentityKey,
+    mut each: impl FnMut(Place, Held) -> anyhow::Result<()>,
+) -> impl FnMut(&Run<'_>) -> anyhow::Result<()> {
     let (mut decided, mut clock) = (HashSet::new(), ProcessingTime::from_ms(0));
-    extent.runs(1, u64::MAX, |run| {
-        let place = extent.place_of(run, &mut clock);
+    move |run| {
+        clock = clock.max(run.received_at);
+        let place = Place { number: run.last, first_record: position(partition, run.first), received_at: clock };
         let held = match run.kind {
             Kind::Records => Held::Records(Batch::of_messages(run.bytes.clone(), run.messages(), key)),
             // Anybody may write to a topic: what is no decision decides nothing.
@@ -111,7 +125,7 @@ fn scan_kafka(extent: &Extent, key: &IdentityKey, mut each: impl FnMut(Place, He
             Kind::Timer | Kind::Foreign => Held::Timer,
         };
         each(place, held)
-    })
+    }
 }
 
 /// What a decision comes to; only the first one of a letter counts.
@@ -168,6 +182,30 @@ pub fn outline_of(extent: &Extent) -> anyhow::Result<Option<Outline>> {
         Ok(())
     })?;
     Ok(outline)
+}
+
+/// The same of messages in memory, the first of which is the first that there ever was.
+pub fn outline_of_messages(partition: u32, inbox: &Inbox) -> Outline {
+    let first = position(partition, 1);
+    let never = ProcessingTime::from_ms(0);
+    let nothing = Outline {
+        first_block: 1,
+        first_record: first,
+        last_block: 0,
+        last_first_record: first,
+        received: (never, never),
+        bytes: 0,
+    };
+    inbox.runs(u64::MAX).fold(nothing, |outline, run| {
+        let received = outline.received.1.max(run.received_at);
+        Outline {
+            last_block: run.last,
+            last_first_record: position(partition, run.last),
+            received: (if outline.last_block == 0 { received } else { outline.received.0 }, received),
+            bytes: outline.bytes + run.bytes.len() as u64,
+            ..outline
+        }
+    })
 }
 
 /// What the log's blocks say of themselves.

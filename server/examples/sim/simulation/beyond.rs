@@ -183,6 +183,8 @@ pub struct Followed {
     pub sliding: ByDevice<Window>,
     /// Late records of slots that had been given up with readings missing.
     pub slots_given_up: u64,
+    /// Fixes that cannot be, and place nothing.
+    pub fixes_of_nowhere: u64,
     /// Windows that had fired incomplete and were passed by the watermark later.
     pub incomplete_then_final: u64,
 }
@@ -217,8 +219,11 @@ pub fn follow(blocks: &[Block], recomputed: &Recomputed, master: &Master, config
                     let interval_ms = master.sensor_by_id(id).map_or(5 * MINUTE_MS, |ix| master.sensor(ix).interval_ms);
                     followed.slots_given_up += u64::from(!device.is_complete(config, interval_ms, reading.at.ms()));
                 }
-                (Content::Fault { .. }, Disposition::Rejected(Reason::SensorFault))
-                | (Content::Fix { .. }, Disposition::Accepted) => {
+                (Content::Fix { fix, .. }, Disposition::Accepted) => {
+                    devices.entry(id.to_owned()).or_default().hear(config, clock);
+                    followed.fixes_of_nowhere += u64::from((fix.longitude_e6, fix.latitude_e6) == (0, 0));
+                }
+                (Content::Fault { .. }, Disposition::Rejected(Reason::SensorFault)) => {
                     devices.entry(id.to_owned()).or_default().hear(config, clock);
                 }
                 _ => {}

@@ -127,7 +127,8 @@ impl Embedded {
         let world = World::new(random.fork());
         world.get().fails_one_in = *random.pick(&[0, 0, 400, 120, 50]);
         let disk = Disk::new(&world);
-        let config = setup::chosen(&mut random);
+        let mut config = setup::chosen(&mut random);
+        setup::narrow(&mut config, &random);
         // A way of its own: courses without are as they were.
         let mut pairs = Random(!random.0);
         let pairs = (!config.pairings.is_empty() && pairs.one_in(2)).then_some(pairs);

@@ -20,6 +20,7 @@ pub const POINTS: &[&str] = &[
     "a refusal",
     "a run fenced",
     "a run fetched",
+    "a run of identities forgotten",
     "a zombie begins",
     "a zombie hears of it",
     "a zombie works",
@@ -97,6 +98,7 @@ pub const POINTS: &[&str] = &[
     "failure of write over of a segment",
     // What becomes of records,
     "a duplicate",
+    "a fix of nowhere",
     "a late record",
     "a slot given up after its time",
     "rejected as clock_reset",
@@ -107,6 +109,8 @@ pub const POINTS: &[&str] = &[
     "rejected as missing_field",
     "rejected as out_of_range",
     "rejected as sensor_fault",
+    "rejected as too_many_unregistered",
+    "rejected as too_old",
     // of windows, sessions and places,
     "a reading placed",
     "a reading without a place",
@@ -121,7 +125,9 @@ pub const POINTS: &[&str] = &[
     "derived results of a duplication compared",
     "derived results of several partitions compared",
     "excursions of a permutation compared",
+    "excursions recounted",
     "fixes handed on, compared",
+    "partitions of Kafka recounted",
     "places compared",
     "places of a permutation compared",
     "places of paired devices of several partitions compared",
@@ -131,6 +137,7 @@ pub const POINTS: &[&str] = &[
     "sliding windows compared",
     "sliding windows of a permutation compared",
     "versions of hours compared",
+    "versions of how equipment stands compared",
 ];
 
 /// What of it never happened.

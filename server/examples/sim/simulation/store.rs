@@ -196,6 +196,7 @@ impl Store {
         }
         stored.apply(checkpoint);
         world.note("a commit");
+        checkpoint.forgotten_runs.iter().for_each(|_| world.note("a run of identities forgotten"));
         if world.get().fate("commit, after it", true) == Fate::Goes { Ok(()) } else { Err(away()) }
     }
 }

@@ -7,9 +7,10 @@ use super::super::store::KEY;
 use super::Cluster;
 use domain::event::Reason;
 use domain::time::{HOUR_MS, ProcessingTime};
-use server::admission::{Batch, IdentityKey};
+use server::admission::{Batch, Format, IdentityKey};
 use server::kafka::{CONTROL, DECISION, FIX, Inbox, Installation, OF, PAIRINGS, SOURCE, TIMER, UNREADABLE, position};
 use server::letters::{Decision, Verdict};
+use server::log::{Block, BlockKind};
 use server::side::DEAD;
 use server::travel;
 
@@ -46,6 +47,36 @@ impl Message {
 
     pub fn is_foreign(&self) -> bool {
         self.headers.iter().any(|(key, value)| *key == OF && value == OTHERS.as_bytes())
+    }
+
+    /// The same as a block of a log; `clock` is the newest time so far. What nobody can read, and a fix that was handed on, is time alone.
+    pub fn block(&self, partition: u32, clock: &mut ProcessingTime) -> Block {
+        let header = |name: &str| self.headers.iter().find(|(key, _)| *key == name).map(|(_, value)| value.as_slice());
+        let kind = match header(CONTROL) {
+            _ if self.is_foreign() => BlockKind::Timer,
+            None => BlockKind::Records(Format::Record),
+            Some(DECISION) => BlockKind::Decision,
+            Some(PAIRINGS) => BlockKind::Pairings,
+            Some(_) => BlockKind::Timer,
+        };
+        *clock = (*clock).max(self.at);
+        let source = String::from_utf8_lossy(header(SOURCE).unwrap_or(b"events")).into_owned();
+        let number = self.offset as u64 + 1;
+        Block {
+            number,
+            first_record: position(partition, number),
+            received_at: *clock,
+            kind,
+            source,
+            body: self.value.clone().into(),
+        }
+    }
+
+    /// Whether it takes the place of a record, or of one that is taken in again.
+    pub fn has_record(&self) -> bool {
+        let is_decision = self.headers.iter().any(|(key, value)| *key == CONTROL && value == DECISION);
+        let replays = || Decision::decode(&self.value.clone().into()).is_ok_and(|(decision, _)| decision.records() > 0);
+        self.is_record() || is_decision && replays()
     }
 
     pub fn is_record(&self) -> bool {
