@@ -8,6 +8,7 @@ mod engine;
 mod events;
 mod figures;
 mod ingest;
+mod kafka;
 mod live;
 mod log;
 mod pages;
@@ -26,7 +27,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 /// In the order in which all of them run. The last is an hour long when it counts: `--seconds 3600`.
-const NAMES: [&str; 14] = [
+const NAMES: [&str; 15] = [
     "engine",
     "ingest",
     "cost",
@@ -40,16 +41,18 @@ const NAMES: [&str; 14] = [
     "restart",
     "storm",
     "devices",
+    "kafka",
     "soak",
 ];
 
 fn main() -> anyhow::Result<()> {
     let mut args = std::env::args().skip(1);
-    let (mut names, mut out, mut seconds) = (Vec::new(), None, 20);
+    let (mut names, mut out, mut seconds, mut hours) = (Vec::new(), None, 20, 24);
     while let Some(arg) = args.next() {
         match arg.as_str() {
             "--out" => out = Some(PathBuf::from(args.next().context("--out FOLDER")?)),
             "--seconds" => seconds = args.next().context("--seconds N")?.parse()?,
+            "--hours" => hours = args.next().context("--hours N")?.parse()?,
             "bare-server" => return bare::run(&PathBuf::from(args.next().context("bare-server FILE")?)),
             name if NAMES.contains(&name) => names.push(name.to_owned()),
             other => bail!("there is no benchmark `{other}`: choose from {}", NAMES.join(", ")),
@@ -73,6 +76,7 @@ fn main() -> anyhow::Result<()> {
             "restart" => restart::run(&mut figures)?,
             "storm" => storm::run(&mut figures)?,
             "devices" => devices::run(&mut figures, length.min(Duration::from_secs(10)))?,
+            "kafka" => kafka::run(&mut figures, hours)?,
             "soak" => soak::run(&mut figures, length)?,
             "windows-cost" => windows_cost::run(&mut figures)?,
             _ => windows::run(&mut figures)?,

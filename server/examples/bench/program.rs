@@ -32,12 +32,30 @@ impl Server {
 
     /// The same with more options of `serve`.
     pub fn start_with(more: &[&str]) -> anyhow::Result<Self> {
-        let dir = tempfile::tempdir_in(std::env::current_dir()?.join("target"))?;
-        let program = Self::program()?;
+        let dir = Self::folder()?;
         let data = dir.path().join("data");
-        let made = Command::new(&program).args(["key", "create", "--name", "bench", "--data-dir"]).arg(&data).output()?;
-        ensure!(made.status.success(), "no key: {}", String::from_utf8_lossy(&made.stderr));
-        Self::spawn(Self::serve(&data, more)?, String::from_utf8(made.stdout)?.trim().to_owned(), dir)
+        let place = [("RANTAI_DATA_DIR", data.to_str().context("a path of text")?)];
+        let key = Self::rantai(&place, &["key", "create", "--name", "bench"])?;
+        Self::spawn(Self::serve(&data, more)?, key, dir)
+    }
+
+    /// One of several processes on one Kafka and one Postgres, which `settings` of the environment name.
+    pub fn start_beside(settings: &[(&str, &str)], more: &[&str], key: String) -> anyhow::Result<Self> {
+        let dir = Self::folder()?;
+        let mut command = Self::serve(&dir.path().join("data"), more)?;
+        command.envs(settings.iter().copied());
+        Self::spawn(command, key, dir)
+    }
+
+    /// What `rantai` says to `args` with `settings` in its environment.
+    pub fn rantai(settings: &[(&str, &str)], args: &[&str]) -> anyhow::Result<String> {
+        let done = Command::new(Self::program()?).args(args).envs(settings.iter().copied()).output()?;
+        ensure!(done.status.success(), "rantai {}: {}", args.join(" "), String::from_utf8_lossy(&done.stderr));
+        Ok(String::from_utf8(done.stdout)?.trim().to_owned())
+    }
+
+    fn folder() -> anyhow::Result<tempfile::TempDir> {
+        Ok(tempfile::tempdir_in(std::env::current_dir()?.join("target"))?)
     }
 
     fn serve(data: &Path, more: &[&str]) -> anyhow::Result<Command> {
@@ -48,7 +66,7 @@ impl Server {
 
     /// The yardstick.
     pub fn bare() -> anyhow::Result<Self> {
-        let dir = tempfile::tempdir_in(std::env::current_dir()?.join("target"))?;
+        let dir = Self::folder()?;
         let mut command = Command::new(std::env::current_exe()?);
         command.arg("bare-server").arg(dir.path().join("log"));
         Self::spawn(command, "none".into(), dir)
@@ -92,9 +110,20 @@ impl Server {
 
     /// A figure of `/metrics`.
     pub fn metric(&self, name: &str) -> anyhow::Result<f64> {
-        let text = String::from_utf8(Connection::open(self, "")?.get("/metrics", "")?.body)?;
+        let text = self.metrics()?;
         let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
         Ok(value.with_context(|| format!("{name} of /metrics"))?.parse()?)
+    }
+
+    /// The sum of a figure of `/metrics` over all of its labels; 0 where there is none yet.
+    pub fn sum_of_metric(&self, name: &str) -> anyhow::Result<f64> {
+        let text = self.metrics()?;
+        let values = text.lines().filter(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with('{')));
+        values.map(|line| Ok(line.rsplit(' ').next().unwrap_or_default().parse::<f64>()?)).sum()
+    }
+
+    fn metrics(&self) -> anyhow::Result<String> {
+        Ok(String::from_utf8(Connection::open(self, "")?.get("/metrics", "")?.body)?)
     }
 
     /// What `/stats` says of all records, or of those of a source.
@@ -202,7 +231,8 @@ impl Fleet {
     }
 }
 
-fn simulate(server: &Server, more: &[&str]) -> anyhow::Result<Command> {
+/// The simulated country, to be sent to `server`, with more options of `simulate`.
+pub fn simulate(server: &Server, more: &[&str]) -> anyhow::Result<Command> {
     let mut command = Command::new(Server::program()?);
     command.args(["simulate", "--url", &format!("http://{}", server.address), "--key", &server.key]).args(more);
     command.stdout(Stdio::null()).stderr(Stdio::null());

@@ -9,7 +9,7 @@ mod kafka;
 mod postgres;
 
 use kafka::Throwaway as ThrowawayKafka;
-use postgres::Throwaway as ThrowawayPostgres;
+use postgres::{Durability, Throwaway as ThrowawayPostgres};
 
 use crate::workspace;
 use anyhow::Context;
@@ -28,9 +28,18 @@ pub struct Throwaways {
 }
 
 impl Throwaways {
-    /// Starts them.
+    /// Starts them, as fast as they are for checks.
     pub fn start() -> anyhow::Result<Throwaways> {
-        let postgres = ThrowawayPostgres::start().context("set up Postgres for the checks")?;
+        Self::start_with(Durability::Process)
+    }
+
+    /// Starts them as they are in production, so that figures measured on them count.
+    pub fn start_durable() -> anyhow::Result<Throwaways> {
+        Self::start_with(Durability::Full)
+    }
+
+    fn start_with(durability: Durability) -> anyhow::Result<Throwaways> {
+        let postgres = ThrowawayPostgres::start(durability).context("set up Postgres for the checks")?;
         let kafka = ThrowawayKafka::start().context("set up Kafka for the checks")?;
         Ok(Throwaways { postgres, kafka })
     }
@@ -91,9 +100,7 @@ pub fn up(chosen: &[Service]) -> anyhow::Result<()> {
     for service in chosen {
         let address = match (service.address(), service) {
             (Some(address), _) => address,
-            (None, Service::Postgres) => {
-                postgres::Cluster::at(&service.folder()).up(free_port(54320)?, postgres::Durability::Full)?
-            }
+            (None, Service::Postgres) => postgres::Cluster::at(&service.folder()).up(free_port(54320)?, Durability::Full)?,
             (None, Service::Kafka) => kafka::Broker::at(&service.folder()).up()?,
         };
         println!("{:<10} {address}", service.name());

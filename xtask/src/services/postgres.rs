@@ -128,7 +128,7 @@ pub struct Throwaway {
 
 impl Throwaway {
     /// Starts one. What a run that was killed left behind is cleared away first.
-    pub fn start() -> anyhow::Result<Throwaway> {
+    pub fn start(durability: Durability) -> anyhow::Result<Throwaway> {
         const PREFIX: &str = "checks-";
         for entry in fs::read_dir(folder()).into_iter().flatten().flatten() {
             let name = entry.file_name();
@@ -138,7 +138,7 @@ impl Throwaway {
             }
         }
         let cluster = Cluster::at(&folder().join(format!("{PREFIX}{}", std::process::id())));
-        let address = cluster.up(free_port(0)?, Durability::Process)?;
+        let address = cluster.up(free_port(0)?, durability)?;
         Ok(Throwaway { cluster, address })
     }
 }
