@@ -487,14 +487,14 @@ impl Engine {
         let condition = self.condition_at(index, at);
         let Self { devices, rollup, out_of_range, .. } = self;
         let device = &mut devices[index as usize];
-        let Some(facility) = device.facility else { return };
+        let Some(sensor) = device.sensor else { return };
         let column = device
             .state
             .latest
             .filter(|_| device.is_refrigerator && condition != Condition::NoWord)
             .map(|reading| histogram_column(reading.temperature));
         let standing = Standing { condition, column };
-        rollup.stands(facility, device.standing, standing);
+        rollup.stands(sensor, device.standing, standing);
         device.standing = standing;
         if condition.is_excursion() {
             out_of_range.insert(index);

@@ -3,7 +3,7 @@
 use super::*;
 use crate::coldchain::Excursion;
 use crate::event::{BodyHash, Identity, Topic};
-use crate::feed::{Counts, SensorFault};
+use crate::feed::{Counts, HISTOGRAM_COLUMNS, SensorFault};
 use crate::join::Fix;
 use crate::rollup::{HourCell, KNOWN_EVERY_MS, KnownCounts, StoodThen, UNASSIGNED};
 use crate::sequence::Sequence;
@@ -488,8 +488,10 @@ proptest! {
             let whole = known().collect::<Vec<_>>().iter().rposition(|version| version.is_whole).unwrap_or(0);
             known().skip(whole).for_each(|version| from_whole.take(version));
             prop_assert_eq!(from_whole.facilities().collect::<Vec<_>>(), then.facilities().collect::<Vec<_>>());
+            prop_assert_eq!(from_whole.columns().collect::<Vec<_>>(), then.columns().collect::<Vec<_>>());
             let counts = one.rollup().counts_then(&then);
             let mut expected = Counts { devices: 3, facilities: 2, ..Counts::default() };
+            let mut histogram = vec![0; HISTOGRAM_COLUMNS];
             let mut reporting = std::collections::BTreeSet::new();
             for (device, name) in names.iter().enumerate().take(3) {
                 let own = accepted.iter().filter(|of| of.1 == device && NOW + of.0 * MINUTE_MS < at);
@@ -500,11 +502,13 @@ proptest! {
                 *expected.of(condition) += 1;
                 if condition != Condition::NoWord {
                     reporting.insert(&name[..9]);
+                    histogram[usize::from(histogram_column(Milli(newest.expect("it is fresh").3)))] += 1;
                 }
             }
             expected.facilities_reporting = reporting.len() as u32;
             let country = one.rollup().of_region(crate::master::RegionIx(0)).expect("the country");
             prop_assert_eq!(counts.of(country), expected, "at minute {}", (at - NOW) / MINUTE_MS);
+            prop_assert_eq!(one.rollup().histogram_then(country, &then), histogram, "at minute {}", (at - NOW) / MINUTE_MS);
         }
         // What is not said yet is as it stands, also a while ahead.
         one.flush();

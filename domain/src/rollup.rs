@@ -4,12 +4,12 @@ mod hours;
 mod stood;
 
 pub use hours::{PackedHour, hours_kept_from};
-pub use stood::{CountsThen, KnownCounts, Stood, StoodThen};
+pub use stood::{CountsThen, KnownCounts, NO_COLUMN, Stood, StoodThen};
 
 use crate::aggregate::Aggregate;
 use crate::coldchain::{Condition, Range};
 use crate::feed::{Counts, HISTOGRAM_COLUMNS, HourCounts};
-use crate::master::{FacilityIx, Master, RegionIx};
+use crate::master::{FacilityIx, Master, RegionIx, SensorIx};
 use crate::milli::Milli;
 use crate::planted;
 use crate::time::{HOUR_MS, MINUTE_MS, ProcessingTime};
@@ -163,6 +163,8 @@ pub struct Rollup {
     last_data: Vec<Option<ProcessingTime>>,
     /// Regions only.
     histograms: Vec<[u32; HISTOGRAM_COLUMNS]>,
+    /// Where each registered device stands in them, or [`NO_COLUMN`].
+    columns: Vec<u8>,
     hours: Hours,
     changed_hours: BTreeSet<i64>,
     touched: Vec<bool>,
@@ -180,11 +182,12 @@ impl Rollup {
             counts: vec![Counts::default(); nodes],
             last_data: vec![None; nodes],
             histograms: vec![[0; HISTOGRAM_COLUMNS]; regions as usize],
+            columns: vec![NO_COLUMN; master.sensors().len()],
             hours: Hours::new(regions as usize + 1),
             changed_hours: BTreeSet::new(),
             touched: vec![false; nodes],
             touched_list: Vec::new(),
-            said: Said::new(master.facilities().len()),
+            said: Said::new(master.facilities().len(), master.sensors().len()),
             master: Arc::clone(master),
         };
         for (index, facility) in master.facilities().iter().enumerate() {
@@ -265,13 +268,18 @@ impl Rollup {
         }
     }
 
-    /// A registered device of `facility` stood as `old` and stands as `new` now.
-    pub(crate) fn stands(&mut self, facility: FacilityIx, old: Standing, new: Standing) {
+    /// A registered `device` stood as `old` and stands as `new` now.
+    pub(crate) fn stands(&mut self, device: SensorIx, old: Standing, new: Standing) {
         if old == new {
             return;
         }
+        let facility = self.master.sensor(device).facility;
         if old.condition != new.condition {
-            self.said.mark(facility);
+            self.said.mark_facility(facility);
+        }
+        if old.column != new.column {
+            self.columns[device.0 as usize] = new.column.unwrap_or(NO_COLUMN);
+            self.said.mark_device(device);
         }
         let own = self.of_facility(facility);
         let was_reporting = self.counts[own.0 as usize].reporting() > 0;

@@ -12,6 +12,7 @@ mod region;
 mod shared;
 mod windows;
 
+pub use counts::StoodRegion;
 pub use derived::{Restatement, Whereabouts, is_restated};
 pub use letters::{Letter, Undecided};
 pub use region::{Devices, Missing, figures_json, hour_json, region_json};

@@ -9,8 +9,16 @@ use domain::rollup::{CountsThen, KnownCounts, StoodThen};
 use domain::time::ProcessingTime;
 use std::collections::BTreeMap;
 
-/// How the equipment of a region stood, and that of what lies directly below, by code.
-pub type StoodRegion = (Counts, Vec<(String, Counts)>);
+/// How the equipment of a region stood.
+#[derive(Debug, Default)]
+pub struct StoodRegion {
+    /// Its figures.
+    pub counts: Counts,
+    /// Its refrigerators by temperature; empty where there is no histogram.
+    pub histogram: Vec<u32>,
+    /// Those of what lies directly below, by code.
+    pub children: Vec<(String, Counts)>,
+}
 
 impl EngineBackend {
     /// How the equipment of a region stood, as it follows from the records received before `known_at`, as of then; `None` where there is
@@ -24,8 +32,10 @@ impl EngineBackend {
                 // All that is known was received before: no need to look for versions.
                 room.engine.flush();
                 let below = children(&room.engine, node);
-                return Some(Ok(room.engine.standing_at(at, |rollup| {
-                    (rollup.counts(node), below.into_iter().map(|(child, code)| (code, rollup.counts(child))).collect())
+                return Some(Ok(room.engine.standing_at(at, |rollup| StoodRegion {
+                    counts: rollup.counts(node),
+                    histogram: rollup.histogram(node).to_vec(),
+                    children: below.into_iter().map(|(child, code)| (code, rollup.counts(child))).collect(),
                 })));
             }
             let versions = room.engine.known_counts().filter(|version| version.known_at <= known_at);
@@ -54,8 +64,11 @@ impl EngineBackend {
         let counts = self.pipeline.ask(move |room| {
             let node = node_of_region(&room.engine, &code)?;
             let counts: CountsThen = room.engine.rollup().counts_then(&then);
-            let below = children(&room.engine, node);
-            Some((counts.of(node), below.into_iter().map(|(child, code)| (code, counts.of(child))).collect()))
+            Some(StoodRegion {
+                counts: counts.of(node),
+                histogram: room.engine.rollup().histogram_then(node, &then),
+                children: children(&room.engine, node).into_iter().map(|(child, code)| (code, counts.of(child))).collect(),
+            })
         });
         Ok(counts.await?.map(Some))
     }

@@ -4,13 +4,13 @@ use super::AppState;
 use super::problem::{Path, Problem, Query};
 use super::read::limit_of;
 use super::rows::{time_of, uncursor};
-use crate::backend::{Devices, Missing, Restatement, figures_json, hour_json, region_json};
+use crate::backend::{Devices, Missing, Restatement, StoodRegion, figures_json, hour_json, region_json};
 use crate::pipeline::wall_clock;
 use axum::Json;
 use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
-use domain::feed::{Counts, DeviceMore};
+use domain::feed::{Counts, DeviceMore, HISTOGRAM_COLUMNS};
 use domain::master::Master;
 use domain::rollup::{DEEPEST_LEVEL, KNOWN_EVERY_MS, UNASSIGNED};
 use domain::sequence::Gap;
@@ -100,14 +100,21 @@ pub async fn region(
     let span = query.span(known_at, DAY_MS)?;
     let stood = state.backend.counts_as_known_at(code.clone(), known_at).await?;
     // A village has no figures of its own.
-    let stood = stood.unwrap_or_else(|| Some((Counts::default(), Vec::new())));
+    let nothing = || StoodRegion { histogram: vec![0; HISTOGRAM_COLUMNS], ..StoodRegion::default() };
+    let stood = stood.unwrap_or_else(|| Some(nothing()));
     let hours = state.backend.hours_as_known_at(code.clone(), span, known_at).await?;
     let hours = hours.or_else(|| is_village(&state.master, &code).then(BTreeMap::new)).ok_or_else(|| no_such(&code))?;
     let rows: Vec<Value> = hours.iter().map(|(hour, cell)| hour_json(*hour, cell, known_at + 1)).collect();
-    let (counts, children) = stood.unzip();
     let child = |(code, counts): &(String, Counts)| json!({"code": code, "counts": counts});
-    let children: Option<Vec<Value>> = children.map(|children| children.iter().map(child).collect());
-    let answer = json!({"code": code, "as_known_at": time(known_at), "counts": counts, "hours": rows, "children": children});
+    let children = stood.as_ref().map(|of| of.children.iter().map(child).collect::<Vec<Value>>());
+    let answer = json!({
+        "code": code,
+        "as_known_at": time(known_at),
+        "counts": stood.as_ref().map(|of| &of.counts),
+        "histogram": stood.as_ref().map(|of| &of.histogram),
+        "hours": rows,
+        "children": children,
+    });
     Ok(Json(answer).into_response())
 }
 

@@ -3,12 +3,13 @@
 use super::{Store, StoreError, broken, either};
 use domain::rollup::{KnownCounts, Stood, StoodThen};
 use domain::time::DAY_MS;
+use std::io;
 
 /// Puts the versions of a checkpoint into either database, within the transaction `$tx`.
 macro_rules! put_counts {
     ($tx:ident, $checkpoint:ident) => {{
         for known in $checkpoint.known_counts.iter() {
-            let data = postcard::to_stdvec(&known.facilities).map_err(|e| broken("count_versions", known.known_at, e))?;
+            let data = super::encode_counts(known);
             sqlx::query("insert into count_versions (partition, known_at_ms, is_whole, data) values ($1, $2, $3, $4)")
                 .bind(i64::from($checkpoint.partition))
                 .bind(known.known_at)
@@ -25,8 +26,32 @@ pub(super) use put_counts;
 type Row = (i64, i64, Vec<u8>);
 
 fn read((known_at, is_whole, data): Row) -> Result<KnownCounts, StoreError> {
-    let facilities: Vec<(u32, Stood)> = postcard::from_bytes(&data).map_err(|e| broken("count_versions", known_at, e))?;
-    Ok(KnownCounts { known_at, is_whole: is_whole == 1, facilities })
+    decode_counts(known_at, is_whole == 1, &data).map_err(|e| broken("count_versions", known_at, e))
+}
+
+/// What a version says, for a row: facilities, then the changed devices, each by how far behind the one before, then their columns.
+/// Compressed to a third.
+pub fn encode_counts(known: &KnownCounts) -> Vec<u8> {
+    let gaps: Vec<u32> =
+        known.columns.iter().scan(0, |from, (device, _)| Some(device - std::mem::replace(from, *device))).collect();
+    let columns: Vec<u8> = known.columns.iter().map(|(_, column)| *column).collect();
+    let data = postcard::to_stdvec(&(&known.facilities, gaps, columns)).expect("plain values always encode");
+    zstd::bulk::compress(&data, 1).expect("compressing in memory does not fail")
+}
+
+/// The version made as of `known_at` that a row holds.
+pub fn decode_counts(known_at: i64, is_whole: bool, data: &[u8]) -> io::Result<KnownCounts> {
+    let data = zstd::decode_all(data)?;
+    let (facilities, gaps, columns): (Vec<(u32, Stood)>, Vec<u32>, Vec<u8>) =
+        postcard::from_bytes(&data).map_err(io::Error::other)?;
+    if gaps.len() != columns.len() {
+        return Err(io::Error::other("as many devices as columns were expected"));
+    }
+    let devices = gaps.iter().scan(0u32, |device, gap| {
+        *device = device.saturating_add(*gap);
+        Some(*device)
+    });
+    Ok(KnownCounts { known_at, is_whole, facilities, columns: devices.zip(columns).collect() })
 }
 
 impl Store {

@@ -16,7 +16,7 @@ use domain::engine::{Content, Disposition, EngineConfig, KEPT_OUTSIDE, MAX_SOURC
 use domain::event::{Reading, Reason, Topic};
 use domain::feed::SensorFault;
 use domain::join::{Fix, JoinConfig, Located};
-use domain::master::Master;
+use domain::master::{EquipmentKind, Master};
 use domain::milli::Milli;
 use domain::rollup::{DEEPEST_LEVEL, HourCell};
 use domain::sequence::Sequences;
@@ -307,7 +307,8 @@ impl Recomputed {
                     Content::Reading { device: id, reading }
                         if matches!(*fate, ACCEPTED | LATE) && share_of(id, *shares) == share =>
                     {
-                        let sensor = master.sensor_by_id(id).map(|ix| master.sensor(ix));
+                        let index = master.sensor_by_id(id);
+                        let sensor = index.map(|ix| master.sensor(ix));
                         let (interval, range) = sensor.map_or((5 * MINUTE_MS, Range::FRIDGE), |s| (s.interval_ms, s.range));
                         let device = devices.entry(id.to_string()).or_default();
                         device.hear(definitions, config, clock);
@@ -315,9 +316,14 @@ impl Recomputed {
                         let hour = start_of(start_of(reading.at.ms(), size), HOUR_MS);
                         let step = match device.history.place(definitions, interval, reading, clock) {
                             Placed::Accepted => {
-                                if let Some(sensor) = sensor {
-                                    let (facility, silent_after) = (sensor.facility.0, config.silent_after_ms);
-                                    let stander = Stander { facility, range, silent_after };
+                                if let (Some(index), Some(sensor)) = (index, sensor) {
+                                    let stander = Stander {
+                                        device: index.0,
+                                        is_refrigerator: sensor.equipment == EquipmentKind::Refrigerator,
+                                        facility: sensor.facility.0,
+                                        range,
+                                        silent_after: config.silent_after_ms,
+                                    };
                                     let known = stood::Known::before(clock.now);
                                     let (_, known) = device.stands.get_or_insert((stander, known));
                                     known.pass(&stander, device.latest, known_at(clock.now), stood);

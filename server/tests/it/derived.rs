@@ -210,6 +210,9 @@ async fn equipment_as_it_was_known() {
                 let devices = counts["devices"].as_u64().expect("a number");
                 let heard = u64::from(!condition.is_empty());
                 assert_eq!((&counts["no_word"], &counts["facilities_reporting"]), (&json!(devices - heard), &json!(heard)));
+                let column = [("fine", 15), ("too_warm", 23), ("freezing", 3)].into_iter().find(|(name, _)| *name == condition);
+                let histogram: Vec<u64> = (0..30).map(|n| u64::from(column.is_some_and(|(_, column)| n == column))).collect();
+                assert_eq!(answer["histogram"], json!(histogram), "at {at}");
                 // What lies below adds up to it.
                 let children = answer["children"].as_array().expect("a list");
                 for name in ["devices", "no_word", "facilities", "facilities_reporting", "too_warm"] {
@@ -219,6 +222,7 @@ async fn equipment_as_it_was_known() {
             }
             let village = server.json(&format!("/api/v1/regions/unassigned?as_known_at={}", rfc3339(hour + HOUR))).await;
             assert_eq!((&village["counts"]["devices"], &village["children"]), (&json!(0), &json!([])));
+            assert_eq!(village["histogram"], json!([]));
             let dir = server.stop().await;
             server = Server::start_in(dir, &options).await;
         }
@@ -262,6 +266,7 @@ async fn a_new_partition_takes_no_history_away() {
         known_at,
         is_whole,
         facilities: vec![(facility, Stood { fine: 1, ..Stood::default() })],
+        columns: Vec::new(),
     };
     let stood = |facilities: &[u32]| {
         let mut then = StoodThen::default();

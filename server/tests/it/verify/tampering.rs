@@ -5,11 +5,12 @@ use crate::support::now_ms;
 use crate::written;
 use domain::engine::{DeviceState, EngineConfig, Totals};
 use domain::milli::Milli;
-use domain::rollup::{HourCell, PackedHour, Stood};
+use domain::rollup::{HourCell, KnownCounts, PackedHour};
 use domain::time::ProcessingTime;
 use server::blocks::{self, WindowBlock};
 use server::identities::{DiskIdentities, Freeze, Sizes};
 use server::side::{Cause, DEAD, LATE, SideBlock, SideRow, SideRows};
+use server::store::{decode_counts, encode_counts};
 use server::verify::{Law, Subject, verify};
 use sqlx::SqlitePool;
 use std::path::{Path, PathBuf};
@@ -121,20 +122,20 @@ async fn change_hour(pool: &SqlitePool, change: impl FnOnce(&mut Vec<HourCell>))
     sqlx::query("update hours set cells = $1 where start_ms = $2").bind(cells).bind(start).execute(pool).await.expect("writes");
 }
 
-/// Changes the first version of how equipment stands that names a facility, a whole picture or not.
-async fn change_stood(pool: &SqlitePool, is_whole: i64, change: impl FnOnce(&mut Vec<(u32, Stood)>)) {
-    let (known_at, data): (i64, Vec<u8>) = sqlx::query_as(
-        "select known_at_ms, data from count_versions where is_whole = $1 and length(data) > 1 order by known_at_ms limit 1",
-    )
-    .bind(is_whole)
-    .fetch_one(pool)
-    .await
-    .expect("reads");
-    let mut facilities: Vec<(u32, Stood)> = postcard::from_bytes(&data).expect("decodes");
-    change(&mut facilities);
-    let data = postcard::to_stdvec(&facilities).expect("encodes");
-    let set = sqlx::query("update count_versions set data = $1 where known_at_ms = $2").bind(data).bind(known_at);
-    set.execute(pool).await.expect("writes");
+/// Changes the first version of how equipment stands that names a facility and a column, a whole picture or not.
+async fn change_stood(pool: &SqlitePool, is_whole: bool, change: impl FnOnce(&mut KnownCounts)) {
+    let rows: Vec<(i64, Vec<u8>)> =
+        sqlx::query_as("select known_at_ms, data from count_versions where is_whole = $1 order by known_at_ms")
+            .bind(i64::from(is_whole))
+            .fetch_all(pool)
+            .await
+            .expect("reads");
+    let versions = rows.iter().map(|(at, data)| decode_counts(*at, is_whole, data).expect("decodes"));
+    let says_something = |of: &KnownCounts| !of.facilities.is_empty() && !of.columns.is_empty();
+    let mut version = versions.into_iter().find(says_something).expect("one that says something");
+    change(&mut version);
+    let set = sqlx::query("update count_versions set data = $1 where known_at_ms = $2").bind(encode_counts(&version));
+    set.bind(version.known_at).execute(pool).await.expect("writes");
 }
 
 async fn change_device(pool: &SqlitePool, change: impl FnOnce(&mut DeviceState)) {
@@ -157,7 +158,7 @@ async fn sql(pool: &SqlitePool, text: &'static str) {
 }
 
 /// What is done to the first directory, and what has to be found: the law, and words of the first record that is told.
-const TAMPERINGS: [(&str, Law, &str); 34] = [
+const TAMPERINGS: [(&str, Law, &str); 36] = [
     ("one more accepted", Law::C1, "all records: expected"),
     ("one late more of a source", Law::C1, "source "),
     ("one reason more", Law::C1, "reason too_deep"),
@@ -192,6 +193,8 @@ const TAMPERINGS: [(&str, Law, &str); 34] = [
     ("a version of how equipment stands gone", Law::Versions, "how equipment stood as known at"),
     ("a facility that stood otherwise", Law::Versions, "another change was expected"),
     ("a whole picture without a facility", Law::Versions, "how equipment stood as known at"),
+    ("a device in another column", Law::Versions, "how equipment stood as known at"),
+    ("a whole picture without a device", Law::Versions, "how equipment stood as known at"),
 ];
 
 async fn tamper(index: usize, dir: &Path) {
@@ -289,8 +292,10 @@ async fn tamper(index: usize, dir: &Path) {
                 "delete from count_versions where known_at_ms = (select max(known_at_ms) from count_versions where is_whole = 0)";
             sql(&pool, text).await;
         }
-        32 => change_stood(&pool, 0, |facilities| facilities[0].1.fine += 1).await,
-        33 => change_stood(&pool, 1, |facilities| facilities.truncate(facilities.len() - 1)).await,
+        32 => change_stood(&pool, false, |version| version.facilities[0].1.fine += 1).await,
+        33 => change_stood(&pool, true, |version| version.facilities.truncate(version.facilities.len() - 1)).await,
+        34 => change_stood(&pool, false, |version| version.columns[0].1 ^= 1).await,
+        35 => change_stood(&pool, true, |version| version.columns.truncate(version.columns.len() - 1)).await,
         _ => unreachable!("there are no more"),
     }
     std::fs::write(path, log).expect("writes");

@@ -137,6 +137,7 @@ pub const BUGS: &[Bug] = &[
     domain("counts-as-known-lag-behind", "makes versions of how equipment stands without the newest records and silences", "engine::tests::counts_as_known_at"),
     it("counts-as-known-are-those-of-now", "answers how equipment stood with how it stands", "derived::equipment_as_it_was_known"),
     it("retention-leaves-no-note", "answers as if nobody had been heard of where retention has taken what was known", "derived::a_new_partition_takes_no_history_away"),
+    it("histogram-as-known-is-that-of-now", "answers with the histogram of now what it was", "derived::equipment_as_it_was_known"),
     // The books of each day.
     domain("day-ends-without-its-last-records", "stores of a day only what checkpoints saw before it was over", "engine::days::tests::books_of_each_day_are_what_came_in"),
     it("books-of-days-are-believed", "starts on books that are broken", "days::a_start_on_broken_books_is_refused"),

@@ -151,6 +151,8 @@ impl Cluster {
             let facilities = |then: &StoodThen| then.facilities().collect::<Vec<_>>();
             let expected = facilities(&one.stood_at(at));
             oracle::same_list(&format!("how equipment stood as known at {at}"), &expected, &facilities(&together))?;
+            let columns = |then: &StoodThen| then.columns().collect::<BTreeMap<u32, u8>>();
+            oracle::same(&format!("columns as known at {at}"), &columns(&one.stood_at(at)), &columns(&together))?;
         }
         for at in at.into_iter().filter(|at| *at <= until) {
             let (expected, found) = (known(std::slice::from_ref(&one), at), known(found, at));
