@@ -83,6 +83,7 @@ test('by keys the cursor goes from reading to reading', async ({ page }) => {
   await expect(cursor).toHaveAttribute('aria-valuemax', '3');
   await cursor.press('Escape');
   await expect(shown).toBeEmpty();
+  await expect(cursor, 'it stands nowhere').not.toHaveAttribute('aria-valuetext');
 });
 
 test('the cursor stays on its reading while others come and go', async ({ page }) => {
@@ -203,8 +204,14 @@ test('the charts of a place have a cursor, by pointer and by keys', async ({ pag
   await expect(shown).toContainText(/9\.0 – 9\.5\s*1/);
   await cursor.press('Home');
   await expect(shown).toContainText('< −2.0');
+  await cursor.press('Escape');
+  await expect(shown).toBeEmpty();
+  await expect(cursor, 'it stands nowhere').not.toHaveAttribute('aria-valuetext');
+  await cursor.press('ArrowRight');
+  await expect(cursor).toHaveAttribute('aria-valuetext', '−2.0 – −1.5: 0');
   await cursor.blur();
   await expect(shown).toBeEmpty();
+  await expect(cursor).not.toHaveAttribute('aria-valuetext');
 
   const hours = page.locator('section[aria-labelledby=hours]').getByRole('slider');
   await hours.focus();

@@ -275,7 +275,10 @@ impl Stage {
                 Some((markup, format!("{value}, {local}, {utc}"), at, series.points.len()))
             })?
         });
-        let Some((markup, text, at, count)) = shown.flatten() else { return group.set_inner_html("") };
+        let Some((markup, text, at, count)) = shown.flatten() else {
+            let _ = cursor.remove_attribute("aria-valuetext");
+            return group.set_inner_html("");
+        };
         group.set_inner_html(&markup);
         for (name, value) in
             [("aria-valuetext", text), ("aria-valuenow", at.to_string()), ("aria-valuemax", (count - 1).to_string())]

@@ -10,7 +10,7 @@ use std::rc::Rc;
 use std::time::Duration;
 use wasm_bindgen::JsCast;
 use wasm_bindgen::closure::Closure;
-use web_sys::{Element, Event, HtmlInputElement, PointerEvent};
+use web_sys::{Element, Event, HtmlInputElement, KeyboardEvent, PointerEvent};
 
 /// So often what the cursor tells is told anew: figures change under it.
 const AGAIN: Duration = Duration::from_millis(500);
@@ -22,12 +22,15 @@ pub fn start() {
     let heard = Closure::<dyn FnMut(Event)>::new(move |event: Event| {
         if let Some(slider) = slider_of(&event) {
             let is_touch = || event.unchecked_ref::<PointerEvent>().pointer_type() == "touch";
+            let is_escape = || event.unchecked_ref::<KeyboardEvent>().key() == "Escape";
             let mut shown = shown.borrow_mut();
             match event.type_().as_str() {
                 "pointermove" => slider.set_value(&nearest(&slider, event.unchecked_ref()).to_string()),
+                // What other keys change comes as `input`.
+                "keydown" if !is_escape() => return,
                 // After a touch it stays until something else is touched.
                 "pointerout" if is_touch() => return,
-                "pointerout" | "focusout" => {
+                "keydown" | "pointerout" | "focusout" => {
                     tell(&slider, false);
                     *shown = None;
                     return;
@@ -38,7 +41,7 @@ pub fn start() {
             *shown = Some(slider);
         }
     });
-    for name in ["pointermove", "pointerout", "input", "focusin", "focusout"] {
+    for name in ["pointermove", "pointerout", "input", "keydown", "focusin", "focusout"] {
         let _ = document().add_event_listener_with_callback(name, heard.as_ref().unchecked_ref());
     }
     // Lives as long as the page.
@@ -75,7 +78,7 @@ fn tell(slider: &HtmlInputElement, is_shown: bool) -> Option<()> {
     let tip = panel.query_selector(".chart-tip").ok()??;
     if !is_shown {
         tip.set_inner_html("");
-        return Some(());
+        return slider.remove_attribute("aria-valuetext").ok();
     }
     let (places, count, at) = (places(slider), count(slider), slider.value().parse::<usize>().ok()?);
     let row = if places.is_time() { count - 1 - at } else { at };
