@@ -107,6 +107,7 @@ pub fn region(code: &str) -> Option<RegionView> {
             histogram: if empty { Vec::new() } else { histogram },
             hour: None,
             last_data: Some(ProcessingTime::from_ms(NOW - 2_000)),
+            per_second: (depth == 0).then_some(48.0),
         },
         hours: if empty { Vec::new() } else { hours },
         worst: if empty { Vec::new() } else { vec![out] },
@@ -128,7 +129,7 @@ fn silent(region: RegionView) -> RegionView {
         child(ChildKind::Facility, "P321706-1", "Puskesmas Diam", counts(0, 0, 0, 2)),
         child(ChildKind::Facility, "H3217-9", "RS Kosong", Counts::default()),
     ];
-    let now = RegionNow { counts: counts(0, 0, 0, 4), histogram: Vec::new(), hour: None, last_data: None };
+    let now = RegionNow { counts: counts(0, 0, 0, 4), ..RegionNow::default() };
     RegionView { code: "32.17.06".into(), now, hours: Vec::new(), worst: Vec::new(), children, ..region }
 }
 

@@ -165,6 +165,9 @@ pub struct RegionNow {
     pub hour: Option<HourCounts>,
     /// When the newest record of any of its devices came in.
     pub last_data: Option<ProcessingTime>,
+    /// Records of all kinds taken in per second over the last ten; of the country alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub per_second: Option<f32>,
 }
 
 /// Device windows of five minutes that lie in one hour of event time.

@@ -8,6 +8,7 @@ use crate::pipeline::{Room, wall_clock};
 use bytes::Bytes;
 use domain::engine::Engine;
 use domain::feed::{ChildNow, DeviceMore, DeviceNow, LiveTopic, OutOfRange, PipelineNow, RegionNow, Update};
+use domain::master::RegionIx;
 use domain::rollup::{Node, UNASSIGNED};
 use domain::time::{HOUR_MS, ProcessingTime};
 use hashbrown::{HashMap, HashSet};
@@ -183,7 +184,7 @@ impl Publisher {
         }
         let touched: HashSet<Node> = room.engine.rollup_mut().take_touched().into_iter().collect();
         for (topic, watched) in &mut self.watched {
-            watched.is_waiting |= watched.page.may_differ(&touched);
+            watched.is_waiting |= watched.page.may_differ(room, &touched);
             if !watched.is_waiting || watched.changed_at.is_some_and(|at| now.duration_since(at) < MESSAGES_APART) {
                 continue;
             }
@@ -240,10 +241,13 @@ impl Page {
     }
 
     /// Whether it may differ from what was sent, after the figures of `touched` places changed.
-    fn may_differ(&self, touched: &HashSet<Node>) -> bool {
+    fn may_differ(&self, room: &Room, touched: &HashSet<Node>) -> bool {
         match self {
-            // What lies below a region touches it too.
-            Page::Region { node, .. } => touched.contains(node),
+            // What lies below a region touches it too. How much comes in changes also when nothing does.
+            Page::Region { node, own, .. } => {
+                let sent = own.value.as_ref().and_then(|sent| sent.per_second);
+                touched.contains(node) || sent.is_some_and(|sent| sent != room.rates.per_second(wall_clock()))
+            }
             Page::Facility { .. } | Page::Device { .. } | Page::Pipeline(_) => true,
             Page::Nothing => false,
         }
@@ -281,16 +285,21 @@ impl Page {
         let (engine, mut is_held) = (&room.engine, false);
         let update = match self {
             Page::Region { code, node, own, children: known, worst } => {
-                let figures = region_now(engine, *node);
+                let figures = region_now(room, *node);
                 let news = news_of_region(own.value.as_ref(), &figures);
                 let mut is_due = own.is_due(news, now, &mut is_held);
                 if is_due {
                     own.put(figures, now);
                 }
+                // What is only a child's age waits for the next message of the region: it would repeat the region's figures for that alone.
+                let takes_slow = is_due || own.pace.may_follow(now);
                 let mut due_children = Vec::new();
                 for child in children(engine, *node).into_iter().map(|(node, code)| child_now(engine, node, code)) {
                     let tile = known.entry_ref(&child.code).or_default();
-                    if tile.is_due(news_of_child(tile.value.as_ref(), &child), now, &mut is_held) {
+                    let news = news_of_child(tile.value.as_ref(), &child);
+                    if news.max(tile.mixed) == News::Slow && !takes_slow {
+                        is_held = true;
+                    } else if tile.is_due(news, now, &mut is_held) {
                         tile.put(child.clone(), now);
                         due_children.push(child);
                     }
@@ -370,13 +379,16 @@ pub fn node_of_region(engine: &Engine, code: &str) -> Option<Node> {
 }
 
 /// The figures of a node.
-pub fn region_now(engine: &Engine, node: Node) -> RegionNow {
+pub fn region_now(room: &Room, node: Node) -> RegionNow {
+    let engine = &room.engine;
+    let is_country = engine.rollup().place(node) == Some(Ok(RegionIx(0)));
     let hour = engine.now().ms() - engine.now().ms().rem_euclid(HOUR_MS);
     RegionNow {
         counts: engine.rollup().counts(node),
         histogram: engine.rollup().histogram(node).to_vec(),
         hour: engine.rollup().hours(node, hour).next(),
         last_data: engine.rollup().last_data(node),
+        per_second: is_country.then(|| room.rates.per_second(wall_clock())),
     }
 }
 
@@ -428,7 +440,7 @@ pub fn full(room: &Room, topic: &LiveTopic) -> Option<Update> {
             let node = node_of_region(engine, code)?;
             Update::Region {
                 code: code.clone(),
-                now: region_now(engine, node),
+                now: region_now(room, node),
                 children: children(engine, node).into_iter().map(|(n, code)| child_now(engine, n, code)).collect(),
                 worst: Some(engine.worst(node, WORST)),
             }

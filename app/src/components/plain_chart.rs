@@ -444,7 +444,7 @@ pub fn RatePanel(
             })
             places=Places::Line
             code="ID".to_owned()
-            topic="pipeline".to_owned()
+            topic="region:ID".to_owned()
         />
     }
 }

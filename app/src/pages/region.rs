@@ -57,31 +57,36 @@ impl RegionState {
     }
 
     fn apply(&self, own_code: &str, update: feed::Update) {
-        match update {
-            feed::Update::Region { code, mut now, children, worst } if code == own_code => {
-                if let Some(hour) = now.hour.filter(|hour| !self.hours.with_untracked(|hours| hours.contains(hour))) {
-                    self.hours.update(|hours| put_hour(hours, hour));
+        let feed::Update::Region { code, mut now, children, worst } = update else { return };
+        if code != own_code {
+            return;
+        }
+        if let Some(hour) = now.hour.filter(|hour| !self.hours.with_untracked(|hours| hours.contains(hour))) {
+            self.hours.update(|hours| put_hour(hours, hour));
+        }
+        if let Some(per_second) = now.per_second {
+            self.apply_rate(per_second);
+        }
+        if now.histogram.is_empty() {
+            now.histogram = self.now.with_untracked(|old| old.histogram.clone());
+        }
+        // A stream begins with the whole state, most of which the page shows already.
+        if self.now.with_untracked(|old| *old != now) {
+            self.now.set(now);
+        }
+        self.apply_children(children);
+        if let Some(worst) = worst {
+            self.worst.apply(worst);
+        }
+    }
+
+    fn apply_rate(&self, per_second: f32) {
+        if self.rate.with_untracked(|rate| rate.last() != Some(&per_second)) {
+            self.rate.update(|rate| {
+                if let Some(last) = rate.last_mut() {
+                    *last = per_second;
                 }
-                if now.histogram.is_empty() {
-                    now.histogram = self.now.with_untracked(|old| old.histogram.clone());
-                }
-                // A stream begins with the whole state, most of which the page shows already.
-                if self.now.with_untracked(|old| *old != now) {
-                    self.now.set(now);
-                }
-                self.apply_children(children);
-                if let Some(worst) = worst {
-                    self.worst.apply(worst);
-                }
-            }
-            feed::Update::Pipeline { now } if self.rate.with_untracked(|rate| rate.last() != Some(&now.per_second)) => {
-                self.rate.update(|rate| {
-                    if let Some(last) = rate.last_mut() {
-                        *last = now.per_second;
-                    }
-                });
-            }
-            _ => {}
+            });
         }
     }
 
@@ -139,15 +144,11 @@ pub fn Region(
     });
     let topic = LiveTopic::Region(region.code.clone());
 
-    let mut topics = vec![topic.clone()];
-    if country {
-        topics.push(LiveTopic::Pipeline);
-    }
     let on_update = {
         let (state, code) = (state.clone(), region.code.clone());
         move |update| state.apply(&code, update)
     };
-    use_live(topics, region.taken_at, on_update, reload);
+    use_live(vec![topic.clone()], region.taken_at, on_update, reload);
     if country {
         move_rate_on(state.rate, now);
     }

@@ -58,7 +58,7 @@ pub(super) fn region_view(room: &Room, code: &str) -> Option<RegionView> {
             || vec![country, Crumb { code: UNASSIGNED.into(), name: UNASSIGNED.into() }],
             |region| crumbs(master, region),
         ),
-        now: region_now(engine, node),
+        now: region_now(room, node),
         hours: rollup.hours(node, from).collect(),
         worst: engine.worst(node, WORST),
         children: views,
