@@ -52,6 +52,32 @@ pub struct RegionView {
     pub points: Vec<MapPoint>,
 }
 
+/// Of a region what the stream does not carry: its day, hour by hour.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DayView {
+    /// See [`RegionNow::past`]: which hours these are.
+    pub past: u32,
+    /// See [`RegionView::hours`].
+    pub hours: Vec<HourCounts>,
+    /// Code of each region below it, see [`ChildView::in_range_by_hour`].
+    pub children: Vec<(String, Vec<Option<u16>>)>,
+    /// See [`RegionView::rate`].
+    pub rate: Vec<f32>,
+}
+
+impl DayView {
+    /// The day of `region`.
+    pub fn of(region: RegionView) -> Self {
+        let children = region.children.into_iter().filter(|child| child.kind == ChildKind::Region);
+        Self {
+            past: region.now.past,
+            hours: region.hours,
+            children: children.map(|child| (child.now.code, child.in_range_by_hour)).collect(),
+            rate: region.rate,
+        }
+    }
+}
+
 /// Whether a child is a region or a facility.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -491,6 +517,15 @@ pub async fn region(
     backend().region(&code).await?.ok_or(AppError::NotFound)
 }
 
+/// The day of a node of the hierarchy, for a page that has the rest from the stream.
+#[server(prefix = "/api/pages", endpoint = "day", input = GetUrl)]
+pub async fn day(
+    /// Its code.
+    code: String,
+) -> Result<DayView, AppError> {
+    Ok(DayView::of(backend().region(&code).await?.ok_or(AppError::NotFound)?))
+}
+
 /// A facility.
 #[server(prefix = "/api/pages", endpoint = "facility", input = GetUrl)]
 pub async fn facility(
@@ -498,6 +533,16 @@ pub async fn facility(
     code: String,
 ) -> Result<FacilityView, AppError> {
     backend().facility(&code).await?.ok_or(AppError::NotFound)
+}
+
+/// The small curves of a facility's page: id of each device, and [`FacilityDevice::spark`].
+#[server(prefix = "/api/pages", endpoint = "sparks", input = GetUrl)]
+pub async fn sparks(
+    /// Its code.
+    code: String,
+) -> Result<Vec<(String, Vec<Point>)>, AppError> {
+    let view = backend().facility(&code).await?.ok_or(AppError::NotFound)?;
+    Ok(view.devices.into_iter().map(|device| (device.now.id, device.spark)).collect())
 }
 
 /// A device and its curve over `span`.

@@ -4,6 +4,12 @@
 use serde::de::DeserializeOwned;
 use std::time::Duration;
 
+/// Between two questions about the past.
+const PAST_PAUSE: Duration = Duration::from_secs(30);
+/// The longest that a page waits so that others ask at another moment.
+#[cfg(feature = "hydrate")]
+const PAST_SPREAD: Duration = Duration::from_secs(6);
+
 /// The answer at `url`, read as JSON; `None` when it does not come.
 #[cfg(feature = "hydrate")]
 pub async fn json<T: DeserializeOwned>(url: &str) -> Option<T> {
@@ -34,12 +40,25 @@ impl Refresh {
         take: impl Fn(T) -> bool + 'static,
     ) -> Self {
         #[cfg(feature = "hydrate")]
-        return Self { question: browser::question(pause, url, take) };
+        return Self { question: browser::question(pause, Duration::ZERO, url, take) };
         #[cfg(not(feature = "hydrate"))]
         {
             let _ = (pause, url, take);
             Self {}
         }
+    }
+
+    /// The same for what a page shows of the past: now and then is enough. Many pages hear of one change at the same moment, so each
+    /// waits a little, none as long as another.
+    pub fn past<T: DeserializeOwned + 'static>(url: impl Fn() -> String + 'static, take: impl Fn(T) + 'static) -> Self {
+        let take = move |answer| {
+            take(answer);
+            false
+        };
+        #[cfg(feature = "hydrate")]
+        return Self { question: browser::question(PAST_PAUSE, PAST_SPREAD, url, take) };
+        #[cfg(not(feature = "hydrate"))]
+        Self::new(PAST_PAUSE, url, take)
     }
 
     /// Something has changed.
@@ -76,11 +95,13 @@ mod browser {
         state: Cell<State>,
         asked_at: Cell<f64>,
         pause: Duration,
+        spread: Duration,
         answer: Box<dyn Fn() -> Answer>,
     }
 
     pub fn question<T: DeserializeOwned + 'static>(
         pause: Duration,
+        spread: Duration,
         url: impl Fn() -> String + 'static,
         take: impl Fn(T) -> bool + 'static,
     ) -> Rc<Question> {
@@ -90,7 +111,7 @@ mod browser {
             // What does not come is asked for with the next change.
             Box::pin(async move { super::json(&url).await.is_some_and(|answer| take(answer)) })
         };
-        Rc::new(Question { state: Cell::new(State::Rest), asked_at: Cell::new(0.0), pause, answer: Box::new(answer) })
+        Rc::new(Question { state: Cell::new(State::Rest), asked_at: Cell::new(0.0), pause, spread, answer: Box::new(answer) })
     }
 
     pub fn ask(question: &Rc<Question>) {
@@ -106,7 +127,8 @@ mod browser {
 
     fn wait(question: &Rc<Question>) {
         let passed = js_sys::Date::now() - question.asked_at.get();
-        let rest = (question.pause.as_millis() as f64 - passed).max(0.0);
+        let rest =
+            (question.pause.as_millis() as f64 - passed).max(0.0) + question.spread.as_millis() as f64 * js_sys::Math::random();
         let question = question.clone();
         set_timeout(
             move || {

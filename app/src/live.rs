@@ -11,6 +11,10 @@ use leptos::prelude::*;
 pub const PATH: &str = "/live";
 /// Without any word for so long the stream counts as broken: the server says something every five seconds.
 pub const SILENCE_MS: f64 = 20_000.0;
+/// A page that nobody looks at lets go of its stream after so long: a browser opens six connections to one server, for all of its tabs
+/// together, and a seventh page would wait for ever.
+#[cfg(feature = "hydrate")]
+const UNSEEN_MS: f64 = 3_000.0;
 /// After so long without any word curves and hours have holes that the stream does not fill: it tells what is, not what was.
 #[cfg(feature = "hydrate")]
 const GAP_MS: f64 = 600_000.0;
@@ -18,7 +22,7 @@ const GAP_MS: f64 = 600_000.0;
 /// How the page's connection stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Link {
-    /// Not live (yet): drawn by the server, or a page without a stream.
+    /// Not live: drawn by the server, a page without a stream, or one that nobody looks at.
     Still,
     /// The stream is being opened for the first time.
     Connecting,
@@ -90,7 +94,10 @@ pub fn LivePill(
     let still = (words.as_of)(&as_of);
     let last_known = move || heard_at.get().map_or_else(|| as_of.clone(), |at| crate::format::time(lang, at.ms(), zone));
     let text = move || match link.get() {
-        Link::Still => still.clone(),
+        Link::Still => match heard_at.get() {
+            Some(_) => (words.as_of)(&last_known()),
+            None => still.clone(),
+        },
         Link::Connecting => words.connecting.to_owned(),
         Link::Live => {
             let age = now.get().zip(heard_at.get()).map_or(0, |(now, heard)| now.ms() - heard.ms());
@@ -110,7 +117,7 @@ pub fn LivePill(
 
 #[cfg(feature = "hydrate")]
 mod browser {
-    use super::{GAP_MS, Link, PATH, SILENCE_MS, Stream, use_stream};
+    use super::{GAP_MS, Link, PATH, SILENCE_MS, Stream, UNSEEN_MS, use_stream};
     use domain::feed::{ChildNow, DeviceMore, DeviceNow, LiveTopic, OutOfRange, PipelineNow, RegionNow, Update};
     use domain::time::ProcessingTime;
     use leptos::prelude::*;
@@ -177,21 +184,41 @@ mod browser {
             let heard = Rc::new(Cell::new(js_sys::Date::now()));
             let source: Rc<RefCell<Option<Source>>> = Rc::default();
             let opened = Rc::new(Cell::new(0.0));
+            // When somebody looked at the page last, and since when this is one look.
+            let (seen, looked) = (Cell::new(js_sys::Date::now()), Cell::new(0.0));
             let open = {
                 let (offset, heard, source, opened) = (offset.clone(), heard.clone(), source.clone(), opened.clone());
                 let (on_update, on_reload) = (on_update.clone(), on_reload.clone());
                 move || {
                     opened.set(js_sys::Date::now());
+                    // The old one first: both would count.
+                    source.take();
                     *source.borrow_mut() = open(&url, stream, &offset, &heard, &on_update, on_reload.clone());
                 }
             };
-            stream.link.set(Link::Connecting);
-            open();
-            let tick = move || {
+            let is_open = Cell::new(false);
+            let tick = Rc::new(move || {
                 let now = js_sys::Date::now();
                 stream.now.set(Some(ProcessingTime::from_ms((now + offset.get()) as i64)));
+                if document().hidden() {
+                    if now - seen.get() > UNSEEN_MS && is_open.replace(false) {
+                        source.take();
+                        stream.link.set(Link::Still);
+                    }
+                } else {
+                    seen.set(now);
+                    if !is_open.replace(true) {
+                        // It begins with the whole state; what it does not tell, pages ask for.
+                        stream.link.set(Link::Connecting);
+                        looked.set(now);
+                        open();
+                    }
+                }
+                if !is_open.get() {
+                    return;
+                }
                 let before = stream.link.get_untracked();
-                let quiet = now - heard.get();
+                let quiet = now - heard.get().max(looked.get());
                 let closed = source.borrow().as_ref().is_none_or(|s| s.events.ready_state() == EventSource::CLOSED);
                 let broken = closed || quiet > SILENCE_MS || matches!(before, Link::Reconnecting | Link::Offline);
                 let link = match before {
@@ -208,8 +235,12 @@ mod browser {
                 if (closed && since_opened > 3_000.0) || (quiet > SILENCE_MS && since_opened > SILENCE_MS) {
                     open();
                 }
-            };
-            if let Ok(interval) = set_interval_with_handle(tick, Duration::from_secs(1)) {
+            });
+            tick();
+            let on_look = tick.clone();
+            let listener = window_event_listener_untyped("visibilitychange", move |_| on_look());
+            on_cleanup(move || listener.remove());
+            if let Ok(interval) = set_interval_with_handle(move || tick(), Duration::from_secs(1)) {
                 on_cleanup(move || interval.clear());
             }
         });

@@ -108,6 +108,7 @@ pub fn region(code: &str) -> Option<RegionView> {
             hour: None,
             last_data: Some(ProcessingTime::from_ms(NOW - 2_000)),
             per_second: (depth == 0).then_some(48.0),
+            past: 0,
         },
         hours: if empty { Vec::new() } else { hours },
         worst: if empty { Vec::new() } else { vec![out] },

@@ -8,7 +8,7 @@ use crate::join::Fix;
 use crate::master::EquipmentKind;
 use crate::milli::Milli;
 use crate::sequence::Gap;
-use crate::time::{EventTime, ProcessingTime};
+use crate::time::{EventTime, HOUR_MS, ProcessingTime};
 use serde::{Deserialize, Serialize};
 
 /// A stream that a page can subscribe to, written `kind:key` (`region:32`, `facility:P321705-1`, `device:P321705-1-F1`, `pipeline`).
@@ -168,6 +168,16 @@ pub struct RegionNow {
     /// Records of all kinds taken in per second over the last ten; of the country alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub per_second: Option<f32>,
+    /// Another number whenever one of the 23 hours before that one is another, see [`past_of`]: its day is to be asked for again.
+    #[serde(default)]
+    pub past: u32,
+}
+
+/// A number for what pages draw of `hours`: other hours have another one, as good as always (FNV-1a, by words).
+pub fn past_of(hours: impl Iterator<Item = HourCounts>) -> u32 {
+    hours
+        .flat_map(|h| [(h.hour / HOUR_MS) as u32, h.windows, h.low, h.high])
+        .fold(0x811c_9dc5, |hash, number| (hash ^ number).wrapping_mul(0x0100_0193))
 }
 
 /// Device windows of five minutes that lie in one hour of event time.

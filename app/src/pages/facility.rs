@@ -5,11 +5,12 @@ use crate::chart::labels::peak_text;
 use crate::chart::view::{crossed_limit, spark};
 use crate::components::frame::{Frame, Section, Step};
 use crate::components::icon::Icon;
-use crate::components::link::{self, use_code};
+use crate::components::link::{self, encode, use_code};
 use crate::components::page::{Answer, reload};
 use crate::components::settled::Erase;
 use crate::components::status::{self, Status};
 use crate::components::when::When;
+use crate::fetch::Refresh;
 use crate::format;
 use crate::live::{use_live, use_now};
 use crate::words::use_lang;
@@ -17,6 +18,9 @@ use domain::coldchain::Condition;
 use domain::feed::{self, DeviceNow, LiveTopic};
 use domain::time::{EventTime, MINUTE_MS, Zone};
 use leptos::prelude::*;
+
+/// Where the small curves are asked for.
+const SPARKS: &str = "/api/pages/sparks";
 
 /// The page of a facility.
 #[component]
@@ -44,9 +48,21 @@ pub(crate) fn is_stale(now: &DeviceNow, interval_ms: i64, clock_ms: i64) -> bool
 struct Unit {
     device: StoredValue<FacilityDevice>,
     now: RwSignal<DeviceNow>,
+    spark: RwSignal<Vec<Point>>,
+    /// Its curve lacks something, and is to be asked for.
+    lacks: StoredValue<bool>,
 }
 
 impl Unit {
+    fn new(mut device: FacilityDevice) -> Self {
+        Self {
+            now: RwSignal::new(device.now.clone()),
+            spark: RwSignal::new(std::mem::take(&mut device.spark)),
+            lacks: StoredValue::new(false),
+            device: StoredValue::new(device),
+        }
+    }
+
     fn name(self, words: &'static crate::words::Words) -> String {
         self.device.with_value(|d| status::equipment(words, d.equipment.kind, d.equipment.number))
     }
@@ -63,15 +79,51 @@ impl Unit {
     }
 
     fn take(self, device: DeviceNow) {
-        let before = self.now.with_untracked(|now| now.reading);
-        if device == self.now.get_untracked() {
+        let before = self.now.get_untracked();
+        if device == before {
             return;
         }
-        if let Some(reading) = device.reading.filter(|r| before.is_none_or(|b| b.at < r.at)) {
-            self.device.update_value(|d| d.spark.push(Point { at: reading.at, temperature: reading.temperature }));
+        if let Some(reading) = device.reading.filter(|r| before.reading.is_none_or(|b| b.at < r.at)) {
+            self.spark.update(|spark| spark.push(Point { at: reading.at, temperature: reading.temperature }));
+        }
+        if is_passed_over(&before, &device, self.device.with_value(|d| d.equipment.interval_ms)) {
+            self.lacks.set_value(true);
         }
         self.now.set(device);
     }
+
+    /// Takes a curve that the server drew, and keeps what came after it.
+    fn take_spark(self, mut points: Vec<Point>) {
+        let last = points.last().map(|p| p.at);
+        self.spark.update(|spark| {
+            points.extend(spark.iter().filter(|p| Some(p.at) > last));
+            *spark = points;
+        });
+        self.lacks.set_value(false);
+    }
+}
+
+/// Whether readings came in that the stream told nothing of: it tells the newest one alone.
+fn is_passed_over(before: &DeviceNow, now: &DeviceNow, interval_ms: i64) -> bool {
+    match (before.reading, now.reading) {
+        (Some(last), Some(newest)) if last.at < newest.at => newest.at.ms() - last.at.ms() > interval_ms * 3 / 2,
+        // An older one.
+        (Some(_), _) => before.received_at != now.received_at,
+        // The first, which others may have come with.
+        (None, newest) => newest.is_some(),
+    }
+}
+
+/// Brings the small curves to what a reload would show.
+fn follow_sparks(code: String, units: Vec<Unit>) -> Refresh {
+    let take = move |sparks: Vec<(String, Vec<Point>)>| {
+        for (id, points) in sparks {
+            if let Some(unit) = units.iter().find(|unit| unit.device.with_value(|d| d.now.id == id)) {
+                unit.take_spark(points);
+            }
+        }
+    };
+    Refresh::past(move || format!("{SPARKS}?code={}", encode(&code)), take)
 }
 
 /// The page, once its answer is there.
@@ -83,12 +135,10 @@ pub(crate) fn Facility(view: FacilityView, on_reload: impl Fn() + 'static) -> im
     let topic = LiveTopic::Facility(code.clone());
     let now = use_now(taken_at);
     let interval_ms = devices.iter().map(|d| d.equipment.interval_ms).min();
-    let units: Vec<Unit> = devices
-        .into_iter()
-        .map(|device| Unit { now: RwSignal::new(device.now.clone()), device: StoredValue::new(device) })
-        .collect();
+    let units: Vec<Unit> = devices.into_iter().map(Unit::new).collect();
 
     let live = units.clone();
+    let sparks = follow_sparks(code.clone(), units.clone());
     use_live(
         vec![topic.clone()],
         taken_at,
@@ -98,6 +148,9 @@ pub(crate) fn Facility(view: FacilityView, on_reload: impl Fn() + 'static) -> im
                     if let Some(unit) = live.iter().find(|unit| unit.device.with_value(|d| d.now.id == device.id)) {
                         unit.take(device);
                     }
+                }
+                if live.iter().any(|unit| unit.lacks.get_value()) {
+                    sparks.ask();
                 }
             }
         },
@@ -283,7 +336,8 @@ fn UnitRow(unit: Unit, now: Signal<i64>, zone: Zone, topic: String) -> impl Into
     let curve = move || {
         let last = unit.now.with(|n| n.reading.map_or(start, |r| r.at.ms()));
         let end = EventTime::from_ms(start.max(last));
-        unit.device.with_value(|d| spark(&d.spark, d.equipment.range, d.equipment.interval_ms, end, zone))
+        let (range, interval_ms) = unit.device.with_value(|d| (d.equipment.range, d.equipment.interval_ms));
+        unit.spark.with(|points| spark(points, range, interval_ms, end, zone))
     };
     let value = move || match unit.now.with(|n| n.reading) {
         Some(reading) => format::degrees_of(lang, reading.temperature, range),
@@ -321,5 +375,31 @@ fn UnitRow(unit: Unit, now: Signal<i64>, zone: Zone, topic: String) -> impl Into
                 {age}
             </span>
         </a>
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sample::device_now;
+    use domain::time::ProcessingTime;
+
+    #[test]
+    fn what_the_stream_passes_over_is_noticed() {
+        let before = device_now("P321705-1-F1", 4_600);
+        let interval_ms = 5 * MINUTE_MS;
+        let after = |ms: i64| {
+            let mut now = before.clone();
+            now.reading = now.reading.map(|r| domain::event::Reading { at: EventTime::from_ms(r.at.ms() + ms), ..r });
+            now.received_at = now.received_at.map(|at| ProcessingTime::from_ms(at.ms() + 1));
+            is_passed_over(&before, &now, interval_ms)
+        };
+        assert!(!after(interval_ms), "the next one");
+        assert!(after(2 * interval_ms), "one between came with it");
+        assert!(after(0), "an older one");
+        let silent = DeviceNow { condition: Condition::NoWord, ..before.clone() };
+        assert!(!is_passed_over(&before, &silent, interval_ms), "nothing came in");
+        let unheard = DeviceNow { reading: None, received_at: None, ..before.clone() };
+        assert!(is_passed_over(&unheard, &before, interval_ms), "the first, and maybe a day of them");
     }
 }

@@ -67,10 +67,10 @@ pub(crate) fn Pipeline(view: PipelineView, on_reload: impl Fn() + 'static) -> im
     let words = &lang.words().pipeline;
     let PipelineView { taken_at, uptime_start, .. } = view;
     let tables = Tables::new(&view);
-    let PipelineView { now: first, rate, .. } = view;
+    let PipelineView { now: first, .. } = view;
     let clock = use_now(taken_at);
     let now = RwSignal::new(first);
-    let rates = RwSignal::new(rate);
+    let rates = tables.rate;
     let passed = StoredValue::new(0i64);
     let refresh = tables.follow();
 

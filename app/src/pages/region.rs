@@ -5,14 +5,15 @@ mod children;
 pub mod files;
 mod worst;
 
-use crate::api::{self, RegionView};
+use crate::api::{self, ChildKind, DayView, RegionView};
 use crate::components::frame::{Frame, Section, Step};
 use crate::components::kpi::{Kpi, KpiTone};
-use crate::components::link::{use_code, use_here};
+use crate::components::link::{encode, use_code, use_here};
 use crate::components::page::{Answer, reload};
 use crate::components::plain_chart::{self, ChartPanel, Places, RatePanel, below_in_above, column_name, windows_out};
+use crate::fetch::Refresh;
 use crate::format;
-use crate::live::{use_live, use_now};
+use crate::live::{Link, use_live, use_now, use_stream};
 use crate::map::MapPanel;
 use crate::words::{Lang, use_lang};
 use children::Children;
@@ -21,6 +22,9 @@ use domain::time::{MINUTE_MS, Zone};
 use leptos::prelude::*;
 use std::collections::BTreeMap;
 use worst::{Worst, WorstRows};
+
+/// Where the day of a place is asked for.
+const DAY: &str = "/api/pages/day";
 
 /// A region other than the country.
 #[component]
@@ -36,10 +40,16 @@ pub struct RegionState {
     pub now: RwSignal<RegionNow>,
     /// Its last 24 hours.
     pub hours: RwSignal<Vec<HourCounts>>,
+    /// Which hours before the running one `hours` has, see [`RegionNow::past`].
+    past: StoredValue<u32>,
+    /// The day of each region below it, by code.
+    pub days: RwSignal<BTreeMap<String, Vec<Option<u16>>>>,
     /// Figures of its children, by code.
     pub children: StoredValue<BTreeMap<String, RwSignal<ChildNow>>>,
     /// Records per second, by minute; only of the country.
     pub rate: RwSignal<Vec<f32>>,
+    /// Minutes have passed of which `rate` knows nothing.
+    lacks_rate: StoredValue<bool>,
     /// The rows of the list of the worst.
     pub worst: WorstRows,
 }
@@ -47,13 +57,66 @@ pub struct RegionState {
 impl RegionState {
     fn new(view: &RegionView) -> Self {
         let children = view.children.iter().map(|child| (child.now.code.clone(), RwSignal::new(child.now.clone()))).collect();
+        let regions = view.children.iter().filter(|child| child.kind == ChildKind::Region);
         Self {
             now: RwSignal::new(view.now.clone()),
             hours: RwSignal::new(view.hours.clone()),
+            past: StoredValue::new(view.now.past),
+            days: RwSignal::new(regions.map(|child| (child.now.code.clone(), child.in_range_by_hour.clone())).collect()),
             children: StoredValue::new(children),
             rate: RwSignal::new(view.rate.clone()),
+            lacks_rate: StoredValue::new(false),
             worst: WorstRows::new(&view.worst),
         }
+    }
+
+    /// Asks for the day again, when told to.
+    fn follow_day(&self, code: String) -> Refresh {
+        let state = self.clone();
+        Refresh::past(move || format!("{DAY}?code={}", encode(&code)), move |day| state.take_day(day))
+    }
+
+    fn take_day(&self, day: DayView) {
+        self.past.set_value(day.past);
+        let mut hours = day.hours;
+        // The stream may have told of the running hour meanwhile.
+        if let Some(hour) = self.now.with_untracked(|now| now.hour) {
+            put_hour(&mut hours, hour);
+        }
+        if self.hours.with_untracked(|shown| *shown != hours) {
+            self.hours.set(hours);
+        }
+        self.days.set(day.children.into_iter().collect());
+        if !day.rate.is_empty() {
+            self.rate.set(day.rate);
+        }
+        self.lacks_rate.set_value(false);
+    }
+
+    /// Whether the day has to be asked for: its hours are not those that the stream speaks of, or it was not heard for a while.
+    fn lacks_day(&self) -> bool {
+        self.lacks_rate.get_value() || self.now.with_untracked(|now| now.past) != self.past.get_value()
+    }
+
+    /// A minute has passed: the chart of records per second moves on by one value.
+    fn move_rate_on(&self, now: Signal<i64>) {
+        let (rate, lacks_rate, stream) = (self.rate, self.lacks_rate, use_stream());
+        Effect::new(move |before: Option<i64>| {
+            let minute = now.get() / MINUTE_MS;
+            if before.is_some_and(|before| before != minute) {
+                if stream.link.get_untracked() == Link::Live {
+                    rate.update(|rate| {
+                        if let Some(last) = rate.last().copied() {
+                            rate.push(last);
+                            rate.remove(0);
+                        }
+                    });
+                } else {
+                    lacks_rate.set_value(true);
+                }
+            }
+            minute
+        });
     }
 
     fn apply(&self, own_code: &str, update: feed::Update) {
@@ -146,11 +209,17 @@ pub fn Region(
 
     let on_update = {
         let (state, code) = (state.clone(), region.code.clone());
-        move |update| state.apply(&code, update)
+        let day = state.follow_day(code.clone());
+        move |update| {
+            state.apply(&code, update);
+            if state.lacks_day() {
+                day.ask();
+            }
+        }
     };
     use_live(vec![topic.clone()], region.taken_at, on_update, reload);
     if country {
-        move_rate_on(state.rate, now);
+        state.move_rate_on(now);
     }
 
     let title = headline(lang, &name, &region.now.counts);
@@ -158,10 +227,15 @@ pub fn Region(
         let name = name.clone();
         move || headline(lang, &name, &counts.get())
     };
-    // Somebody reads it in a tab behind others.
+    // Somebody reads it in a tab behind others, which hears of nothing new: there it says no more than what it is.
+    let stream = use_stream();
     Effect::new({
         let name = name.clone();
-        move |_| document().set_title(&format!("{} · Rantai", headline(lang, &name, &counts.get())))
+        move |_| {
+            let is_unseen = stream.link.get() == Link::Still && stream.heard_at.get_untracked().is_some();
+            let says = if is_unseen { name.clone() } else { headline(lang, &name, &counts.get()) };
+            document().set_title(&format!("{says} · Rantai"));
+        }
     });
     let topic = topic.to_string();
     // Where nothing is registered (a village, most often) there is nothing to count, and a row of zeros would look like good news.
@@ -183,22 +257,6 @@ pub fn Region(
             <Children region state now topic/>
         </Frame>
     }
-}
-
-/// A minute has passed: the chart of records per second moves on by one value.
-fn move_rate_on(rate: RwSignal<Vec<f32>>, now: Signal<i64>) {
-    Effect::new(move |before: Option<i64>| {
-        let minute = now.get() / MINUTE_MS;
-        if before.is_some_and(|before| before != minute) {
-            rate.update(|rate| {
-                if let Some(last) = rate.last().copied() {
-                    rate.push(last);
-                    rate.remove(0);
-                }
-            });
-        }
-        minute
-    });
 }
 
 /// The time of the page: of the country in all three zones.

@@ -317,7 +317,7 @@ fn every_update() -> [Update; 4] {
         temperature,
         excursion,
     };
-    let region = RegionNow { counts, histogram: vec![1], hour: Some(hour), last_data: Some(at), per_second: Some(0.5) };
+    let region = RegionNow { counts, histogram: vec![1], hour: Some(hour), last_data: Some(at), per_second: Some(0.5), past: 7 };
     let watermark = WatermarkNow {
         topic: Topic::Temperature,
         delay_ms: 60_000,

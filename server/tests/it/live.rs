@@ -210,6 +210,33 @@ async fn nobody_keeps_what_was_true_for_a_moment() {
     server.stop().await;
 }
 
+/// What lies before the running hour comes with no update; the stream says that it is another, and pages ask for it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_hears_that_its_past_has_changed() {
+    let server = Server::start().await;
+    let (device, hour) = ("P110101-1-F1", 60 * 60_000);
+    let mut stream = Stream::open(&server, "topics=region:11", None).await;
+    let (whole, _) = stream.find("region", |_| true).await;
+    let before = whole.json()["now"]["past"].clone();
+    assert_eq!(server.json("/api/pages/day?code=11").await["past"], before);
+    let past: Vec<String> = (0..=6).map(|age| bare(device, now_ms() - (6 - age) * hour, "5")).collect();
+    server.accept(&past).await;
+    let (event, _) = stream.find("region", |u| u["now"]["past"] != before).await;
+    let day = server.json("/api/pages/day?code=11").await;
+    assert_eq!(day["past"], event.json()["now"]["past"]);
+    assert_eq!(day["hours"].as_array().map(Vec::len), Some(7));
+    let of_regency = day["children"].as_array().expect("a list").iter().find(|child| child[0] == "11.01").expect("the regency");
+    let heard = of_regency[1].as_array().expect("a day").iter().filter(|share| share.is_number()).count();
+    assert_eq!((of_regency[1].as_array().map(Vec::len), heard), (Some(24), 7));
+    let sparks = server.json("/api/pages/sparks?code=P110101-1").await;
+    let own = sparks.as_array().expect("a list").iter().find(|one| one[0] == device).expect("the device");
+    assert_eq!(own[1].as_array().map(Vec::len), Some(7));
+    for question in ["day?code=zzz", "sparks?code=zzz"] {
+        server.get(&format!("/api/pages/{question}")).await.problem(404);
+    }
+    server.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn wrong_questions() {
     let server = Server::start().await;

@@ -30,6 +30,8 @@ const LETTERS: &str = "dead-letters";
 pub struct Tables {
     /// As of when, in milliseconds since the Unix epoch.
     pub taken_at: RwSignal<i64>,
+    /// Records per second, by minute, the running one last.
+    pub rate: RwSignal<Vec<f32>>,
     /// All records then, in one row.
     pub all: RwSignal<SourceRow>,
     /// By source.
@@ -54,6 +56,7 @@ impl Tables {
     pub fn new(view: &PipelineView) -> Self {
         Self {
             taken_at: RwSignal::new(view.taken_at.ms()),
+            rate: RwSignal::new(view.rate.clone()),
             all: RwSignal::new(all_of(view)),
             sources: RwSignal::new(view.sources.clone()),
             topics: RwSignal::new(view.topics.clone()),
@@ -79,6 +82,8 @@ impl Tables {
     fn take(&self, mut view: PipelineView) {
         self.taken_at.set(view.taken_at.ms());
         put(self.all, all_of(&view));
+        // A page that nobody looked at for some minutes has missed those.
+        self.rate.set(std::mem::take(&mut view.rate));
         if self.hold.is_on("sources") {
             self.sources.with_untracked(|shown| keep_order(&mut view.sources, |row| place(shown, |s| s.name == row.name)));
         }

@@ -170,13 +170,16 @@ fn Regions(
     let words = lang.words();
     let w = &words.region;
     // One scale for all small lines: they are there to be compared.
-    let lowest = rows.iter().flat_map(|row| row.in_range_by_hour.iter().flatten().copied()).min().unwrap_or(900);
+    let days = state.days;
+    let lowest = Memo::new(move |_| days.with(|days| days.values().flatten().flatten().copied().min()).unwrap_or(900));
     let totals = state.now;
     let body = rows
         .into_iter()
         .filter_map(|row| {
             let signal = state.children.with_value(|children| children.get(&row.now.code).copied())?;
-            let line = spark(&row.in_range_by_hour, lowest);
+            let code = row.now.code.clone();
+            let line =
+                Signal::derive(move || days.with(|days| days.get(&code).map(|day| spark(day, lowest.get())).unwrap_or_default()));
             let topic = topic.clone();
             Some(view! {
                 <tr data-live=topic>
@@ -227,7 +230,7 @@ fn zero_class(number: u32, class: &'static str) -> String {
 }
 
 #[component]
-fn RegionCells(now_of: Signal<ChildNow>, now: Signal<i64>, line: Option<String>) -> impl IntoView {
+fn RegionCells(now_of: Signal<ChildNow>, now: Signal<i64>, line: Option<Signal<String>>) -> impl IntoView {
     let lang = use_lang();
     let counts = Memo::new(move |_| now_of.with(|now| now.counts));
     // Where nothing reports nothing is known: no zero.
@@ -243,7 +246,7 @@ fn RegionCells(now_of: Signal<ChildNow>, now: Signal<i64>, line: Option<String>)
         <td>{move || percent(counts.get().fine, counts.get().reporting())}</td>
         <td class="p2">
             {line.map(|line| view! {
-                <svg class="spark plot" viewBox="0 0 92 20" preserveAspectRatio="none" aria-hidden="true" inner_html=line></svg>
+                <svg class="spark plot" viewBox="0 0 92 20" preserveAspectRatio="none" aria-hidden="true" inner_html=move || line.get()></svg>
             })}
         </td>
         <td class=move || zero_class(counts.get().no_word, "p2")>{move || whole(counts.get().no_word)}</td>

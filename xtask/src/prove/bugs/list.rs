@@ -208,6 +208,7 @@ pub const BUGS: &[Bug] = &[
     it("refusals-are-not-counted", "leaves out of every counter what it refuses", "contract::what_is_refused_is_counted_apart"),
     it("revoked-key-lives-on", "believes a key that was revoked", "contract::who_may_send"),
     it("key-by-its-beginning", "compares the beginning of a key", "store::keys"),
+    it("past-is-not-told", "tells no page that its day was filled in", "live::a_page_hears_that_its_past_has_changed"),
     it("any-name-is-ours", "answers under foreign names", "security::only_under_our_own_name"),
     it("title-is-markup", "writes a title as markup", "security::no_markup_through_a_title"),
     server("panic-ends-the-connection", "lets a panic break off its connection without a word", "http::tests::a_panic_is_the_end_of_its_request_alone"),
