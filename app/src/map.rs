@@ -84,12 +84,35 @@ impl Measure {
     }
 }
 
+/// The province inside which one is shown: itself, where it has an outline.
+fn area_of(province: &str) -> &str {
+    INSIDE.iter().find(|(newer, _)| *newer == province).map_or(province, |(_, inside)| inside)
+}
+
+/// Whether the outline in which a place lies is that of several provinces.
+fn is_shared(code: &str) -> bool {
+    let province = code.get(..2).unwrap_or_default();
+    INSIDE.iter().any(|(newer, inside)| province == *newer || province == *inside)
+}
+
+/// What each area is called: all the provinces that are shown as one, with their codes in the order of their names.
+pub fn names_of_areas<'a>(provinces: impl IntoIterator<Item = (&'a str, &'a str)>) -> BTreeMap<String, String> {
+    let mut names = BTreeMap::<String, String>::new();
+    for (code, name) in provinces {
+        let of_area = names.entry(area_of(code).to_owned()).or_default();
+        if !of_area.is_empty() {
+            of_area.push_str(", ");
+        }
+        of_area.push_str(name);
+    }
+    names
+}
+
 /// Sums the counts of provinces that are shown as one area.
 pub fn by_area(children: impl IntoIterator<Item = (String, Counts)>) -> BTreeMap<String, Counts> {
     let mut areas = BTreeMap::<String, Counts>::new();
     for (code, counts) in children {
-        let area = INSIDE.iter().find(|(newer, _)| *newer == code).map_or(code, |(_, inside)| (*inside).to_owned());
-        let sum = areas.entry(area).or_default();
+        let sum = areas.entry(area_of(&code).to_owned()).or_default();
         sum.devices += counts.devices;
         sum.fine += counts.fine;
         sum.too_warm += counts.too_warm;
@@ -120,8 +143,6 @@ pub fn MapPanel(
     let here = use_here();
     let country = region.level == 0;
     let measure = Measure::from_key(here.get("measure"));
-    let names: BTreeMap<String, String> =
-        region.children.iter().map(|child| (child.now.code.clone(), child.name.clone())).collect();
     let title = match measure {
         _ if !country => words.facilities,
         Measure::Out => words.out,
@@ -150,11 +171,12 @@ pub fn MapPanel(
         let movable = movable::start(map, &region.code, country, lang, ready, shown);
         Effect::new(move |_| movable.zoom(zoom.get()));
         if country {
-            movable::recolour(map, state.children, names, measure, lang);
+            let provinces = region.children.iter().map(|child| (child.now.code.as_str(), child.name.as_str()));
+            movable::recolour(map, state.children, names_of_areas(provinces), measure, lang);
         }
     }
     #[cfg(not(feature = "hydrate"))]
-    let _ = (&state, names, &shown);
+    let _ = (&state, &shown);
 
     let measures = country.then(|| {
         let link = |choice: Measure, name: &'static str| {
@@ -216,6 +238,7 @@ pub fn MapPanel(
             <p class="sr" id="map-keys">{words.keys}</p>
             <div class="panel__foot">
                 {country.then(|| view! { <Legend measure/> })}
+                {(country || is_shared(&region.code)).then(|| view! { <p>{words.newer}</p> })}
                 <Show when=move || shown.get()><PointsLegend/></Show>
                 <Show when=move || ready.get() && !shown.get()><p>{words.hint}</p></Show>
                 <a href="#children">{lang.words().general.as_table}</a>
@@ -263,10 +286,7 @@ fn Legend(measure: Measure) -> impl IntoView {
             }
         })
         .collect_view();
-    view! {
-        <ul class="key">{items}</ul>
-        <p>{words.newer}</p>
-    }
+    view! { <ul class="key">{items}</ul> }
 }
 
 #[component]
@@ -311,6 +331,14 @@ mod tests {
         assert_eq!(Measure::Out.class(&counts(900, 100, 10, 4)), "m0");
         assert_eq!(Measure::Out.class(&Counts::default()), "m0");
         assert_eq!(Measure::Silent.class(&counts(1, 0, 10, 4)), "m5");
+    }
+
+    #[test]
+    fn a_shared_area_names_all_of_its_provinces() {
+        let names = names_of_areas([("11", "Aceh"), ("91", "Papua"), ("95", "Papua Pegunungan"), ("93", "Papua Selatan")]);
+        assert_eq!((names.len(), names["11"].as_str()), (2, "Aceh"));
+        assert_eq!(names["91"], "Papua, Papua Pegunungan, Papua Selatan");
+        assert!(["91", "95", "65.01.02", "64"].into_iter().all(is_shared) && !["ID", "11", "32.17"].into_iter().any(is_shared));
     }
 
     #[test]

@@ -179,7 +179,7 @@ test('a district opens where its facilities are, and the whole province is one s
 test('points that could not be fetched are asked for again, of their region', async ({ page, complaints }) => {
   await page.clock.install();
   const asked: string[] = [];
-  await page.route('**/api/v1/map/facilities*', (route) => {
+  await page.route('**/api/pages/map/conditions*', (route) => {
     asked.push(route.request().url());
     return asked.length === 1 ? route.abort() : route.continue();
   });
@@ -192,4 +192,93 @@ test('points that could not be fetched are asked for again, of their region', as
   for (const url of asked) expect(url).toContain(`region=${place.regency}`);
   // The browser's own word about the request that was broken off.
   expect(complaints.splice(0).every((complaint) => complaint.includes('ERR_FAILED'))).toBe(true);
+});
+
+test.describe('facilities', () => {
+  test.use({ hasTouch: false, viewport: { width: 1440, height: 1400 } });
+
+  /** Where a place lies in the window; the map itself in its units as in app/src/map/points.rs. */
+  function over(page: Page, latitude: number, longitude: number): Promise<Finger> {
+    const at = { x: (longitude - 94.2) * 40, y: (6.2 - latitude) * 40 };
+    return page.locator('.map-box > svg').evaluate((svg: SVGSVGElement, at) => {
+      const { x, y } = new DOMPoint(at.x, at.y).matrixTransform(svg.getScreenCTM()!);
+      return { x, y };
+    }, at);
+  }
+
+  test('come from near, once; how they stand is asked again, and a click on one opens its page', async ({ page }) => {
+    await page.clock.install();
+    const asked: string[] = [];
+    page.on('request', (request) => {
+      const path = new URL(request.url()).pathname;
+      if (path.startsWith('/api/') && path.includes('/map/')) asked.push(path.split('/').pop()!);
+    });
+    await openLive(page, '/');
+    expect(asked).toEqual([]);
+    // Puskesmas Lumbir (data/facilities). The wheel enlarges about the pointer, so it stays under it, up to a pixel each time.
+    for (let width = (await view(page))[2]; width > 4.1; ) {
+      const { x, y } = await over(page, -7.30697, 109.1696);
+      await page.mouse.move(x, y);
+      await page.mouse.wheel(0, -400);
+      await expect.poll(async () => (await view(page))[2]).toBeLessThan(width);
+      [, , width] = await view(page);
+    }
+    await expect.poll(() => asked).toEqual(['conditions', 'places']);
+    await expect(page.locator('.map-box ~ .panel__foot')).toContainText('Tidak ada kabar');
+    await page.clock.fastForward(76_000);
+    await expect.poll(() => asked).toEqual(['conditions', 'places', 'conditions']);
+    const here = await over(page, -7.30697, 109.1696);
+    await page.mouse.move(here.x, here.y);
+    await expect(page.locator('.map-box')).toHaveClass(/map-box--hit/);
+    await page.mouse.click(here.x, here.y);
+    await expect(page).toHaveURL('/facilities/P330201-1');
+  });
+
+  test('are not asked for while nobody looks', async ({ page }) => {
+    await page.clock.install();
+    const asked: string[] = [];
+    page.on('request', (request) => {
+      if (request.url().includes('/map/conditions')) asked.push(request.url());
+    });
+    await openLive(page, `/regions/${place.regency}`);
+    await expect.poll(() => asked.length).toBe(1);
+    const hide = (hidden: boolean) =>
+      page.evaluate((value) => Object.defineProperty(document, 'hidden', { value, configurable: true }), hidden);
+    await hide(true);
+    await page.clock.runFor(180_000);
+    expect(asked.length).toBe(1);
+    await hide(false);
+    await page.clock.runFor(16_000);
+    await expect.poll(() => asked.length).toBe(2);
+  });
+});
+
+test('the map is coloured by what is chosen, and says so', async ({ page }) => {
+  await openLive(page, '/');
+  const title = page.locator('#map-title');
+  await expect(title).toHaveText('Unit di luar rentang');
+  const aceh = page.locator('.map a[data-code="11"]');
+  const before = await aceh.evaluate((area) => [area.getAttribute('class'), area.querySelector('title')!.textContent]);
+  await page.locator('a[href="/?measure=silent"]').click();
+  await expect(page).toHaveURL('/?measure=silent');
+  await live(page);
+  await expect(title).toHaveText('Fasilitas tanpa kabar');
+  await expect(page.locator('a[href="/?measure=silent"]')).toHaveAttribute('aria-current', 'true');
+  // Of Aceh nobody reports: that is nothing to go by for temperatures, and all of it for silence.
+  const after = await aceh.evaluate((area) => [area.getAttribute('class'), area.querySelector('title')!.textContent]);
+  expect(before[0]).toBe('m0');
+  expect(after).toEqual(['m5', 'Aceh: 100,0\u{a0}%']);
+});
+
+test('an area of several provinces names all of them, and their pages say whose outline it is', async ({ page }) => {
+  await page.goto('/');
+  const title = page.locator('.map a[data-code="91"] title');
+  for (const name of ['Papua', 'Papua Pegunungan', 'Papua Selatan', 'Papua Tengah']) await expect(title).toContainText(name);
+  const note = page.locator('.map-box ~ .panel__foot').filter({ hasText: 'Kalimantan Utara tampil di dalam Kalimantan Timur' });
+  for (const path of ['/', '/regions/93', '/regions/65', '/regions/91']) {
+    await page.goto(path);
+    await expect(note, path).toHaveCount(1);
+  }
+  await page.goto('/regions/32');
+  await expect(note).toHaveCount(0);
 });

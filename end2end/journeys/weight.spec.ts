@@ -40,6 +40,25 @@ test('a facility is at most 20 KiB with its style sheet', async ({ page }) => {
   expect(await sum([path, ...style])).toBeLessThanOrEqual(20 * kib);
 });
 
+test('where all facilities are is at most 170 KiB, asked for once, and how they stand 4 KiB', async ({ request }) => {
+  const conditions = '/api/pages/map/conditions';
+  const { version, conditions: digits } = await (await request.get(conditions)).json();
+  expect(digits.length).toBeGreaterThan(12_000);
+  expect(await weight(conditions)).toBeLessThanOrEqual(4 * kib);
+  const places = `/api/pages/map/places?version=${version}`;
+  expect(await weight(places)).toBeLessThanOrEqual(170 * kib);
+  expect((await request.get(places)).headers()['cache-control']).toContain('immutable');
+  // Nothing has changed: not even that.
+  const first = await request.get('/api/pages/map/conditions?region=94');
+  const again = await request.get('/api/pages/map/conditions?region=94', { headers: { 'if-none-match': first.headers().etag } });
+  expect(again.status()).toBe(304);
+});
+
+test('the day of the country and the curves of a facility weigh little', async () => {
+  expect(await weight('/api/pages/day?code=ID')).toBeLessThanOrEqual(4 * kib);
+  expect(await weight(`/api/pages/sparks?code=${place.facility}`)).toBeLessThanOrEqual(2 * kib);
+});
+
 test('the bundle is at most 350 KiB', async ({ page }) => {
   const { bundle } = await files(page, '/');
   expect(bundle).toHaveLength(2);

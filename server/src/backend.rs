@@ -25,7 +25,7 @@ use crate::side::{DEAD, SideRow};
 use crate::store::{Store, StoreError};
 use app::api::{
     Backend, Crumb, DeadLetterView, DeviceView, Equipment, EquipmentKind, FacilityDevice, FacilityView, LateRecord, LateView,
-    MapPoint, PipelineView, Point, ReasonRow, RegionView, SearchHit, SourceRow, Span, UnregisteredView,
+    MapConditions, MapPoint, PipelineView, Point, ReasonRow, RegionView, SearchHit, SourceRow, Span, UnregisteredView,
 };
 use app::error::AppError;
 use bytes::Bytes;
@@ -41,7 +41,7 @@ use order::DeviceOrder;
 use region::{points, region_view};
 use shared::Shared;
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// Rows of a short list.
 const SHORT: usize = 20;
@@ -58,6 +58,8 @@ pub struct EngineBackend {
     order: DeviceOrder,
     newest: Shared<Bytes>,
     points: Shared<Bytes>,
+    conditions: Shared<Bytes>,
+    places: OnceLock<(u32, Bytes)>,
 }
 
 impl From<Refused> for AppErrorOf {
@@ -129,6 +131,8 @@ impl EngineBackend {
             order: DeviceOrder::default(),
             newest: Shared::default(),
             points: Shared::default(),
+            conditions: Shared::default(),
+            places: OnceLock::new(),
         }
     }
 
@@ -178,6 +182,42 @@ impl EngineBackend {
             Ok::<_, Problem>(serde_json::to_vec(&points.await?).expect("points hold only text and numbers").into())
         };
         if region == RegionIx(0) { self.points.get(points).await } else { points.await }
+    }
+
+    /// How they stand, as JSON.
+    pub async fn map_conditions(&self, region: RegionIx) -> Result<Bytes, Problem> {
+        let version = self.places_version();
+        let conditions = async {
+            let conditions = self.pipeline.ask(move |room| {
+                room.engine.flush();
+                region::conditions(&room.engine, region)
+            });
+            let answer = MapConditions { version, conditions: conditions.await? };
+            Ok::<_, Problem>(serde_json::to_vec(&answer).expect("digits").into())
+        };
+        if region == RegionIx(0) { self.conditions.get(conditions).await } else { conditions.await }
+    }
+
+    /// Where they are, as JSON.
+    pub fn map_places(&self, region: RegionIx) -> Bytes {
+        if region == RegionIx(0) { self.places().1.clone() } else { self.places_of(region) }
+    }
+
+    /// Another one where places are others: master data is read anew with each start.
+    pub fn places_version(&self) -> u32 {
+        self.places().0
+    }
+
+    /// The version and the places of the country.
+    fn places(&self) -> &(u32, Bytes) {
+        self.places.get_or_init(|| {
+            let places = self.places_of(RegionIx(0));
+            (crc32c::crc32c(&places), places)
+        })
+    }
+
+    fn places_of(&self, region: RegionIx) -> Bytes {
+        serde_json::to_vec(&region::places(&self.master, region)).expect("text and numbers").into()
     }
 
     async fn curve(&self, device: u32, range: Range, span: Span, until: i64) -> Result<Vec<Point>, ReadError> {

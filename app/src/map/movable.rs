@@ -5,7 +5,7 @@ use super::paint::Inks;
 use super::points::{Cluster, Points, nearest};
 use super::view::View;
 use super::{Measure, Zoom, area_title, by_area};
-use crate::api::MapPoint;
+use crate::api::{MapConditions, MapPlaces};
 use crate::components::link;
 use crate::fetch;
 use crate::words::Lang;
@@ -20,16 +20,19 @@ use std::time::Duration;
 use wasm_bindgen::JsCast;
 use web_sys::{CanvasRenderingContext2d, Element, HtmlCanvasElement};
 
-/// Where facilities come from; `?region=` narrows them down.
-const FACILITIES: &str = "/api/v1/map/facilities";
+/// Where facilities are, and how they stand; `?region=` narrows them down.
+const PLACES: &str = "/api/pages/map/places";
+const CONDITIONS: &str = "/api/pages/map/conditions";
 /// Where outlines for a near look come from.
 const OUTLINES: &str = "/api/pages/outlines";
 /// So much finer than a map unit are their numbers.
 const FINE: &str = "scale(.1)";
 /// The country shows its facilities, and finer outlines, from this enlargement on.
 const NEAR_ENOUGH: f64 = 2.2;
-/// How often drawn facilities are asked for again.
-const REFRESH: Duration = Duration::from_mins(1);
+/// How old what is drawn of facilities may be, in milliseconds,
+const OLD_MS: f64 = 60_000.0;
+/// and how often that is looked at.
+const LOOK: Duration = Duration::from_secs(15);
 
 #[expect(clippy::struct_excessive_bools, reason = "four things that are independently so or not")]
 pub(super) struct Map {
@@ -54,7 +57,11 @@ pub(super) struct Map {
     pub dragged: bool,
     pub hover: Option<(f64, f64)>,
     pub scheduled: bool,
-    pub asked: bool,
+    /// When it was asked last how facilities stand; 0 where no answer came.
+    asked_at: f64,
+    is_asking: bool,
+    /// Of which version `points` are.
+    places: Option<u32>,
     pub scrolled_at: f64,
     pub shown: RwSignal<bool>,
     outlines: Outlines,
@@ -110,18 +117,9 @@ pub(super) fn start(
         let Some(map) = Map::new(root.into(), region.clone(), country, lang, shown) else { return };
         let map = Rc::new(RefCell::new(map));
         listen(&map);
-        if !country {
-            ask(&map);
-        }
+        ask_if_old(&map);
         let again = map.clone();
-        let refresh = move || {
-            // Also where the last question had no answer: a point that stands still would be taken for the state of its facility.
-            let is_wanted = again.borrow().asked || again.borrow().shows_points();
-            if is_wanted && !document().hidden() {
-                ask(&again);
-            }
-        };
-        if let Ok(interval) = set_interval_with_handle(refresh, REFRESH) {
+        if let Ok(interval) = set_interval_with_handle(move || ask_if_old(&again), LOOK) {
             on_cleanup(move || interval.clear());
         }
         schedule(&map);
@@ -155,7 +153,9 @@ impl Map {
             dragged: false,
             hover: None,
             scheduled: false,
-            asked: false,
+            asked_at: 0.0,
+            is_asking: false,
+            places: None,
             scrolled_at: 0.0,
             shown,
             outlines: Outlines::default(),
@@ -267,15 +267,12 @@ pub(super) fn schedule(map: &Shared) {
 }
 
 pub(super) fn set_view(map: &Shared, view: View) {
-    let (ask_points, ask_fine) = {
+    let ask_fine = {
         let mut map = map.borrow_mut();
         map.view = view;
-        let near = map.country && map.is_near();
-        (map.shows_points() && !map.asked, near && !map.outlines.asked)
+        map.country && map.is_near() && !map.outlines.asked
     };
-    if ask_points {
-        ask(map);
-    }
+    ask_if_old(map);
     if ask_fine {
         map.borrow_mut().outlines.asked = true;
         ask_outlines(map);
@@ -311,30 +308,55 @@ pub(super) fn zoom_to(map: &Shared, zoom: Zoom) {
     set_view(map, view);
 }
 
-/// Asks for the facilities and draws them when they come.
-fn ask(map: &Shared) {
-    map.borrow_mut().asked = true;
-    let (map, region) = (map.clone(), map.borrow().region.clone());
+/// Asks how facilities stand, where somebody sees them and what is drawn is old or not there: a point that stands still would be taken
+/// for the state of its facility.
+fn ask_if_old(map: &Shared) {
+    let now = js_sys::Date::now();
+    {
+        let mut map = map.borrow_mut();
+        if document().hidden() || !map.shows_points() || map.is_asking || now - map.asked_at < OLD_MS {
+            return;
+        }
+        map.is_asking = true;
+    }
+    let map = map.clone();
     leptos::task::spawn_local(async move {
-        let url = if region == "ID" { FACILITIES.to_owned() } else { format!("{FACILITIES}?region={}", link::encode(&region)) };
-        match fetch::json::<Vec<MapPoint>>(&url).await {
-            Some(facilities) => {
-                let points = Points::of(&region, facilities);
-                {
-                    let mut map = map.borrow_mut();
-                    map.points = Some(points);
-                    // Those of the server's picture cannot follow what changes.
-                    if let Ok(Some(still)) = map.parts.svg.query_selector(".map__still") {
-                        still.remove();
-                    }
-                    map.clustered_for = 0.0;
-                }
-                schedule(&map);
-            }
-            // Asked again with the next interval or movement.
-            None => map.borrow_mut().asked = false,
+        let is_answered = ask(&map).await.is_some();
+        {
+            let mut map = map.borrow_mut();
+            map.is_asking = false;
+            // Without an answer it is asked again soon.
+            map.asked_at = if is_answered { now } else { 0.0 };
+        }
+        if is_answered {
+            schedule(&map);
         }
     });
+}
+
+/// How facilities stand; where they are only if that is not known: they are many, and stay where they are.
+async fn ask(map: &Shared) -> Option<()> {
+    let (region, known) = (map.borrow().region.clone(), map.borrow().places);
+    let of = if region == "ID" { String::new() } else { format!("region={}", link::encode(&region)) };
+    let MapConditions { version, conditions } = fetch::json(&format!("{CONDITIONS}?{of}")).await?;
+    if known != Some(version) {
+        let places: MapPlaces = fetch::json(&format!("{PLACES}?{of}&version={version}")).await?;
+        let mut map = map.borrow_mut();
+        map.points = Some(Points::at(places));
+        map.places = Some(version);
+    }
+    let mut map = map.borrow_mut();
+    let is_whole = map.points.as_mut().is_some_and(|points| points.take(&conditions));
+    if !is_whole {
+        (map.points, map.places) = (None, None);
+        return None;
+    }
+    // Those of the server's picture cannot follow what changes.
+    if let Ok(Some(still)) = map.parts.svg.query_selector(".map__still") {
+        still.remove();
+    }
+    map.clustered_for = 0.0;
+    Some(())
 }
 
 /// Recolours the provinces when their figures change.

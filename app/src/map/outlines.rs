@@ -2,7 +2,7 @@
 
 use super::points::{Cluster, Points};
 use super::view::View;
-use super::{INSIDE, Measure, area_title, by_area};
+use super::{Measure, area_of, area_title, by_area, names_of_areas};
 use crate::api::RegionView;
 use crate::components::link;
 use crate::words::Lang;
@@ -80,12 +80,12 @@ fn country(region: &RegionView, measure: Measure, lang: Lang) -> Picture {
     let base = &*BASE;
     let [width, height] = base.view;
     let counts = by_area(region.children.iter().map(|child| (child.now.code.clone(), child.now.counts)));
+    let names = names_of_areas(region.children.iter().map(|child| (child.now.code.as_str(), child.name.as_str())));
     let mut out = String::with_capacity(60_000);
     let _ = write!(out, r#"<path class="land" d="{}"/>"#, base.land);
     for (code, outline) in &base.outlines {
         let counts = counts.get(code).copied().unwrap_or_default();
-        let name =
-            region.children.iter().find(|child| child.now.code == *code).map_or(code.as_str(), |child| child.name.as_str());
+        let name = names.get(code).map_or(code.as_str(), String::as_str);
         let title = escape(&area_title(lang, name, measure.value(&counts)));
         let _ = write!(
             out,
@@ -100,7 +100,7 @@ fn country(region: &RegionView, measure: Measure, lang: Lang) -> Picture {
 fn near(region: &RegionView) -> Picture {
     let (base, fine) = (&*BASE, &*FINE);
     let province = region.code.get(..2).unwrap_or_default();
-    let shown = INSIDE.iter().find(|(newer, _)| *newer == province).map_or(province, |(_, inside)| inside);
+    let shown = area_of(province);
     let Some(area) = base.areas.get(province) else { return Picture::default() };
     let [x, y, width, height] = area.r#box;
     // A margin, then the shape of the panel.
@@ -207,6 +207,7 @@ fn escape(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::INSIDE;
     use super::*;
 
     #[test]

@@ -1,6 +1,6 @@
 //! Facilities as points: places, clusters and hits, without a browser.
 
-use crate::api::MapPoint;
+use crate::api::{MapPlaces, MapPoint};
 use domain::coldchain::Condition;
 use std::collections::HashMap;
 
@@ -46,6 +46,11 @@ impl Cluster {
     }
 }
 
+/// A place in map units.
+fn unit_of(latitude: f64, longitude: f64) -> [f32; 2] {
+    [((longitude - WEST) * SCALE) as f32, ((NORTH - latitude) * SCALE) as f32]
+}
+
 impl Points {
     /// The facilities of a region (`ID` for all of them).
     pub fn of(region: &str, facilities: Vec<MapPoint>) -> Self {
@@ -54,13 +59,30 @@ impl Points {
         for facility in
             facilities.into_iter().filter(|facility| facility.code.get(1..).is_some_and(|code| code.starts_with(&digits)))
         {
-            let (latitude, longitude) = (f64::from(facility.at.0) / 1e6, f64::from(facility.at.1) / 1e6);
-            points.at.push([((longitude - WEST) * SCALE) as f32, ((NORTH - latitude) * SCALE) as f32]);
+            points.at.push(unit_of(f64::from(facility.at.0) / 1e6, f64::from(facility.at.1) / 1e6));
             points.condition.push(facility.condition);
             points.code.push(facility.code);
             points.name.push(facility.name);
         }
         points
+    }
+
+    /// Facilities of which is not known yet how they stand.
+    pub fn at(places: MapPlaces) -> Self {
+        let (mut latitude, mut longitude) = (0, 0);
+        let steps = places.latitudes.into_iter().zip(places.longitudes);
+        let at = steps.map(|(north, east)| {
+            (latitude, longitude) = (latitude + north, longitude + east);
+            unit_of(f64::from(latitude) / 1e5, f64::from(longitude) / 1e5)
+        });
+        Self { at: at.collect(), condition: Vec::new(), code: places.codes, name: places.names }
+    }
+
+    /// How they stand now, see [`MapConditions`](crate::api::MapConditions); whether it is known of each.
+    pub fn take(&mut self, conditions: &str) -> bool {
+        let known = conditions.bytes().filter_map(|digit| Condition::ALL.get(usize::from(digit.wrapping_sub(b'0'))));
+        self.condition = known.copied().collect();
+        self.condition.len() == self.at.len()
     }
 
     /// The smallest box around them: `x, y, width, height`.
@@ -122,6 +144,7 @@ pub fn nearest(clusters: &[Cluster], x: f64, y: f64, radius: f64) -> Option<&Clu
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::MapConditions;
 
     fn point(code: &str, latitude: i32, longitude: i32, condition: Condition) -> MapPoint {
         MapPoint { code: code.into(), name: code.into(), at: (latitude, longitude), condition }
@@ -144,6 +167,26 @@ mod tests {
         let points = three();
         assert_eq!(points.code, ["P321705-1", "P321705-2", "H3201-1"]);
         assert!((points.at[0][0] - 536.0).abs() < 0.01 && (points.at[0][1] - 520.0).abs() < 0.01);
+    }
+
+    #[test]
+    fn places_and_conditions_come_apart() {
+        let mut places = MapPlaces::default();
+        places.push("P321705-1", "Puskesmas Lembang", (-6_800_010, 107_600_020));
+        places.push("P110101-1", "Puskesmas Bakongan", (5_000_000, 95_000_000));
+        let mut points = Points::at(places);
+        let expected = [
+            point("P321705-1", -6_800_010, 107_600_020, Condition::Fine),
+            point("P110101-1", 5_000_000, 95_000_000, Condition::NoWord),
+        ];
+        let expected = Points::of("ID", expected.to_vec());
+        assert_eq!((&points.at, &points.code), (&expected.at, &expected.code));
+        let digits: String = expected.condition.iter().map(|condition| MapConditions::digit(*condition)).collect();
+        assert!(points.take(&digits));
+        assert_eq!(points.condition, expected.condition);
+        for other in ["", "0", "000", "0x"] {
+            assert!(!points.take(other), "{other}");
+        }
     }
 
     #[test]

@@ -432,7 +432,7 @@ pub struct MapWords {
     pub summary_points: Say1,
     /// Legend: less than half report.
     pub half: &'static str,
-    /// Legend: newer provinces, where they are shown.
+    /// Newer provinces, where they are shown.
     pub newer: &'static str,
     /// Title of the map of a region.
     pub facilities: &'static str,

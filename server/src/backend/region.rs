@@ -4,10 +4,10 @@ use super::{crumbs, map_point};
 use crate::http::rows::cursor;
 use crate::pipeline::{Room, wall_clock};
 use crate::publish::{WORST, child_now, children, node_of_region, region_now};
-use app::api::{ChildKind, ChildView, Crumb, MapPoint, RegionView, UnregisteredView};
+use app::api::{ChildKind, ChildView, Crumb, MapConditions, MapPlaces, MapPoint, RegionView, UnregisteredView};
 use domain::engine::Engine;
 use domain::feed::{DeviceNow, HISTOGRAM_COLUMNS, RegionNow};
-use domain::master::{FacilityIx, RegionIx};
+use domain::master::{FacilityIx, Master, RegionIx};
 use domain::rollup::{HourCell, Node, UNASSIGNED};
 use domain::time::{DAY_MS, EventTime, HOUR_MS, ProcessingTime};
 use serde_json::{Value, json};
@@ -68,16 +68,31 @@ pub(super) fn region_view(room: &Room, code: &str) -> Option<RegionView> {
     })
 }
 
-/// The facilities of a region that have devices, as points.
+/// The facilities of a region that have devices: those that stand on a map, in the order of their places.
+fn on_map(master: &Master, region: RegionIx) -> impl Iterator<Item = FacilityIx> {
+    let level = master.region(region).level;
+    (0..master.facilities().len() as u32).map(FacilityIx).filter(move |f| {
+        !master.facility(*f).sensors.is_empty() && master.ancestor_at(master.facility(*f).region, level) == Some(region)
+    })
+}
+
+/// They as points.
 pub(super) fn points(engine: &Engine, region: RegionIx) -> Vec<MapPoint> {
-    let (master, level) = (engine.master(), engine.master().region(region).level);
-    (0..master.facilities().len() as u32)
-        .map(FacilityIx)
-        .filter(|f| {
-            !master.facility(*f).sensors.is_empty() && master.ancestor_at(master.facility(*f).region, level) == Some(region)
-        })
-        .map(|f| map_point(engine, f))
-        .collect()
+    on_map(engine.master(), region).map(|f| map_point(engine, f)).collect()
+}
+
+/// How they stand, a digit each.
+pub(super) fn conditions(engine: &Engine, region: RegionIx) -> String {
+    on_map(engine.master(), region).map(|f| MapConditions::digit(map_point(engine, f).condition)).collect()
+}
+
+/// Where they are.
+pub(super) fn places(master: &Master, region: RegionIx) -> MapPlaces {
+    let mut places = MapPlaces::default();
+    for facility in on_map(master, region).map(|f| master.facility(f)) {
+        places.push(&facility.code, &facility.name, (facility.latitude_e6, facility.longitude_e6));
+    }
+    places
 }
 
 /// A village: facilities and figures belong to the district at the deepest, so there is nothing in it but its name and its way.

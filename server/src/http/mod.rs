@@ -8,6 +8,7 @@ mod host;
 mod ingest;
 mod letters;
 mod live;
+mod map;
 mod metrics;
 mod pages;
 mod problem;
@@ -81,7 +82,7 @@ pub fn router(state: AppState) -> Router {
         .route("/api/v1/regions/{code}", get(history::region))
         .route("/api/v1/regions/{code}/restatements", get(history::restatements))
         .route("/api/v1/positions", get(history::positions))
-        .route("/api/v1/map/facilities", get(read::map_facilities))
+        .route("/api/v1/map/facilities", get(map::facilities))
         .route("/live", get(live::live))
         .route("/healthz", get(status::healthz))
         .route("/readyz", get(status::readyz))

@@ -1,8 +1,8 @@
 //! Pages, their data, the bundle, and the settings a page can change without a script.
 
 use super::AppState;
-use super::letters;
 use super::problem::{Path, Problem, Query, no_such_route, wrong_method};
+use super::{letters, map};
 use app::api::{Backend, Span};
 use app::error::AppError;
 use app::pages::region::files::PlainChart;
@@ -51,6 +51,8 @@ pub fn router(state: &AppState) -> Router<AppState> {
     let files = ServeDir::new(&state.site_dir.0).precompressed_br().precompressed_gzip().append_index_html_on_directories(false);
     Router::new()
         .route("/", get(page.clone()))
+        .route("/api/pages/map/conditions", get(map::conditions))
+        .route("/api/pages/map/places", get(map::places))
         .route("/api/pages/{*function}", any(move |request: Request<Body>| function(Arc::clone(&functions), request)))
         .route("/devices/{id}/chart.svg", get(chart))
         .route("/regions/{code}/charts/{name}", get(region_chart))

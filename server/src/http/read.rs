@@ -10,8 +10,6 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use domain::master::RegionIx;
-use domain::rollup::UNASSIGNED;
 use domain::window::WindowConfig;
 use serde::Deserialize;
 use std::fmt::Write;
@@ -367,33 +365,8 @@ pub async fn latest(State(state): State<AppState>) -> Result<Response, Problem> 
     Ok(([(header::CONTENT_TYPE, Form::Json.content_type())], body).into_response())
 }
 
-/// What of the map's points is asked for.
-#[derive(Deserialize)]
-pub struct PointsQuery {
-    region: Option<String>,
-}
-
-/// `GET /api/v1/map/facilities?region=`: every facility, of that region or of the country, as a point with its worst device, for the map's
-/// canvas.
-pub async fn map_facilities(
-    State(state): State<AppState>,
-    Query(query): Query<PointsQuery>,
-    headers: HeaderMap,
-) -> Result<Response, Problem> {
-    let body = match query.region.as_deref() {
-        None => state.backend.map_points(RegionIx(0)).await?,
-        Some(UNASSIGNED) => Bytes::from_static(b"[]"),
-        Some(code) => {
-            let region = state.master.region_by_code(code);
-            let region = region.ok_or_else(|| Problem::not_found(format!("there is no region `{code}`")))?;
-            state.backend.map_points(region).await?
-        }
-    };
-    Ok(tagged(&headers, "no-cache", body))
-}
-
 /// JSON under a tag of its bytes: who has it already is only told so.
-fn tagged(headers: &HeaderMap, cache: &'static str, body: Bytes) -> Response {
+pub(super) fn tagged(headers: &HeaderMap, cache: &'static str, body: Bytes) -> Response {
     // Weak: the same for every encoding on the way.
     let tag = format!("W/\"{:x}-{:08x}\"", body.len(), crc32c::crc32c(&body));
     let known = headers.get(header::IF_NONE_MATCH).and_then(|v| v.to_str().ok()).unwrap_or_default();

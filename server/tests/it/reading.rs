@@ -304,6 +304,22 @@ async fn regions() {
     let of_district = server.json("/api/v1/map/facilities?region=11.01.01").await;
     assert!((1..count(&of_province)).contains(&count(&of_district)) && count(&of_province) < count(&points));
     assert_eq!(server.json("/api/v1/map/facilities?region=unassigned").await, json!([]));
+    // The canvas asks for the same in two parts.
+    let stand = server.json("/api/pages/map/conditions?region=11").await;
+    let (digits, version) = (stand["conditions"].as_str().expect("digits"), &stand["version"]);
+    let places = server.json(&format!("/api/pages/map/places?region=11&version={version}")).await;
+    assert_eq!((digits.len(), count(&places["codes"])), (count(&of_province), count(&of_province)));
+    let (mut latitude, mut longitude) = (0, 0);
+    for (index, point) in of_province.as_array().expect("a list").iter().enumerate() {
+        latitude += places["latitudes"][index].as_i64().expect("a number");
+        longitude += places["longitudes"][index].as_i64().expect("a number");
+        assert_eq!((&places["codes"][index], &places["names"][index]), (&point["code"], &point["name"]));
+        assert_eq!(point["at"], json!([latitude * 10, longitude * 10]));
+        let names = ["fine", "too_warm", "too_cold", "freezing", "no_word"];
+        assert_eq!(point["condition"], names[usize::from(digits.as_bytes()[index] - b'0')]);
+    }
+    server.get("/api/pages/map/places?region=11&version=1").await.problem(404);
+    server.get("/api/pages/map/conditions?region=unassigned").await.problem(404);
     server.get("/api/v1/map/facilities?region=99.99").await.problem(404);
     server.stop().await;
 }

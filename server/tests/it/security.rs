@@ -220,7 +220,7 @@ async fn villages_are_regions() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_known_is_not_sent_again() {
     let server = Server::start().await;
-    for path in ["/api/v1/map/facilities"] {
+    for path in ["/api/v1/map/facilities", "/api/pages/map/conditions?region=11"] {
         let packed = server.client.get(format!("{}{path}", server.url)).header("accept-encoding", "gzip");
         let packed = packed.send().await.expect("an answer");
         assert_eq!(packed.headers()["content-encoding"], "gzip");
