@@ -50,6 +50,12 @@ pub struct RegionView {
     /// Its facilities, for the map that the server draws; not for the country. The browser asks for them itself.
     #[serde(skip)]
     pub points: Vec<MapPoint>,
+    /// What lies below it of which nothing is counted, ordered by name: the villages of a district. The server alone lists it.
+    #[serde(skip)]
+    pub uncounted: Vec<Crumb>,
+    /// Where nothing is counted: the facilities of the place around it that has some, a village's district. The server alone lists them.
+    #[serde(skip)]
+    pub served_by: Vec<Crumb>,
 }
 
 /// Of a region what the stream does not carry: its day, hour by hour.
@@ -461,11 +467,23 @@ pub struct SearchHit {
     pub code: String,
     /// Where it lies: `Lembang, Bandung Barat, Jawa Barat`.
     pub place: String,
-    /// Its depth in the hierarchy; 5 for a facility, 6 for a device.
-    pub level: u8,
+    /// What it is.
+    pub kind: Kind,
 }
 
-/// A facility as a point of the map. Served to the canvas as JSON at `/api/v1/map/facilities`.
+/// What a name stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// A place, with its depth in the hierarchy.
+    Region(u8),
+    /// A facility.
+    Facility,
+    /// A device.
+    Device,
+}
+
+/// A facility as a point of the map. Served as JSON at `/api/v1/map/facilities`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct MapPoint {
     /// Code of the facility.

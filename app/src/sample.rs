@@ -120,6 +120,8 @@ pub fn region(code: &str) -> Option<RegionView> {
             at: (-6_800_000, 107_600_000),
             condition: Condition::TooWarm,
         }],
+        uncounted: Vec::new(),
+        served_by: Vec::new(),
     })
 }
 
@@ -354,7 +356,7 @@ impl Backend for Memory {
             name: "Puskesmas Lembang".into(),
             code: "P321705-1".into(),
             place: "Lembang, Kab. Bandung Barat, Jawa Barat".into(),
-            level: 5,
+            kind: crate::api::Kind::Facility,
         };
         Ok(if text.to_lowercase().contains("lembang") { vec![hit] } else { Vec::new() })
     }

@@ -180,7 +180,7 @@ impl Field {
         {
             option.set_attribute(name, value).ok()?;
         }
-        let kind = self.lang.words().cold.levels_one[usize::from(hit.level.min(6))];
+        let kind = self.lang.words().cold.of(hit.kind).one;
         let place = if hit.place.is_empty() { kind.to_owned() } else { format!("{kind} · {}", hit.place) };
         for (tag, text) in [("b", &hit.name), ("code", &hit.code), ("span", &place)] {
             let part = document().create_element(tag).ok()?;

@@ -33,6 +33,21 @@ test('a manager finds the own puskesmas by name', async ({ page }) => {
   await expect(page).toHaveURL(`/facilities/${place.facility}`);
 });
 
+test('a village is found by name and from its district, and leads to the facilities that serve it', async ({ page }) => {
+  await page.goto(`/regions/${place.district}`);
+  const village = page.locator('section[aria-labelledby="uncounted"] a').filter({ hasText: 'Gudangkahuripan' });
+  const href = await village.getAttribute('href');
+  expect(href).toMatch(new RegExp(`^/regions/${place.district}\\.`));
+  await village.click();
+  await expect(page).toHaveURL(href!);
+  await expect(page.locator('main')).toContainText('Fasilitas di Lembang melayani tempat ini');
+  await page.locator(`main a[href="/facilities/${place.facility}"]`).click();
+  await expect(page).toHaveURL(`/facilities/${place.facility}`);
+  await page.goto('/search?q=Gudangkahuripan');
+  await page.locator(`main a[href="${href}"]`).click();
+  await expect(page).toHaveURL(href!);
+});
+
 test('an address that leads nowhere says so and offers the way on', async ({ page }) => {
   const response = await page.goto('/regions/99');
   expect(response?.status()).toBe(404);

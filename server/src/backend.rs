@@ -9,6 +9,7 @@ mod latest;
 mod letters;
 mod order;
 mod region;
+mod search;
 mod shared;
 mod windows;
 
@@ -34,7 +35,7 @@ use days::day_rows;
 use domain::coldchain::{Condition, Range};
 use domain::engine::{Engine, Tally};
 use domain::event::{Reason, Topic};
-use domain::master::{self, FacilityIx, Hit, Master, RegionIx, SensorIx};
+use domain::master::{self, FacilityIx, Master, RegionIx, SensorIx};
 use domain::rollup::UNASSIGNED;
 use domain::time::{DAY_MS, Zone};
 use order::DeviceOrder;
@@ -417,47 +418,6 @@ impl Backend for EngineBackend {
     }
 
     async fn search(&self, text: &str) -> Result<Vec<SearchHit>, AppError> {
-        let master = &self.master;
-        let place = |region: RegionIx, skip: usize| {
-            let names: Vec<&str> =
-                master.ancestors(region).skip(skip).filter(|ix| ix.0 != 0).map(|ix| master.region(ix).name.as_str()).collect();
-            names.join(", ")
-        };
-        let hits = master.search(text, SHORT).into_iter().map(|hit| match hit {
-            Hit::Region(ix) => {
-                let region = master.region(ix);
-                // Villages have no page of their own: their district has.
-                let page = master.ancestors(ix).find(|a| master.region(*a).level <= domain::rollup::DEEPEST_LEVEL).unwrap_or(ix);
-                SearchHit {
-                    href: format!("/regions/{}", master.region(page).code),
-                    name: region.name.clone(),
-                    code: region.code.clone(),
-                    place: place(ix, 1),
-                    level: region.level,
-                }
-            }
-            Hit::Facility(ix) => {
-                let facility = master.facility(ix);
-                SearchHit {
-                    href: format!("/facilities/{}", facility.code),
-                    name: facility.name.clone(),
-                    code: facility.code.clone(),
-                    place: place(facility.region, 0),
-                    level: 5,
-                }
-            }
-            Hit::Sensor(ix) => {
-                let sensor = master.sensor(ix);
-                let facility = master.facility(sensor.facility);
-                SearchHit {
-                    href: format!("/devices/{}", sensor.id),
-                    name: facility.name.clone(),
-                    code: sensor.id.clone(),
-                    place: place(facility.region, 0),
-                    level: 6,
-                }
-            }
-        });
-        Ok(hits.collect())
+        Ok(search::hits(&self.master, text))
     }
 }

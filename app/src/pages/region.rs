@@ -3,6 +3,8 @@
 mod children;
 #[cfg(feature = "ssr")]
 pub mod files;
+#[cfg(feature = "ssr")]
+mod rest;
 mod worst;
 
 use crate::api::{self, ChildKind, DayView, RegionView};

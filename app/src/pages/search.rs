@@ -13,7 +13,7 @@ pub fn SearchPage() -> impl IntoView {
 
 #[cfg(feature = "ssr")]
 mod fixed {
-    use crate::api::{SearchHit, backend};
+    use crate::api::{Kind, SearchHit, backend};
     use crate::components::frame::{Frame, Section};
     use crate::components::icon::Icon;
     use crate::components::link::use_here;
@@ -48,22 +48,23 @@ mod fixed {
         };
         let full = hits.len() >= MOST;
         // Hits come best first; a group stands where its best hit stands.
-        let mut groups: Vec<(u8, Vec<SearchHit>)> = Vec::new();
+        let mut groups: Vec<(Kind, Vec<SearchHit>)> = Vec::new();
         for hit in hits {
-            match groups.iter_mut().find(|(level, _)| *level == hit.level) {
+            match groups.iter_mut().find(|(kind, _)| *kind == hit.kind) {
                 Some((_, group)) => group.push(hit),
-                None => groups.push((hit.level, vec![hit])),
+                None => groups.push((hit.kind, vec![hit])),
             }
         }
         let empty = groups.is_empty() && !text.is_empty();
         let groups = groups
             .into_iter()
-            .map(|(level, hits)| {
-                let id = format!("level-{level}");
+            .enumerate()
+            .map(|(group, (kind, hits))| {
+                let id = format!("group-{group}");
                 view! {
                     <section class="panel" aria-labelledby=id.clone()>
                         <div class="panel__head">
-                            <h2 id=id.clone()>{words.cold.levels[level.min(6) as usize]}</h2>
+                            <h2 id=id.clone()>{words.cold.of(kind).title}</h2>
                             <span class="count count--calm">{hits.len()}</span>
                         </div>
                         <ul class="hits">

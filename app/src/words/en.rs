@@ -1,7 +1,8 @@
 //! What the product says in English.
 
 use super::{
-    ColdWords, GeneralWords, MapWords, RegionWords, SearchWords, SettingsWords, UnitWords, Words, device, facility, pipeline,
+    ColdWords, GeneralWords, MapWords, Names, RegionWords, SearchWords, SettingsWords, UnitWords, Words, device, facility,
+    pipeline,
 };
 
 /// English.
@@ -69,9 +70,16 @@ pub const EN: Words = Words {
         freezer: "Freezer",
         cold_room: "Cold room",
         unregistered: "Unregistered device",
-        levels: ["Country", "Province", "Regency, city", "District", "Village", "Facility", "Device"],
-        levels_one: ["country", "province", "regency or city", "district", "village", "facility", "device"],
-        levels_many: ["countries", "provinces", "regencies and cities", "districts", "villages", "facilities", "devices"],
+        levels: [
+            Names { title: "Country", one: "country", many: "countries" },
+            Names { title: "Province", one: "province", many: "provinces" },
+            Names { title: "Regency, city", one: "regency or city", many: "regencies and cities" },
+            Names { title: "District", one: "district", many: "districts" },
+            Names { title: "Village", one: "village", many: "villages" },
+        ],
+        place: Names { title: "Place", one: "place", many: "places" },
+        facility: Names { title: "Facility", one: "facility", many: "facilities" },
+        device: Names { title: "Device", one: "device", many: "devices" },
         since: |at| format!("since {at}"),
         peak: |value| format!("peak {value}"),
         lowest: |value| format!("lowest {value}"),
@@ -142,6 +150,11 @@ pub const EN: Words = Words {
         children_none: "No facility in this place yet",
         children_none_note: "Look at the place above it, or search for a facility by name.",
         to_place: |place| format!("To {place}"),
+        uncounted_note: "Facilities and units are registered by district, so nothing is counted for a village alone.",
+        served_by: |place| format!("Facilities are registered by district. Those of {place} serve this place:"),
+        served_by_none: |place| {
+            format!("Facilities are registered by district, and {place} has none yet. Search for a facility by name.")
+        },
         count_of: |count, level| format!("{count} {level}"),
         unassigned: "Unregistered devices",
     },

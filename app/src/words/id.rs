@@ -1,7 +1,8 @@
 //! What the product says in Indonesian.
 
 use super::{
-    ColdWords, GeneralWords, MapWords, RegionWords, SearchWords, SettingsWords, UnitWords, Words, device, facility, pipeline,
+    ColdWords, GeneralWords, MapWords, Names, RegionWords, SearchWords, SettingsWords, UnitWords, Words, device, facility,
+    pipeline,
 };
 
 /// Indonesian.
@@ -69,9 +70,16 @@ pub const ID: Words = Words {
         freezer: "Freezer",
         cold_room: "Kamar dingin",
         unregistered: "Alat belum terdaftar",
-        levels: ["Negara", "Provinsi", "Kabupaten, kota", "Kecamatan", "Desa, kelurahan", "Fasilitas", "Alat"],
-        levels_one: ["negara", "provinsi", "kabupaten, kota", "kecamatan", "desa, kelurahan", "fasilitas", "alat"],
-        levels_many: ["negara", "provinsi", "kabupaten dan kota", "kecamatan", "desa dan kelurahan", "fasilitas", "alat"],
+        levels: [
+            Names { title: "Negara", one: "negara", many: "negara" },
+            Names { title: "Provinsi", one: "provinsi", many: "provinsi" },
+            Names { title: "Kabupaten, kota", one: "kabupaten, kota", many: "kabupaten dan kota" },
+            Names { title: "Kecamatan", one: "kecamatan", many: "kecamatan" },
+            Names { title: "Desa, kelurahan", one: "desa, kelurahan", many: "desa dan kelurahan" },
+        ],
+        place: Names { title: "Wilayah", one: "wilayah", many: "wilayah" },
+        facility: Names { title: "Fasilitas", one: "fasilitas", many: "fasilitas" },
+        device: Names { title: "Alat", one: "alat", many: "alat" },
         since: |at| format!("sejak {at}"),
         peak: |value| format!("puncak {value}"),
         lowest: |value| format!("terendah {value}"),
@@ -142,6 +150,11 @@ pub const ID: Words = Words {
         children_none: "Belum ada fasilitas di wilayah ini",
         children_none_note: "Lihat wilayah di atasnya, atau cari fasilitas dengan nama.",
         to_place: |place| format!("Ke {place}"),
+        uncounted_note: "Fasilitas dan unit terdaftar menurut kecamatan, jadi tidak ada angka untuk desa atau kelurahan saja.",
+        served_by: |place| format!("Fasilitas terdaftar menurut kecamatan. Fasilitas di {place} melayani tempat ini:"),
+        served_by_none: |place| {
+            format!("Fasilitas terdaftar menurut kecamatan, dan di {place} belum ada. Cari fasilitas dengan nama.")
+        },
         count_of: |count, level| format!("{count} {level}"),
         unassigned: "Alat belum terdaftar",
     },

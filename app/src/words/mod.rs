@@ -15,6 +15,7 @@ pub mod late;
 pub mod letter;
 pub mod pipeline;
 
+use crate::api::Kind;
 use leptos::prelude::*;
 
 /// A sentence with one inserted text.
@@ -268,18 +269,41 @@ pub struct ColdWords {
     pub cold_room: &'static str,
     /// A device nobody has registered.
     pub unregistered: &'static str,
-    /// Names of the levels of the hierarchy: country, province, regency, district, village, facility, device.
-    pub levels: [&'static str; 7],
-    /// The same after the number one.
-    pub levels_one: [&'static str; 7],
-    /// The same after larger numbers, and zero.
-    pub levels_many: [&'static str; 7],
+    /// The levels of the hierarchy: country, province, regency, district, village.
+    pub levels: [Names; 5],
+    /// A place of a level below these: the hierarchy is data, and may go deeper.
+    pub place: Names,
+    /// A facility.
+    pub facility: Names,
+    /// A device.
+    pub device: Names,
     /// "since 13.18 WIB".
     pub since: Say1,
     /// "peak 9,4 °C".
     pub peak: Say1,
     /// "peak −0,8 °C" for cold excursions.
     pub lowest: Say1,
+}
+
+/// What something is called.
+pub struct Names {
+    /// As a heading.
+    pub title: &'static str,
+    /// After the number one.
+    pub one: &'static str,
+    /// After larger numbers, and zero.
+    pub many: &'static str,
+}
+
+impl ColdWords {
+    /// What is of that kind is called so.
+    pub fn of(&self, kind: Kind) -> &Names {
+        match kind {
+            Kind::Region(level) => self.levels.get(usize::from(level)).unwrap_or(&self.place),
+            Kind::Facility => &self.facility,
+            Kind::Device => &self.device,
+        }
+    }
 }
 
 /// The national overview and the pages of regions.
@@ -406,6 +430,12 @@ pub struct RegionWords {
     pub children_none_note: &'static str,
     /// Link to the place above.
     pub to_place: Say1,
+    /// What is said of villages under their list.
+    pub uncounted_note: &'static str,
+    /// Of a village: whose facilities serve it, before they are listed.
+    pub served_by: Say1,
+    /// Of a village whose district has none.
+    pub served_by_none: Say1,
     /// Number of children, with the name of their level.
     pub count_of: Say2,
     /// Where devices nobody has registered are kept.

@@ -255,7 +255,7 @@ pub const ID: PipelineWords = PipelineWords {
     link_late: "Terlambat",
     link_dead_letters: "Tertolak",
     link_metrics: "Metrik",
-    link_docs: "Dokumentasi API",
+    link_docs: "Dokumentasi API (bahasa Inggris)",
 };
 
 /// English.

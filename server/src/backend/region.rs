@@ -65,7 +65,19 @@ pub(super) fn region_view(room: &Room, code: &str) -> Option<RegionView> {
         rate: if place == Some(RegionIx(0)) { room.rates.by_minute(wall_clock()) } else { Vec::new() },
         // The country's map shows them only from near, and asks for them then.
         points: place.filter(|region| *region != RegionIx(0)).map_or_else(Vec::new, |region| points(engine, region)),
+        uncounted: place.map_or_else(Vec::new, |region| {
+            uncounted(master, master.children(region).filter(|child| rollup.of_region(*child).is_none()))
+        }),
+        served_by: Vec::new(),
     })
+}
+
+/// Names and codes, by name.
+fn uncounted(master: &Master, regions: impl Iterator<Item = RegionIx>) -> Vec<Crumb> {
+    let crumb = |ix| Crumb { code: master.region(ix).code.clone(), name: master.region(ix).name.clone() };
+    let mut crumbs: Vec<Crumb> = regions.map(crumb).collect();
+    crumbs.sort_by(|a, b| a.name.cmp(&b.name).then_with(|| a.code.cmp(&b.code)));
+    crumbs
 }
 
 /// The facilities of a region that have devices: those that stand on a map, in the order of their places.
@@ -95,11 +107,16 @@ pub(super) fn places(master: &Master, region: RegionIx) -> MapPlaces {
     places
 }
 
-/// A village: facilities and figures belong to the district at the deepest, so there is nothing in it but its name and its way.
+/// A village: facilities and figures belong to the district at the deepest, so it has a name, a way to it, and who looks after it.
 fn village_view(room: &Room, code: &str) -> Option<RegionView> {
     let master = room.engine.master();
     let region = master.region_by_code(code)?;
     debug_assert_eq!(master.facilities_of(region).len(), 0, "its figures would be missing");
+    let around = master.ancestors(region).find(|above| room.engine.rollup().of_region(*above).is_some());
+    let served_by = around.into_iter().flat_map(|around| master.facilities_of(around)).map(|ix| {
+        let facility = master.facility(ix);
+        Crumb { code: facility.code.clone(), name: facility.name.clone() }
+    });
     Some(RegionView {
         taken_at: wall_clock(),
         code: code.to_owned(),
@@ -112,6 +129,8 @@ fn village_view(room: &Room, code: &str) -> Option<RegionView> {
         children: Vec::new(),
         rate: Vec::new(),
         points: Vec::new(),
+        uncounted: uncounted(master, master.children(region)),
+        served_by: served_by.collect(),
     })
 }
 

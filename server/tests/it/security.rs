@@ -210,7 +210,17 @@ async fn villages_are_regions() {
     let hour = now_ms() - now_ms() % 3_600_000;
     let known = server.json(&format!("/api/v1/regions/32.17.05.2001?as_known_at={hour}")).await;
     assert_eq!(known["hours"].as_array().map(Vec::len), Some(0));
-    assert_eq!(server.get("/regions/32.17.05.2001").await.status, 200);
+    let page = server.get("/regions/32.17.05.2001").await;
+    assert_eq!(page.status, 200);
+    let district = server.get("/regions/32.17.05").await.text;
+    assert!(district.contains("href=\"/regions/32.17.05.2001\""), "its district lists it");
+    // It has no facility of its own: it names those of its district.
+    let facility = page.text.split("href=\"/facilities/").nth(1).and_then(|rest| rest.split('"').next()).expect("a facility");
+    assert!(facility.starts_with("P321705-") && district.contains(facility), "{facility}");
+    let name = village["name"].as_str().expect("a name");
+    let found = server.json(&format!("/api/pages/search?text={name}")).await;
+    let found = found.as_array().expect("a list");
+    assert!(found.iter().any(|hit| hit["href"] == "/regions/32.17.05.2001"), "{found:?}");
     assert_eq!(server.get("/regions/32.17.05.9999").await.status, 404);
     server.get("/api/v1/regions/32.17.05.9999").await.problem(404);
     server.stop().await;

@@ -338,7 +338,7 @@ pub fn ReasonsPanel(
                 <a href="/late">{words.link_late}</a>
                 <a href="/api/v1/dead-letters">{words.link_dead_letters}</a>
                 <a href="/metrics">{words.link_metrics}</a>
-                <a href="/api/docs">{words.link_docs}</a>
+                <a href="/api/docs" hreflang="en">{words.link_docs}</a>
             </div>
         </TablePanel>
     }

@@ -2,8 +2,7 @@
 //! without any script; live values change in place and rows stay where they are.
 
 use super::RegionState;
-use crate::api::{ChildKind, ChildView, RegionView};
-use crate::components::icon::Icon;
+use crate::api::{ChildKind, ChildView, Kind, RegionView};
 use crate::components::link::{self, Here, use_here};
 use crate::components::plain_chart::spark;
 use crate::components::settled::Erase;
@@ -114,52 +113,46 @@ fn Head(sort: Sort, order: Order, name: &'static str, #[prop(default = "")] clas
     }
 }
 
+/// "16 districts".
+pub(super) fn count_of(lang: Lang, count: usize, kind: Kind) -> String {
+    let (words, names) = (lang.words(), lang.words().cold.of(kind));
+    (words.region.count_of)(&format::int(lang, count as u64), if count == 1 { names.one } else { names.many })
+}
+
 /// What lies directly below a place.
 #[component]
 pub fn Children(region: RegionView, state: RegionState, now: Signal<i64>, topic: String) -> impl IntoView {
     let lang = use_lang();
-    let words = lang.words();
     let order = Order::from(&use_here());
-    let level = region.level as usize;
+    let below = Kind::Region(region.level + 1);
     let (mut regions, mut facilities): (Vec<ChildView>, Vec<ChildView>) =
-        region.children.into_iter().partition(|child| child.kind == ChildKind::Region);
+        region.children.iter().cloned().partition(|child| child.kind == ChildKind::Region);
     order.sort(&mut regions);
     order.sort(&mut facilities);
-    let none = regions.is_empty() && facilities.is_empty();
-    let above = region.path.iter().rev().nth(1).cloned();
+    #[cfg(feature = "ssr")]
+    let rest = super::rest::draw(&region, regions.is_empty() && facilities.is_empty(), lang);
+    #[cfg(not(feature = "ssr"))]
+    let rest = String::new();
     // The anchor of links to the table stands on the first table there is.
     let facilities_id = if regions.is_empty() { "children" } else { "facilities" };
-    let count_of = move |count: usize, level: usize| {
-        let names = if count == 1 { &words.cold.levels_one } else { &words.cold.levels_many };
-        (words.region.count_of)(&format::int(lang, count as u64), names[level.min(6)])
-    };
-    let regions_title = count_of(regions.len(), level + 1);
-    let facilities_title = count_of(facilities.len(), 5);
+    let regions_title = count_of(lang, regions.len(), below);
+    let facilities_title = count_of(lang, facilities.len(), Kind::Facility);
     let regions = (!regions.is_empty()).then(|| {
-        view! { <Regions title=regions_title level=level + 1 rows=regions state=state.clone() order now topic=topic.clone()/> }
+        view! { <Regions title=regions_title kind=below rows=regions state=state.clone() order now topic=topic.clone()/> }
     });
     let facilities = (!facilities.is_empty())
         .then(|| view! { <Facilities id=facilities_id title=facilities_title rows=facilities state order now topic/> });
     view! {
         {regions}
         {facilities}
-        {none.then(|| view! {
-            <section class="panel" id="children">
-                <div class="empty">
-                    <Icon name="unknown"/>
-                    <h2>{words.region.children_none}</h2>
-                    <p>{words.region.children_none_note}</p>
-                    {above.map(|place| view! { <a class="btn" href=link::region(&place.code)>{(words.region.to_place)(&place.name)}</a> })}
-                </div>
-            </section>
-        })}
+        <div class="host" inner_html=rest></div>
     }
 }
 
 #[component]
 fn Regions(
     title: String,
-    level: usize,
+    kind: Kind,
     rows: Vec<ChildView>,
     state: RegionState,
     order: Order,
@@ -199,7 +192,7 @@ fn Regions(
                 <table class="table">
                     <thead>
                         <tr>
-                            <Head sort=Sort::Name order name=words.cold.levels[level.min(6)]/>
+                            <Head sort=Sort::Name order name=words.cold.of(kind).title/>
                             <Head sort=Sort::Out order name=w.column_out/>
                             <Head sort=Sort::Freezing order name=w.column_freezing/>
                             <Head sort=Sort::InRange order name=w.column_in_range/>
@@ -310,7 +303,7 @@ fn Facilities(
                 <table class="table">
                     <thead>
                         <tr>
-                            <Head sort=Sort::Name order name=words.cold.levels[5]/>
+                            <Head sort=Sort::Name order name=words.cold.facility.title/>
                             <th scope="col" class="txt">{w.column_state}</th>
                             <Head sort=Sort::Out order name=w.column_out/>
                             <Head sort=Sort::NoWord order name=w.column_no_word class="p2"/>
