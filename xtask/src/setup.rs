@@ -90,6 +90,11 @@ pub fn install(packages: &[&str], purpose: &str) -> anyhow::Result<()> {
     if !rustix::process::geteuid().is_root() || answer(Command::new("apt-get").arg("--version")).is_none() {
         bail!("missing for {purpose}: install {names} (Debian, Ubuntu: `sudo apt-get install {names}`)");
     }
+    // Another step may be at it: apt-get does not wait.
+    let lock = workspace::target_dir().join("xtask").join("install.lock");
+    std::fs::create_dir_all(lock.parent().expect("it lies in a folder"))?;
+    let lock = std::fs::File::create(lock).context("make a lock")?;
+    lock.lock().context("wait for another step")?;
     println!("installing {names}");
     let apt = |arguments: &[&str]| {
         let mut command = workspace::command("apt-get");

@@ -1,13 +1,18 @@
 //! `cargo xtask test`: every check there is, in one list. A failed one does not keep the rest from running.
 //!
-//! The last line is `N passed, N failed`: tests where a step runs tests, else one for the step.
+//! Two lanes run beside each other, as much of every step is waiting, and cargo builds one thing at a time of the debug and of the release
+//! build each. The last line is `N passed, N failed`: tests where a step runs tests, else one for the step.
+
+mod lanes;
 
 use crate::product::{self, Flavour, Product};
 use crate::services::Throwaways;
 use crate::{prove, setup, sources, workspace};
 use anyhow::{Context, ensure};
+use lanes::{Outcome, Work};
 use std::io::{BufRead, BufReader};
 use std::num::NonZero;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
@@ -20,6 +25,12 @@ pub struct Options {
     /// This is a clone of its own on a target folder that others had before it: only what differs from the last one's is compiled
     #[arg(long)]
     fresh_clone: bool,
+    /// This is the process of the one step, which writes what it came to into this file
+    #[arg(long, hide = true, value_name = "FILE")]
+    tally: Option<PathBuf>,
+    /// The tests have just been seen to pass
+    #[arg(long, hide = true)]
+    tested: bool,
 }
 
 /// How many checks of a step passed, failed, and could not be made here.
@@ -30,58 +41,94 @@ pub struct Tally {
     pub left_out: usize,
 }
 
+impl Tally {
+    /// As a step's process writes it.
+    fn written(self) -> String {
+        format!("{} {} {}\n", self.passed, self.failed, self.left_out)
+    }
+
+    /// What that says.
+    fn read(text: &str) -> Option<Tally> {
+        let mut counts = text.split_whitespace().map(|count| count.parse().ok());
+        let mut count = || counts.next().flatten();
+        Some(Tally { passed: count()?, failed: count()?, left_out: count()? })
+    }
+}
+
 /// All tests, of one build: other packages or features together would make others of what they share. The planted bugs are in them, none
 /// of them switched on; what is shipped is built without.
 pub const TESTS: [&str; 6] = ["test", "--workspace", "--exclude", "frontend", "--features", "server/planted,server/kafka-tls"];
 
+/// Steps one after another, beside the other lane.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Lane {
+    /// What needs the debug build. Tests look at the clock.
+    Debug,
+    /// What needs the release build alone: it takes the processor when the other lane leaves it one.
+    Release,
+}
+
 struct Step {
     name: &'static str,
     what: &'static str,
-    /// Given what the steps before it came to.
-    run: fn(&[Outcome]) -> anyhow::Result<Tally>,
+    lane: Lane,
+    /// Whether the tests have just been seen to pass is told.
+    run: fn(bool) -> anyhow::Result<Tally>,
 }
 
-/// What a step came to, and how long it took.
-type Outcome = (&'static str, Tally, Duration);
-
-/// In this order: cheap before dear, and `build` before the journeys, which drive what it made.
+/// Of a lane in this order: cheap before dear, and `build` before the journeys, which drive what it made. Kills build what they need.
 const STEPS: [Step; 11] = [
-    Step { name: "format", what: "cargo fmt --check", run: |_| format() },
-    Step { name: "lint", what: "clippy on the host's crates, warnings are errors", run: |_| lint() },
-    Step { name: "lint-wasm", what: "clippy on the browser's crates, warnings are errors", run: |_| lint_wasm() },
+    Step { name: "format", what: "cargo fmt --check", lane: Lane::Debug, run: |_| format() },
+    Step { name: "lint", what: "clippy on the host's crates, warnings are errors", lane: Lane::Debug, run: |_| lint() },
+    Step {
+        name: "lint-wasm",
+        what: "clippy on the browser's crates, warnings are errors",
+        lane: Lane::Debug,
+        run: |_| lint_wasm(),
+    },
     Step {
         name: "test",
         what: "unit, property, store (SQLite and Postgres), Kafka and HTTP tests, and examples in the documentation",
+        lane: Lane::Debug,
         run: |_| cargo_test(),
     },
-    Step { name: "bugs", what: "planted bugs, each caught by the test named for it", run: planted_bugs },
-    Step { name: "doc", what: "documentation without warnings", run: |_| doc() },
-    Step { name: "build", what: "the release build", run: |_| build() },
-    Step { name: "simulation", what: "5 000 seeds of simulated crashes and faults", run: |_| simulation() },
-    Step { name: "images", what: "crash images of a real workload, opened and verified", run: |_| images() },
-    Step { name: "kills", what: "SIGKILL of the release build under load, alone and on Kafka and Postgres", run: |_| kills() },
-    Step { name: "journeys", what: "browser journeys on the release build in Chromium", run: |_| journeys() },
+    Step { name: "bugs", what: "planted bugs, each caught by the test named for it", lane: Lane::Debug, run: planted_bugs },
+    Step { name: "doc", what: "documentation without warnings", lane: Lane::Debug, run: |_| doc() },
+    Step { name: "build", what: "the release build", lane: Lane::Release, run: |_| build() },
+    Step { name: "simulation", what: "5 000 seeds of simulated crashes and faults", lane: Lane::Release, run: |_| simulation() },
+    Step { name: "images", what: "crash images of a real workload, opened and verified", lane: Lane::Release, run: |_| images() },
+    Step {
+        name: "kills",
+        what: "SIGKILL of the release build under load, alone and on Kafka and Postgres",
+        lane: Lane::Debug,
+        run: |_| kills(),
+    },
+    Step {
+        name: "journeys",
+        what: "browser journeys on the release build in Chromium",
+        lane: Lane::Release,
+        run: |_| journeys(),
+    },
 ];
 
 /// Runs the checks; an error if one failed.
 pub fn run(options: &Options) -> anyhow::Result<()> {
+    if let Some(tally) = &options.tally {
+        return run_step(options, tally);
+    }
     let start = Instant::now();
     if options.fresh_clone {
         sources::keep_times()?;
     }
-    let chosen: Vec<&Step> =
-        STEPS.iter().filter(|step| options.only.is_empty() || options.only.iter().any(|name| name == step.name)).collect();
-    let mut results = Vec::new();
-    for (index, step) in chosen.iter().enumerate() {
-        println!("\n[{}/{}] {}: {}", index + 1, chosen.len(), step.name, step.what);
-        let begun = Instant::now();
-        let tally = (step.run)(&results).unwrap_or_else(|error| {
-            println!("{}: {error:#}", step.name);
-            Tally { passed: 0, failed: 1, left_out: 0 }
-        });
-        results.push((step.name, tally, begun.elapsed()));
-        println!("[{}/{}] {}: {} in {}", index + 1, chosen.len(), step.name, verdict(tally), seconds(begun.elapsed()));
-    }
+    // Now: cargo may build this program again meanwhile, with other features.
+    let xtask = std::env::current_exe().context("find this program")?;
+    let is_chosen = |step: &Step| options.only.is_empty() || options.only.iter().any(|name| name == step.name);
+    let lanes = [Lane::Debug, Lane::Release].map(|lane| {
+        let steps = STEPS.iter().enumerate().filter(|(_, step)| step.lane == lane && is_chosen(step));
+        steps.map(|(number, step)| work_of(&xtask, number, step)).collect()
+    });
+    let folder = workspace::target_dir().join("xtask").join("checks");
+    let results = lanes::run(lanes.into(), &folder, &mut std::io::stdout())?;
     println!();
     for (name, tally, took) in &results {
         println!("{name:<10} {:>8}  {}", seconds(*took), verdict(*tally));
@@ -96,6 +143,33 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
     println!("{passed} passed, {failed} failed");
     // Not an error value: its message would come after the line that has to be last.
     std::process::exit(i32::from(failed > 0 || passed == 0));
+}
+
+/// The step in a process of its own.
+fn work_of(xtask: &Path, number: usize, step: &'static Step) -> Work {
+    let xtask = xtask.to_path_buf();
+    let command = move |before: &[Outcome], tally: &Path| {
+        let mut xtask = Command::new(&xtask);
+        xtask.args(["test", "--only", step.name, "--tally"]).arg(tally);
+        if before.iter().any(|(name, tally, _)| *name == "test" && tally.failed == 0) {
+            xtask.arg("--tested");
+        }
+        xtask
+    };
+    Work { name: step.name, what: step.what, number, command: Box::new(command) }
+}
+
+/// Runs the one step that is asked for.
+fn run_step(options: &Options, tally: &Path) -> anyhow::Result<()> {
+    let step = STEPS.iter().find(|step| options.only == [step.name]).context("one step writes one tally")?;
+    if step.lane == Lane::Release {
+        rustix::process::nice(10).context("be patient")?;
+    }
+    let counted = (step.run)(options.tested).unwrap_or_else(|error| {
+        println!("{}: {error:#}", step.name);
+        Tally { failed: 1, ..Tally::default() }
+    });
+    std::fs::write(tally, counted.written()).with_context(|| format!("write {}", tally.display()))
 }
 
 fn verdict(tally: Tally) -> String {
@@ -231,9 +305,8 @@ fn kills() -> anyhow::Result<Tally> {
 }
 
 /// Every planted bug is a check. That their tests pass without them has just been seen where all tests passed.
-fn planted_bugs(before: &[Outcome]) -> anyhow::Result<Tally> {
-    let all_pass = before.iter().any(|(name, tally, _)| *name == "test" && tally.failed == 0);
-    Ok(Tally { passed: prove::bugs::run(&[], !all_pass)?, ..Tally::default() })
+fn planted_bugs(are_tested: bool) -> anyhow::Result<Tally> {
+    Ok(Tally { passed: prove::bugs::run(&[], !are_tested)?, ..Tally::default() })
 }
 
 /// The journeys of `end2end/` on the release build.
@@ -249,6 +322,8 @@ fn journeys() -> anyhow::Result<Tally> {
         .current_dir(workspace::root().join("end2end"))
         .args(["--no-install", "playwright", "test", "--reporter=list,json"])
         .env("PLAYWRIGHT_JSON_OUTPUT_NAME", &report)
+        // Without a record of every step, which costs a quarter of the time.
+        .env("CI", "1")
         .env("CHROMIUM", setup::chromium())
         .env("RANTAI_BINARY", &product.server)
         .env("RANTAI_SITE_DIR", &product.site)
