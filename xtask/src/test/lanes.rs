@@ -17,14 +17,17 @@ const SOON: Duration = Duration::from_millis(100);
 /// What a step came to, and how long it took.
 pub type Outcome = (&'static str, Tally, Duration);
 
+/// Makes the process of a step, given what the steps before it in its lane came to; the process writes its tally to the file.
+type Start = dyn Fn(&[Outcome], &Path) -> Command + Send;
+
 /// A step to be run.
 pub struct Work {
     pub name: &'static str,
     pub what: &'static str,
     /// Its number in the list of all.
     pub number: usize,
-    /// Its process, given what the steps before it in its lane came to; the process writes its tally to the file.
-    pub command: Box<dyn Fn(&[Outcome], &Path) -> Command + Send>,
+    /// Its process.
+    pub command: Box<Start>,
 }
 
 /// Tells what becomes of a step.
