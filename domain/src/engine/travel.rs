@@ -49,12 +49,14 @@ impl Engine {
     pub(super) fn index_trackers(&mut self) {
         self.trackers.clear();
         self.carried.clear();
+        self.most_travellers = 0;
         let pairings = if planted("pairings-of-the-configuration-count") { &self.config.pairings } else { &self.totals.pairings };
         for (pairing, place) in pairings.iter().zip(0..) {
-            self.trackers.entry(pairing.tracker.as_str().into()).or_default().push(place);
+            let own = self.trackers.entry(pairing.tracker.as_str().into()).or_default();
+            own.push(place);
+            self.most_travellers = self.most_travellers.max(own.len());
             self.carried.entry(pairing.device.as_str().into()).or_default().push(place);
         }
-        self.most_travellers = self.trackers.values().map(SmallVec::len).max().unwrap_or_default();
     }
 
     /// Whether `device` travels with `tracker` at that time by the pairings in force.
