@@ -13,6 +13,7 @@ mod formats;
 mod kafka;
 mod kafka_faults;
 mod kafka_kill;
+mod kafka_known;
 mod kafka_rebuild;
 mod kafka_verify;
 mod kill;
