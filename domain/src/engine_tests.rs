@@ -495,8 +495,10 @@ proptest! {
             let mut reporting = std::collections::BTreeSet::new();
             for (device, name) in names.iter().enumerate().take(3) {
                 let own = accepted.iter().filter(|of| of.1 == device && NOW + of.0 * MINUTE_MS < at);
-                // Of two of one time the first is the newest.
-                let newest = own.rev().max_by_key(|of| of.2);
+                // Of two of one time the worse is the newest: farther outside, or as far and colder.
+                let range = Range::FRIDGE;
+                let worse = |of: &&(i64, usize, i64, i32)| (of.2, range.distance(Milli(of.3)), std::cmp::Reverse(of.3));
+                let newest = own.max_by_key(worse);
                 let is_fresh = |of: &&(i64, usize, i64, i32)| at < NOW + (of.2 + 60) * MINUTE_MS;
                 let condition = newest.filter(is_fresh).map_or(Condition::NoWord, |of| Range::FRIDGE.condition(Milli(of.3)));
                 *expected.of(condition) += 1;
