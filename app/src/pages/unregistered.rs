@@ -14,6 +14,7 @@ use crate::words::late::LateWords;
 use crate::words::letter::LetterWords;
 use crate::words::use_lang;
 use domain::feed::DeviceNow;
+use domain::time::ProcessingTime;
 use leptos::prelude::*;
 
 const PAGE: &str = "/regions/unassigned/devices";
@@ -63,7 +64,7 @@ fn List(is_first: bool, view: UnregisteredView) -> impl IntoView {
                 <th scope="row"><a href=link::device(&device.id)>{device.id.clone()}</a></th>
                 <td>{reading.map_or_else(|| none.to_owned(), |r| format::celsius(lang, r.temperature))}</td>
                 <td class="txt">{when(reading.map(|r| r.at.ms()))}</td>
-                <td class="txt p2">{when(device.received_at.map(|at| at.ms()))}</td>
+                <td class="txt p2">{when(device.received_at.map(ProcessingTime::ms))}</td>
             </tr>
         }
     };
