@@ -28,7 +28,7 @@ fn fifty_seeds() {
 fn one_partition_instead_of_several() {
     let master = workload::master();
     let (mut compared, mut failed) = (0, Vec::new());
-    for seed in (3..=60).step_by(3) {
+    for seed in (3..=120).step_by(3) {
         let outcome = run(seed, &master, false);
         compared += outcome.counts.get("several partitions compared with one").copied().unwrap_or_default();
         failed.extend(outcome.error.map(|error| format!("seed {seed}: {error}")));
