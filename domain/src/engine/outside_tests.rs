@@ -19,7 +19,7 @@ fn after(readings: &[(i64, i32)]) -> (Engine, usize) {
     let mut engine = Engine::new(EngineConfig::default(), &master);
     let record = |(at, milli): &(i64, i32)| Record {
         // Another temperature at one time is another record, and the same one a repetition.
-        identity: Some(Identity((*at as u128) << 64 | (*milli as u32) as u128)),
+        identity: Some(Identity((*at as u128) << 64 | u128::from(*milli as u32))),
         is_natural: false,
         body: BodyHash(*milli as u64),
         sequence: None,

@@ -108,7 +108,9 @@ impl Cluster {
     /// What is stored of a partition follows from its `messages`, by other code than the engine's.
     fn recount(&self, partition: u32, messages: &[&Message], found: &Stored, counts: &mut Counts) -> anyhow::Result<()> {
         let (mut inbox, mut clock) = (Inbox::new("events", &broker::ours()), ProcessingTime::from_ms(0));
-        messages.iter().for_each(|message| message.put(&mut inbox));
+        for message in messages {
+            message.put(&mut inbox);
+        }
         let blocks: Vec<Block> = messages.iter().map(|message| message.block(partition, &mut clock)).collect();
         let records = messages.iter().filter(|message| message.has_record());
         let positions = records.map(|message| position(partition, message.offset as u64 + 1));
