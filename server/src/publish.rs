@@ -246,7 +246,7 @@ impl Page {
             // What lies below a region touches it too. How much comes in changes also when nothing does.
             Page::Region { node, own, .. } => {
                 let sent = own.value.as_ref().and_then(|sent| sent.per_second);
-                touched.contains(node) || sent.is_some_and(|sent| sent != room.rates.per_second(wall_clock()))
+                touched.contains(node) || (sent.is_some() && sent != Some(room.rates.per_second(wall_clock())))
             }
             Page::Facility { .. } | Page::Device { .. } | Page::Pipeline(_) => true,
             Page::Nothing => false,
