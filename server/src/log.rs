@@ -446,16 +446,16 @@ fn scrub_segment(path: &Path) -> Result<(), LogError> {
         let damaged = |reason| LogError::Damaged { path: path.to_owned(), offset, reason };
         let mut bytes = vec![0; HEADER];
         let left = len - offset;
-        let fill =
+        let read_into =
             |input: &mut io::BufReader<File>, bytes: &mut [u8]| input.read_exact(bytes).map_err(io_error("cannot read", path));
         if left < HEADER as u64 {
             return Err(damaged("its header is cut off"));
         }
-        fill(&mut input, &mut bytes)?;
+        read_into(&mut input, &mut bytes)?;
         let block_len = u32::from_le_bytes(bytes[..4].try_into().expect("four bytes")) as usize;
         if (HEADER..=MAX_BLOCK).contains(&block_len) && block_len as u64 <= left {
             bytes.resize(block_len, 0);
-            fill(&mut input, &mut bytes[HEADER..])?;
+            read_into(&mut input, &mut bytes[HEADER..])?;
         }
         match decode(&bytes.into(), 0) {
             Ok(Decoded { block, end, .. }) if number.is_none_or(|number| number == block.number) => {

@@ -209,8 +209,8 @@ mod tests {
         let waiting = |owned: &Owned| owned.shard.uncommitted.load(Ordering::Relaxed);
         assert_eq!(waiting(&owned), 4 * (1 + DEVICES) + 10, "the records, their fixes, and the long one's bytes once");
         assert!(owned.shard.is_checkpoint_due());
-        let writing = owned.cut(u64::MAX);
-        let Step::HandOn(fixes) = writing.step() else { panic!("fixes first") };
+        let checkpoint = owned.cut(u64::MAX);
+        let Step::HandOn(fixes) = checkpoint.step() else { panic!("fixes first") };
         assert_eq!(fixes.len() as u64, 4 * DEVICES);
         owned.shard.checkpoint_done().expect("it is done");
         assert_eq!(waiting(&owned), 0);

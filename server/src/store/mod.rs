@@ -196,6 +196,7 @@ impl Store {
     }
 
     /// The same, that puts small blocks of windows together once there are `blocks` of one size. Postgres has no blocks of windows.
+    #[must_use]
     pub fn merging_windows_at(self, blocks: u32) -> Self {
         Self { merge_windows_blocks: blocks, ..self }
     }
