@@ -56,10 +56,23 @@ impl Decision {
         body.into()
     }
 
-    /// The decision of a block, and the bytes to take in again.
+    /// The decision of a block, and the bytes to take in again. Postgres takes no NUL in a text: older programs let one into the log, and
+    /// others may write it to a topic.
     pub fn decode(body: &Bytes) -> Result<(Self, Bytes), NoDecision> {
         let end = memchr::memchr(b'\n', body).unwrap_or(body.len());
-        let decision: Self = serde_json::from_slice(&body[..end]).map_err(|_| NoDecision)?;
+        let mut decision: Self = serde_json::from_slice(&body[..end]).map_err(|_| NoDecision)?;
+        let reason = match &mut decision.verdict {
+            Verdict::Replay => None,
+            Verdict::Discard(reason) => Some(reason),
+        };
+        for words in std::iter::once(&mut decision.by).chain(reason) {
+            if words.len() > MAX_WORDS {
+                return Err(NoDecision);
+            }
+            if words.contains('\0') && !planted("nul-is-decided") {
+                *words = words.replace('\0', "\u{fffd}");
+            }
+        }
         Ok((decision, body.slice((end + 1).min(body.len())..)))
     }
 }
@@ -175,6 +188,13 @@ mod tests {
             assert_eq!(Decision::decode(&discard.encode(raw)), Ok((discard.clone(), Bytes::new())));
         }
         assert_eq!((replay.records(), discard.records()), (1, 0));
+        let with_nul = Decision { letter: 9, by: "\0Budi".to_owned(), verdict: Verdict::Discard("a\0b".to_owned()) };
+        let (read, _) = Decision::decode(&with_nul.encode(b"")).expect("an older program let it in");
+        assert_eq!((read.by.as_str(), &read.verdict), ("\u{fffd}Budi", &Verdict::Discard("a\u{fffd}b".to_owned())));
+        for (by, reason) in [(MAX_WORDS + 1, 1), (1, MAX_WORDS + 1)] {
+            let long = Decision { letter: 9, by: "x".repeat(by), verdict: Verdict::Discard("x".repeat(reason)) };
+            assert_eq!(Decision::decode(&long.encode(b"")), Err(NoDecision));
+        }
         for wrong in [&b""[..], b"{}", b"\n{}", b"\xff"] {
             assert_eq!(Decision::decode(&Bytes::copy_from_slice(wrong)), Err(NoDecision));
         }

@@ -117,7 +117,8 @@ pub async fn rebuild_kafka(
         while let Some(reader) = &mut reader
             && let Some(inbox) = reader.read()?
         {
-            owned.take(&inbox);
+            let letters = rebuilding.letters(number, inbox.decided()).await.context("look for dead letters")?;
+            owned.take(&inbox, &letters);
             if planted("rebuild-ends-early") {
                 break;
             }

@@ -10,6 +10,7 @@
 use crate::admission::{Batch, Format, IdentityKey, MAX_TEXT_BYTES};
 use bytes::Bytes;
 use domain::engine::{Content, Disposition, Engine, Pairing};
+use domain::planted;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -38,11 +39,18 @@ pub fn check(pairings: &[Pairing]) -> Result<(), String> {
     if pairings.len() > MAX_PAIRINGS {
         return Err(format!("{} pairings are more than {MAX_PAIRINGS}", pairings.len()));
     }
-    let is_id = |id: &str| (1..=MAX_TEXT_BYTES).contains(&id.len());
     match pairings.iter().find(|of| !is_id(&of.tracker) || !is_id(&of.device)) {
-        Some(of) => Err(format!("`{}` with `{}`: an id has 1 to {MAX_TEXT_BYTES} bytes", of.tracker, of.device)),
+        Some(of) => {
+            let (tracker, device) = (of.tracker.escape_debug(), of.device.escape_debug());
+            Err(format!("`{tracker}` with `{device}`: an id has 1 to {MAX_TEXT_BYTES} bytes and no NUL"))
+        }
         None => Ok(()),
     }
+}
+
+/// Whether `id` can be that of a device: admission takes the same.
+fn is_id(id: &str) -> bool {
+    (1..=MAX_TEXT_BYTES).contains(&id.len()) && (!id.contains('\0') || planted("nul-travels"))
 }
 
 /// So many bytes of a fix that waits to be handed on take as much as a record in its engine.
@@ -109,7 +117,7 @@ impl HandedOn {
         let Head { device } = serde_json::from_slice(&body[..end]).map_err(|_| NoFix)?;
         let batch = Batch::parse(body.slice(end + 1..), Format::Record, source, key).map_err(|_| NoFix)?;
         let is_fix = batch.records().next().is_some_and(|record| matches!(record.content, Content::Fix { .. }));
-        if is_fix && (1..=MAX_TEXT_BYTES).contains(&device.len()) { Ok((device, batch)) } else { Err(NoFix) }
+        if is_fix && is_id(&device) { Ok((device, batch)) } else { Err(NoFix) }
     }
 }
 
@@ -137,9 +145,14 @@ mod tests {
         let old = Batch::parse(whole.into(), Format::Record, "gate", &key).expect("parses");
         assert!(old.rejection(0).is_some(), "an older program would take it for a record");
         let reading = r#"{"device_id":"box","ts":1790000000000,"temperature":5}"#;
-        for (device, raw) in
-            [("", FIX), (&"b".repeat(MAX_TEXT_BYTES + 1)[..], FIX), ("box", reading), ("box", ""), ("box", "\u{0}")]
-        {
+        for (device, raw) in [
+            ("", FIX),
+            (&"b".repeat(MAX_TEXT_BYTES + 1)[..], FIX),
+            ("box\0", FIX),
+            ("box", reading),
+            ("box", ""),
+            ("box", "\u{0}"),
+        ] {
             assert!(fix(device, raw).is_err(), "{device} {raw}");
         }
         for wrong in ["", "\n", "{}\n", FIX, "{\"device\":\"box\"}", "{\"device\":\"box\",\"more\":1}\n{}"] {
@@ -159,6 +172,8 @@ mod tests {
         let named = |tracker: &str| Pairing { tracker: tracker.to_owned(), ..pairing(0, 1) };
         for (pairings, is_fine) in [
             (vec![named(""); 1], false),
+            (vec![named("t\0"); 1], false),
+            (vec![Pairing { device: "\0".to_owned(), ..pairing(0, 1) }; 1], false),
             (vec![named(&"t".repeat(MAX_TEXT_BYTES)); 1], true),
             (vec![named(&"t".repeat(MAX_TEXT_BYTES + 1)); 1], false),
             (vec![named("t"); MAX_PAIRINGS], true),

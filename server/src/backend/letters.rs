@@ -23,10 +23,10 @@ pub enum Undecided {
     #[error("there is no dead letter at position {0}")]
     Missing(u64),
     /// Nobody's name, or one that is too long.
-    #[error("`by` names who decides, in 1 to 100 characters")]
+    #[error("`by` names who decides, in 1 to 100 characters without NUL")]
     Name,
     /// No reason, or one that is too long.
-    #[error("`reason` says why the record is discarded, in 1 to 500 characters")]
+    #[error("`reason` says why the record is discarded, in 1 to 500 characters without NUL")]
     Reason,
     /// Something else was decided before.
     #[error("something else was decided of this dead letter before")]
@@ -60,10 +60,10 @@ impl From<Undecided> for Problem {
     }
 }
 
-/// `text` without space around it, if it has 1 to `most` characters.
+/// `text` without space around it, if it has 1 to `most` characters and no NUL, which Postgres does not take.
 fn words(text: &str, most: usize) -> Option<&str> {
     let text = text.trim();
-    (!text.is_empty() && text.len() <= MAX_WORDS && text.chars().count() <= most).then_some(text)
+    (!text.is_empty() && !text.contains('\0') && text.len() <= MAX_WORDS && text.chars().count() <= most).then_some(text)
 }
 
 impl EngineBackend {

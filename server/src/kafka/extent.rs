@@ -1,8 +1,7 @@
 //! A partition as it lies in Kafka, for who only reads it: to verify, and to make state anew. Workers read in their own way.
 
-use super::inbox::{Inbox, Kind, Run};
+use super::inbox::{Inbox, Run};
 use super::{Installation, KafkaConfig, partition_of, position};
-use crate::letters::Decision;
 use crate::log::Place;
 use crate::store::{KafkaPartition, Store};
 use anyhow::{Context, bail, ensure};
@@ -12,6 +11,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::types::RDKafkaErrorCode;
 use rdkafka::{Message, Offset, TopicPartitionList};
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 /// How long a broker may take.
@@ -132,19 +132,23 @@ impl Extent {
         Self::of(kafka, &ours, store.kafka_partitions().await?)
     }
 
-    /// The number that the first decision among its messages knows the partition by.
+    /// The number that most decisions among its messages know the partition by: anybody may write one.
     fn number_of_old(&self) -> anyhow::Result<Option<u32>> {
-        let mut number = None;
+        let mut numbers: BTreeMap<u32, usize> = BTreeMap::new();
+        for letter in self.decided()? {
+            *numbers.entry(partition_of(letter)).or_default() += 1;
+        }
+        Ok(numbers.into_iter().max_by_key(|(_, often)| *often).map(|(number, _)| number))
+    }
+
+    /// Positions of the dead letters of which messages decide, or so they say.
+    pub fn decided(&self) -> anyhow::Result<Vec<u64>> {
+        let mut decided = Vec::new();
         self.runs(1, u64::MAX, |run| {
-            if run.kind == Kind::Decision
-                && number.is_none()
-                && let Ok((decision, _)) = Decision::decode(&run.bytes)
-            {
-                number = Some(partition_of(decision.letter));
-            }
+            decided.extend(run.decided());
             Ok(())
         })?;
-        Ok(number)
+        Ok(decided)
     }
 
     /// Of each of `places`, as they are now.

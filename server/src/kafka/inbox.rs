@@ -2,6 +2,7 @@
 
 use super::{CONTROL, DECISION, FIX, Installation, OF, PAIRINGS, SOURCE, TIMER, UNREADABLE};
 use crate::admission::Message as Alone;
+use crate::letters::Decision;
 use bytes::Bytes;
 use domain::time::ProcessingTime;
 use rdkafka::Message;
@@ -75,6 +76,12 @@ impl<'a> Run<'a> {
     pub fn messages(&self) -> impl Iterator<Item = Alone<'a>> + use<'a> {
         let (sources, begin) = (self.sources, self.begin);
         self.entries.iter().map(move |e| Alone { end: e.end - begin, source: &sources[e.source], is_unreadable: e.is_unreadable })
+    }
+
+    /// The position of the dead letter of which it decides.
+    pub fn decided(&self) -> Option<u64> {
+        let (decision, _) = (self.kind == Kind::Decision).then(|| Decision::decode(&self.bytes).ok())??;
+        Some(decision.letter)
     }
 
     /// The source of its first message.
@@ -161,6 +168,14 @@ impl Inbox {
         let end = name.floor_char_boundary(crate::admission::MAX_TEXT_BYTES);
         self.sources.push(name[..end].to_owned());
         self.sources.len() - 1
+    }
+
+    /// Positions of the dead letters of which messages decide, or so they say: who takes them in asks the store for these first.
+    pub fn decided(&self) -> Vec<u64> {
+        if !self.entries.iter().any(|entry| entry.kind == Kind::Decision) {
+            return Vec::new();
+        }
+        self.runs(0).filter_map(|run| run.decided()).collect()
     }
 
     /// The runs of which it consists; none goes over the beginning of block `border`.

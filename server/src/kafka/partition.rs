@@ -11,6 +11,7 @@ use domain::engine::EngineConfig;
 use domain::master::Master;
 use domain::planted;
 use domain::time::{DAY_MS, ProcessingTime};
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -104,14 +105,14 @@ impl Owned {
         self.processed
     }
 
-    /// Takes in what was fetched; whether a timer was among it.
-    pub fn take(&mut self, inbox: &Inbox) -> bool {
+    /// Takes in what was fetched; whether a timer was among it. Of [`Inbox::decided`], `letters` are those that the store has.
+    pub fn take(&mut self, inbox: &Inbox, letters: &BTreeSet<u64>) -> bool {
         let mut has_timer = false;
         for run in inbox.runs(self.shard.next_block) {
             if run.last < self.expected {
                 continue; // a run of identities tells as much
             }
-            self.processed += take(&mut self.shard, self.number, &run, &mut self.clock);
+            self.processed += take(&mut self.shard, self.number, &run, &mut self.clock, letters);
             has_timer |= run.kind == Kind::Timer;
             self.expected = run.last + 1;
         }
@@ -140,8 +141,9 @@ impl Owned {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{CONTROL, FIX, Installation, OF, PAIRINGS, TIMER};
+    use super::super::{CONTROL, DECISION, FIX, Installation, OF, PAIRINGS, TIMER, position};
     use super::*;
+    use crate::letters::{Decision, Outcome, Verdict};
     use crate::pipeline::{REBUILD, Step};
     use crate::store::{Store, StoreAddress};
     use crate::travel;
@@ -165,11 +167,15 @@ mod tests {
         let devices = owned.shard.room.engine.device_count();
         let reading = br#"{"device":"box"}
 {"device_id":"box","ts":1790000000000,"temperature":5}"#;
-        let values = [&b""[..], b"{}", b"\n", b"\xff\n\xff", b"[", reading];
-        for (value, offset) in values.into_iter().flat_map(|value| [(value, FIX), (value, PAIRINGS)]).zip(0..) {
+        let with_nul = br#"[{"tracker":"t","device":"d\u0000"}]"#;
+        let fix_with_nul = br#"{"device":"box\u0000"}
+{"type":"Feature","geometry":{"type":"Point","coordinates":[107.6,-6.8]},"properties":{"device_id":"t","ts":1790000000000}}"#;
+        let values = [&b""[..], b"{}", b"\n", b"\xff\n\xff", b"[", reading, with_nul, fix_with_nul];
+        let kinds = [FIX, PAIRINGS, DECISION];
+        for (value, offset) in values.into_iter().flat_map(|value| kinds.map(|kind| (value, kind))).zip(0..) {
             let mut inbox = inbox();
             inbox.note(offset, at(offset), value.0, [(CONTROL, Some(value.1))].into_iter());
-            owned.take(&inbox);
+            owned.take(&inbox, &BTreeSet::new());
             let engine = &owned.shard.room.engine;
             assert_eq!((owned.expected(), engine.now()), (offset as u64 + 2, at(offset)));
             assert_eq!((engine.totals().all.received, engine.device_count(), engine.pairings().len()), (0, devices, 0));
@@ -178,8 +184,40 @@ mod tests {
         let mut inbox = inbox();
         let theirs = br#"[{"tracker":"t","device":"d"}]"#;
         inbox.note(100, at(100), theirs, [(CONTROL, Some(PAIRINGS))].into_iter());
-        owned.take(&inbox);
+        owned.take(&inbox, &BTreeSet::new());
         assert_eq!(owned.shard.wants_pairings().as_deref(), Some(&b"[]"[..]));
+        store.close().await;
+    }
+
+    /// Anybody may write a decision. One of a letter of this partition counts; one of anything else would leave counters that no letter
+    /// stands for, or take the place of another partition's.
+    #[tokio::test]
+    async fn only_letters_of_the_partition_are_decided_on() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let store = Store::open(&StoreAddress::Sqlite, dir.path()).await.expect("opens");
+        let at = ProcessingTime::from_ms(1_790_000_000_000);
+        let snapshot = store.load(1, "log", at).await.expect("loads");
+        let master = Arc::new(crate::data::master().expect("reads"));
+        let mut owned = Owned::restore(snapshot, 1, dir.path(), &master, &EngineConfig::default(), REBUILD).expect("restores");
+        let mut inbox = inbox();
+        inbox.note(0, at, b"[", std::iter::empty());
+        inbox.note(1, at, br#"{"device_id":"box","ts":1790000000000,"temperature":5}"#, std::iter::empty());
+        let decided =
+            [position(2, 1), position(1, 2), position(1, 9), 0, u64::MAX, position(1, 1), position(1, 1), position(1, 7)];
+        for (letter, offset) in decided.into_iter().zip(2..) {
+            let verdict = Verdict::Discard("of no\0use".to_owned());
+            let body = Decision { letter, by: "\0".to_owned(), verdict }.encode(b"");
+            inbox.note(offset, at, &body, [(CONTROL, Some(DECISION))].into_iter());
+        }
+        assert_eq!(inbox.decided(), decided);
+        // What the store has: one that came before the state that was loaded.
+        owned.take(&inbox, &BTreeSet::from([position(1, 7), position(2, 1)]));
+        let room = &owned.shard.room;
+        let of: Vec<(u64, &str)> = room.decisions().map(|decided| (decided.letter, decided.by.as_str())).collect();
+        assert_eq!(of, [(position(1, 1), "\u{fffd}"), (position(1, 7), "\u{fffd}")]);
+        let reason = Outcome::Discarded { reason: "of no\u{fffd}use".to_owned() };
+        assert!(room.decisions().all(|decided| decided.outcome == reason));
+        assert_eq!((room.decided(), owned.expected(), owned.shard.next_block), (2, 11, 11));
         store.close().await;
     }
 
@@ -205,7 +243,7 @@ mod tests {
             let fix = format!(r#"{place},"properties":{{"device_id":"truck","ts":{},"note":"{long}"}}}}"#, at.ms() + n);
             inbox.note(n + 1, at, fix.as_bytes(), std::iter::empty());
         }
-        owned.take(&inbox);
+        owned.take(&inbox, &BTreeSet::new());
         let waiting = |owned: &Owned| owned.shard.uncommitted.load(Ordering::Relaxed);
         assert_eq!(waiting(&owned), 4 * (1 + DEVICES) + 10, "the records, their fixes, and the long one's bytes once");
         assert!(owned.shard.is_checkpoint_due());
@@ -233,7 +271,7 @@ mod tests {
             let mut inbox = inbox();
             let headers = mark.map(|mark| [(CONTROL, Some(TIMER)), (OF, Some(mark.as_bytes()))]);
             inbox.note(offset, at(ms), value, headers.into_iter().flatten());
-            owned.take(&inbox)
+            owned.take(&inbox, &BTreeSet::new())
         };
         let cut = |owned: &mut Owned| {
             let writing = owned.cut_with_run();

@@ -6,10 +6,11 @@ use crate::admission::Batch;
 use crate::log::Place;
 use crate::pipeline::Shard;
 use domain::time::ProcessingTime;
+use std::collections::BTreeSet;
 
 /// Runs the engine over `run`; of what the state covers already only the identities are remembered. `clock` is the newest time of a
-/// message so far. How many records were processed.
-pub(crate) fn take(shard: &mut Shard, number: u32, run: &Run<'_>, clock: &mut ProcessingTime) -> u64 {
+/// message so far, `letters` those dead letters of which it decides that are stored. How many records were processed.
+pub(crate) fn take(shard: &mut Shard, number: u32, run: &Run<'_>, clock: &mut ProcessingTime, letters: &BTreeSet<u64>) -> u64 {
     *clock = (*clock).max(run.received_at);
     let is_covered = shard.covers(run.first);
     let received_at = if is_covered { *clock } else { run.received_at.max(shard.room.engine.now()) };
@@ -30,11 +31,11 @@ pub(crate) fn take(shard: &mut Shard, number: u32, run: &Run<'_>, clock: &mut Pr
             let done = if is_covered {
                 shard.remember_replay(run.bytes.clone(), source, run.last, received_at)
             } else {
-                shard.decide(&run.bytes, source, place)
+                shard.decide(&run.bytes, source, place, Some(letters))
             };
             if let Err(error) = done {
                 // Anybody may write to a topic: what is no decision decides nothing.
-                tracing::warn!(error = format!("{error:#}"), block = run.last, "A decision cannot be read; passed over.");
+                tracing::warn!(error = format!("{error:#}"), block = run.last, "This is no decision of ours; passed over.");
                 if !is_covered {
                     shard.pass_time(place);
                 }

@@ -22,6 +22,7 @@ use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::types::RDKafkaErrorCode;
 use rdkafka::{Offset, TopicPartitionList};
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
@@ -38,6 +39,10 @@ const LEAST_SHARE: u64 = 40_000;
 const TIMER_SLACK: Duration = Duration::from_secs(1);
 /// A timer that did not come back by then is sent again.
 const TIMER_PATIENCE: Duration = Duration::from_secs(5);
+/// How long the store may take for a question of a partition that may be given back meanwhile.
+const ANSWER: Duration = Duration::from_secs(4);
+/// Before the store is asked again.
+const PAUSE: Duration = Duration::from_millis(500);
 /// Between two looks at what is not about messages.
 const TICK: Duration = Duration::from_millis(200);
 
@@ -130,6 +135,8 @@ pub(super) struct Worker {
     stands_still: bool,
     /// Its partition has to be taken over once more.
     begins_anew: bool,
+    /// An order that came while it waited for something else.
+    order: Option<Order>,
     timer_sent: Option<Instant>,
     pairings_sent: Option<Instant>,
     teller: Teller,
@@ -180,6 +187,7 @@ impl Worker {
             is_behind: true,
             stands_still: found == Found::OtherLog,
             begins_anew: false,
+            order: None,
             timer_sent: None,
             pairings_sent: None,
         };
@@ -189,7 +197,7 @@ impl Worker {
     fn work(mut self) -> anyhow::Result<Ended> {
         let mut next_tick = Instant::now();
         loop {
-            match self.parts.orders.try_recv() {
+            match self.order.take().map_or_else(|| self.parts.orders.try_recv(), Ok) {
                 Ok(Order::Drain(limit)) => return self.drain(limit).map(|()| Ended::AsTold),
                 Ok(Order::Drop) | Err(mpsc::TryRecvError::Disconnected) => {
                     self.abort();
@@ -276,7 +284,9 @@ impl Worker {
             }
         }
         self.is_behind = inbox.is_full();
-        if self.of.take(&inbox) {
+        // Not taken in where an order comes first: its offsets stay where they are.
+        let Some(letters) = self.letters(inbox.decided())? else { return Ok(()) };
+        if self.of.take(&inbox, &letters) {
             self.timer_sent = None;
         }
         if self.stands_still {
@@ -427,7 +437,7 @@ fn load(parts: &WorkerParts) -> anyhow::Result<Option<Snapshot>> {
             Ok(snapshot) => return Ok(Some(snapshot)),
             Err(StoreError::Database(error)) => {
                 tracing::warn!(%error, "The store cannot hand a partition over; trying again.");
-                if !matches!(parts.orders.recv_timeout(Duration::from_millis(500)), Err(mpsc::RecvTimeoutError::Timeout)) {
+                if !matches!(parts.orders.recv_timeout(PAUSE), Err(mpsc::RecvTimeoutError::Timeout)) {
                     return Ok(None);
                 }
             }
@@ -471,7 +481,7 @@ fn look_back(parts: &WorkerParts, snapshot: &Snapshot) -> anyhow::Result<Option<
             }
             Err(error) => {
                 tracing::warn!(%error, "Kafka cannot say what came in after a partition's checkpoint; trying again.");
-                if !matches!(orders.recv_timeout(Duration::from_millis(500)), Err(mpsc::RecvTimeoutError::Timeout)) {
+                if !matches!(orders.recv_timeout(PAUSE), Err(mpsc::RecvTimeoutError::Timeout)) {
                     return Ok(None);
                 }
             }

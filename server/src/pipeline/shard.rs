@@ -8,10 +8,10 @@ use crate::clock::Clocks;
 use crate::identities::{DiskIdentities, Freeze, FrozenTable, Sizes};
 use crate::letters::{Again, Decided, Decision, Outcome, Verdict};
 use crate::log::Place;
-use crate::side::SideRow;
+use crate::side::{DEAD, SideRow};
 use crate::store::{Checkpoint, RawRecords, Snapshot};
 use crate::travel::{self, HandedOn, NoFix};
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use bytes::Bytes;
 use domain::engine::{ClosedWindow, DeviceState, Disposition, Engine, EngineConfig};
 use domain::master::Master;
@@ -19,6 +19,7 @@ use domain::planted;
 use domain::rollup::LateReading;
 use domain::time::ProcessingTime;
 use hashbrown::hash_map::Entry;
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -269,9 +270,13 @@ impl Shard {
         self.bytes_since += bytes;
     }
 
-    /// Decides of a dead letter as the block at `place` says; the first decision of a letter counts, others have no effect.
-    pub fn decide(&mut self, body: &Bytes, source: &str, place: Place) -> anyhow::Result<()> {
+    /// Decides of a dead letter as the block at `place` says; the first decision of a letter counts, others have no effect. Where others
+    /// may write blocks too, `letters` are those that the store has of the ones that blocks name: an error where there is none.
+    pub fn decide(&mut self, body: &Bytes, source: &str, place: Place, letters: Option<&BTreeSet<u64>>) -> anyhow::Result<()> {
         let (decision, raw) = Decision::decode(body).with_context(|| format!("read block {} of the log", place.number))?;
+        if let Some(letters) = letters {
+            self.check_letter(decision.letter, letters)?;
+        }
         if planted("letter-is-replayed-twice") {
             self.room.decided.remove(&decision.letter);
         }
@@ -298,6 +303,14 @@ impl Shard {
             self.room.processed += decision.records();
         }
         self.pass_time(place);
+        Ok(())
+    }
+
+    /// Refuses to decide of what is no dead letter of this partition.
+    fn check_letter(&self, letter: u64, stored: &BTreeSet<u64>) -> anyhow::Result<()> {
+        let is_letter = letter % self.step == u64::from(self.partition)
+            && (self.room.is_decided(letter) || stored.contains(&letter) || self.room.side_at(DEAD, letter).is_some());
+        ensure!(is_letter || planted("anything-is-a-letter"), "position {letter} holds no dead letter of this partition");
         Ok(())
     }
 

@@ -215,7 +215,7 @@ impl EngineSide {
                     drop(permit);
                 }
                 Submission::Decision { body, source, reply, .. } => {
-                    if let Err(error) = self.shard.decide(&body, &source, place) {
+                    if let Err(error) = self.shard.decide(&body, &source, place, None) {
                         unreachable!("it was encoded a moment ago: {error}");
                     }
                     let _ = reply.send(Ok(()));

@@ -1,8 +1,8 @@
 //! Reading the side outputs: late records and dead letters.
 
 use super::{Store, StoreError, broken, either};
-use crate::side::{SideBlock, SideRow};
-use std::collections::VecDeque;
+use crate::side::{DEAD, SideBlock, SideRow};
+use std::collections::{BTreeSet, VecDeque};
 
 /// The last position of a block, and its records encoded.
 type Block = (i64, Vec<u8>);
@@ -115,6 +115,17 @@ impl Store {
         Ok(self.side_after(kind, before, 1).await?.pop().filter(|row| row.position == position))
     }
 
+    /// Which of `positions` hold a dead letter.
+    pub async fn letters(&self, positions: Vec<u64>) -> Result<BTreeSet<u64>, StoreError> {
+        let mut found = BTreeSet::new();
+        for position in positions {
+            if !found.contains(&position) && self.side_at(DEAD, position).await?.is_some() {
+                found.insert(position);
+            }
+        }
+        Ok(found)
+    }
+
     /// The partitions of which anything was stored.
     pub async fn partitions(&self) -> Result<Vec<i64>, StoreError> {
         Ok(either!(self, pools => {
@@ -128,6 +139,6 @@ fn clamped(position: u64) -> i64 {
     i64::try_from(position).unwrap_or(i64::MAX)
 }
 
-fn rows((last, data): &Block) -> Result<Vec<SideRow>, StoreError> {
+pub(super) fn rows((last, data): &Block) -> Result<Vec<SideRow>, StoreError> {
     SideBlock::decode(data).map_err(|e| broken("side_blocks", last, e))
 }

@@ -6,11 +6,14 @@ use super::report::{Law, Report};
 use super::scan::{Outline, Source, outline_of};
 use super::{Subject, check_days};
 use crate::identities::Sizes;
-use crate::kafka::{Extent, Installation, KafkaConfig, STEP, is_other_log, nobody_else, take};
+use crate::kafka::{Extent, Installation, KafkaConfig, STEP, is_other_log, nobody_else, partition_of, take};
 use crate::pipeline::{Due, Shard, needed_from};
+use crate::side::DEAD;
 use anyhow::Context;
 use domain::time::ProcessingTime;
+use std::collections::BTreeSet;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Nothing is written.
@@ -63,7 +66,9 @@ async fn partition(
         Law::Log,
         format!("offsets {} to before {} with {bytes} bytes, received {} to {}", extent.low, extent.high, received.0, received.1),
     );
-    let (shard, covered) = match restore(subject, extent, dir, report).await {
+    let decided = extent.decided()?;
+    let letters = subject.store.letters(decided.clone()).await?;
+    let (shard, covered) = match restore(subject, extent, &letters, dir, report).await {
         Ok(Some(restored)) => restored,
         Ok(None) => {
             report.summarise(Law::State, "nothing of it was ever stored".to_owned());
@@ -76,7 +81,13 @@ async fn partition(
     };
     report.summarise(Law::State, format!("loaded up to offset {}", shard.next_block - 1));
     let key = shard.key();
-    let log = Source::Kafka(extent.clone());
+    // What was decided of a letter that was deleted since, is decided; anything else that is no letter is of a stranger.
+    let is_letter = |at: &u64| {
+        partition_of(*at) == extent.place.number
+            && (letters.contains(at) || shard.room.is_decided(*at) || shard.room.side_at(DEAD, *at).is_some())
+    };
+    let strange = decided.into_iter().filter(|at| !is_letter(at)).collect();
+    let log = Source::Kafka(extent.clone(), Arc::new(strange));
     let mut books = Books::new(subject, log.clone(), (shard, covered), subject.store.forgotten().await?, report);
     if extent.low > 0 {
         books.report.range = Some(format!(
@@ -96,6 +107,7 @@ async fn partition(
 async fn restore(
     subject: &Subject<'_>,
     extent: &Extent,
+    letters: &BTreeSet<u64>,
     dir: &Path,
     report: &mut Report,
 ) -> anyhow::Result<Option<(Shard, Covered)>> {
@@ -117,7 +129,7 @@ async fn restore(
     let mut shard = Shard::restore(snapshot, (number, STEP), &identities, subject.master, subject.config, NEVER)?;
     let (begun, mut clock) = (std::time::Instant::now(), ProcessingTime::from_ms(0));
     extent.runs(from, covered, |run| {
-        take(&mut shard, number, run, &mut clock);
+        take(&mut shard, number, run, &mut clock, letters);
         Ok(())
     })?;
     shard.restored(begun);

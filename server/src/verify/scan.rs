@@ -20,8 +20,8 @@ use std::sync::Arc;
 pub enum Source {
     /// The folder of the embedded one.
     Files(PathBuf),
-    /// Messages in Kafka.
-    Kafka(Extent),
+    /// Messages in Kafka, and what decisions among them name that holds no dead letter of theirs.
+    Kafka(Extent, Arc<HashSet<u64>>),
     /// All messages of the partition of that number, in memory.
     Messages(u32, Arc<Inbox>),
 }
@@ -31,7 +31,7 @@ impl Source {
     pub fn step(&self) -> u64 {
         match self {
             Source::Files(_) => 1,
-            Source::Kafka(_) | Source::Messages(..) => STEP,
+            Source::Kafka(..) | Source::Messages(..) => STEP,
         }
     }
 
@@ -39,7 +39,7 @@ impl Source {
     pub fn holds(&self, position: u64) -> bool {
         match self {
             Source::Files(_) => true,
-            Source::Kafka(_) | Source::Messages(..) => partition_of(position) == self.partition(),
+            Source::Kafka(..) | Source::Messages(..) => partition_of(position) == self.partition(),
         }
     }
 
@@ -48,7 +48,7 @@ impl Source {
         match self {
             Source::Files(_) => place.number < number,
             // A block is a record there, and many are read together.
-            Source::Kafka(_) | Source::Messages(..) => record < position(self.partition(), number),
+            Source::Kafka(..) | Source::Messages(..) => record < position(self.partition(), number),
         }
     }
 
@@ -56,7 +56,7 @@ impl Source {
     pub fn partition(&self) -> u32 {
         match self {
             Source::Files(_) => PARTITION,
-            Source::Kafka(extent) => extent.place.number,
+            Source::Kafka(extent, _) => extent.place.number,
             Source::Messages(number, _) => *number,
         }
     }
@@ -95,9 +95,10 @@ impl Held {
 pub fn scan(source: &Source, key: &IdentityKey, each: impl FnMut(Place, Held) -> anyhow::Result<()>) -> anyhow::Result<()> {
     match source {
         Source::Files(dir) => scan_files(dir, key, each),
-        Source::Kafka(extent) => extent.runs(1, u64::MAX, of_runs(source.partition(), key, each)),
+        Source::Kafka(extent, strange) => extent.runs(1, u64::MAX, of_runs(source.partition(), strange, key, each)),
         Source::Messages(number, inbox) => {
-            let mut each = of_runs(*number, key, each);
+            let nothing_strange = HashSet::new();
+            let mut each = of_runs(*number, &nothing_strange, key, each);
             inbox.runs(u64::MAX).try_for_each(|run| each(&run))
         }
     }
@@ -106,6 +107,7 @@ pub fn scan(source: &Source, key: &IdentityKey, each: impl FnMut(Place, Held) ->
 /// Takes the runs of a partition's messages, and tells `each` what they hold.
 fn of_runs(
     partition: u32,
+    strange: &HashSet<u64>,
     key: &IdentityKey,
     mut each: impl FnMut(Place, Held) -> anyhow::Result<()>,
 ) -> impl FnMut(&Run<'_>) -> anyhow::Result<()> {
@@ -116,6 +118,7 @@ fn of_runs(
         let held = match run.kind {
             Kind::Records => Held::Records(Batch::of_messages(run.bytes.clone(), run.messages(), key)),
             // Anybody may write to a topic: what is no decision decides nothing.
+            Kind::Decision if run.decided().is_none_or(|letter| strange.contains(&letter)) => Held::Timer,
             Kind::Decision => decision(&run.bytes, run.source(), key, &mut decided).unwrap_or(Held::Timer),
             Kind::Pairings => travel::decode(&run.bytes).map_or(Held::Timer, Held::Pairings),
             Kind::Fix => match HandedOn::decode(&run.bytes, run.source(), key) {
@@ -155,7 +158,7 @@ fn scan_files(dir: &Path, key: &IdentityKey, mut each: impl FnMut(Place, Held) -
                 Held::Records(Batch::parse(block.body, format, &block.source, key).with_context(unreadable)?)
             }
             BlockKind::Decision => decision(&block.body, &block.source, key, &mut decided).with_context(unreadable)?,
-            BlockKind::Pairings => Held::Pairings(travel::decode(&block.body).with_context(unreadable)?),
+            BlockKind::Pairings => travel::decode(&block.body).map_or(Held::Timer, Held::Pairings),
             BlockKind::Timer => Held::Timer,
         };
         each(place, held)?;

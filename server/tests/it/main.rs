@@ -27,6 +27,7 @@ mod reference;
 mod security;
 mod sim;
 mod store;
+mod strangers;
 mod support;
 mod trackers;
 mod verify;

@@ -513,7 +513,8 @@ impl Cluster {
             message.put(&mut inbox);
         }
         work.offset = last.offset + 1;
-        if work.owned.take(&inbox) {
+        let letters = self.store.of.get(&partition).map(|stored| stored.letters()).unwrap_or_default();
+        if work.owned.take(&inbox, &letters) {
             work.timer_sent = None;
         }
         let _ = work.owned.shard.take_news();

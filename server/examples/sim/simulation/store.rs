@@ -8,9 +8,9 @@ use domain::time::ProcessingTime;
 use server::files;
 use server::identities::{self, NamedRun};
 use server::letters::Decided;
-use server::side::SideRow;
+use server::side::{DEAD, SideRow};
 use server::store::{Checkpoint, Snapshot, StoreError};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
 use std::path::Path;
 
@@ -63,6 +63,11 @@ impl Stored {
             let (name, identities) = (name.clone(), *identities);
             self.runs.push(NamedRun { name, last_block: checkpoint.next_block - 1, identities });
         }
+    }
+
+    /// Positions of its dead letters.
+    pub fn letters(&self) -> BTreeSet<u64> {
+        self.side[DEAD].iter().map(|row| row.position).collect()
     }
 
     /// How equipment stood as known at `at`.

@@ -123,6 +123,7 @@ pub const BUGS: &[Bug] = &[
     domain("pairings-of-the-configuration-count", "takes who travels with whom from the configuration, not from the log", "engine::travel::tests::the_log_says_who_travels_with_whom"),
     domain("fix-handed-on-counts-twice", "takes a fix of another partition in again that it has let go of", "engine::travel::tests::a_fix_that_is_handed_on_counts_once_and_is_no_record"),
     domain("fix-of-an-ended-pairing-counts", "lets a fix that was handed on count whose pairing has ended, or not begun yet", "engine::travel::tests::a_fix_is_taken_from_trackers_that_the_note_here_names_alone"),
+    server("nul-travels", "takes ids with a NUL, which Postgres takes in no text, from others", "travel::tests::a_fix_is_read_back_and_nothing_else_is"),
     it("pairings-are-not-noted", "leaves pairings that are configured out of the log", "trackers::pairings_that_come_later"),
     server("fix-handed-on-after-the-checkpoint", "hands fixes on to other partitions after the checkpoint that covers them", "pipeline::checkpoint::tests::fixes_are_handed_on_before_the_commit"),
     // Roll-ups.
@@ -189,6 +190,8 @@ pub const BUGS: &[Bug] = &[
     it("letter-is-replayed-twice", "lets every decision of a letter count", "verify::what_was_made_in_order_is_whole"),
     it("replay-is-a-duplicate-of-its-letter", "drops a letter that is refused again", "letters::a_letter_is_decided_once"),
     it("decision-is-forgotten", "stores no decision", "letters::a_letter_is_decided_once"),
+    server("nul-is-decided", "takes decisions with a NUL, which Postgres takes in no text, from the log", "letters::tests::a_decision_is_read_back_with_the_bytes_of_its_letter"),
+    server("anything-is-a-letter", "lets anybody decide of what is no dead letter of the partition", "kafka::partition::tests::only_letters_of_the_partition_are_decided_on"),
     // Admission.
     server("non-finite-is-taken", "takes NaN in what it does not know", "admission::tests::numbers"),
     server("last-of-repeated-keys-counts", "takes the last of repeated keys", "admission::tests::repeated_keys"),

@@ -350,7 +350,7 @@ fn take(owned: &mut Owned, messages: &[&Message], worth: u64, stored: &mut Store
     for message in messages {
         message.put(&mut inbox);
     }
-    owned.take(&inbox);
+    owned.take(&inbox, &stored.letters());
     let mut writing = owned.cut(worth);
     let mut handed_on = Vec::new();
     loop {
