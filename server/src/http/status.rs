@@ -4,7 +4,7 @@ use super::problem::{Problem, Query};
 use super::refused::Refusals;
 use crate::backend::EngineBackend;
 use crate::kafka::Status;
-use crate::pipeline::Pipeline;
+use crate::pipeline::{CHECKPOINT_PATIENCE, Pipeline};
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -15,7 +15,6 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 /// Which groups `/stats` should show.
 #[derive(Debug, Deserialize)]
@@ -100,9 +99,6 @@ pub async fn stats(
 pub async fn healthz() -> &'static str {
     "ok\n"
 }
-
-/// After so long a checkpoint that is not written is a fault and no delay.
-const CHECKPOINT_PATIENCE: Duration = Duration::from_secs(30);
 
 fn unready(why: &str) -> Problem {
     Problem::new(StatusCode::SERVICE_UNAVAILABLE, why).retry_after(1)

@@ -280,7 +280,7 @@ impl Member {
             };
             match self.runtime.block_on(ask) {
                 Ok(found) => return Ok(found),
-                Err(crate::store::StoreError::Database(error)) if since.elapsed() < STORE_PATIENCE => {
+                Err(error) if error.may_pass() && since.elapsed() < STORE_PATIENCE => {
                     tracing::warn!(%error, "The store cannot say where a partition begins; trying again.");
                     std::thread::sleep(Duration::from_millis(500));
                 }

@@ -1,8 +1,10 @@
 //! How the partitions of this process do, for health and metrics.
 
+use crate::pipeline::CHECKPOINT_PATIENCE;
 use rdkafka::error::KafkaError;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 /// What a partition is doing.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,6 +39,8 @@ pub struct Partition {
     pub waits_for: Option<String>,
     /// Fixes of trackers that topics will never take, since it was taken over here.
     pub refused: u64,
+    /// Since when a checkpoint of it is being written.
+    pub writing_since: Option<Instant>,
 }
 
 type Partitions = BTreeMap<(String, i32), Partition>;
@@ -68,7 +72,9 @@ impl Status {
                 "partition {partition} of {topic} stands still: its topic was made anew, and has other messages than were processed"
             )),
             State::Restoring | State::Running => {
-                of.waits_for.as_ref().map(|why| format!("partition {partition} of {topic} puts nothing away: {why}"))
+                let waits = of.writing_since.is_some_and(|since| since.elapsed() >= CHECKPOINT_PATIENCE);
+                let why = of.waits_for.as_deref().or_else(|| waits.then_some("the database takes nothing"));
+                why.map(|why| format!("partition {partition} of {topic} puts nothing away: {why}"))
             }
         };
         self.lock().iter().filter_map(sentence).collect()
@@ -84,7 +90,15 @@ impl Status {
     }
 
     pub(super) fn begin(&self, topic: &str, partition: i32) {
-        let fresh = Partition { state: State::Restoring, next_offset: 0, processed: 0, lag: 0, waits_for: None, refused: 0 };
+        let fresh = Partition {
+            state: State::Restoring,
+            next_offset: 0,
+            processed: 0,
+            lag: 0,
+            waits_for: None,
+            refused: 0,
+            writing_since: None,
+        };
         self.lock().insert((topic.to_owned(), partition), fresh);
     }
 
@@ -117,5 +131,24 @@ impl Watched {
     /// So many fixes more were refused for good.
     pub fn refused(&self, fixes: u64) {
         self.all.change(&self.topic, self.partition, |of| of.refused += fixes);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `/readyz` asks for these, with pages and without.
+    #[test]
+    fn a_checkpoint_that_waits_is_told() {
+        let status = Status::default();
+        status.begin("events", 1);
+        let told = |since: Option<Instant>| {
+            status.change("events", 1, |of| (of.state, of.writing_since) = (State::Running, since));
+            status.standstills()
+        };
+        let (now, long_ago) = (Instant::now(), Instant::now().checked_sub(CHECKPOINT_PATIENCE));
+        assert_eq!((told(None), told(Some(now))), (Vec::new(), Vec::new()));
+        assert!(long_ago.is_none() || told(long_ago)[0].starts_with("partition 1 of events puts nothing away"));
     }
 }

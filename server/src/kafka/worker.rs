@@ -300,6 +300,30 @@ impl Worker {
         Ok(())
     }
 
+    /// Which of `positions` hold a dead letter that is stored; `None` where an order came first.
+    fn letters(&mut self, positions: Vec<u64>) -> anyhow::Result<Option<BTreeSet<u64>>> {
+        if positions.is_empty() {
+            return Ok(Some(BTreeSet::new()));
+        }
+        loop {
+            let asked = async { tokio::time::timeout(ANSWER, self.parts.store.letters(positions.clone())).await };
+            match self.parts.runtime.block_on(asked) {
+                Ok(Ok(found)) => return Ok(Some(found)),
+                Ok(Err(error)) if !error.may_pass() => return Err(error).context("look for dead letters"),
+                Ok(Err(error)) => tracing::warn!(%error, "The store cannot say what there is to decide on; trying again."),
+                Err(_) => tracing::warn!("The store does not say what there is to decide on; trying again."),
+            }
+            match self.parts.orders.recv_timeout(PAUSE) {
+                Err(mpsc::RecvTimeoutError::Timeout) => {}
+                Ok(order) => self.order = Some(order),
+                Err(mpsc::RecvTimeoutError::Disconnected) => self.order = Some(Order::Drop),
+            }
+            if self.order.is_some() {
+                return Ok(None);
+            }
+        }
+    }
+
     /// What should come next is gone. Going on would lose it in silence, so people decide.
     fn tell_gap(&mut self) -> anyhow::Result<()> {
         let WorkerParts { topic, partition, consumer, status, .. } = &self.parts;
@@ -340,6 +364,11 @@ impl Worker {
             write_checkpoint(store, writing, epoch, config, Some(others)).await
         };
         self.writing = Some(Being { task: self.parts.runtime.spawn(write), next_block });
+        self.tell_writing(Some(Instant::now()));
+    }
+
+    fn tell_writing(&self, since: Option<Instant>) {
+        self.parts.status.change(&self.parts.topic, self.parts.partition, |of| of.writing_since = since);
     }
 
     /// The checkpoint that was being written is done; waits for it where it is not.
@@ -350,6 +379,7 @@ impl Worker {
             fail(&format!("partition {} of {}: {error}", self.parts.partition, self.parts.topic));
         }
         self.of.shard.checkpoint_done()?;
+        self.tell_writing(None);
         self.stored = next_block;
         // For tools that look at the group's lag; where to begin is what the store says.
         let mut hint = TopicPartitionList::new();
@@ -435,7 +465,7 @@ fn load(parts: &WorkerParts) -> anyhow::Result<Option<Snapshot>> {
         };
         match parts.runtime.block_on(attempt) {
             Ok(snapshot) => return Ok(Some(snapshot)),
-            Err(StoreError::Database(error)) => {
+            Err(error) if error.may_pass() => {
                 tracing::warn!(%error, "The store cannot hand a partition over; trying again.");
                 if !matches!(parts.orders.recv_timeout(PAUSE), Err(mpsc::RecvTimeoutError::Timeout)) {
                     return Ok(None);

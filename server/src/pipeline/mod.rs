@@ -31,6 +31,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 /// Bodies in memory at once, in KiB; a sender beyond that is asked to come again.
 pub(crate) const BODIES_KIB: usize = 96 * 1024;
+/// After so long a checkpoint that is not written is a fault and no delay.
+pub(crate) const CHECKPOINT_PATIENCE: Duration = Duration::from_secs(30);
 /// Questions that may wait for the engine at once, between which it takes records in; more wait here, and are forgotten with who asks.
 const QUESTIONS: usize = 64;
 /// For so long.

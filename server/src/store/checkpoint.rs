@@ -348,14 +348,13 @@ impl Store {
             }
             Database::Postgres(pools, days) => {
                 let rows = PostgresRows::of(checkpoint, config);
-                days.ensure(pools, rows.days(checkpoint)).await?;
-                let written = async {
-                    let mut tx = pools.begin().await?;
-                    rows.put(&mut tx, checkpoint, epoch).await?;
-                    Ok(tx.commit().await?)
-                };
-                // A day may have been dropped since: the next attempt looks again.
-                return written.await.inspect_err(|_| days.forget());
+                // A day may have been dropped since: the next attempt looks again, and that one has to do.
+                match rows.write(pools, days, checkpoint, epoch).await {
+                    Err(StoreError::Database(error)) if postgres::lacks_a_day(&error) => {
+                        rows.write(pools, days, checkpoint, epoch).await?;
+                    }
+                    written => written?,
+                }
             }
         }
         Ok(())
@@ -424,6 +423,23 @@ impl<'c> PostgresRows<'c> {
     fn days(&self, checkpoint: &Checkpoint) -> impl Iterator<Item = i64> {
         let today = checkpoint.committed_at_ms.div_euclid(DAY_MS);
         self.windows.days().chain(self.raw.into_iter().flat_map(RawRecords::days)).chain(today..today + 2)
+    }
+
+    /// In a transaction of its own.
+    async fn write(
+        &self,
+        pools: &Pools<sqlx::Postgres>,
+        days: &postgres::Days,
+        checkpoint: &Checkpoint,
+        epoch: i64,
+    ) -> Result<(), StoreError> {
+        days.ensure(pools, self.days(checkpoint)).await?;
+        let written = async {
+            let mut tx = pools.begin().await?;
+            self.put(&mut tx, checkpoint, epoch).await?;
+            Ok(tx.commit().await?)
+        };
+        written.await.inspect_err(|_| days.forget())
     }
 
     async fn put(&self, tx: &mut PgConnection, checkpoint: &Checkpoint, epoch: i64) -> Result<(), StoreError> {

@@ -39,7 +39,6 @@ pub use windows::MERGE_WINDOWS_BLOCKS;
 use crate::files;
 use domain::engine::EngineConfig;
 use sqlx::Pool;
-use sqlx::error::DatabaseError as _;
 use std::io::ErrorKind;
 use std::path::Path;
 
@@ -47,7 +46,7 @@ use std::path::Path;
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// The database said so.
-    #[error("the database failed: {0}")]
+    #[error("the database failed: {}", told(.0))]
     Database(#[from] sqlx::Error),
     /// A row breaks an invariant.
     #[error("table {table}, key {key}: {reason}")]
@@ -112,16 +111,27 @@ pub enum StoreError {
 
 impl StoreError {
     /// Whether trying again can help: a disk is full, somebody else is writing, a connection broke off. After any other failure of files
-    /// of ours, SQLite's too, nobody knows what the disk holds before it was read afresh.
+    /// of ours, SQLite's too, nobody knows what the disk holds before it was read afresh. And what Postgres refuses for what is in it, it
+    /// refuses for ever: a process that ends with the reason is seen, one that tries again is not.
     pub fn may_pass(&self) -> bool {
         match self {
-            StoreError::Database(error) => {
-                let code = error
-                    .as_database_error()
-                    .and_then(|error| error.try_downcast_ref::<sqlx::sqlite::SqliteError>())
-                    .map(|error| error.code().and_then(|code| code.parse::<u32>().ok()).unwrap_or_default());
-                code.is_none_or(may_pass_in_sqlite)
+            StoreError::Database(sqlx::Error::Database(error)) => {
+                let code = error.code().unwrap_or_default();
+                match error.try_downcast_ref::<sqlx::sqlite::SqliteError>() {
+                    Some(_) => may_pass_in_sqlite(code.parse().unwrap_or_default()),
+                    None => may_pass_in_postgres(&code) || domain::planted("whatever-postgres-says-passes"),
+                }
             }
+            StoreError::Database(error) => matches!(
+                error,
+                sqlx::Error::Io(_)
+                    | sqlx::Error::Tls(_)
+                    | sqlx::Error::Protocol(_)
+                    | sqlx::Error::PoolTimedOut
+                    | sqlx::Error::PoolClosed
+                    | sqlx::Error::WorkerCrashed
+                    | sqlx::Error::BeginFailed
+            ),
             StoreError::Run(error) => {
                 let is_full = matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded);
                 is_full && !domain::planted("no-room-for-a-run-is-the-end")
@@ -139,6 +149,23 @@ const fn may_pass_in_sqlite(code: u32) -> bool {
     // when there are too many open. And what is about the index of its log, a file that it shares with other processes, makes anew after
     // a crash and never syncs: no room in it, or not to be opened.
     matches!(code & 0xff, 5 | 6 | 13) || matches!(code, 14 | 4_618 | 4_874 | 5_386)
+}
+
+/// Whether what Postgres says under `code` passes, by its class: the connection, a transaction that was rolled back for another's sake, a
+/// lack of room or of connections, somebody who stops or cancels; and a lock that somebody else holds. A password that is not taken any more
+/// or a database that only reads do not pass for this process: the next start finds others, or says so.
+fn may_pass_in_postgres(code: &str) -> bool {
+    // https://www.postgresql.org/docs/current/errcodes-appendix.html
+    matches!(code.get(..2), Some("08" | "40" | "53" | "57")) || code == "55P03"
+}
+
+/// What the database says, with where.
+fn told(error: &sqlx::Error) -> String {
+    let of = error.as_database_error().and_then(|error| error.try_downcast_ref::<sqlx::postgres::PgDatabaseError>());
+    let Some(of) = of else { return error.to_string() };
+    let places = [("table ", of.table()), ("constraint ", of.constraint()), ("", of.r#where())];
+    let places = places.into_iter().filter_map(|(name, value)| Some(format!(", {name}{}", value?)));
+    format!("{error} (SQLSTATE {}{})", of.code(), places.collect::<String>())
 }
 
 fn broken(table: &'static str, key: impl ToString, reason: impl ToString) -> StoreError {
@@ -282,5 +309,18 @@ mod tests {
         assert!(!StoreError::Run(Errno::IO.into()).may_pass());
         assert!(!StoreError::Run(Error::other("a failed sync")).may_pass());
         assert!(!StoreError::Fenced.may_pass());
+        assert!(StoreError::from(sqlx::Error::Io(ErrorKind::ConnectionReset.into())).may_pass());
+        assert!(!StoreError::from(sqlx::Error::RowNotFound).may_pass());
+    }
+
+    #[test]
+    fn what_postgres_says_passes_or_does_not() {
+        for passes in ["08006", "40001", "40P01", "53100", "53300", "55P03", "57014", "57P01", "57P03"] {
+            assert!(may_pass_in_postgres(passes), "{passes}");
+        }
+        // A NUL in a text, a row that is there, a table that is not, a password, a database that only reads, a broken page.
+        for stays in ["22021", "23505", "42P01", "28P01", "25006", "55006", "XX001", "5", ""] {
+            assert!(!may_pass_in_postgres(stays), "{stays}");
+        }
     }
 }

@@ -4,6 +4,7 @@ use super::{Pools, StoreError};
 use crate::admission::Batch;
 use domain::engine::{ClosedWindow, Content, Disposition};
 use domain::time::{DAY_MS, ProcessingTime};
+use sqlx::error::DatabaseError;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{PgConnection, Postgres, Transaction};
 use std::collections::BTreeSet;
@@ -117,6 +118,11 @@ impl Days {
     pub fn forget(&self) {
         self.0.lock().expect("nobody panics with it").clear();
     }
+}
+
+/// Whether it says that a row lies in a day without a partition: a check of the table that is violated, in its words.
+pub fn lacks_a_day(error: &sqlx::Error) -> bool {
+    error.as_database_error().is_some_and(DatabaseError::is_check_violation)
 }
 
 /// Drops the partitions of `table` that lie before `day`; how many there were.

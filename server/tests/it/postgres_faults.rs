@@ -3,7 +3,8 @@
 use crate::brokers::Cluster;
 use crate::kafka::{Place, SECOND, SETUP};
 use crate::kafka_verify::{assert_whole, verified};
-use crate::support::{Server, bare, envelope, now_ms, slot_now, stores, until};
+use crate::kill::{Program, binary};
+use crate::support::{LONG, Server, bare, envelope, now_ms, slot_now, stores, until};
 use crate::wire::{Fate, Said, Wire};
 use domain::engine::EngineConfig;
 use rdkafka::producer::{BaseRecord, Producer};
@@ -14,6 +15,7 @@ use sqlx::{Connection, PgConnection};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
+use tempfile::TempDir;
 
 /// Every other commit of a checkpoint is cut off, by turns before Postgres has it and behind: the same checkpoint is tried again, and
 /// counts once.
@@ -52,6 +54,66 @@ async fn a_commit_of_which_nobody_hears_counts_once() {
     let report = verify(&subject).await.expect("tells");
     assert_eq!(report.first_broken(), None, "{report}");
     store.close().await;
+}
+
+/// A program on an empty database of `postgres` whose checkpoints meet `trouble`, the body of a trigger, and that was sent a record; where it
+/// writes its errors.
+async fn in_trouble(postgres: &str, trouble: &str) -> (Program, TempDir) {
+    let dir = tempfile::tempdir().expect("a directory");
+    let address: StoreAddress = postgres.parse().expect("an address");
+    let store = Store::open(&address, dir.path()).await.expect("opens");
+    let key = store.create_key("gateway", None, "ingest", now_ms()).await.expect("makes a key");
+    store.close().await;
+    let mut connection = PgConnection::connect(postgres).await.expect("connects");
+    let text = format!(
+        "create sequence troubles;
+         create function trouble() returns trigger language plpgsql as $$ begin {trouble} return new; end $$;
+         create trigger trouble before update on input_position for each row when (old.next <> new.next) execute function trouble()"
+    );
+    sqlx::raw_sql(sqlx::AssertSqlSafe(text)).execute(&mut connection).await.expect("runs");
+    let mut command = std::process::Command::new(binary());
+    command.stderr(std::fs::File::create(dir.path().join("errors")).expect("a file"));
+    let options = ["--store", postgres, "--checkpoint-ms", "50"];
+    let program = Program::try_start(command, &dir.path().join("data"), &options).await.expect("starts");
+    let request = reqwest::Client::new().post(format!("{}/ingest", program.url)).bearer_auth(&key);
+    // It may end before it can say so.
+    let answer = request.body(bare("d", now_ms(), "5")).send().await;
+    assert!(answer.map_or(true, |answer| answer.status() == 200));
+    (program, dir)
+}
+
+/// Deadlocks and serialisation failures pass (F21), and so does a full disk: the same checkpoint is tried again.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_postgres_takes_back_is_tried_again() {
+    let Some(postgres) = stores().await.into_iter().nth(1) else { return };
+    let codes = ["40001", "40P01", "53100", "55P03", "57014"];
+    let raise = |(n, code): (usize, &&str)| format!("when {} then raise 'trouble' using errcode = '{code}';", n + 1);
+    let cases: String = codes.iter().enumerate().map(raise).collect();
+    let (mut program, _dir) = in_trouble(&postgres, &format!("case nextval('troubles') {cases} else null; end case;")).await;
+    let mut connection = PgConnection::connect(&postgres).await.expect("connects");
+    until("the checkpoint is written", async || {
+        assert_eq!(program.has_ended(), None);
+        let next: i64 = sqlx::query_scalar("select next from input_position").fetch_one(&mut connection).await.expect("answers");
+        (next > 1).then_some(())
+    })
+    .await;
+    let tried: i64 = sqlx::query_scalar("select last_value from troubles").fetch_one(&mut connection).await.expect("answers");
+    assert!(tried > codes.len() as i64, "{tried}");
+    program.terminate();
+    assert!(program.ended().await.success());
+}
+
+/// What Postgres refuses for what is in it, it refuses for ever: the program says so and ends, and so does every start.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_postgres_never_takes_ends_the_program() {
+    let Some(postgres) = stores().await.into_iter().nth(1) else { return };
+    let trouble = "raise 'no such bytes' using errcode = '22021', table = 'input_position';";
+    let (program, dir) = in_trouble(&postgres, trouble).await;
+    let status = tokio::time::timeout(LONG, program.ended()).await.expect("in time");
+    assert_eq!(status.code(), Some(1));
+    let errors = std::fs::read_to_string(dir.path().join("errors")).expect("reads");
+    let told = "(SQLSTATE 22021, table input_position, PL/pgSQL function trouble()";
+    assert!(errors.contains("no such bytes") && errors.contains(told), "{errors}");
 }
 
 /// The epochs of all partitions: whoever takes one over raises its own.

@@ -182,6 +182,7 @@ pub const BUGS: &[Bug] = &[
     it("stuck-in-a-transaction", "never writes again after a full disk", "faults::a_full_database_is_waited_for"),
     it("schema-changes-in-pieces", "commits half of a change of the schema", "migrations::a_crash_in_a_migration"),
     it("commit-is-not-recognised", "takes its own commit, of which it did not hear, for that of another", "postgres_faults::a_commit_of_which_nobody_hears_counts_once"),
+    it("whatever-postgres-says-passes", "tries for ever what Postgres never takes", "postgres_faults::what_postgres_never_takes_ends_the_program"),
     it("kept-a-day-less", "deletes a day that is to be kept", "store::what_need_not_be_kept_is_deleted"),
     it("log-is-deleted-before-its-identities", "lets log go whose identities no run holds", "store::what_need_not_be_kept_is_deleted"),
     // Side outputs and decisions.
