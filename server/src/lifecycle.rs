@@ -16,6 +16,7 @@ use crate::pipeline::{PARTITION, Pipeline, Refused, Threads, wall_clock};
 use crate::store::{Retention, Store, StoreAddress, cutoff};
 use anyhow::Context;
 use bytes::Bytes;
+use domain::planted;
 use domain::time::ProcessingTime;
 use leptos::config::LeptosOptions;
 use std::fs::{self, File};
@@ -77,7 +78,7 @@ pub fn lock_directory(dir: &Path) -> anyhow::Result<DirectoryLock> {
     crate::files::create_dir(dir).with_context(|| format!("create the data directory {}", dir.display()))?;
     let path = dir.join("lock");
     let mut file = File::options().create(true).truncate(false).write(true).read(true).mode(0o600).open(&path)?;
-    if file.try_lock().is_err() && !domain::planted("directory-is-shared") {
+    if file.try_lock().is_err() && !planted("directory-is-shared") {
         let said = fs::read_to_string(&path).unwrap_or_default();
         let process = said.lines().next().unwrap_or("(unknown)");
         anyhow::bail!("the data directory {} is in use by process {process}; stop it first", dir.display());
@@ -111,7 +112,7 @@ pub struct Running {
     pub stop: CancellationToken,
     server: tokio::task::JoinHandle<std::io::Result<()>>,
     latest: Option<tokio::task::JoinHandle<()>>,
-    forgetting: tokio::task::JoinHandle<()>,
+    forgetting: Option<tokio::task::JoinHandle<()>>,
     scrubbing: Option<tokio::task::JoinHandle<()>>,
     threads: Threads,
     store: Store,
@@ -185,7 +186,10 @@ pub async fn start(args: &Config) -> anyhow::Result<Running> {
     let latest =
         args.latest_file.clone().filter(|_| roles.web).map(|path| tokio::spawn(write_latest(backend, path, stop.clone())));
     let log_dir = (args.log == LogKind::Embedded).then(|| args.data_dir.join("log"));
-    let forgetting = tokio::spawn(forget(pipeline.clone(), store.clone(), log_dir, args.retention(), stop.clone()));
+    // Engines alone: whoever only shows what is stored, or only takes in, may have been told nothing of how long to keep it.
+    let forgets = log_dir.is_some() || roles.engine || planted("every-process-deletes");
+    let forgetting =
+        forgets.then(|| tokio::spawn(forget(pipeline.clone(), store.clone(), log_dir, args.retention(), stop.clone())));
     // What Kafka and Postgres have they look after themselves.
     let scrubbing = (args.log == LogKind::Embedded)
         .then(|| tokio::spawn(crate::scrub::daily(store.clone(), args.data_dir.clone(), stop.clone())));
@@ -221,12 +225,8 @@ impl Running {
             server.abort();
             let _ = server.await;
         }
-        if let Some(latest) = latest {
-            latest.await?;
-        }
-        forgetting.await?;
-        if let Some(scrubbing) = scrubbing {
-            scrubbing.await?;
+        for task in latest.into_iter().chain(forgetting).chain(scrubbing) {
+            task.await?;
         }
         drop(pipeline);
         tokio::task::spawn_blocking(move || threads.join()).await.context("wait for the pipeline")??;
@@ -259,7 +259,7 @@ async fn write_latest(backend: Arc<EngineBackend>, path: PathBuf, stop: Cancella
 async fn put_latest(answer: Result<Bytes, Refused>, path: &Path, stop: &CancellationToken) -> ControlFlow<()> {
     let text = match answer {
         Ok(text) => text,
-        Err(_) if stop.is_cancelled() || domain::planted("latest-stops-at-the-first-refusal") => return ControlFlow::Break(()),
+        Err(_) if stop.is_cancelled() || planted("latest-stops-at-the-first-refusal") => return ControlFlow::Break(()),
         Err(error) => {
             tracing::warn!(%error, "The file of latest windows stays as it was; trying again.");
             return ControlFlow::Continue(());
@@ -282,18 +282,25 @@ async fn put_latest(answer: Result<Bytes, Refused>, path: &Path, stop: &Cancella
 /// Deletes what need not be kept any longer, now and then.
 async fn forget(pipeline: Pipeline, store: Store, log_dir: Option<PathBuf>, keep: Retention, stop: CancellationToken) {
     let mut every = tokio::time::interval(FORGET_EVERY);
+    let mut name = [0; 8];
+    if let Err(error) = getrandom::fill(&mut name) {
+        tracing::error!(%error, "Without a name of its own this process deletes nothing.");
+        return;
+    }
+    let name = format!("{:016x}", u64::from_ne_bytes(name));
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
             _ = every.tick() => {}
         }
-        // By the log's time where it is ours: a clock that jumps must not make years of results old.
-        let now = match &log_dir {
-            Some(_) => pipeline.ask(|room| room.engine.now()).await,
-            None => Ok(wall_clock()),
-        };
-        let Ok(now) = now else { continue };
         let attempt = async {
+            // By the log's time: a clock that jumps must not make years of results old.
+            let (now, keep) = if log_dir.is_some() {
+                (pipeline.ask(|room| room.engine.now()).await?, keep)
+            } else {
+                let Some(now) = store.agreed_time(wall_clock()).await? else { return Ok(()) };
+                (now, store.agree_on_retention(&name, &keep, now).await?)
+            };
             let gone = store.forget(now, &keep).await?;
             let mut segments = 0;
             if let Some(dir) = log_dir.clone() {

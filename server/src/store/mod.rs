@@ -5,6 +5,7 @@
 //! migrating (`sqlite`, `postgres`), and the bulk of a checkpoint (`checkpoint`).
 
 mod address;
+mod agreed;
 mod checkpoint;
 mod counts;
 mod days;

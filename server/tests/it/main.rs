@@ -24,6 +24,7 @@ mod migrations;
 mod postgres_faults;
 mod reading;
 mod reference;
+mod retention;
 mod security;
 mod sim;
 mod store;
