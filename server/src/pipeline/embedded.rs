@@ -6,7 +6,9 @@
 
 use super::checkpoint::{Part, Writing, counted, write_checkpoint};
 use super::shard::Due;
-use super::steps::{EngineSide, Group, LogSide, Submission, open_log, restore, to_note};
+use super::steps::{
+    CHECKPOINT_BYTES, CHECKPOINT_RECORDS, EngineSide, Group, LogSide, Submission, keeps_up, open_log, restore, to_note,
+};
 use super::{Answer, BODIES_KIB, Intake, PARTITION, Pipeline, Question, Refused, Threads, fail, wall_clock};
 use crate::admission::{Batch, Format, IdentityKey};
 use crate::clock::{Clock, Clocks, Doubt};
@@ -27,14 +29,6 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 /// A group of the log is closed at this size, in bytes.
 const GROUP_BYTES: usize = 8 * 1024 * 1024;
-/// A checkpoint is due after so many records,
-const CHECKPOINT_RECORDS: u64 = 2_000_000;
-/// or so many bytes of log, or after the configured time with any change.
-const CHECKPOINT_BYTES: u64 = 256 * 1024 * 1024;
-/// Records that no committed checkpoint covers, at most: their results lie in memory. A sender beyond that is asked to come again.
-const UNCOMMITTED_RECORDS: u64 = CHECKPOINT_RECORDS + 1_000_000;
-/// Bytes of them, at most: those of dead letters lie in memory as they came.
-const UNCOMMITTED_BYTES: u64 = CHECKPOINT_BYTES + 256 * 1024 * 1024;
 /// How long the last checkpoints may take when the server stops: they only make the next start short.
 const LAST_CHECKPOINT: Duration = Duration::from_secs(10);
 
@@ -65,8 +59,7 @@ pub(crate) struct LogIntake {
 impl LogIntake {
     /// Whether the database keeps up.
     pub fn keeps_up(&self) -> bool {
-        self.uncommitted.load(Ordering::Relaxed) <= UNCOMMITTED_RECORDS
-            && self.uncommitted_bytes.load(Ordering::Relaxed) <= UNCOMMITTED_BYTES
+        keeps_up(&self.uncommitted, &self.uncommitted_bytes)
     }
 
     pub async fn submit(

@@ -11,16 +11,30 @@ use crate::store::Snapshot;
 use bytes::Bytes;
 use domain::engine::EngineConfig;
 use domain::master::Master;
+use domain::planted;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
+/// A checkpoint is due after so many records,
+pub const CHECKPOINT_RECORDS: u64 = 2_000_000;
+/// or so many bytes of log, or after the configured time with any change.
+pub const CHECKPOINT_BYTES: u64 = 256 * 1024 * 1024;
+/// Records that no committed checkpoint covers, at most: their results lie in memory. A sender beyond that is asked to come again.
+const UNCOMMITTED_RECORDS: u64 = CHECKPOINT_RECORDS + 1_000_000;
+/// Bytes of them, at most: those of dead letters lie in memory as they came.
+const UNCOMMITTED_BYTES: u64 = CHECKPOINT_BYTES + 256 * 1024 * 1024;
 /// How late a timer may be: most are passed by the next block anyway, and each entry of its own costs a sync.
 const TIMER_SLACK: Duration = Duration::from_secs(1);
 /// A timer entry that did not come back by then was lost to a full disk and is sent again.
 const TIMER_PATIENCE: Duration = Duration::from_secs(5);
+
+/// Whether the database keeps up, where so many records, and bytes of them, are covered by no committed checkpoint.
+pub fn keeps_up(uncommitted: &AtomicU64, bytes: &AtomicU64) -> bool {
+    uncommitted.load(Ordering::Relaxed) <= UNCOMMITTED_RECORDS && bytes.load(Ordering::Relaxed) <= UNCOMMITTED_BYTES
+}
 
 /// What goes into the log.
 #[derive(Debug)]
@@ -225,8 +239,12 @@ impl EngineSide {
         self.shard.settle();
     }
 
-    /// Whether a timer entry should go to the log now.
+    /// Whether a timer entry should go to the log now. Not while senders are asked to come again: their silence is ours then, and time of
+    /// which the log has no entry is none.
     pub fn is_timer_due(&self) -> bool {
+        if !keeps_up(&self.shard.uncommitted, &self.shard.uncommitted_bytes) && !planted("refused-is-silent") {
+            return false;
+        }
         let Clocks { wall, steady } = Clocks::now();
         self.timer_sent.is_none_or(|at| steady.saturating_sub(at) >= TIMER_PATIENCE)
             && self.shard.room.engine.next_deadline().is_some_and(|deadline| deadline.plus(TIMER_SLACK) <= wall)
@@ -235,5 +253,89 @@ impl EngineSide {
     /// Takes note of whether one was sent.
     pub fn note_timer(&mut self, is_sent: bool) {
         self.timer_sent = is_sent.then(|| Clocks::now().steady);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::{Doubt, simulate};
+    use crate::pipeline::{BODIES_KIB, REBUILD};
+    use crate::store::{Store, StoreAddress};
+    use domain::time::ProcessingTime;
+    use domain::window::WindowState;
+    use tokio::sync::Semaphore;
+
+    /// A program that is started, and whose clocks the test sets.
+    struct Program {
+        log: LogSide,
+        engine: EngineSide,
+        key: IdentityKey,
+        seconds: u64,
+    }
+
+    fn at(seconds: u64) -> Clocks {
+        let wall = ProcessingTime::from_ms(1_790_000_000_000 + seconds as i64 * 1_000);
+        Clocks { wall, steady: Duration::from_secs(seconds) }
+    }
+
+    impl Program {
+        fn keep(&mut self, submission: Submission) {
+            let group = self.log.keep(vec![submission]).expect("the disk is well");
+            self.engine.take(group.expect("it has room"));
+        }
+
+        /// A reading of now.
+        async fn read(&mut self) {
+            let body = format!(r#"{{"device_id":"box","ts":{},"temperature":5}}"#, at(self.seconds).wall.ms());
+            let batch = Batch::parse(body.into(), Format::Ndjson, "gate", &self.key).expect("parses");
+            let permit = Arc::new(Semaphore::new(BODIES_KIB)).acquire_owned().await.expect("there is room");
+            let (reply, _) = oneshot::channel();
+            self.keep(Submission::Records { batch, format: Format::Ndjson, source: "gate".to_owned(), reply, permit });
+        }
+
+        /// So many minutes pass in which nothing comes in; whether the device has fallen silent.
+        fn wait(&mut self, minutes: u64) -> bool {
+            for _ in 0..minutes * 12 {
+                self.seconds += 5;
+                simulate(Some(at(self.seconds)));
+                if self.engine.is_timer_due() {
+                    self.engine.note_timer(true);
+                    self.keep(Submission::Timer);
+                }
+            }
+            let engine = &self.engine.shard.room.engine;
+            let state = engine.device_state(engine.device_by_id("box").expect("it was heard of"));
+            let config = EngineConfig::default().windows;
+            state.windows.windows(&config, 1).any(|window| window.state == WindowState::Incomplete)
+                || self.engine.shard.room.closed_windows().any(|closed| closed.window.state == WindowState::Incomplete)
+        }
+    }
+
+    /// The database stands still, and senders are asked to come again for longer than it takes to fall silent.
+    #[tokio::test]
+    async fn time_in_which_senders_are_refused_is_no_silence() {
+        let dir = tempfile::tempdir().expect("a directory");
+        simulate(Some(at(0)));
+        let store = Store::open(&StoreAddress::Sqlite, dir.path()).await.expect("opens");
+        let snapshot = store.load(PARTITION, "log", at(0).wall).await.expect("loads");
+        let (key, log_dir) = (IdentityKey(snapshot.identity_key), dir.path().join("log"));
+        let log = open_log(&log_dir, key).expect("opens");
+        let clock = Clock::start(at(0), log.last_received_at(), Doubt::Refuse).expect("the clock is right");
+        let master = Arc::new(crate::data::master().expect("reads"));
+        let config = EngineConfig::default();
+        let shard = restore(snapshot, &log_dir, &dir.path().join("identities"), &master, &config, REBUILD).expect("restores");
+        let log = LogSide::new(log, clock, Arc::default());
+        let mut program = Program { log, engine: EngineSide::new(shard), key, seconds: 0 };
+        program.read().await;
+        assert!(!program.wait(10));
+        program.read().await;
+        let committed = program.engine.shard.uncommitted.swap(UNCOMMITTED_RECORDS + 1, Ordering::Relaxed);
+        assert!(!program.wait(120), "its records were refused");
+        program.engine.shard.uncommitted.store(committed, Ordering::Relaxed);
+        assert!(!program.wait(13), "and it has as long as before to come again");
+        assert!(program.wait(4), "by itself it falls silent");
+        simulate(None);
+        store.close().await;
     }
 }

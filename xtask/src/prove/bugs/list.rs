@@ -155,6 +155,7 @@ pub const BUGS: &[Bug] = &[
     server("time-of-the-log-goes-back", "writes times of receipt that go back", "log::tests::what_was_appended_is_read_and_numbers_go_on"),
     server("segment-in-need-is-deleted", "deletes log that no checkpoint covers", "log::tests::segments_that_nobody_needs_are_pruned_from_the_front"),
     server("clock-is-always-believed", "follows a jump of the wall clock", "clock::tests::corrections_are_followed_and_jumps_are_not"),
+    server("refused-is-silent", "lets devices fall silent whose records it refuses", "pipeline::steps::tests::time_in_which_senders_are_refused_is_no_silence"),
     // Identities.
     it("identities-in-memory-only", "knows no duplicate after a restart", "lifecycle::stop_and_start_keep_everything"),
     server("identity-unknown-while-frozen", "knows no duplicate while a run is written", "identities::tests::an_identity_is_known_in_the_table_while_frozen_and_from_disk"),
