@@ -3,7 +3,7 @@
 use super::extent::watermarks;
 use super::{KafkaConfig, MAX_MESSAGE_BYTES};
 use crate::pipeline::wall_clock;
-use crate::store::Store;
+use crate::store::{Retention, Store};
 use crate::travel;
 use anyhow::{Context, bail, ensure};
 use domain::engine::Pairing;
@@ -30,16 +30,21 @@ const MESSAGE_BYTES: &str = "max.message.bytes";
 /// Topics of others take so many bytes at least, as they do unless they were told otherwise: a batch of what engines write there has as many.
 const LEAST_MESSAGE_BYTES: usize = 1 << 20;
 
+/// How many brokers have to have a message before it is acknowledged, whatever a producer asks for: `acks=all` waits for those that are in
+/// step at the moment, which may be one.
+const IN_SYNC: &str = "min.insync.replicas";
+
 /// What topics should be like.
 #[derive(Clone, Debug, clap::Args)]
 pub struct SetupArgs {
     /// Partitions of each input: as many as engines may ever work side by side; each takes about 10 MB of memory, idle too
     #[arg(long, default_value_t = 6, value_parser = clap::value_parser!(i32).range(1..=1000))]
     pub partitions: i32,
-    /// Brokers that keep each message
+    /// Brokers that keep each message. With two or more, two have it before it is acknowledged: of two, nothing is taken in while one is
+    /// away; of three, all goes on
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(i32).range(1..=32))]
     pub replication: i32,
-    /// Days for which inputs are kept
+    /// Days for which inputs are kept: no longer can windows, lateness or the format of the state be changed by a rebuild
     #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(i64).range(3..=3650))]
     pub keep_days: i64,
     /// Only look: an error where something would have to be made or changed
@@ -62,10 +67,27 @@ fn options() -> AdminOptions {
     AdminOptions::new().request_timeout(Some(PATIENCE)).operation_timeout(Some(PATIENCE))
 }
 
-/// Partitions of the topics that exist.
-fn existing<C: ClientContext>(kafka: &KafkaConfig, client: &Client<C>) -> anyhow::Result<BTreeMap<String, i32>> {
+/// A topic that exists.
+#[derive(Clone, Copy)]
+struct Existing {
+    partitions: i32,
+    /// Brokers that keep each message of the partition that has fewest.
+    copies: i32,
+}
+
+/// The topics that exist.
+fn existing<C: ClientContext>(kafka: &KafkaConfig, client: &Client<C>) -> anyhow::Result<BTreeMap<String, Existing>> {
     let metadata = client.fetch_metadata(None, PATIENCE).with_context(|| format!("reach Kafka at {}", kafka.brokers))?;
-    Ok(metadata.topics().iter().map(|topic| (topic.name().to_owned(), topic.partitions().len() as i32)).collect())
+    let of = |topic: &MetadataTopic| {
+        let copies = topic.partitions().iter().map(|partition| partition.replicas().len() as i32).min();
+        Existing { partitions: topic.partitions().len() as i32, copies: copies.unwrap_or(0) }
+    };
+    Ok(metadata.topics().iter().map(|topic| (topic.name().to_owned(), of(topic))).collect())
+}
+
+/// How many of `copies` have to be there: a broker that is lost takes nothing along that was acknowledged.
+fn in_sync(copies: i32) -> i32 {
+    copies.clamp(1, 2)
 }
 
 /// Settings of a topic that exists.
@@ -83,6 +105,14 @@ async fn settings(admin: &AdminClient<DefaultClientContext>, name: &str) -> anyh
 /// Makes what is missing, changes what is not as it should be, and says what it did.
 pub async fn setup(kafka: &KafkaConfig, args: &SetupArgs) -> anyhow::Result<()> {
     let admin = admin(kafka)?;
+    let by_default = Retention::default().log_days;
+    if args.keep_days < i64::from(by_default) {
+        println!(
+            "after {} days Kafka deletes what results could be made anew from (`rantai kafka rebuild`): windows, lateness and the format of \
+             the state stay as they are from then on; an embedded log is kept for {by_default} days (`--keep-days`)",
+            args.keep_days
+        );
+    }
     let input = BTreeMap::from([
         (TIMESTAMP_TYPE, LOG_APPEND_TIME.to_owned()),
         ("retention.ms", (args.keep_days * DAY_MS).to_string()),
@@ -105,7 +135,7 @@ pub async fn setup(kafka: &KafkaConfig, args: &SetupArgs) -> anyhow::Result<()> 
     wanted.push(Wanted { name: kafka.dead_letters(), partitions: args.partitions, config: letters });
     wanted.push(Wanted { name: kafka.feed(), partitions: args.partitions, config: feed });
     let existing = existing(kafka, admin.inner())?;
-    let (mut is_amiss, mut made) = (false, Vec::new());
+    let (mut is_amiss, mut is_beyond, mut made) = (false, false, Vec::new());
     for topic in &wanted {
         match existing.get(&topic.name) {
             None if args.check => {
@@ -116,10 +146,14 @@ pub async fn setup(kafka: &KafkaConfig, args: &SetupArgs) -> anyhow::Result<()> 
                 make(&admin, topic, args.replication).await?;
                 made.push(topic.name.as_str());
             }
-            Some(partitions) => is_amiss |= !adjust(&admin, topic, *partitions, args.check).await?,
+            Some(found) => {
+                is_amiss |= !adjust(&admin, topic, *found, args.check).await?;
+                is_beyond |= !fits(topic, *found, args);
+            }
         }
     }
     ensure!(!is_amiss, "not everything is as it should be: run `rantai kafka setup` without `--check`");
+    ensure!(!is_beyond, "what is said above of partitions and copies cannot be changed here: see to it with Kafka's own tools");
     led(kafka, admin.inner(), &made).await
 }
 
@@ -142,8 +176,8 @@ async fn led<C: ClientContext>(kafka: &KafkaConfig, client: &Client<C>, made: &[
 
 async fn make(admin: &AdminClient<DefaultClientContext>, topic: &Wanted, replication: i32) -> anyhow::Result<()> {
     let mut fresh = NewTopic::new(&topic.name, topic.partitions, TopicReplication::Fixed(replication));
-    let min_insync = if replication > 2 { "2" } else { "1" };
-    fresh = fresh.set("min.insync.replicas", min_insync);
+    let in_sync = in_sync(replication).to_string();
+    fresh = fresh.set(IN_SYNC, &in_sync);
     for (key, value) in &topic.config {
         fresh = fresh.set(key, value);
     }
@@ -159,27 +193,39 @@ async fn make(admin: &AdminClient<DefaultClientContext>, topic: &Wanted, replica
     Ok(())
 }
 
-/// Whether `topic` is as it should be, at last.
-async fn adjust(admin: &AdminClient<DefaultClientContext>, topic: &Wanted, partitions: i32, check: bool) -> anyhow::Result<bool> {
+/// Whether what cannot be changed of a topic is as `args` want it. More of it is fine, and other partitions are an error only to who asks
+/// whether all is as it should be: another number would send devices to partitions where nothing is known of them.
+fn fits(topic: &Wanted, found: Existing, args: &SetupArgs) -> bool {
+    let Existing { partitions, copies } = found;
+    if partitions != topic.partitions {
+        println!("{}: has {partitions} partitions, and keeps them", topic.name);
+    }
+    if copies < args.replication {
+        println!("{}: {copies} brokers keep each message, should be {}", topic.name, args.replication);
+    }
+    copies >= args.replication && (partitions >= topic.partitions || !args.check)
+}
+
+/// Whether the settings of `topic` are as they should be, at last.
+async fn adjust(admin: &AdminClient<DefaultClientContext>, topic: &Wanted, of: Existing, check: bool) -> anyhow::Result<bool> {
     let found = settings(admin, &topic.name).await?;
     let value = |key: &str| found.get(key).map_or("", |(value, _)| value.as_str());
-    let amiss: Vec<(&str, &String)> = topic
-        .config
+    let mut wanted = topic.config.clone();
+    wanted.insert(IN_SYNC, in_sync(of.copies).to_string());
+    let amiss: Vec<(&str, &String)> = wanted
         .iter()
         .filter(|(key, wanted)| match **key {
             // Kept longer is fine, and without end too.
             "retention.ms" => value(key).parse::<i64>().is_ok_and(|kept| kept >= 0 && kept < wanted.parse().unwrap_or(0)),
             MESSAGE_BYTES => value(key).parse::<i64>().is_ok_and(|most| most < wanted.parse().unwrap_or(0)),
+            // More than there are: nothing would ever be acknowledged.
+            IN_SYNC => value(key).parse::<i32>().is_ok_and(|least| least < in_sync(of.copies) || least > of.copies),
             key => value(key) != wanted.as_str(),
         })
         .map(|(key, wanted)| (*key, wanted))
         .collect();
     for (key, wanted) in &amiss {
         println!("{}: {key} is {}, should be {wanted}", topic.name, value(key));
-    }
-    if partitions != topic.partitions {
-        // Another number would send devices to other partitions, where nothing is known of them.
-        println!("{}: has {partitions} partitions, and keeps them", topic.name);
     }
     if amiss.is_empty() {
         println!("{}: as it should be", topic.name);
@@ -233,12 +279,22 @@ pub(super) fn check_topics<C: ClientContext>(
         // Into topics of others engines write the fixes of trackers, and what is noted in them.
         let least = if name == kafka.events() { MAX_MESSAGE_BYTES } else { LEAST_MESSAGE_BYTES };
         ensure_room(&name, value(MESSAGE_BYTES), least.max(note_bytes(pairings)))?;
+        let (copies, least) = (existing[&name].copies, value(IN_SYNC).parse().unwrap_or(1));
+        if copies == 1 {
+            tracing::info!(topic = name, "One broker keeps each message: with its disk they are gone.");
+        } else if least < in_sync(copies) {
+            tracing::warn!(
+                topic = name,
+                copies,
+                "What is acknowledged may lie on {least} broker alone ({IN_SYNC}): run `rantai kafka setup`."
+            );
+        }
     }
     let (letters, feed) = (kafka.dead_letters(), kafka.feed());
     ensure!(existing.contains_key(&letters), missing(&letters));
     let found = runtime.block_on(settings(&admin, &letters))?;
     ensure_room(&letters, found.get(MESSAGE_BYTES).map_or("", |(value, _)| value), MAX_MESSAGE_BYTES)?;
-    existing.get(&feed).copied().with_context(|| missing(&feed))
+    existing.get(&feed).map(|of| of.partitions).with_context(|| missing(&feed))
 }
 
 /// How long the message is that notes `pairings`.

@@ -55,7 +55,13 @@ async fn topics_are_checked_and_put_right() {
     assert!(error.contains("message.timestamp.type=CreateTime"), "{error}");
     assert!(setup(&place.kafka, &check).await.is_err());
     setup(&place.kafka, &SETUP).await.expect("puts right");
-    until("all is as it should be", async || setup(&place.kafka, &check).await.ok()).await;
+    // Fewer partitions than are asked for cannot be mended.
+    let with_one = SetupArgs { partitions: 1, ..check.clone() };
+    until("all is as it should be", async || setup(&place.kafka, &with_one).await.ok()).await;
+    let error = setup(&place.kafka, &check).await.expect_err("three are asked for").to_string();
+    assert!(error.contains("cannot be changed"), "{error}");
+    let copies = setup(&place.kafka, &SetupArgs { replication: 2, ..SETUP }).await.expect_err("there is one broker").to_string();
+    assert!(copies.contains("cannot be changed"), "{copies}");
     // What was set besides is still there.
     let asked = admin.describe_configs(&[ResourceSpecifier::Topic(&place.kafka.topics)], &AdminOptions::new()).await;
     let settings = asked.expect("answers").remove(0).expect("knows the topic");
@@ -81,6 +87,37 @@ async fn topics_are_checked_and_put_right() {
         setup(&place.kafka, &SETUP).await.expect("puts right");
         until("all is as it should be", async || setup(&place.kafka, &check).await.ok()).await;
     }
+}
+
+/// `acks=all` waits for those brokers that are in step, which may be one: topics of somebody else's making are told to wait for two.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_acknowledged_lies_on_two_brokers() {
+    let Some(cluster) = Cluster::start(2) else { return };
+    let Some(place) = Place::without_topics(cluster.address.clone(), &[]).await else { return };
+    let admin: AdminClient<DefaultClientContext> = place.client().create().expect("a client");
+    let events = place.kafka.events();
+    let theirs = [
+        NewTopic::new(&events, 3, TopicReplication::Fixed(2)).set("min.insync.replicas", "1"),
+        NewTopic::new(&place.kafka.topics, 3, TopicReplication::Fixed(1)).set("min.insync.replicas", "2"),
+    ];
+    admin.create_topics(&theirs, &AdminOptions::new()).await.expect("makes topics");
+    let least = async || {
+        let letters = place.kafka.dead_letters();
+        let topics = [events.as_str(), &place.kafka.topics, &letters].map(ResourceSpecifier::Topic);
+        let asked = admin.describe_configs(&topics, &AdminOptions::new()).await.expect("answers");
+        let value = |name: &str, found: rdkafka::admin::ConfigResource| {
+            found.entries.into_iter().find(|entry| entry.name == name).and_then(|entry| entry.value)
+        };
+        let of = asked.into_iter().map(|found| found.ok().and_then(|found| value("min.insync.replicas", found)));
+        of.map(|least| least.unwrap_or_default()).collect::<Vec<_>>()
+    };
+    until("the brokers know the topics", async || (least().await[..2] == ["1", "2"]).then_some(())).await;
+    let check = SetupArgs { check: true, ..SETUP };
+    assert!(setup(&place.kafka, &check).await.is_err());
+    setup(&place.kafka, &SETUP).await.expect("puts right");
+    // Of what has one copy, one is all that there can be.
+    until("it is as it should be", async || (least().await == ["2", "1", "1"]).then_some(())).await;
+    until("and said to be", async || setup(&place.kafka, &check).await.ok()).await;
 }
 
 /// While Kafka is away senders are asked to come again, and afterwards it goes on by itself.
