@@ -71,7 +71,7 @@ pub struct RulesArgs {
     #[arg(long, env = "RANTAI_KEEP_WINDOWS_DAYS", value_name = "DAYS")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub keep_windows_days: Option<u32>,
-    /// For how many days late records and dead letters are kept [default: 1826]
+    /// For how many days late records are kept, and dead letters of which something was decided; the others stay [default: 1826]
     #[arg(long, env = "RANTAI_KEEP_SIDE_DAYS", value_name = "DAYS")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub keep_side_days: Option<u32>,

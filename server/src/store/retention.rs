@@ -12,7 +12,7 @@ pub struct Retention {
     pub readings_days: u32,
     /// Closed windows, by their start.
     pub windows_days: u32,
-    /// Late records and dead letters, by when they came in, and the books of each day.
+    /// Late records and dead letters that were decided, by when they came in, and the books of each day.
     pub side_days: u32,
 }
 
@@ -101,13 +101,7 @@ impl Store {
         if !domain::planted("retention-leaves-no-note") {
             self.note(Forgotten::at(now, keep)).await?;
         }
-        let mut gone = either!(self, pools => {
-            sqlx::query("delete from side_blocks where last_received_ms < $1")
-                .bind(cutoff(now, keep.side_days))
-                .execute(&pools.writer)
-                .await?
-                .rows_affected()
-        });
+        let mut gone = self.forget_side(cutoff(now, keep.side_days)).await?;
         gone += self.forget_days(cutoff(now, keep.side_days)).await?;
         gone += self.forget_counts(cutoff(now, keep.windows_days)).await?;
         gone += self.forget_derived(cutoff(now, keep.windows_days)).await?;

@@ -1,7 +1,8 @@
 //! Reading the side outputs: late records and dead letters.
 
 use super::{Store, StoreError, broken, either};
-use crate::side::{DEAD, SideBlock, SideRow};
+use crate::side::{DEAD, LATE, SideBlock, SideRow};
+use domain::planted;
 use std::collections::{BTreeSet, VecDeque};
 
 /// The last position of a block, and its records encoded.
@@ -124,6 +125,60 @@ impl Store {
             }
         }
         Ok(found)
+    }
+
+    /// Deletes blocks all of whose records came in before `cutoff`; how many there were. A dead letter of which nothing was decided stays,
+    /// with its block: it is not for a clock to discard what somebody has to answer for (C4).
+    pub(super) async fn forget_side(&self, cutoff: i64) -> Result<u64, StoreError> {
+        let mut gone = either!(self, pools => {
+            sqlx::query("delete from side_blocks where last_received_ms < $1 and kind = $2")
+                .bind(cutoff)
+                .bind(LATE as i64)
+                .execute(&pools.writer)
+                .await?
+                .rows_affected()
+        });
+        // Those of which so much was decided as they hold; what exactly, is looked at block by block.
+        let blocks: Vec<(i64, i64, i64)> = either!(self, pools => {
+            sqlx::query_as(
+                "select partition, first_position, last_position from side_blocks
+                 where last_received_ms < $1 and kind = $2
+                     and (records <= (select count(*) from decisions
+                                      where letter between side_blocks.first_position and side_blocks.last_position)
+                         or $3)",
+            )
+            .bind(cutoff)
+            .bind(DEAD as i64)
+            .bind(planted("open-letter-is-deleted"))
+            .fetch_all(&pools.readers)
+            .await?
+        });
+        for (partition, first, last) in blocks {
+            let decided: BTreeSet<u64> =
+                self.decisions(first as u64, last as u64).await?.into_iter().map(|decided| decided.letter).collect();
+            gone += either!(self, pools => {
+                let block: Option<Block> = sqlx::query_as(
+                    "select last_position, data from side_blocks where kind = $1 and partition = $2 and last_position = $3",
+                )
+                .bind(DEAD as i64)
+                .bind(partition)
+                .bind(last)
+                .fetch_optional(&pools.readers)
+                .await?;
+                let Some(block) = block else { continue };
+                if rows(&block)?.iter().any(|row| !decided.contains(&row.position)) && !planted("open-letter-is-deleted") {
+                    continue;
+                }
+                sqlx::query("delete from side_blocks where kind = $1 and partition = $2 and last_position = $3")
+                    .bind(DEAD as i64)
+                    .bind(partition)
+                    .bind(last)
+                    .execute(&pools.writer)
+                    .await?
+                    .rows_affected()
+            });
+        }
+        Ok(gone)
     }
 
     /// The partitions of which anything was stored.

@@ -9,6 +9,7 @@ use domain::rollup::{HourCell, PackedHour};
 use domain::time::{EventTime, ProcessingTime};
 use domain::window::{Window, WindowConfig, WindowState};
 use server::identities::{DiskIdentities, Freeze, NamedRun, Sizes};
+use server::letters::{Decided, Outcome};
 use server::side::{Cause, DEAD, LATE, SideRow, SideRows};
 use server::store::{Checkpoint, KeyError, Retention, Snapshot, Store, StoreAddress, StoreError, TAKEN};
 use std::path::Path;
@@ -489,6 +490,42 @@ async fn what_need_not_be_kept_is_deleted() {
         store.checkpoint(&checkpoint, epoch, &config).await.expect("writes");
         assert_eq!(count().await.0, kept + 1);
         other.close().await;
+        store.close().await;
+    }
+}
+
+/// However old it is, a dead letter waits for somebody's decision; what lies in one block with it stays too.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_nobody_decided_on_stays() {
+    let config = WindowConfig::default();
+    for place in places().await {
+        let store = place.open().await;
+        let epoch = store.load(0, "log", NOW).await.expect("loads").epoch;
+        let decided = |letter| Decided {
+            letter,
+            block: letter,
+            at: NOW,
+            by: "Sari".to_owned(),
+            outcome: Outcome::Discarded { reason: "noise".to_owned() },
+        };
+        // Of the second block as much is decided as it holds, but for one that is no letter.
+        for (n, letters, decisions) in
+            [(1, [1, 5], vec![1]), (2, [11, 15], vec![11, 13]), (3, [21, 25], vec![21, 25]), (4, [31, 35], vec![])]
+        {
+            let side = Arc::new([SideRows::default(), letters.map(|at| side_row(DEAD, at)).into_iter().collect()]);
+            let decisions = Arc::new(decisions.into_iter().map(decided).collect());
+            store.checkpoint(&Checkpoint { side, decisions, ..empty(n, n + 1) }, epoch, &config).await.expect("writes");
+        }
+        let left = async || {
+            let rows = store.side_after(DEAD, 0, 99).await.expect("reads");
+            rows.into_iter().map(|row| row.position).collect::<Vec<_>>()
+        };
+        let keep = Retention { side_days: 30, ..Retention::default() };
+        store.forget(NOW.plus_ms(29 * DAY), &keep).await.expect("deletes");
+        assert_eq!(left().await, [1, 5, 11, 15, 21, 25, 31, 35]);
+        store.forget(NOW.plus_ms(400 * DAY), &keep).await.expect("deletes");
+        assert_eq!(left().await, [1, 5, 11, 15, 31, 35]);
+        assert_eq!(store.letters(vec![1, 2, 21, 35]).await.expect("reads").into_iter().collect::<Vec<_>>(), [1, 35]);
         store.close().await;
     }
 }

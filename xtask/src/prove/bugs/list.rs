@@ -188,6 +188,7 @@ pub const BUGS: &[Bug] = &[
     it("every-process-deletes", "lets processes without an engine delete", "retention::no_process_deletes_by_its_own_clock_or_will"),
     it("whatever-postgres-says-passes", "tries for ever what Postgres never takes", "postgres_faults::what_postgres_never_takes_ends_the_program"),
     it("kept-a-day-less", "deletes a day that is to be kept", "store::what_need_not_be_kept_is_deleted"),
+    it("open-letter-is-deleted", "deletes dead letters for their age that nobody has decided on", "store::what_nobody_decided_on_stays"),
     it("log-is-deleted-before-its-identities", "lets log go whose identities no run holds", "store::what_need_not_be_kept_is_deleted"),
     // Side outputs and decisions.
     server("dead-letter-loses-its-bytes", "keeps dead letters as text", "side::tests::bytes_are_kept_as_they_came"),
