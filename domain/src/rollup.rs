@@ -100,6 +100,12 @@ impl HourCell {
         *self == Self::default()
     }
 
+    /// Whether none of its counters is larger than that of `whole`.
+    fn is_within(&self, whole: &HourCell) -> bool {
+        let counters = |of: &HourCell| [of.windows, of.low, of.high, of.readings, of.late, of.late_low, of.late_high];
+        counters(self).iter().zip(counters(whole)).all(|(part, whole)| *part <= whole)
+    }
+
     /// Adds those of another part of the input, or of the country.
     pub fn add(&mut self, other: &HourCell) {
         self.windows += other.windows;
@@ -418,6 +424,26 @@ impl Rollup {
             Some(KnownHour { known_at, hour, cells: changed.map(|(cell, index)| (index, *cell)).collect() })
         });
         hours.collect()
+    }
+
+    /// The first hour of those that start `from` this instant until before the other, and the region in it, whose figures are not the sum of
+    /// those of its parts (C3). Where facilities belong to a region itself, they are at least that.
+    pub fn first_amiss(&self, (from, to): (i64, i64)) -> Option<(i64, RegionIx)> {
+        let parents = self.master.regions_to_level(DEEPEST_LEVEL - 1);
+        let first = from - from.rem_euclid(HOUR_MS);
+        let hours = (first..to).step_by(HOUR_MS as usize).filter_map(|hour| Some((hour, self.hours.get(hour)?)));
+        for (hour, cells) in hours {
+            let cell = |index: u32| cells.get(index as usize).copied().unwrap_or_default();
+            for region in (0..parents).map(RegionIx) {
+                let mut parts = if region.0 == 0 { cell(self.regions) } else { HourCell::default() };
+                self.master.children(region).for_each(|child| parts.add(&cell(child.0)));
+                let (whole, has_own) = (cell(region.0), self.master.facilities_of(region).len() > 0);
+                if whole != parts && !(has_own && parts.is_within(&whole)) {
+                    return Some((hour, region));
+                }
+            }
+        }
+        None
     }
 
     /// Where the figures of a region stand among the cells of an hour; `None` for facilities.

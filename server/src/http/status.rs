@@ -59,7 +59,7 @@ async fn by_day(backend: &EngineBackend) -> Result<Value, Problem> {
 }
 
 /// `GET /stats`: what became of all records, exact after any crash; `?group=topic|source|day` adds the same for each. Apart from these the
-/// requests that this process refused since its start, by status.
+/// requests that this process refused since its start, by status, and the laws that were checked at that start.
 pub async fn stats(
     State(pipeline): State<Pipeline>,
     State(backend): State<Arc<EngineBackend>>,
@@ -92,6 +92,8 @@ pub async fn stats(
     if let Some(days) = days {
         answer["days"] = days;
     }
+    // This process would not have started otherwise. On Kafka engines check the rest, of what they take over.
+    answer["checked_at_start"] = if pipeline.judges_at_once() { json!(["C1", "C3", "C4"]) } else { json!(["C1"]) };
     Ok(Json(answer))
 }
 

@@ -60,6 +60,7 @@ impl Owned {
     ) -> anyhow::Result<Self> {
         let expected = needed_from(&snapshot);
         let shard = Shard::restore(snapshot, (number, STEP), dir, master, config, due)?;
+        shard.check_hours()?;
         Ok(Self { shard, number, expected, clock: ProcessingTime::from_ms(0), processed: 0, begins_late: false })
     }
 

@@ -11,13 +11,13 @@ use crate::log::Place;
 use crate::side::{DEAD, SideRow};
 use crate::store::{Checkpoint, RawRecords, Snapshot};
 use crate::travel::{self, HandedOn, NoFix};
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail, ensure};
 use bytes::Bytes;
 use domain::engine::{ClosedWindow, DeviceState, Disposition, Engine, EngineConfig};
 use domain::master::Master;
 use domain::planted;
 use domain::rollup::LateReading;
-use domain::time::ProcessingTime;
+use domain::time::{DAY_MS, EventTime, ProcessingTime};
 use hashbrown::hash_map::Entry;
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -145,6 +145,20 @@ impl Shard {
             since_run: SinceRun::default(),
             news: None,
         })
+    }
+
+    /// Refuses hours of the last day in which the country, or any other region, is not the sum of its parts: what is wrong there would be
+    /// wrong in every figure that is shown from now on.
+    pub fn check_hours(&self) -> anyhow::Result<()> {
+        let (engine, now) = (&self.room.engine, self.room.engine.now().ms());
+        let amiss = engine.rollup().first_amiss((now - DAY_MS, now + DAY_MS)).filter(|_| !planted("hours-are-believed"));
+        let Some((hour, region)) = amiss else { return Ok(()) };
+        bail!(
+            "C3: the hour from {} of region {} does not come to its parts; `rantai verify` tells what else, and `rantai rebuild`, on Kafka \
+             `rantai kafka rebuild`, makes the state anew from the log",
+            EventTime::from_ms(hour),
+            engine.master().region(region).code
+        )
     }
 
     /// Secret of the identities.

@@ -127,6 +127,7 @@ pub fn restore(
 ) -> anyhow::Result<Shard> {
     let from = needed_from(&snapshot);
     let mut shard = Shard::restore(snapshot, (PARTITION, 1), identities_dir, master, config, due)?;
+    shard.check_hours()?;
     shard.read_log(log_dir, from)?;
     Ok(shard)
 }
@@ -262,7 +263,9 @@ mod tests {
     use crate::clock::{Doubt, simulate};
     use crate::pipeline::{BODIES_KIB, REBUILD};
     use crate::store::{Store, StoreAddress};
-    use domain::time::ProcessingTime;
+    use domain::master::RegionIx;
+    use domain::rollup::{DEEPEST_LEVEL, HourCell};
+    use domain::time::{HOUR_MS, ProcessingTime};
     use domain::window::WindowState;
     use tokio::sync::Semaphore;
 
@@ -337,5 +340,41 @@ mod tests {
         assert!(program.wait(4), "by itself it falls silent");
         simulate(None);
         store.close().await;
+    }
+
+    /// A country that is not the sum of its parts is shown by nobody.
+    #[tokio::test]
+    async fn hours_that_are_no_sums_are_refused() {
+        let at = ProcessingTime::from_ms(1_790_000_000_000);
+        let hour = at.ms() - at.ms() % HOUR_MS;
+        let master = Arc::new(crate::data::master().expect("reads"));
+        let regions = master.regions_to_level(DEEPEST_LEVEL) as usize;
+        let province = master.children(RegionIx(0)).next().expect("it has some").0 as usize;
+        // Of a device that nobody registered, of one that the country does not know, and of a store of the country's own.
+        for (known_to, ago, is_fine) in [
+            (vec![], 0, true),
+            (vec![0, regions], 0, true),
+            (vec![regions], 0, false),
+            (vec![province], 0, false),
+            (vec![0], 0, true),
+            (vec![regions], 48, true),
+        ] {
+            let dir = tempfile::tempdir().expect("a directory");
+            let store = Store::open(&StoreAddress::Sqlite, dir.path()).await.expect("opens");
+            let mut snapshot = store.load(PARTITION, "log", at).await.expect("loads");
+            let log_dir = dir.path().join("log");
+            drop(open_log(&log_dir, IdentityKey(snapshot.identity_key)).expect("opens"));
+            let mut cells = vec![HourCell::default(); regions + 1];
+            for index in &known_to {
+                cells[*index].readings = 1;
+            }
+            (snapshot.now, snapshot.hours) = (at, vec![(hour - ago * HOUR_MS, cells.into())]);
+            let identities = dir.path().join("identities");
+            let begun = restore(snapshot, &log_dir, &identities, &master, &EngineConfig::default(), REBUILD);
+            let error = begun.err().map(|error| error.to_string());
+            assert_eq!(error.is_none(), is_fine, "{known_to:?}: {error:?}");
+            assert!(error.is_none_or(|error| error.contains("C3")));
+            store.close().await;
+        }
     }
 }

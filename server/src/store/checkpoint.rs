@@ -250,6 +250,7 @@ impl Store {
         let snapshot = self.snapshot(partition, identity_key, uptime_start, position).await?;
         // What is wrong here would be wrong in every count that is shown from now on.
         self.check_days(partition as u32, &snapshot.totals).await?;
+        self.check_letters(partition as u32, &snapshot.totals).await?;
         Ok(snapshot)
     }
 

@@ -10,6 +10,10 @@ use std::collections::{BTreeMap, BTreeSet};
 /// The day under which the sums of those stand that retention has taken.
 pub const TAKEN: i64 = -1;
 
+/// What to do about stored figures that do not agree.
+pub(super) const HINT: &str =
+    "`rantai verify` tells what else, and `rantai rebuild`, on Kafka `rantai kafka rebuild`, makes the state anew from the log";
+
 /// Partition, day, source, topic, and the five counters.
 type Row = (i64, i64, String, String, i64, i64, i64, i64, i64);
 
@@ -150,8 +154,7 @@ pub(super) fn check(stored: StoredDays, totals: &Totals) -> Result<(), StoreErro
     if planted("books-of-days-are-believed") {
         return Ok(());
     }
-    let hint = "`rantai verify` tells what else, and `rantai rebuild`, on Kafka `rantai kafka rebuild`, makes the state anew from the log";
-    let wrong = |key: String, what: String| Err(broken("daily_books", key, format!("{what}; {hint}")));
+    let wrong = |key: String, what: String| Err(broken("daily_books", key, format!("{what}; {HINT}")));
     let books = |rows: Vec<Row>| -> Result<Vec<DayBook>, StoreError> {
         let mut books = rows.into_iter().map(|row| Ok(read(row)?.1)).collect::<Result<Vec<_>, StoreError>>()?;
         books.sort_unstable();

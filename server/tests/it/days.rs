@@ -1,8 +1,8 @@
 //! The books of each day: over HTTP, as stored, thinned by retention, and what a start does with broken ones.
 
 use crate::derived::write_log;
-use crate::store::{NOW, places};
-use crate::support::{Server, bare, now_ms, rfc3339, stores};
+use crate::store::{NOW, Place, places};
+use crate::support::{Server, args, bare, now_ms, rfc3339, stores};
 use crate::wire::{Fate, Wire};
 use domain::engine::{Content, DayBook, Engine, EngineConfig, MemoryIdentities, Record, Tally, Totals};
 use domain::event::{BodyHash, Identity, Topic};
@@ -10,6 +10,7 @@ use domain::master::Master;
 use domain::time::{DAY_MS, MINUTE_MS, ProcessingTime};
 use domain::window::WindowConfig;
 use serde_json::json;
+use server::lifecycle;
 use server::store::{Checkpoint, Retention, Store, StoreAddress, StoreError, TAKEN};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -128,6 +129,23 @@ async fn a_start_on_broken_books_is_refused() {
             }
             store.close().await;
         }
+    }
+}
+
+/// Nor does whoever lacks dead letters of the newest day.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_start_without_its_dead_letters_is_refused() {
+    for address in stores().await {
+        let options = ["--store", address.as_str()];
+        let server = Server::start_with(&options).await;
+        assert_eq!(server.post_lines(format!("{{\n[\n{}", bare("d", now_ms(), "5"))).await.status, 200);
+        assert_eq!(server.json("/stats").await["checked_at_start"], json!(["C1", "C3", "C4"]));
+        let server = Server::start_in(server.stop().await, &options).await;
+        let place = Place { dir: server.stop().await, address: address.parse().expect("an address") };
+        let tamper = "delete from side_blocks";
+        place.run(tamper, tamper).await;
+        let error = format!("{:#}", lifecycle::start(&args(place.dir.path(), &options)).await.err().expect("refused"));
+        assert!(error.contains("C4: 2 records were rejected on the newest day, and 0 dead letters"), "{error}");
     }
 }
 
