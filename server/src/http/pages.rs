@@ -80,7 +80,7 @@ async fn function(context: Arc<dyn Fn() + Send + Sync>, mut request: Request<Bod
         Ok(AppError::NotFound) => Problem::not_found("there is nothing of that name"),
         Ok(AppError::Invalid(why)) => Problem::bad_request(why),
         Ok(AppError::Unavailable) => {
-            Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the server cannot answer now; try again").retry_after(1)
+            Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the server cannot answer now; try again").retry_soon()
         }
         Err(_) if status == StatusCode::BAD_REQUEST => return no_such_route().await.into_response(),
         Err(_) => Problem::new(status, "the question cannot be answered"),

@@ -12,6 +12,7 @@ use futures::FutureExt;
 use serde::Serialize;
 use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 /// What went wrong with a request.
 #[derive(Clone, Debug, Serialize)]
@@ -73,12 +74,25 @@ impl Problem {
         }
     }
 
+    /// Come again soon: see [`soon`].
+    #[must_use]
+    pub fn retry_soon(self) -> Self {
+        static TURN: AtomicU32 = AtomicU32::new(0);
+        self.retry_after(soon(TURN.fetch_add(1, Ordering::Relaxed)))
+    }
+
     /// Come again in `seconds`.
     #[must_use]
     pub fn retry_after(mut self, seconds: u32) -> Self {
         self.retry_after = Some(seconds);
         self
     }
+}
+
+/// After how many seconds the one who is refused as the `turn`-th should come again: 1 to 5, so that those who were refused together do not
+/// come back together (F40). By turns and not by chance: no draw is more even.
+fn soon(turn: u32) -> u32 {
+    if domain::planted("all-come-back-at-once") { 1 } else { 1 + turn % 5 * 3 % 5 }
 }
 
 /// The query of a request; one that cannot be read is a [`Problem`].
@@ -156,14 +170,14 @@ impl From<Refused> for Problem {
             Refused::Busy => StatusCode::TOO_MANY_REQUESTS,
             Refused::Unwritable | Refused::Stopping | Refused::Elsewhere => StatusCode::SERVICE_UNAVAILABLE,
         };
-        Problem::new(status, format!("{refused}; send the same records again later")).retry_after(1)
+        Problem::new(status, format!("{refused}; send the same records again later")).retry_soon()
     }
 }
 
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
         tracing::error!(%error, "A question to the store failed.");
-        Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the store cannot answer now; try again").retry_after(1)
+        Problem::new(StatusCode::SERVICE_UNAVAILABLE, "the store cannot answer now; try again").retry_soon()
     }
 }
 
@@ -186,6 +200,14 @@ impl IntoResponse for Problem {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_is_refused_together_does_not_come_back_together() {
+        assert_eq!([0, 1, 2, 3, 4, 5, u32::MAX].map(soon), [1, 4, 2, 5, 3, 1, 1]);
+        let mut told: Vec<u32> = (0..5).filter_map(|_| Problem::from(Refused::Busy).retry_after).collect();
+        told.sort_unstable();
+        assert!(told.iter().all(|seconds| (1..=5).contains(seconds)) && told.len() == 5, "{told:?}");
+    }
 
     #[tokio::test]
     async fn errors_of_others_become_problems() {

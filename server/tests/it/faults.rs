@@ -7,7 +7,7 @@ mod small_disk;
 pub use calls::under;
 
 use crate::kill::{Program, make_key};
-use crate::support::{LONG, bare, now_ms, until};
+use crate::support::{LONG, bare, is_soon, now_ms, until};
 use rustix::process::{Pid, Signal, kill_process};
 use std::path::Path;
 use std::process::Command;
@@ -126,7 +126,7 @@ async fn a_full_disk_is_waited_for() {
         match answer {
             (200, _) => told += 1,
             (503, Some(retry)) => {
-                assert_eq!(retry, "1");
+                assert!(is_soon(&retry), "{retry}");
                 refused += 1;
                 assert_eq!(unique(&program).await, told, "reads go on");
             }

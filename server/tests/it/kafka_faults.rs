@@ -143,7 +143,7 @@ async fn brokers_away_and_back() {
     until("it is not ready", async || (!ready().await).then_some(())).await;
     let refused = server.post(format!("[{record},{record}]")).await;
     refused.problem(503);
-    assert_eq!(refused.header("retry-after"), "1");
+    assert!(refused.is_to_come_again());
     brokers.broker_up(1).expect("comes");
     let reply = until("it is taken in again", async || {
         let reply = server.post(format!("[{record},{record}]")).await;
@@ -178,7 +178,7 @@ async fn a_broker_is_killed_and_comes_back() {
     for n in 1..=2 {
         let refused = server.post(record(n)).await;
         refused.problem(503);
-        assert_eq!(refused.header("retry-after"), "1");
+        assert!(refused.is_to_come_again());
     }
     assert_eq!(server.get("/healthz").await.status, 200, "it waits, and does not end");
     cluster.brokers[0].start();

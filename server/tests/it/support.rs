@@ -93,6 +93,11 @@ impl Reply {
         serde_json::from_str(&self.text).unwrap_or_else(|e| panic!("{e}: {}", self.text))
     }
 
+    /// Whether its sender is asked to come again, some seconds later.
+    pub fn is_to_come_again(&self) -> bool {
+        is_soon(self.header("retry-after"))
+    }
+
     pub fn header(&self, name: &str) -> &str {
         self.headers.get(name).map_or("", |value| value.to_str().expect("plain text"))
     }
@@ -106,6 +111,11 @@ impl Reply {
         assert!(problem["type"].is_string() && problem["title"].is_string() && problem["detail"].is_string(), "{problem}");
         problem
     }
+}
+
+/// Whether `retry_after` is one of the answers to who is refused.
+pub fn is_soon(retry_after: &str) -> bool {
+    ["1", "2", "3", "4", "5"].contains(&retry_after)
 }
 
 pub struct Server {

@@ -2,7 +2,7 @@
 
 use super::calls::{Life, insist, small, start};
 use crate::kill::Program;
-use crate::support::{LONG, now_ms, until};
+use crate::support::{LONG, is_soon, now_ms, until};
 use domain::time::HOUR_MS;
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use std::collections::BTreeSet;
@@ -67,7 +67,7 @@ async fn without_file_handles_it_waits() {
             match answer.status().as_u16() {
                 200 => told += 1,
                 503 => {
-                    assert_eq!(answer.headers()["retry-after"], "1");
+                    assert!(is_soon(answer.headers()["retry-after"].to_str().expect("a number")));
                     refused += 1;
                     break;
                 }

@@ -222,6 +222,7 @@ pub const BUGS: &[Bug] = &[
     it("past-is-not-told", "tells no page that its day was filled in", "live::a_page_hears_that_its_past_has_changed"),
     it("any-name-is-ours", "answers under foreign names", "security::only_under_our_own_name"),
     it("title-is-markup", "writes a title as markup", "security::no_markup_through_a_title"),
+    server("all-come-back-at-once", "asks all who are refused together to come back together", "http::problem::tests::who_is_refused_together_does_not_come_back_together"),
     server("panic-ends-the-connection", "lets a panic break off its connection without a word", "http::tests::a_panic_is_the_end_of_its_request_alone"),
     it("anybody-decides", "lets a program without a key decide of dead letters", "letters::who_may_decide"),
     it("any-key-decides", "lets a gateway's key decide of dead letters", "letters::who_may_decide"),
