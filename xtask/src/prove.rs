@@ -88,7 +88,7 @@ pub fn images(more: &[String]) -> anyhow::Result<()> {
 #[derive(clap::Parser)]
 #[command(no_binary_name = true)]
 struct KillOptions {
-    /// Kills of the program alone; of each engine at most 20
+    /// Kills of the program alone; of each engine on Kafka a fifth of that
     #[arg(long, default_value_t = 100)]
     kills: u64,
     /// For the moments

@@ -3,7 +3,9 @@
 
 use crate::brokers::Cluster;
 use crate::kafka::{Place, SECOND, ends, stored_letters, told_letters, totals};
-use crate::kill::{AGO_MS, Program, Sender, acknowledged, back, check_books, check_records, distinct, kills, load, moments};
+use crate::kill::{
+    AGO_MS, Program, Sender, acknowledged, back, check_books, check_records, distinct, kills_of_engines, load, moments,
+};
 use crate::support::{Random, counts, now_ms, stores, until};
 use domain::window::WindowConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -171,7 +173,7 @@ async fn two_engines_killed_again_and_again_under_load() {
     };
     let Some(mut place) = Place::on(brokers, 1, &SOON_DEAD).await else { return };
     place.kafka.topics.clear();
-    let (mut random, each, mut kinds) = (moments(), kills(KILLS).clamp(KILLS, 20), Kinds::default());
+    let (mut random, each, mut kinds) = (moments(), kills_of_engines(KILLS).max(KILLS), Kinds::default());
     let mut crew = Crew::start(place).await;
     let tasks = crew.load(Sender::all(PAUSE), false);
     // The first one gives partitions their numbers, in their order.

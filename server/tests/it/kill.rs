@@ -46,6 +46,11 @@ pub fn kills(short: u64) -> u64 {
     number("RANTAI_TEST_KILLS").unwrap_or(short)
 }
 
+/// How many kills of each engine on Kafka: `short` ones, or a fifth of those that the proof wants of the program alone.
+pub fn kills_of_engines(short: u64) -> u64 {
+    number("RANTAI_TEST_KILLS").map_or(short, |kills| kills.div_ceil(5))
+}
+
 /// Moments of kills; a failure under the same seed kills at the same ones.
 pub fn moments() -> Random {
     let seed = number("RANTAI_TEST_SEED").unwrap_or(20);
