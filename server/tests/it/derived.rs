@@ -270,7 +270,9 @@ async fn a_new_partition_takes_no_history_away() {
     };
     let stood = |facilities: &[u32]| {
         let mut then = StoodThen::default();
-        facilities.iter().for_each(|facility| then.take(&version(0, false, *facility)));
+        for facility in facilities {
+            then.take(&version(0, false, *facility));
+        }
         then
     };
     for place in places().await {

@@ -11,7 +11,6 @@ use crate::written::{self, Entry};
 use domain::engine::EngineConfig;
 use domain::event::Reason;
 use domain::master::Master;
-use domain::time::DAY_MS;
 use server::rebuild::rebuild;
 use server::store::{Retention, Store};
 use server::verify::{Law, Report, Subject, verify};
@@ -303,7 +302,7 @@ async fn what_was_deleted_for_its_age_is_not_missed() {
         let now = store.peek(0, &log_id).await.expect("reads").expect("is there").now;
         let versions = async || store.count_versions(0).await.expect("reads");
         let all = versions().await;
-        for days in [2, 9, 3] {
+        for days in [2, 9] {
             store.forget(now, &keep(days)).await.expect("deletes");
             let report = check(dir.path(), &address).await;
             assert_whole(&report);
@@ -311,10 +310,10 @@ async fn what_was_deleted_for_its_age_is_not_missed() {
             assert_eq!(report.to_string().contains("deleted for their age"), address != "sqlite", "{report}");
         }
         let kept = versions().await;
-        assert!(kept.len() < all.len() && kept[0].is_whole && !kept[1].is_whole, "{} of {}", kept.len(), all.len());
-        // Gone without a word of retention: the next whole picture does not make up for it.
-        let first = kept[0].known_at;
-        let gone = format!("delete from count_versions where known_at_ms < {}", first + DAY_MS);
+        assert!(kept.len() < all.len() && kept[0].is_whole, "{} of {}", kept.len(), all.len());
+        // Gone without a word of retention: no whole picture makes up for it.
+        let last = kept.iter().rfind(|version| !version.is_whole).expect("something changed").known_at;
+        let gone = format!("delete from count_versions where known_at_ms <= {last}");
         run_sql(dir.path(), &address, &gone).await;
         let told = check(dir.path(), &address).await;
         assert_eq!(told.first_broken(), Some(Law::Versions), "{told}");
@@ -324,7 +323,8 @@ async fn what_was_deleted_for_its_age_is_not_missed() {
         let made = run(&["rebuild", "--store", &address], dir.path());
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
         let store = open(dir.path(), &address).await;
-        assert_eq!(store.count_versions(0).await.expect("reads"), all);
+        let made = store.count_versions(0).await.expect("reads");
+        assert!(made.starts_with(&all), "{} and {}", made.len(), all.len());
         assert_whole(&check(dir.path(), &address).await);
         run_sql(dir.path(), &address, &gone).await;
         assert_eq!(check(dir.path(), &address).await.first_broken(), Some(Law::Versions));
