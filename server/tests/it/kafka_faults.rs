@@ -109,7 +109,7 @@ async fn what_is_acknowledged_lies_on_two_brokers() {
             found.entries.into_iter().find(|entry| entry.name == name).and_then(|entry| entry.value)
         };
         let of = asked.into_iter().map(|found| found.ok().and_then(|found| value("min.insync.replicas", found)));
-        of.map(|least| least.unwrap_or_default()).collect::<Vec<_>>()
+        of.map(Option::unwrap_or_default).collect::<Vec<_>>()
     };
     until("the brokers know the topics", async || (least().await[..2] == ["1", "2"]).then_some(())).await;
     let check = SetupArgs { check: true, ..SETUP };

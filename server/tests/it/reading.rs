@@ -371,7 +371,8 @@ async fn unregistered_devices_page_by_page() {
         server.get(&format!("/api/v1/regions/{wrong}")).await.problem(400);
     }
     // One that is registered is none of them.
-    let cursor: String = "P110101-1-F1".bytes().map(|byte| format!("{byte:02x}")).collect();
+    // The id P110101-1-F1.
+    let cursor = "503131303130312d312d4631";
     server.get(&format!("/api/v1/regions/unassigned?next={cursor}")).await.problem(400);
     assert_eq!(server.get("/regions/unassigned/devices?before=P110101-1-F1").await.status, 404);
     server.stop().await;

@@ -75,7 +75,7 @@ async fn nobody_stops_an_engine() {
         let replay = Decision { letter: letter + 7 * 1_024, by: "nobody".to_owned(), verdict: Verdict::Replay };
         let others = [
             (DECISION, replay.encode(bare("stranger", slot_now(), "5").as_bytes()).to_vec()),
-            (PAIRINGS, travel::encode(&[with_nul.clone()]).to_vec()),
+            (PAIRINGS, travel::encode(std::slice::from_ref(&with_nul)).to_vec()),
             (FIX, fix.to_vec()),
         ];
         for (what, value) in decisions.into_iter().chain(others) {

@@ -513,7 +513,7 @@ impl Cluster {
             message.put(&mut inbox);
         }
         work.offset = last.offset + 1;
-        let letters = self.store.of.get(&partition).map(|stored| stored.letters()).unwrap_or_default();
+        let letters = self.store.of.get(&partition).map(super::store::Stored::letters).unwrap_or_default();
         if work.owned.take(&inbox, &letters) {
             work.timer_sent = None;
         }
