@@ -37,7 +37,7 @@ async fn no_store_is_told_a_nul() {
         let server = Server::start_in(dir, &["--store", &address]).await;
         for (by, reason) in [("Sa\0ri", "noise"), ("Sari", "no\0ise")] {
             let request = server.client.post(format!("{}/api/v1/dead-letters/2/discard", server.url));
-            let request = request.header("content-type", "application/json");
+            let request = request.header("content-type", "application/json").bearer_auth(&server.key);
             let body = json!({"by": by, "reason": reason}).to_string();
             Reply::of(request.body(body).send().await.expect("an answer")).await.problem(400);
         }
