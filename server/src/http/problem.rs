@@ -74,7 +74,7 @@ impl Problem {
         }
     }
 
-    /// Come again soon: see [`soon`].
+    /// Come again soon, not all at the same moment.
     #[must_use]
     pub fn retry_soon(self) -> Self {
         static TURN: AtomicU32 = AtomicU32::new(0);

@@ -8,7 +8,6 @@ use domain::join::JoinConfig;
 use domain::window::WindowConfig;
 
 const MINUTE: i64 = 60_000;
-const HOUR: i64 = 60 * MINUTE;
 
 /// Tumbling windows, sliding ones and sessions, with the allowed lateness in seconds.
 const WINDOWS: [(&str, i64); 4] = [
@@ -37,21 +36,18 @@ pub fn chosen(random: &mut Random) -> EngineConfig {
     config
 }
 
-/// Little room for devices that nobody registered, or a short memory, sometimes. A way of its own: courses without are as they were.
+/// Little room for devices that nobody registered, sometimes. A way of its own: courses without are as they were. The memory of identities
+/// is as long as shipped: what has no time of its own is known for as long, give or take a run, and where runs end follows from crashes.
 pub fn narrow(config: &mut EngineConfig, random: &Random) {
     let mut random = Random(random.0.rotate_left(32));
     if random.one_in(6) {
         config.max_unregistered = random.below(3) as u32;
     }
-    if random.one_in(6) {
-        config.retention_ms = random.between(HOUR, 4 * HOUR);
-    }
 }
 
-/// Whether it has little room, or a short memory.
+/// Whether it has little room.
 pub fn is_narrow(config: &EngineConfig) -> bool {
-    let shipped = EngineConfig::default();
-    (config.max_unregistered, config.retention_ms) != (shipped.max_unregistered, shipped.retention_ms)
+    config.max_unregistered != EngineConfig::default().max_unregistered
 }
 
 /// Who travels with the tracker, by chance: one that is registered, and one that is not.
