@@ -1,7 +1,7 @@
 //! `cargo xtask test`: every check there is, in one list. A failed one does not keep the rest from running.
 //!
-//! Two lanes run beside each other, as much of every step is waiting, and cargo builds one thing at a time of the debug and of the release
-//! build each. The last line is `N passed, N failed`: tests where a step runs tests, else one for the step.
+//! With `--beside` two lanes run beside each other, as much of every step is waiting, and cargo builds one thing at a time of the debug and
+//! of the release build each. The last line is `N passed, N failed`: tests where a step runs tests, else one for the step.
 
 mod lanes;
 
@@ -25,6 +25,9 @@ pub struct Options {
     /// This is a clone of its own on a target folder that others had before it: only what differs from the last one's is compiled
     #[arg(long)]
     fresh_clone: bool,
+    /// Run what needs the release build beside the rest, at a low priority: shorter, but what looks at the clock waits longer
+    #[arg(long)]
+    beside: bool,
     /// This is the process of the one step, which writes what it came to into this file
     #[arg(long, hide = true, value_name = "FILE")]
     tally: Option<PathBuf>,
@@ -123,12 +126,13 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
     // Now: cargo may build this program again meanwhile, with other features.
     let xtask = std::env::current_exe().context("find this program")?;
     let is_chosen = |step: &Step| options.only.is_empty() || options.only.iter().any(|name| name == step.name);
-    let lanes = [Lane::Debug, Lane::Release].map(|lane| {
-        let steps = STEPS.iter().enumerate().filter(|(_, step)| step.lane == lane && is_chosen(step));
-        steps.map(|(number, step)| work_of(&xtask, number, step)).collect()
+    let lanes: &[&[Lane]] = if options.beside { &[&[Lane::Debug], &[Lane::Release]] } else { &[&[Lane::Debug, Lane::Release]] };
+    let works = lanes.iter().map(|lanes| {
+        let steps = STEPS.iter().enumerate().filter(|(_, step)| lanes.contains(&step.lane) && is_chosen(step));
+        steps.map(|(number, step)| work_of(&xtask, number, step, options.beside)).collect()
     });
     let folder = workspace::target_dir().join("xtask").join("checks");
-    let results = lanes::run(lanes.into(), &folder, &mut std::io::stdout())?;
+    let results = lanes::run(works.collect(), &folder, &mut std::io::stdout())?;
     println!();
     for (name, tally, took) in &results {
         println!("{name:<10} {:>8}  {}", seconds(*took), verdict(*tally));
@@ -146,11 +150,14 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
 }
 
 /// The step in a process of its own.
-fn work_of(xtask: &Path, number: usize, step: &'static Step) -> Work {
+fn work_of(xtask: &Path, number: usize, step: &'static Step, beside: bool) -> Work {
     let xtask = xtask.to_path_buf();
     let command = move |before: &[Outcome], tally: &Path| {
         let mut xtask = Command::new(&xtask);
         xtask.args(["test", "--only", step.name, "--tally"]).arg(tally);
+        if beside {
+            xtask.arg("--beside");
+        }
         if before.iter().any(|(name, tally, _)| *name == "test" && tally.failed == 0) {
             xtask.arg("--tested");
         }
@@ -162,7 +169,7 @@ fn work_of(xtask: &Path, number: usize, step: &'static Step) -> Work {
 /// Runs the one step that is asked for.
 fn run_step(options: &Options, tally: &Path) -> anyhow::Result<()> {
     let step = STEPS.iter().find(|step| options.only == [step.name]).context("one step writes one tally")?;
-    if step.lane == Lane::Release {
+    if options.beside && step.lane == Lane::Release {
         rustix::process::nice(10).context("be patient")?;
     }
     let counted = (step.run)(options.tested).unwrap_or_else(|error| {
