@@ -60,15 +60,17 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
         }
         more.extend_from_slice(&options.more);
         match proof {
-            Proof::Bugs => drop(bugs::run(&more, true)?),
+            Proof::Bugs => all_passed(bugs::run(&more, true)?)?,
             Proof::Img => images(&more)?,
-            Proof::Kill => {
-                let Tally { passed, failed, .. } = kills(&more)?;
-                ensure!(failed == 0, "{failed} of {} failed", passed + failed);
-            }
+            Proof::Kill => all_passed(kills(&more)?)?,
             Proof::Sim => simulation(&more)?,
         }
     }
+    Ok(())
+}
+
+fn all_passed(Tally { passed, failed, .. }: Tally) -> anyhow::Result<()> {
+    ensure!(failed == 0, "{failed} of {} failed", passed + failed);
     Ok(())
 }
 

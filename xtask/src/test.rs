@@ -114,6 +114,9 @@ const STEPS: [Step; 11] = [
     },
 ];
 
+/// Of a failed step so much is said again at the end, where a record of a run may begin.
+const LINES_OF_A_FAILURE: usize = 60;
+
 /// Runs the checks; an error if one failed.
 pub fn run(options: &Options) -> anyhow::Result<()> {
     if let Some(tally) = &options.tally {
@@ -133,6 +136,9 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
     });
     let folder = workspace::target_dir().join("xtask").join("checks");
     let results = lanes::run(works.collect(), &folder, &mut std::io::stdout())?;
+    for (name, ..) in results.iter().filter(|(_, tally, _)| tally.failed > 0) {
+        println!("\n{name} FAILED. The end of what it said:\n{}", lanes::end_of_log(&folder, name, LINES_OF_A_FAILURE));
+    }
     println!();
     for (name, tally, took) in &results {
         println!("{name:<10} {:>8}  {}", seconds(*took), verdict(*tally));
@@ -177,6 +183,12 @@ fn run_step(options: &Options, tally: &Path) -> anyhow::Result<()> {
         Tally { failed: 1, ..Tally::default() }
     });
     std::fs::write(tally, counted.written()).with_context(|| format!("write {}", tally.display()))
+}
+
+/// Its last `lines` lines.
+pub fn end_of(text: &str, lines: usize) -> String {
+    let all: Vec<&str> = text.lines().collect();
+    all[all.len().saturating_sub(lines)..].join("\n")
 }
 
 fn verdict(tally: Tally) -> String {
@@ -313,7 +325,7 @@ fn kills() -> anyhow::Result<Tally> {
 
 /// Every planted bug is a check. That their tests pass without them has just been seen where all tests passed.
 fn planted_bugs(are_tested: bool) -> anyhow::Result<Tally> {
-    Ok(Tally { passed: prove::bugs::run(&[], !are_tested)?, ..Tally::default() })
+    prove::bugs::run(&[], !are_tested)
 }
 
 /// The journeys of `end2end/` on the release build.

@@ -8,6 +8,8 @@ pub mod hold;
 pub mod icon;
 pub mod kpi;
 pub mod link;
+#[cfg(feature = "ssr")]
+pub mod list;
 pub mod page;
 pub mod plain_chart;
 pub mod settled;

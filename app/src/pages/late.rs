@@ -3,11 +3,11 @@
 #![allow(clippy::needless_pass_by_value, reason = "a component owns what it is given")]
 
 use super::letter::RawPanel;
-use super::pipeline::ZONE;
 use crate::api::{Crumb, LateRecord, LateView, backend};
 use crate::components::frame::{Frame, Section, Step};
 use crate::components::icon::Icon;
 use crate::components::link::{self, use_code, use_here};
+use crate::components::list::{ListHead, shown_of};
 use crate::components::page::drawn;
 use crate::components::status;
 use crate::error::AppError;
@@ -160,24 +160,14 @@ fn List(before: Option<u64>, view: LateView) -> impl IntoView {
     let is_paged = older.is_some() || first.is_some();
     view! {
         <Frame title=words.title section=Section::Pipeline steps=steps(lang, None)>
-            <div class="page-head">
-                <h1>{title}</h1>
-                <p>
-                    <time datetime=format::datetime_attribute(taken_at.ms(), ZONE) title=format::utc(taken_at.ms())>
-                        {(pipeline.as_of)(&format::clock(lang, taken_at.ms(), ZONE))}
-                    </time>
-                </p>
-            </div>
+            <ListHead title taken_at/>
             <p class="muted">{Glossary::of(lang).late()}{(shown > 0).then(|| format!(" {}", words.next))}</p>
             <section class="panel" aria-labelledby="late">
                 <div class="panel__head">
                     <h2 id="late">
                         {before.map_or_else(|| words.newest.to_owned(), |position| (words.older_than)(&format::int(lang, position)))}
                     </h2>
-                    {(shown > 0).then(|| {
-                        let (shown, count) = (format::int(lang, shown as u64), format::int(lang, count));
-                        view! { <span class="age">{(lang.words().general.of)(&shown, &count)}</span> }
-                    })}
+                    {shown_of(lang, shown, count)}
                 </div>
                 {content}
                 {is_paged.then(|| view! { <div class="panel__body row">{first}{older}</div> })}

@@ -20,7 +20,7 @@ use tables::{DeadLettersPanel, ReasonsPanel, SourcesPanel, day_name, topic_name}
 pub(super) use tables::{TablePanel, Tables};
 
 /// The server's figures belong to no place; they are told in Western time.
-pub(super) const ZONE: Zone = Zone::Wib;
+pub(crate) const ZONE: Zone = Zone::Wib;
 
 /// The page of the pipeline.
 #[component]

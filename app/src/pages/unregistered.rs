@@ -7,6 +7,7 @@ use crate::api::{Crumb, UnregisteredView, backend};
 use crate::components::frame::{Frame, Section, Step};
 use crate::components::icon::Icon;
 use crate::components::link::{self, encode, use_here};
+use crate::components::list::{ListHead, shown_of};
 use crate::components::page::drawn;
 use crate::error::AppError;
 use crate::format;
@@ -96,22 +97,12 @@ fn List(is_first: bool, view: UnregisteredView) -> impl IntoView {
     let is_paged = older.is_some() || first.is_some();
     view! {
         <Frame title=pipeline.unregistered_devices section=Section::Overview steps>
-            <div class="page-head">
-                <h1>{title}</h1>
-                <p>
-                    <time datetime=format::datetime_attribute(taken_at.ms(), ZONE) title=format::utc(taken_at.ms())>
-                        {(pipeline.as_of)(&format::clock(lang, taken_at.ms(), ZONE))}
-                    </time>
-                </p>
-            </div>
+            <ListHead title taken_at/>
             <p class="muted">{pipeline.unregistered_note}</p>
             <section class="panel" aria-labelledby="devices">
                 <div class="panel__head">
                     <h2 id="devices">{if is_first { words.newest } else { words.older }}</h2>
-                    {(count > 0).then(|| {
-                        let (shown, count) = (format::int(lang, shown as u64), format::int(lang, count));
-                        view! { <span class="age">{(lang.words().general.of)(&shown, &count)}</span> }
-                    })}
+                    {shown_of(lang, shown, count)}
                 </div>
                 {content}
                 {is_paged.then(|| view! { <div class="panel__body row">{first}{older}</div> })}

@@ -71,21 +71,8 @@ async fn what_kafka_holds_makes_the_state_again() {
     }
     place.stored(sent).await;
     let letters = server.rows("/api/v1/dead-letters").await;
-    for (letter, (action, body)) in
-        letters.iter().zip([("replay", r#"{"by":"Sari"}"#), ("discard", r#"{"by":"Sari","reason":"noise"}"#)])
-    {
-        let path = format!("{}/api/v1/dead-letters/{}/{action}", server.url, letter["position"]);
-        let done = server
-            .client
-            .post(path)
-            .bearer_auth(&server.key)
-            .header("content-type", "application/json")
-            .body(body)
-            .send()
-            .await
-            .expect("answers");
-        assert!(done.status().is_success(), "{}", done.text().await.unwrap_or_default());
-    }
+    server.replay(&letters[0]["position"]).await;
+    server.discard(&letters[1]["position"]).await;
     sent += 1;
     place.stored(sent).await;
     let refused = rebuild(&place).expect_err("an engine is at work");

@@ -53,21 +53,8 @@ async fn what_engines_made_is_what_the_messages_lead_to() {
     // One dead letter is taken in again, another discarded: these are messages too.
     let letters = server.rows("/api/v1/dead-letters").await;
     assert!(letters.len() > 2);
-    for (letter, (action, body)) in
-        letters.iter().zip([("replay", r#"{"by":"Sari"}"#), ("discard", r#"{"by":"Sari","reason":"noise"}"#)])
-    {
-        let path = format!("{}/api/v1/dead-letters/{}/{action}", server.url, letter["position"]);
-        let done = server
-            .client
-            .post(path)
-            .bearer_auth(&server.key)
-            .header("content-type", "application/json")
-            .body(body)
-            .send()
-            .await
-            .expect("answers");
-        assert!(done.status().is_success(), "{}", done.text().await.unwrap_or_default());
-    }
+    server.replay(&letters[0]["position"]).await;
+    server.discard(&letters[1]["position"]).await;
     place.stored(sent as u64 + 1).await;
     let refused = verified(&place).await.expect_err("an engine is at work").to_string();
     assert!(refused.contains("at work"), "{refused}");

@@ -541,8 +541,9 @@ pub fn named(name: &str, last_block: u64, identities: u64) -> NamedRun {
 pub fn write_run(dir: &Path, name: &str, identities: u64) -> Vec<u8> {
     let count = identities;
     let mut identities = DiskIdentities::open(dir, &[], Sizes::default()).expect("opens");
+    // Spread over the table, as fingerprints are.
     for i in 0..u128::from(count) {
-        identities.check_in(Identity(i << 100), BodyHash(i as u64));
+        identities.check_in(Identity(i << 110), BodyHash(i as u64));
     }
     let frozen = identities.freeze(1, NOW, Freeze::All).expect("freezes");
     frozen.write().expect("writes");

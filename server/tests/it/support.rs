@@ -4,7 +4,7 @@ pub use crate::sim::simulation::random::Random;
 
 use clap::Parser;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap};
-use serde_json::Value;
+use serde_json::{Value, json};
 use server::config::{Config, ServeArgs};
 use server::lifecycle::{self, Running};
 use server::store::{Store, StoreAddress};
@@ -207,6 +207,24 @@ impl Server {
     pub async fn accept(&self, records: &[String]) {
         let reply = self.post(format!("[{}]", records.join(","))).await;
         assert_eq!((reply.status, reply.json()["accepted"].as_u64()), (200, Some(records.len() as u64)), "{}", reply.text);
+    }
+
+    /// Decides about a dead letter; `action` is `replay` or `discard`.
+    pub async fn decide(&self, position: impl std::fmt::Display, action: &str, body: &Value) -> Reply {
+        let url = format!("{}/api/v1/dead-letters/{position}/{action}", self.url);
+        Reply::of(self.client.post(url).bearer_auth(&self.key).json(body).send().await.expect("an answer")).await
+    }
+
+    /// Discards a dead letter.
+    pub async fn discard(&self, position: impl std::fmt::Display) {
+        let reply = self.decide(position, "discard", &json!({"by": "Sari", "reason": "a test"})).await;
+        assert_eq!(reply.status, 200, "{}", reply.text);
+    }
+
+    /// Takes a dead letter in again.
+    pub async fn replay(&self, position: impl std::fmt::Display) {
+        let reply = self.decide(position, "replay", &json!({"by": "Sari"})).await;
+        assert_eq!(reply.status, 200, "{}", reply.text);
     }
 
     pub async fn get_with(&self, path: &str, headers: &[(&str, &str)]) -> Reply {

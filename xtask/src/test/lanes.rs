@@ -2,7 +2,7 @@
 //!
 //! What a step prints goes to a file. One step at a time is shown as it goes; what the others have said comes whole, after it.
 
-use super::{Tally, seconds, verdict};
+use super::{Tally, end_of, seconds, verdict};
 use anyhow::Context;
 use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom, Write};
@@ -84,6 +84,13 @@ fn follow(lane: Vec<Work>, folder: &Path, tell: &Sender<Said>) {
 
 fn log_of(folder: &Path, name: &str) -> PathBuf {
     folder.join(format!("{name}.log"))
+}
+
+/// The last `lines` lines that a step has said.
+pub fn end_of_log(folder: &Path, name: &str, lines: usize) -> String {
+    let text = fs::read(log_of(folder, name))
+        .map_or_else(|error| error.to_string(), |bytes| String::from_utf8_lossy(&bytes).into_owned());
+    end_of(&text, lines)
 }
 
 fn perform(work: &Work, before: &[Outcome], folder: &Path, log: &File) -> anyhow::Result<Tally> {
@@ -216,5 +223,7 @@ mod tests {
         let (text, outcomes) = shown(lanes, dir.path());
         assert!(text.contains("a1\na: it ended with exit status: 3 and told nothing\n[1/2] a: 0 passed, 1 FAILED"), "{text}");
         assert_eq!(outcomes, [("a", 0, 1), ("b", 1, 0)]);
+        assert_eq!(end_of_log(dir.path(), "a", 1), "a: it ended with exit status: 3 and told nothing");
+        assert_eq!(end_of_log(dir.path(), "a", 9).lines().count(), 2);
     }
 }
