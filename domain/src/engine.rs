@@ -8,6 +8,7 @@ mod ask;
 mod config;
 mod days;
 mod device;
+mod index;
 mod judge;
 mod outside;
 mod passing;
@@ -35,6 +36,7 @@ use compact_str::CompactString;
 use days::Days;
 use device::{Device, Handed, Leaving, roll_up, settle_to};
 use hashbrown::HashMap;
+use index::DeviceIndex;
 use judge::judge;
 use smallvec::SmallVec;
 use std::borrow::Cow;
@@ -58,8 +60,7 @@ pub struct Engine {
     config: EngineConfig,
     master: Arc<Master>,
     devices: Vec<Device>,
-    /// Short ids lie in the table itself: finding a device touches no other memory.
-    by_id: HashMap<CompactString, u32>,
+    by_id: DeviceIndex,
     rollup: Rollup,
     totals: Totals,
     sources: HashMap<Box<str>, u32>,
@@ -93,7 +94,7 @@ impl Engine {
             roll_definition: config.windows.of_size(5 * MINUTE_MS).unwrap_or(definitions - 1),
             config,
             devices: Vec::with_capacity(master.sensors().len()),
-            by_id: HashMap::with_capacity(master.sensors().len()),
+            by_id: DeviceIndex::default(),
             rollup: Rollup::new(master),
             totals: Totals::default(),
             sources: HashMap::new(),
@@ -114,7 +115,7 @@ impl Engine {
             master: Arc::clone(master),
         };
         for index in 0..master.sensors().len() {
-            engine.add_device(master.sensors()[index].id.clone(), Some(SensorIx(index as u32)));
+            engine.add_device(&master.sensors()[index].id, Some(SensorIx(index as u32)));
         }
         engine
     }
@@ -136,10 +137,7 @@ impl Engine {
         engine.index_trackers();
         engine.rollup.restore_hours(now, hours.into_iter());
         for state in devices {
-            let index = match engine.by_id.get(state.id.as_str()) {
-                Some(index) => *index,
-                None => engine.add_device(state.id.clone(), None),
-            };
+            let index = engine.device_index(&state.id);
             if engine.knows_more_of(index, &state) {
                 continue;
             }
@@ -157,14 +155,13 @@ impl Engine {
         engine
     }
 
-    fn add_device(&mut self, id: String, sensor: Option<SensorIx>) -> u32 {
+    fn add_device(&mut self, id: &str, sensor: Option<SensorIx>) -> u32 {
         let registered = sensor.map(|s| self.master.sensor(s));
         let index = self.devices.len() as u32;
         let are_many = index > 3 && planted("later-strangers-are-judged-otherwise");
         let of_strangers = if are_many { Range { max: Milli::whole(5), ..Range::FRIDGE } } else { Range::FRIDGE };
-        self.by_id.insert(CompactString::from(&id), index);
         self.devices.push(Device {
-            state: DeviceState { id, ..DeviceState::default() },
+            state: DeviceState { id: CompactString::from(id), ..DeviceState::default() },
             sensor,
             facility: registered.map(|s| s.facility),
             range: registered.map_or(of_strangers, |s| s.range),
@@ -176,6 +173,7 @@ impl Engine {
             is_changed: false,
             queued_at: None,
         });
+        self.by_id.add_last(&self.devices);
         index
     }
 
@@ -196,24 +194,31 @@ impl Engine {
         let mut expected = Vec::with_capacity(AHEAD);
         loop {
             ahead.extend(records.by_ref().take(AHEAD).map(|record| {
-                let index = match &record.content {
-                    Content::Reading { device, .. } => self.by_id.get(&**device).copied(),
+                let hash = match &record.content {
+                    Content::Reading { device, .. } => Some(self.by_id.hash(device)),
                     _ => None,
                 };
-                (record, index)
+                (record, hash, None)
             }));
             if ahead.is_empty() {
                 return;
             }
+            let hashes = ahead.iter().filter_map(|(_, hash, _)| *hash);
+            std::hint::black_box(hashes.map(|hash| self.by_id.warm(&self.devices, hash)).fold(0, |a, b| a ^ b));
             expected.clear();
-            expected.extend(ahead.iter().filter_map(|(record, _)| record.identity));
+            expected.extend(ahead.iter().filter_map(|(record, ..)| record.identity));
             identities.expect(&expected);
+            for (record, hash, index) in &mut ahead {
+                if let (Content::Reading { device, .. }, Some(hash)) = (&record.content, *hash) {
+                    *index = self.by_id.find(&self.devices, hash, device);
+                }
+            }
             // Twice, so that no read waits for another one of the same device while others could be on their way.
-            let indices = || ahead.iter().filter_map(|(_, index)| *index);
+            let indices = || ahead.iter().filter_map(|(.., index)| *index);
             std::hint::black_box(indices().map(|index| self.devices[index as usize].warm()).fold(0, |a, b| a ^ b));
             std::hint::black_box(indices().map(|index| self.devices[index as usize].state.windows.warm()).fold(0, |a, b| a ^ b));
             let mut last_source: Option<(Cow<'_, str>, usize)> = None;
-            for (record, index) in &ahead {
+            for (record, _, index) in &ahead {
                 let disposition = self.take(record, *index, now, identities);
                 let source = match &last_source {
                     Some((name, index)) if *name == record.source => *index,
@@ -235,7 +240,7 @@ impl Engine {
     /// `record` as it was judged when the state that this engine has was made: there is no room for further devices, else they were in it.
     pub fn as_judged<'a>(&self, record: Record<'a>) -> Record<'a> {
         let has_room =
-            record.device().is_none_or(|id| self.by_id.contains_key(id)) || planted("without-room-is-remembered-as-taken");
+            record.device().is_none_or(|id| self.device_by_id(id).is_some()) || planted("without-room-is-remembered-as-taken");
         if has_room { record } else { record.without_room() }
     }
 
@@ -306,14 +311,14 @@ impl Engine {
     /// Index of the device of that id, which gets one where it is heard of for the first time, whatever becomes of its record; `None` where
     /// there is no room for a further one that nobody registered. So who has room follows from the order of the log alone.
     fn index_or_room(&mut self, id: &str) -> Option<u32> {
-        if let Some(index) = self.by_id.get(id) {
-            return Some(*index);
+        if let Some(index) = self.device_by_id(id) {
+            return Some(index);
         }
         let unregistered = self.devices.len() - self.master.sensors().len();
         if unregistered >= self.config.max_unregistered as usize && !planted("unregistered-without-end") {
             return None;
         }
-        let index = self.add_device(id.to_owned(), None);
+        let index = self.add_device(id, None);
         self.mark(index);
         Some(index)
     }
@@ -377,10 +382,7 @@ impl Engine {
     }
 
     fn device_index(&mut self, id: &str) -> u32 {
-        match self.by_id.get(id) {
-            Some(index) => *index,
-            None => self.add_device(id.to_owned(), None),
-        }
+        self.device_by_id(id).unwrap_or_else(|| self.add_device(id, None))
     }
 
     fn source_index(&mut self, source: &str) -> usize {

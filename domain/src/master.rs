@@ -307,7 +307,7 @@ impl Master {
         RegionIx(0)
     }
 
-    /// The regions of one level; none for a level that does not exist.
+    /// The regions of one level; none for a level that does not exist. For tests.
     pub fn regions_of_level(&self, level: u8) -> impl ExactSizeIterator<Item = RegionIx> + use<> {
         let end = self.regions_to_level(level);
         let start = if level == 0 { 0 } else { self.regions_to_level(level - 1) };
@@ -379,7 +379,7 @@ impl Master {
         find(&self.by_sensor_id, &self.hasher, id, |ix| &self.sensors[ix as usize].id).map(SensorIx)
     }
 
-    /// The sensors of a facility. Their places are [`Facility::sensor_ixs`].
+    /// The sensors of a facility, for tests. Their places are [`Facility::sensor_ixs`].
     pub fn sensors_of(&self, ix: FacilityIx) -> &[Sensor] {
         let range = &self.facility(ix).sensors;
         &self.sensors[range.start as usize..range.end as usize]

@@ -192,7 +192,8 @@ impl DeviceWindows {
     pub(crate) fn warm(&self) -> i64 {
         let of = |live: &VecDeque<Cell>| {
             let start = |cell: Option<&Cell>| cell.map_or(0, |c| c.start);
-            start(live.front()) ^ start(live.back())
+            // Where the first one leaves the second is asked too.
+            start(live.front()) ^ start(live.get(1)) ^ start(live.back())
         };
         let open_until = self.behind.as_ref().map_or(0, |behind| behind.gaps.end);
         self.live.iter().map(of).fold(open_until, |a, b| a ^ b)

@@ -31,7 +31,7 @@ impl Engine {
         let state = &self.devices[index as usize].state;
         let condition = self.condition(index);
         DeviceNow {
-            id: state.id.clone(),
+            id: state.id.to_string(),
             condition,
             reading: state.latest,
             received_at: state.received_at,
@@ -73,7 +73,7 @@ impl Engine {
 
     /// Index of the device with that id, registered or heard of.
     pub fn device_by_id(&self, id: &str) -> Option<u32> {
-        self.by_id.get(id).copied()
+        self.by_id.get(&self.devices, id)
     }
 
     /// State of a device.
@@ -123,7 +123,7 @@ impl Engine {
         let (reading, excursion) = (device.state.latest?, self.excursion(index)?);
         let regency = self.master.ancestor_at(facility.region, 2).unwrap_or(facility.region);
         Some(OutOfRange {
-            device: device.state.id.clone(),
+            device: device.state.id.to_string(),
             equipment: sensor.equipment,
             number: sensor.number,
             facility: facility.code.clone(),

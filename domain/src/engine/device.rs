@@ -10,6 +10,7 @@ use crate::rollup::{Contribution, Rollup, StaleHours, Standing};
 use crate::sequence::{Sequence, Sequences};
 use crate::time::{EventTime, ProcessingTime};
 use crate::window::{Closing, DeviceWindows, JoinedRun, SessionWindow, Slot, Window, WindowConfig};
+use compact_str::CompactString;
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 use std::sync::Arc;
@@ -72,7 +73,7 @@ impl Derived {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct DeviceState {
     /// Its id.
-    pub id: String,
+    pub id: CompactString,
     /// Its windows and watermark.
     pub windows: DeviceWindows,
     /// The newest reading by event time.

@@ -47,7 +47,7 @@ impl Engine {
             delay_ms,
             active: active.len() as u32,
             idle,
-            slowest: active.first().map(|(_, index)| self.devices[*index].state.id.clone()),
+            slowest: active.first().map(|(_, index)| self.devices[*index].state.id.to_string()),
             lowest: active.first().map(at),
             tenth: active.get(active.len() / 10).map(at),
             half: active.get(active.len() / 2).map(at),

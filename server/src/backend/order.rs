@@ -17,7 +17,7 @@ impl DeviceOrder {
         let from = known.len() as u32;
         let new = pipeline.ask(move |room| {
             let engine = &room.engine;
-            (from..engine.device_count()).map(|index| (engine.device_state(index).id.clone(), index)).collect::<Vec<_>>()
+            (from..engine.device_count()).map(|index| (engine.device_state(index).id.to_string(), index)).collect::<Vec<_>>()
         });
         let new = new.await?;
         if new.is_empty() {

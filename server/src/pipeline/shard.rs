@@ -108,7 +108,7 @@ impl Shard {
     ) -> anyhow::Result<Self> {
         let identities =
             DiskIdentities::open(identities_dir, &snapshot.runs, due.identities).context("open the memory of identities")?;
-        let places: Vec<(u32, String)> = snapshot.devices.iter().map(|(index, state)| (*index, state.id.clone())).collect();
+        let places: Vec<(u32, String)> = snapshot.devices.iter().map(|(index, state)| (*index, state.id.to_string())).collect();
         let states = snapshot.devices.into_iter().map(|(_, state)| state);
         let mut engine = Engine::restore(config.clone(), master, snapshot.now, snapshot.totals, states, snapshot.hours);
         engine.restore_known_counts(&snapshot.stood);

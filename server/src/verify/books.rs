@@ -368,7 +368,7 @@ impl<'a> Books<'a> {
         let engine = &self.shard.room.engine;
         let mut unheard = DeviceState::default();
         for state in (0..engine.device_count()).map(|ix| engine.device_state(ix)) {
-            let is_silent = share_of(&state.id, shares) == share && !devices.contains_key(&state.id);
+            let is_silent = share_of(&state.id, shares) == share && !devices.contains_key(state.id.as_str());
             unheard.id.clone_from(&state.id);
             if is_silent && *state != unheard {
                 let id = state.id.clone();

@@ -210,7 +210,7 @@ async fn windows(store: &Store) -> BTreeMap<(String, u8, i64), Window> {
         for (index, state) in of.devices {
             for definition in 0..config.definitions().len() {
                 for window in state.windows.windows(&config, definition) {
-                    put((state.id.clone(), definition as u8, window.start), window);
+                    put((state.id.to_string(), definition as u8, window.start), window);
                 }
             }
             ids.insert((of.partition, index), state.id);
@@ -218,7 +218,7 @@ async fn windows(store: &Store) -> BTreeMap<(String, u8, i64), Window> {
     }
     for (definition, of) in (0u8..).zip(config.definitions()) {
         let each = |partition, closed: domain::engine::ClosedWindow| {
-            put((ids[&(partition, closed.device)].clone(), definition, closed.window.start), closed.window);
+            put((ids[&(partition, closed.device)].to_string(), definition, closed.window.start), closed.window);
         };
         let everything = (definition, of.size_ms);
         store.windows_by_partition(everything, None, (0, u32::MAX), i64::MIN, i64::MAX, each).await.expect("reads");

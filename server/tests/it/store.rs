@@ -100,7 +100,7 @@ fn side_row(kind: usize, position: u64) -> SideRow {
 }
 
 pub fn device(id: &str, received: i64) -> DeviceState {
-    DeviceState { id: id.to_owned(), received_at: Some(ProcessingTime::from_ms(received)), ..DeviceState::default() }
+    DeviceState { id: id.into(), received_at: Some(ProcessingTime::from_ms(received)), ..DeviceState::default() }
 }
 
 pub fn encoded(state: &DeviceState) -> Vec<u8> {

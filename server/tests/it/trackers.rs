@@ -65,7 +65,7 @@ async fn located(store: &Store) -> BTreeMap<String, Vec<Located>> {
     let each = |partition, closed: domain::engine::ClosedDerived| {
         if let Derived::Located(located) = closed.derived {
             let id = &ids[&(partition, closed.device)];
-            assert!(all.entry(id.clone()).or_default().insert(located), "{located:?} of {id} is there twice");
+            assert!(all.entry(id.to_string()).or_default().insert(located), "{located:?} of {id} is there twice");
         }
     };
     let everything = (i64::MIN / 2, i64::MAX / 2);

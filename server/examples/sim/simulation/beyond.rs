@@ -52,7 +52,7 @@ impl ReadBack {
                 let mut panes: BTreeMap<i64, Aggregate> = gone.map(|c| (c.window.start, c.window.aggregate)).collect();
                 panes.extend(state.windows.windows(windows, of.pane).map(|window| (window.start, window.aggregate)));
                 let all = view.windows(panes, i64::MIN / 4, i64::MAX / 4);
-                put(&mut read.sliding, (definition, state.id.clone()), all);
+                put(&mut read.sliding, (definition, state.id.to_string()), all);
             }
             for (definition, of) in windows.sessions().iter().enumerate() {
                 let gone = own().filter_map(|derived| match derived {
@@ -63,7 +63,7 @@ impl ReadBack {
                 all.sort_by_key(|session| session.start);
                 let twice = all.windows(2).find(|pair| pair[0].start == pair[1].start);
                 ensure!(twice.is_none(), "L2: a session of {} is there twice: {twice:?}", state.id);
-                put(&mut read.sessions, (definition, state.id.clone()), all);
+                put(&mut read.sessions, (definition, state.id.to_string()), all);
             }
             let mut places: Vec<Located> = own()
                 .filter_map(|derived| match derived {
@@ -72,7 +72,7 @@ impl ReadBack {
                 })
                 .collect();
             places.sort_unstable();
-            put(&mut read.places, state.id.clone(), places);
+            put(&mut read.places, state.id.to_string(), places);
         }
         Ok(read)
     }

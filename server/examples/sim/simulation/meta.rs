@@ -87,13 +87,16 @@ pub fn permutation(mut random: Random, master: &Arc<Master>, counts: &mut Counts
     same("permutation: sliding windows, sessions, places", &sorted_read, &moved_read?)?;
     // Readings that wait for fixes still, and the fixes that they wait with.
     let joins = |stored: &Stored| -> BTreeMap<String, _> {
-        let extra = states_of(stored).into_values().map(|state| (state.id, state.extra.and_then(|extra| extra.join)));
+        let extra = states_of(stored).into_values().map(|state| (state.id.to_string(), state.extra.and_then(|extra| extra.join)));
         extra.collect()
     };
     same("permutation: fixes", &joins(&sorted), &joins(&moved))?;
     // Since when each is outside its range, and how far.
     let outside = |stored: &Stored| -> BTreeMap<String, _> {
-        states_of(stored).into_values().map(|state| (state.id, (state.latest, state.fine_at, state.outside))).collect()
+        states_of(stored)
+            .into_values()
+            .map(|state| (state.id.to_string(), (state.latest, state.fine_at, state.outside)))
+            .collect()
     };
     same("permutation: excursions", &outside(&sorted), &outside(&moved))?;
     let open = outside(&sorted).into_values().filter(|(.., outside)| outside.is_some()).count();

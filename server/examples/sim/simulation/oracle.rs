@@ -237,7 +237,7 @@ pub fn recount(
 fn recount_states(devices: &HashMap<String, Device>, found: &Stored, master: &Master) -> anyhow::Result<u64> {
     let (nobody, mut open) = (Device::default(), 0);
     for state in states_of(found).into_values() {
-        let device = devices.get(&state.id).unwrap_or(&nobody);
+        let device = devices.get(state.id.as_str()).unwrap_or(&nobody);
         let range = master.sensor_by_id(&state.id).map_or(Range::FRIDGE, |sensor| master.sensor(sensor).range);
         let (newest, before) = device.kept_outside(range);
         let kept = state.outside.as_deref().map_or((&[][..], None), Outside::kept);
@@ -376,7 +376,7 @@ pub fn windows_of(stored: &Stored, config: &EngineConfig) -> anyhow::Result<BTre
     let states = states_of(stored);
     let mut all = BTreeMap::new();
     let mut put = |definition: usize, index: u32, window: &domain::window::Window| {
-        let key = (definition, states[&index].id.clone(), window.start);
+        let key = (definition, states[&index].id.to_string(), window.start);
         let seen = Seen { version: u64::from(window.version), state: window.state, sums: Sums::of(&window.aggregate) };
         ensure!(all.insert(key.clone(), seen).is_none(), "L2: the window {key:?} is there twice");
         Ok(())

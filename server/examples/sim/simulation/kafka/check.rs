@@ -171,7 +171,7 @@ impl Cluster {
                 if broker::partition_of(&id, self.logs.len()) != partition as usize {
                     // A tracker whose messages are here is paired with it.
                     own.without_places();
-                    let nothing = DeviceState { id, ..DeviceState::default() };
+                    let nothing = DeviceState { id: id.into(), ..DeviceState::default() };
                     oracle::same("a device of another partition", &nothing, &own.state)?;
                     continue;
                 }
@@ -194,7 +194,7 @@ impl Cluster {
         // What is left was heard of by its tracker alone.
         for (id, mut left) in expected {
             left.without_places();
-            let nothing = DeviceState { id, ..DeviceState::default() };
+            let nothing = DeviceState { id: id.into(), ..DeviceState::default() };
             oracle::same("a device that no partition has", &nothing, &left.state)?;
         }
         Ok([compared, places])
@@ -339,7 +339,7 @@ fn by_device(stored: &Stored) -> BTreeMap<String, Whole> {
     let whole = |(index, state): (u32, DeviceState)| {
         let windows = stored.windows.iter().filter(|of| of.device == index).map(|of| (of.definition, of.window)).collect();
         let derived = stored.derived.iter().filter(|of| of.device == index).map(|of| of.derived).collect();
-        (state.id.clone(), Whole { state, windows, derived })
+        (state.id.to_string(), Whole { state, windows, derived })
     };
     oracle::states_of(stored).into_iter().map(whole).collect()
 }

@@ -113,7 +113,7 @@ impl Cluster {
         let pairings = oracle::totals_of(found).pairings;
         let mut travellers = 0;
         for (_, state) in oracle::states_of(found) {
-            let is_told = own.contains(&state.id) || pairings.iter().any(|of| of.device == state.id);
+            let is_told = own.contains(state.id.as_str()) || pairings.iter().any(|of| of.device == state.id);
             let travels = state.extra.is_some_and(|extra| extra.join.is_some());
             // A letter that is taken in again may be a fix.
             ensure!(is_told || !travels || self.decides, "{} travels, and no note says so", state.id);
