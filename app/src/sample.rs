@@ -33,7 +33,7 @@ fn crumb(code: &str, name: &str) -> Crumb {
 
 /// The path to the sample facility.
 pub fn path() -> Vec<Crumb> {
-    [("ID", "Indonesia"), ("32", "Jawa Barat"), ("32.17", "Kab. Bandung Barat"), ("32.17.05", "Lembang")]
+    [("ID", "Indonesia"), ("32", "Jawa Barat"), ("32.17", "Kab. Bandung Barat"), ("32.17.01", "Lembang")]
         .into_iter()
         .map(|(code, name)| crumb(code, name))
         .collect()
@@ -53,9 +53,9 @@ fn child(kind: ChildKind, code: &str, name: &str, counts: Counts) -> ChildView {
 /// A region: the country, Jawa Barat, a regency, the district of the sample facility, one that is silent, or an empty village.
 pub fn region(code: &str) -> Option<RegionView> {
     if code == "32.17.06" {
-        return region("32.17.05").map(silent);
+        return region("32.17.01").map(silent);
     }
-    let depth = path().iter().position(|crumb| crumb.code == code).or((code == "32.17.05.2001").then_some(4))?;
+    let depth = path().iter().position(|crumb| crumb.code == code).or((code == "32.17.01.2008").then_some(4))?;
     let mut path: Vec<Crumb> = path().into_iter().take(depth + 1).collect();
     if depth == 4 {
         path.push(crumb(code, "Jayagiri"));
@@ -70,8 +70,8 @@ pub fn region(code: &str) -> Option<RegionView> {
             child(ChildKind::Region, "32.17", "Kab. Bandung Barat", counts(46, 1, 1, 0)),
             child(ChildKind::Facility, "V32-1", "Gudang Vaksin Provinsi Jawa Barat", counts(4, 0, 0, 0)),
         ],
-        2 => vec![child(ChildKind::Region, "32.17.05", "Lembang", counts(2, 1, 1, 0))],
-        3 => vec![child(ChildKind::Facility, "P321705-1", "Puskesmas Lembang", counts(1, 1, 1, 1))],
+        2 => vec![child(ChildKind::Region, "32.17.01", "Lembang", counts(2, 1, 1, 0))],
+        3 => vec![child(ChildKind::Facility, "P321701-1", "Puskesmas Lembang", counts(1, 1, 1, 1))],
         _ => Vec::new(),
     };
     let mut histogram = vec![0; HISTOGRAM_COLUMNS];
@@ -79,10 +79,10 @@ pub fn region(code: &str) -> Option<RegionView> {
         histogram[column] = count;
     }
     let out = OutOfRange {
-        device: "P321705-1-F2".into(),
+        device: "P321701-1-F2".into(),
         equipment: domain::master::EquipmentKind::Refrigerator,
         number: 2,
-        facility: "P321705-1".into(),
+        facility: "P321701-1".into(),
         facility_name: "Puskesmas Lembang".into(),
         place: "Kab. Bandung Barat".into(),
         condition: Condition::TooWarm,
@@ -115,7 +115,7 @@ pub fn region(code: &str) -> Option<RegionView> {
         children,
         rate: if depth == 0 { (0..60u8).map(|n| 48.0 + f32::from(n % 7)).collect() } else { Vec::new() },
         points: vec![MapPoint {
-            code: "P321705-1".into(),
+            code: "P321701-1".into(),
             name: "Puskesmas Lembang".into(),
             at: (-6_800_000, 107_600_000),
             condition: Condition::TooWarm,
@@ -192,7 +192,7 @@ impl Backend for Memory {
 
     async fn facility(&self, code: &str) -> Result<Option<FacilityView>, AppError> {
         wait().await;
-        Ok((code == "P321705-1").then(|| FacilityView {
+        Ok((code == "P321701-1").then(|| FacilityView {
             taken_at: ProcessingTime::from_ms(NOW),
             code: code.into(),
             name: "Puskesmas Lembang".into(),
@@ -202,7 +202,7 @@ impl Backend for Memory {
             devices: [(2, 9_400), (1, 4_600)]
                 .map(|(number, milli)| FacilityDevice {
                     equipment: equipment(number),
-                    now: device_now(&format!("P321705-1-F{number}"), milli),
+                    now: device_now(&format!("P321701-1-F{number}"), milli),
                     spark: points().into_iter().step_by(3).collect(),
                 })
                 .into(),
@@ -212,11 +212,11 @@ impl Backend for Memory {
     async fn device(&self, id: &str, span: Span) -> Result<Option<DeviceView>, AppError> {
         wait().await;
         let mut path = path();
-        path.push(crumb("P321705-1", "Puskesmas Lembang"));
-        Ok((id == "P321705-1-F2").then(|| DeviceView {
+        path.push(crumb("P321701-1", "Puskesmas Lembang"));
+        Ok((id == "P321701-1-F2").then(|| DeviceView {
             taken_at: ProcessingTime::from_ms(NOW),
             path,
-            facility: Some(crumb("P321705-1", "Puskesmas Lembang")),
+            facility: Some(crumb("P321701-1", "Puskesmas Lembang")),
             zone: Zone::Wib,
             equipment: equipment(2),
             now: device_now(id, 9_400),
@@ -256,7 +256,7 @@ impl Backend for Memory {
                     delay_ms: MINUTE_MS,
                     active: 980,
                     idle: 20,
-                    slowest: Some("P321705-1-F2".into()),
+                    slowest: Some("P321701-1-F2".into()),
                     lowest: Some(EventTime::from_ms(NOW - 3 * HOUR_MS)),
                     tenth: Some(EventTime::from_ms(NOW - 8 * MINUTE_MS)),
                     half: Some(EventTime::from_ms(NOW - 4 * MINUTE_MS)),
@@ -352,9 +352,9 @@ impl Backend for Memory {
 
     async fn search(&self, text: &str) -> Result<Vec<SearchHit>, AppError> {
         let hit = SearchHit {
-            href: "/facilities/P321705-1".into(),
+            href: "/facilities/P321701-1".into(),
             name: "Puskesmas Lembang".into(),
-            code: "P321705-1".into(),
+            code: "P321701-1".into(),
             place: "Lembang, Kab. Bandung Barat, Jawa Barat".into(),
             kind: crate::api::Kind::Facility,
         };
@@ -425,14 +425,14 @@ async fn regions_of_every_level() {
     let both = ["Jawa Barat", "Kab. Bandung Barat", "Gudang Vaksin", "/regions/32.17", "/facilities/V32-1"];
     check("/regions/32", 200, &both, &[]).await;
     check("/regions/32.17", 200, &["Lembang"], &["5 unit membeku"]).await;
-    check("/regions/32.17.05", 200, &["Puskesmas Lembang", "P321705-1"], &["Membeku"]).await;
-    check("/regions/32.17.05.2001", 200, &["Jayagiri"], &["belum ada unit terdaftar"]).await;
+    check("/regions/32.17.01", 200, &["Puskesmas Lembang", "P321701-1"], &["Membeku"]).await;
+    check("/regions/32.17.01.2008", 200, &["Jayagiri"], &["belum ada unit terdaftar"]).await;
 }
 
 /// Lembang lies at 536, 520: seen in its district, its regency and its province without a script.
 #[tokio::test]
 async fn a_region_opens_where_its_facilities_are() {
-    for (path, width) in [("/regions/32.17.05", "20.00"), ("/regions/32.17", "40.00")] {
+    for (path, width) in [("/regions/32.17.01", "20.00"), ("/regions/32.17", "40.00")] {
         let answer = get(path, "").await;
         let map = answer.body().split("<svg").find(|svg| svg.contains("map--near")).expect("a map");
         let number = |at: usize| map.split("viewBox=\"").nth(1)?.split([' ', '"']).nth(at)?.parse::<f64>().ok();
@@ -456,20 +456,20 @@ async fn no_word_is_never_shown_as_fine() {
 
 #[tokio::test]
 async fn a_place_without_units_shows_no_zeros_and_the_way_up() {
-    let answer = get("/regions/32.17.05.2001", "").await;
+    let answer = get("/regions/32.17.01.2008", "").await;
     let html = answer.body();
     assert!(
         !html.contains("class=\"kpis\"") && !html.contains("id=\"worst\"") && !html.contains("map-box"),
         "no figures of nothing"
     );
     let way = html.split("<a ").find(|link| link.contains(">Ke Lembang")).expect("a way up");
-    assert!(way.contains("href=\"/regions/32.17.05\""), "{way}");
+    assert!(way.contains("href=\"/regions/32.17.01\""), "{way}");
 }
 
 #[tokio::test]
 async fn facility_device_and_pipeline() {
-    check("/facilities/P321705-1", 200, &["Puskesmas Lembang", "<svg"], &["9,4"]).await;
-    check("/devices/P321705-1-F2", 200, &["P321705-1-F2", "<svg"], &["9,4", "12 bacaan hilang antara 09.05", "LS, 107,6172°"])
+    check("/facilities/P321701-1", 200, &["Puskesmas Lembang", "<svg"], &["9,4"]).await;
+    check("/devices/P321701-1-F2", 200, &["P321701-1-F2", "<svg"], &["9,4", "12 bacaan hilang antara 09.05", "LS, 107,6172°"])
         .await;
     check("/pipeline", 200, &["simulator", "rantai.events", "watermark"], &["1.000", "Setengah alat", "Arti kata"]).await;
     check("/regions/unassigned", 200, &["/devices/probe-7", "href=\"/regions/unassigned/devices\""], &["4,0"]).await;
@@ -498,7 +498,7 @@ async fn late_records_in_the_time_of_their_place() {
 #[tokio::test]
 async fn search_settings_and_what_is_not_there() {
     check("/search", 200, &["<form"], &["Cari"]).await;
-    check("/search?q=lembang", 200, &["Puskesmas Lembang", "/facilities/P321705-1"], &[]).await;
+    check("/search?q=lembang", 200, &["Puskesmas Lembang", "/facilities/P321701-1"], &[]).await;
     check("/search?q=%3Cb%3E", 200, &["&lt;b&gt;"], &[]).await;
     check("/settings", 200, &["/settings/theme?to=dark&amp;back=%2Fsettings"], &["Gelap"]).await;
     check("/regions/12.34", 404, &["<form"], &["Tidak ada di sini"]).await;

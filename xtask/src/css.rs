@@ -6,7 +6,7 @@ use lightningcss::stylesheet::{MinifyOptions, ParserOptions, PrinterOptions};
 use lightningcss::targets::{Browsers, Targets};
 use std::path::Path;
 
-/// The oldest browsers that the style sheet is written for (style/README of the design: `light-dark()` needs them).
+/// The oldest browsers that the style sheet is written for (`light-dark()` needs them).
 const BROWSERS: Browsers = Browsers {
     chrome: Some(version(123, 0)),
     edge: Some(version(123, 0)),

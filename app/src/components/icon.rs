@@ -42,8 +42,3 @@ pub fn Icon(
         </svg>
     }
 }
-
-/// The same as markup, for parts that are written as text.
-pub fn icon_markup(name: &str) -> String {
-    format!(r##"<svg class="icon" width="18" height="18" aria-hidden="true"><use href="#i-{name}"></use></svg>"##)
-}
