@@ -33,6 +33,11 @@ pub struct StoreArgs {
     #[arg(long, env = "RANTAI_STORE", value_name = "ADDRESS", hide_env_values = true)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub store: Option<String>,
+    /// Where admitted records are kept: `embedded` is files in the data directory, `kafka` is for several processes on one Postgres
+    /// [default: embedded]
+    #[arg(long, env = "RANTAI_LOG")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub log: Option<LogKind>,
 }
 
 impl StoreArgs {
@@ -189,11 +194,6 @@ pub struct ServeArgs {
     #[command(flatten)]
     #[serde(flatten)]
     pub kafka: KafkaArgs,
-    /// Where admitted records are kept: `embedded` is files in the data directory, `kafka` is for several processes on one Postgres
-    /// [default: embedded]
-    #[arg(long, env = "RANTAI_LOG")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub log: Option<LogKind>,
     /// What this process does, with commas: `web` shows pages and answers questions, `ingest` takes records in, `engine` processes them.
     /// Only with `log = kafka` may there be fewer than all [default: web,ingest,engine]
     #[arg(long, env = "RANTAI_ROLES")]

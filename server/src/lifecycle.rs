@@ -139,11 +139,7 @@ pub async fn start(args: &Config) -> anyhow::Result<Running> {
     let (roles, status) = (args.roles()?, kafka::Status::default());
     let (pipeline, threads) = match args.log {
         LogKind::Embedded => {
-            let is_shared = matches!(args.store, StoreAddress::Postgres(_)) && !store.kafka_partitions().await?.is_empty();
-            anyhow::ensure!(
-                !is_shared,
-                "the database holds the state of Kafka's log: start with `log = kafka`, or with an empty one"
-            );
+            ensure_embedded(&store, &args.store).await?;
             let doubt = if args.accept_clock { Doubt::Accept } else { Doubt::Refuse };
             Pipeline::start_at(&args.data_dir, store.clone(), &master, config.clone(), every, doubt).await?
         }
@@ -194,6 +190,14 @@ pub async fn start(args: &Config) -> anyhow::Result<Running> {
     let scrubbing = (args.log == LogKind::Embedded)
         .then(|| tokio::spawn(crate::scrub::daily(store.clone(), args.data_dir.clone(), stop.clone())));
     Ok(Running { address, pipeline, stop, server, latest, forgetting, scrubbing, threads, store, _lock: lock })
+}
+
+/// Refuses the store at `address` where it holds the state of Kafka's log: whoever works on one of their own would take over its first
+/// partition.
+pub async fn ensure_embedded(store: &Store, address: &StoreAddress) -> anyhow::Result<()> {
+    let is_shared = matches!(address, StoreAddress::Postgres(_)) && !store.kafka_partitions().await?.is_empty();
+    anyhow::ensure!(!is_shared, "the database holds the state of Kafka's log: start with `log = kafka`, or with an empty one");
+    Ok(())
 }
 
 impl Running {

@@ -115,9 +115,9 @@ pub async fn rebuild_kafka(
         owned.shard.hand_on_from(from);
         let mut reader = extent.reader(if planted("rebuild-begins-late") { 2 } else { 1 })?;
         while let Some(reader) = &mut reader
-            && let Some(inbox) = reader.read()?
+            && let Some(inbox) = reader.read(owned.shard.room.engine.most_travellers())?
         {
-            let letters = rebuilding.letters(number, inbox.decided()).await.context("look for dead letters")?;
+            let letters = rebuilding.letters(number, &owned.asks_for(&inbox)).await.context("look for dead letters")?;
             owned.take(&inbox, &letters);
             if planted("rebuild-ends-early") {
                 break;

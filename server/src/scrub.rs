@@ -25,15 +25,18 @@ pub(crate) fn damaged() -> u64 {
 }
 
 /// Looks through all that lies in the data directory `dir` and in `store`: a sentence for each thing that is damaged, with the file and
-/// where in it.
-pub async fn look(store: &Store, dir: &Path) -> anyhow::Result<Vec<String>> {
+/// where in it. Once `stop` is cancelled it reads no more of the files, which may take hours, and a process that ends waits for whoever
+/// reads; what was found until then is told.
+pub async fn look(store: &Store, dir: &Path, stop: &CancellationToken) -> anyhow::Result<Vec<String>> {
     let (key, runs) = (store.identity_key().await?, store.named_runs(PARTITION).await?);
     let (log_dir, runs_dir) = (dir.join("log"), identities::folder(&dir.join("identities"), &key));
+    let stop = stop.clone();
     let files = tokio::task::spawn_blocking(move || {
-        let mut found: Vec<String> = log::scrub(&log_dir)?.iter().map(ToString::to_string).collect();
+        let is_stopped = || stop.is_cancelled();
+        let mut found: Vec<String> = log::scrub(&log_dir, &is_stopped)?.iter().map(ToString::to_string).collect();
         for run in runs {
             // Forgotten a moment ago, it is there no longer.
-            match identities::check_run(&runs_dir.join(&run.name), run.identities) {
+            match identities::scrub_run(&runs_dir.join(&run.name), run.identities, &is_stopped) {
                 Err(error) if error.kind() != std::io::ErrorKind::NotFound => found.push(error.to_string()),
                 _ => {}
             }
@@ -50,7 +53,7 @@ pub(crate) async fn daily(store: Store, dir: PathBuf, stop: CancellationToken) {
     let mut every = interval_at(Instant::now() + FIRST, EVERY);
     every.set_missed_tick_behavior(MissedTickBehavior::Delay);
     while stop.run_until_cancelled(every.tick()).await.is_some() {
-        let Some(looked) = stop.run_until_cancelled(look(&store, &dir)).await else { return };
+        let Some(looked) = stop.run_until_cancelled(look(&store, &dir, &stop)).await else { return };
         match looked {
             Ok(found) => {
                 DAMAGED.store(found.len() as u64, Ordering::Relaxed);
@@ -60,5 +63,39 @@ pub(crate) async fn daily(store: Store, dir: PathBuf, stop: CancellationToken) {
             }
             Err(error) => tracing::warn!(error = format!("{error:#}"), "Cannot look through the disk; trying again tomorrow."),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::admission::Format;
+    use crate::log::{BlockKind, Draft, Log};
+    use domain::time::ProcessingTime;
+    use std::cell::Cell;
+    use std::fs;
+
+    #[test]
+    fn a_stop_ends_the_look_through_the_log_between_two_blocks() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let mut log = Log::open(dir.path(), |_| 1).expect("opens");
+        for ms in 1..=4 {
+            let draft = Draft { kind: BlockKind::Records(Format::Ndjson), source: "gateway", body: b"a", records: 1 };
+            log.append(&[draft], ProcessingTime::from_ms(ms)).expect("appends");
+        }
+        drop(log);
+        // It is closed once another one is there; its last block is damaged.
+        fs::write(dir.path().join(format!("{:020}.seg", 5)), "").expect("writes");
+        let segment = dir.path().join(format!("{:020}.seg", 1));
+        let mut bytes = fs::read(&segment).expect("reads");
+        *bytes.last_mut().expect("four blocks") ^= 1;
+        fs::write(&segment, bytes).expect("writes");
+        let found = |questions: u32| {
+            let asked = Cell::new(0);
+            let found = log::scrub(dir.path(), &|| asked.replace(asked.get() + 1) >= questions);
+            found.expect("reads").len()
+        };
+        // One question for the segment, and one for each of its blocks.
+        assert_eq!([0, 1, 4, 5, 99].map(found), [0, 0, 0, 1, 1]);
     }
 }

@@ -1,6 +1,6 @@
 //! `rantai backup`.
 
-use super::{existing, open};
+use super::{existing, open_embedded};
 use anyhow::ensure;
 use server::config::{LogKind, StoreArgs};
 use std::path::PathBuf;
@@ -22,7 +22,7 @@ pub async fn backup(args: &BackupArgs) -> anyhow::Result<()> {
         "with `log = kafka` there is nothing in the data directory that Kafka and Postgres do not have"
     );
     ensure!(config.data_dir.join("log").is_dir(), "no server has written to {} yet", config.data_dir.display());
-    let store = open(&config).await?;
+    let store = open_embedded(&config).await?;
     let copied = server::backup::backup(&store, &config.data_dir, &args.to).await?;
     store.close().await;
     let to = args.to.display();

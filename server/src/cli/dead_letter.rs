@@ -3,7 +3,7 @@
 //! Listing reads the database, beside a running server too. A decision is an entry of the log, which only one process may write: a
 //! running server is asked to make it, and where none runs this process takes the directory and makes it itself, by the same code.
 
-use super::{existing, open};
+use super::{existing, open, open_embedded};
 use anyhow::{Context, bail, ensure};
 use clap::{Subcommand, ValueEnum};
 use server::backend::{EngineBackend, Undecided};
@@ -252,7 +252,7 @@ async fn ask(url: &str, key: &str, by: &str, positions: &[u64], verdict: &Verdic
 /// Decides without a server; the directory is ours.
 async fn alone(config: &Config, by: &str, positions: &[u64], verdict: &Verdict) -> anyhow::Result<()> {
     ensure!(config.log == LogKind::Embedded, "with `log = kafka` a server decides: name one with --url");
-    let store = open(config).await?;
+    let store = open_embedded(config).await?;
     let master = Arc::new(server::data::master().context("load master data")?);
     let engine = config.engine_config()?;
     let sizes = engine.windows.definitions().iter().map(|d| d.size_ms).collect();

@@ -1,6 +1,6 @@
 //! `rantai verify` and `rantai rebuild`: the state against its log, and the state from its log.
 
-use super::{existing, open};
+use super::{existing, open, open_embedded};
 use anyhow::{Context, ensure};
 use domain::engine::EngineConfig;
 use domain::master::Master;
@@ -27,7 +27,7 @@ async fn hold(state: &StateArgs) -> anyhow::Result<Held> {
     );
     // Before anything is opened: a running server is told of at once.
     let lock = lock_directory(&config.data_dir)?;
-    let store = open(&config).await?;
+    let store = open_embedded(&config).await?;
     let master = Arc::new(server::data::master().context("load master data")?);
     let engine = config.engine_config()?;
     Ok(Held { config, engine, store, master, _lock: lock })

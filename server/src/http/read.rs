@@ -1,4 +1,4 @@
-//! The reading side of the API: windows, side outputs, latest, regions, and what the map draws.
+//! The reading side of the API: windows, side outputs, and the newest window of every device.
 
 use super::problem::{Problem, Query};
 use super::rows::{Cell, Form, WINDOW_COLUMNS, cursor, time_of, uncursor, write_row, write_window};
@@ -9,7 +9,6 @@ use crate::side::{Cause, DEAD, LATE, SideRow};
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use bytes::Bytes;
 use domain::window::WindowConfig;
 use serde::Deserialize;
 use std::fmt::Write;
@@ -363,20 +362,6 @@ fn write_side(out: &mut String, form: Form, row: &SideRow, decided: Option<&Deci
 pub async fn latest(State(state): State<AppState>) -> Result<Response, Problem> {
     let body = state.backend.latest().await?;
     Ok(([(header::CONTENT_TYPE, Form::Json.content_type())], body).into_response())
-}
-
-/// JSON under a tag of its bytes: who has it already is only told so.
-pub(super) fn tagged(headers: &HeaderMap, cache: &'static str, body: Bytes) -> Response {
-    // Weak: the same for every encoding on the way.
-    let tag = format!("W/\"{:x}-{:08x}\"", body.len(), crc32c::crc32c(&body));
-    let known = headers.get(header::IF_NONE_MATCH).and_then(|v| v.to_str().ok()).unwrap_or_default();
-    let is_known = known.split(',').any(|one| matches!(one.trim(), "*") || one.trim() == tag);
-    let headers =
-        [(header::CONTENT_TYPE, "application/json".to_owned()), (header::CACHE_CONTROL, cache.to_owned()), (header::ETAG, tag)];
-    if is_known {
-        return (StatusCode::NOT_MODIFIED, headers).into_response();
-    }
-    (headers, body).into_response()
 }
 
 #[cfg(test)]

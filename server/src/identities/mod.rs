@@ -92,7 +92,12 @@ pub fn folder(dir: &Path, key: &[u8; 16]) -> PathBuf {
 
 /// Reads all of the run at `path`: whether it is what was written, so many `identities`.
 pub fn check_run(path: &Path, identities: u64) -> io::Result<()> {
-    Run::open(path, identities)?.read(|_| {})
+    scrub_run(path, identities, &|| false)
+}
+
+/// As [`check_run`], but without the pages that are left once `is_stopped` says so, which is asked before each.
+pub fn scrub_run(path: &Path, identities: u64, is_stopped: &dyn Fn() -> bool) -> io::Result<()> {
+    Run::open(path, identities)?.check(is_stopped)
 }
 
 /// Whether there is a run at `path` that holds so many `identities`. Its pages are checked when they are read.

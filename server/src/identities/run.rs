@@ -103,6 +103,17 @@ impl Run {
         Ok(page)
     }
 
+    /// Reads page after page until `is_stopped`, and checks each.
+    pub fn check(&self, is_stopped: &dyn Fn() -> bool) -> io::Result<()> {
+        for number in 0..self.pages {
+            if is_stopped() {
+                break;
+            }
+            self.page(number)?;
+        }
+        Ok(())
+    }
+
     /// Reads all of it and tells every key to `each`.
     pub fn read(&mut self, mut each: impl FnMut(u128)) -> io::Result<()> {
         let mut fences = Vec::with_capacity(self.pages);

@@ -1,6 +1,7 @@
 //! Tests of the memory of identities: what is known stays known, from memory and from disk.
 
 use super::*;
+use std::cell::Cell;
 use std::fs;
 
 const NOW: ProcessingTime = ProcessingTime::from_ms(1_000);
@@ -149,6 +150,22 @@ fn two_runs() -> (tempfile::TempDir, Vec<NamedRun>) {
         runs.push(named(&frozen, round + 1));
     }
     (dir, runs)
+}
+
+/// Who stops the daily look does not wait for the pages that are left.
+#[test]
+fn a_stop_ends_the_look_through_a_run() {
+    let (dir, runs) = two_runs();
+    let path = dir.path().join(&runs[0].name);
+    let mut bytes = fs::read(&path).expect("reads");
+    bytes[4_096 + 100] ^= 1; // in the second page of three
+    fs::write(&path, bytes).expect("writes");
+    let look = |pages: u32| {
+        let asked = Cell::new(0);
+        scrub_run(&path, 500, &|| asked.replace(asked.get() + 1) >= pages)
+    };
+    look(1).expect("the first page is whole");
+    look(2).expect_err("the second is damaged");
 }
 
 #[test]

@@ -189,7 +189,7 @@ impl Extent {
     /// Tells all messages from block `from` on, oldest first; no run goes over the beginning of block `border`.
     pub fn runs(&self, from: u64, border: u64, mut each: impl FnMut(&Run<'_>) -> anyhow::Result<()>) -> anyhow::Result<()> {
         let Some(mut reader) = self.reader(from)? else { return Ok(()) };
-        while let Some(inbox) = reader.read()? {
+        while let Some(inbox) = reader.read(1)? {
             inbox.runs(border).try_for_each(|run| each(&run))?;
         }
         Ok(())
@@ -218,9 +218,10 @@ pub struct Reader<'e> {
 }
 
 impl Reader<'_> {
-    /// The messages that follow, some thousands at most; `None` after the last one.
-    pub fn read(&mut self) -> anyhow::Result<Option<Inbox>> {
+    /// The messages that follow, some thousands at most, fewer where each may lead to `spread` others; `None` after the last one.
+    pub fn read(&mut self, spread: usize) -> anyhow::Result<Option<Inbox>> {
         let mut inbox = Inbox::new(&self.extent.place.topic, &self.extent.ours);
+        inbox.spread(spread);
         let mut heard_at = Instant::now();
         while !inbox.is_full() && self.next < self.extent.high {
             match self.consumer.poll(Duration::from_millis(100)) {

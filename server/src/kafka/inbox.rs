@@ -170,12 +170,10 @@ impl Inbox {
         self.sources.len() - 1
     }
 
-    /// Positions of the dead letters of which messages decide, or so they say: who takes them in asks the store for these first.
-    pub fn decided(&self) -> Vec<u64> {
-        if !self.entries.iter().any(|entry| entry.kind == Kind::Decision) {
-            return Vec::new();
-        }
-        self.runs(0).filter_map(|run| run.decided()).collect()
+    /// The blocks that decide of dead letters, or so they say, with the positions of these.
+    pub fn decided(&self) -> impl Iterator<Item = (u64, u64)> {
+        let runs = self.entries.iter().any(|entry| entry.kind == Kind::Decision).then(|| self.runs(0));
+        runs.into_iter().flatten().filter_map(|run| Some((run.last, run.decided()?)))
     }
 
     /// The runs of which it consists; none goes over the beginning of block `border`.

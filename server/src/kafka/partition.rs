@@ -1,11 +1,12 @@
 //! A partition of the input without a thread or a broker: what is made of its messages, and what is written down of it. Its worker drives
 //! it, and so does the simulation (`server/examples/sim`).
 
-use super::STEP;
 use super::inbox::{Inbox, Kind};
 use super::take::take;
+use super::{STEP, partition_of};
 use crate::identities::Freeze;
 use crate::pipeline::{Due, Shard, Writing, needed_from};
+use crate::side::DEAD;
 use crate::store::Snapshot;
 use domain::engine::EngineConfig;
 use domain::master::Master;
@@ -106,7 +107,19 @@ impl Owned {
         self.processed
     }
 
-    /// Takes in what was fetched; whether a timer was among it. Of [`Inbox::decided`], `letters` are those that the store has.
+    /// Of which positions the store has to say whether they hold a dead letter, before `inbox` can be taken in: not of those that lie in
+    /// memory, are decided on, or belong to others, whatever somebody writes.
+    pub fn asks_for(&self, inbox: &Inbox) -> BTreeSet<u64> {
+        let from = self.expected.max(self.shard.next_block);
+        let is_unknown = |letter: &u64| {
+            partition_of(*letter) == self.number
+                && !self.shard.room.is_decided(*letter)
+                && self.shard.room.side_at(DEAD, *letter).is_none()
+        };
+        inbox.decided().filter(|(block, _)| *block >= from).map(|(_, letter)| letter).filter(is_unknown).collect()
+    }
+
+    /// Takes in what was fetched; whether a timer was among it. Of [`Owned::asks_for`], `letters` are those that the store has.
     pub fn take(&mut self, inbox: &Inbox, letters: &BTreeSet<u64>) -> bool {
         let mut has_timer = false;
         for run in inbox.runs(self.shard.next_block) {
@@ -210,7 +223,9 @@ mod tests {
             let body = Decision { letter, by: "\0".to_owned(), verdict }.encode(b"");
             inbox.note(offset, at, &body, [(CONTROL, Some(DECISION))].into_iter());
         }
-        assert_eq!(inbox.decided(), decided);
+        assert_eq!(inbox.decided().collect::<Vec<_>>(), (3..).zip(decided).collect::<Vec<_>>());
+        let asked = owned.asks_for(&inbox);
+        assert_eq!(asked, [1, 2, 7, 9].map(|block| position(1, block)).into(), "neither of others nor twice");
         // What the store has: one that came before the state that was loaded.
         owned.take(&inbox, &BTreeSet::from([position(1, 7), position(2, 1)]));
         let room = &owned.shard.room;
@@ -219,6 +234,7 @@ mod tests {
         let reason = Outcome::Discarded { reason: "of no\u{fffd}use".to_owned() };
         assert!(room.decisions().all(|decided| decided.outcome == reason));
         assert_eq!((room.decided(), owned.expected(), owned.shard.next_block), (2, 11, 11));
+        assert!(owned.asks_for(&inbox).is_empty(), "what is covered asks nothing");
         store.close().await;
     }
 

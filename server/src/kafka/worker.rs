@@ -11,6 +11,7 @@ use super::partition::{Owned, WORTH_A_RUN, is_other_log};
 use super::produce::Producer;
 use super::status::{State, Status};
 use crate::identities;
+use crate::pipeline::steps::{TIMER_PATIENCE, TIMER_SLACK};
 use crate::pipeline::{CheckpointPart, Due, Writing, counted, fail, wall_clock, write_checkpoint};
 use crate::store::{Snapshot, Store, StoreError};
 use anyhow::{Context, ensure};
@@ -35,12 +36,10 @@ const WAIT: Duration = Duration::from_millis(20);
 const UNCOMMITTED: u64 = 300_000;
 /// A checkpoint of fewer would cost more than it saves.
 const LEAST_SHARE: u64 = 40_000;
-/// How late a timer may be: most are passed by the next record anyway.
-const TIMER_SLACK: Duration = Duration::from_secs(1);
-/// A timer that did not come back by then is sent again.
-const TIMER_PATIENCE: Duration = Duration::from_secs(5);
 /// How long the store may take for a question of a partition that may be given back meanwhile.
 const ANSWER: Duration = Duration::from_secs(4);
+/// So many letters the store is asked for within that time.
+const LETTERS_AT_ONCE: usize = 32;
 /// Before the store is asked again.
 const PAUSE: Duration = Duration::from_millis(500);
 /// Between two looks at what is not about messages.
@@ -285,7 +284,7 @@ impl Worker {
         }
         self.is_behind = inbox.is_full();
         // Not taken in where an order comes first: its offsets stay where they are.
-        let Some(letters) = self.letters(inbox.decided())? else { return Ok(()) };
+        let Some(letters) = self.letters(self.of.asks_for(&inbox))? else { return Ok(()) };
         if self.of.take(&inbox, &letters) {
             self.timer_sent = None;
         }
@@ -300,15 +299,20 @@ impl Worker {
         Ok(())
     }
 
-    /// Which of `positions` hold a dead letter that is stored; `None` where an order came first.
-    fn letters(&mut self, positions: Vec<u64>) -> anyhow::Result<Option<BTreeSet<u64>>> {
-        if positions.is_empty() {
-            return Ok(Some(BTreeSet::new()));
-        }
-        loop {
-            let asked = async { tokio::time::timeout(ANSWER, self.parts.store.letters(positions.clone())).await };
+    /// Which of `positions` hold a dead letter that is stored; `None` where an order came first. A few are asked for at a time: however
+    /// many somebody decides on, each answer is a step further.
+    fn letters(&mut self, mut positions: BTreeSet<u64>) -> anyhow::Result<Option<BTreeSet<u64>>> {
+        let (number, mut found) = (self.of.number(), BTreeSet::new());
+        while !positions.is_empty() {
+            let beyond = positions.iter().nth(LETTERS_AT_ONCE).copied();
+            let few: BTreeSet<u64> = positions.iter().take(LETTERS_AT_ONCE).copied().collect();
+            let asked = async { tokio::time::timeout(ANSWER, self.parts.store.letters(number, &few)).await };
             match self.parts.runtime.block_on(asked) {
-                Ok(Ok(found)) => return Ok(Some(found)),
+                Ok(Ok(some)) => {
+                    found.extend(some);
+                    positions = beyond.map(|beyond| positions.split_off(&beyond)).unwrap_or_default();
+                    continue;
+                }
                 Ok(Err(error)) if !error.may_pass() => return Err(error).context("look for dead letters"),
                 Ok(Err(error)) => tracing::warn!(%error, "The store cannot say what there is to decide on; trying again."),
                 Err(_) => tracing::warn!("The store does not say what there is to decide on; trying again."),
@@ -322,6 +326,7 @@ impl Worker {
                 return Ok(None);
             }
         }
+        Ok(Some(found))
     }
 
     /// What should come next is gone. Going on would lose it in silence, so people decide.

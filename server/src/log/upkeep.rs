@@ -46,14 +46,15 @@ pub fn copy(from: &Path, to: &Path) -> Result<Range<u64>, LogError> {
     Ok(blocks.unwrap_or(1..1))
 }
 
-/// Reads every segment but the newest, of which a start reads what counts, and checks each block, one at a time in memory; what is damaged.
-/// May run beside a [`Log`] that appends and [`prune`].
-pub fn scrub(dir: &Path) -> Result<Vec<LogError>, LogError> {
+/// Reads every segment in `dir` but the newest, of which a start reads what counts, and checks each block, one at a time in memory; what is
+/// damaged. May run beside a [`Log`](super::Log) that appends and [`prune`](super::prune). It ends with what it has found once
+/// `is_stopped` says so, which is asked before every block: there may be years of them.
+pub fn scrub(dir: &Path, is_stopped: &dyn Fn() -> bool) -> Result<Vec<LogError>, LogError> {
     let mut segments = segments(dir)?;
     segments.pop();
     let mut damaged = Vec::new();
-    for path in segments {
-        match scrub_segment(&path) {
+    for path in segments.iter().take_while(|_| !is_stopped()) {
+        match scrub_segment(path, is_stopped) {
             Err(LogError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {} // pruned a moment ago
             Err(error) => damaged.push(error),
             Ok(()) => {}
@@ -62,13 +63,13 @@ pub fn scrub(dir: &Path) -> Result<Vec<LogError>, LogError> {
     Ok(damaged)
 }
 
-fn scrub_segment(path: &Path) -> Result<(), LogError> {
+fn scrub_segment(path: &Path, is_stopped: &dyn Fn() -> bool) -> Result<(), LogError> {
     let file = File::open(path).map_err(io_error("cannot read", path))?;
     let len = file.len().map_err(io_error("cannot read", path))?;
     let mut input = io::BufReader::with_capacity(1 << 20, file);
     let mut number = first_block_of(path);
     let mut offset = 0;
-    while offset < len {
+    while offset < len && !is_stopped() {
         let damaged = |reason| LogError::Damaged { path: path.to_owned(), offset, reason };
         let mut bytes = vec![0; HEADER];
         let left = len - offset;

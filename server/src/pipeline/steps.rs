@@ -27,9 +27,9 @@ const UNCOMMITTED_RECORDS: u64 = CHECKPOINT_RECORDS + 1_000_000;
 /// Bytes of them, at most: those of dead letters lie in memory as they came.
 const UNCOMMITTED_BYTES: u64 = CHECKPOINT_BYTES + 256 * 1024 * 1024;
 /// How late a timer may be: most are passed by the next block anyway, and each entry of its own costs a sync.
-const TIMER_SLACK: Duration = Duration::from_secs(1);
-/// A timer entry that did not come back by then was lost to a full disk and is sent again.
-const TIMER_PATIENCE: Duration = Duration::from_secs(5);
+pub(crate) const TIMER_SLACK: Duration = Duration::from_secs(1);
+/// A timer that did not come back by then was lost, to a full disk or a broker that was away, and is sent again.
+pub(crate) const TIMER_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Whether the database keeps up, where so many records, and bytes of them, are covered by no committed checkpoint.
 pub fn keeps_up(uncommitted: &AtomicU64, bytes: &AtomicU64) -> bool {

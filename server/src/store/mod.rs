@@ -153,11 +153,12 @@ const fn may_pass_in_sqlite(code: u32) -> bool {
 }
 
 /// Whether what Postgres says under `code` passes, by its class: the connection, a transaction that was rolled back for another's sake, a
-/// lack of room or of connections, somebody who stops or cancels; and a lock that somebody else holds. A password that is not taken any more
+/// lack of room or of connections, somebody who stops or cancels; a lock that somebody else holds, and a transaction that took so long that the
+/// connection was ended (a machine was paused). A password that is not taken any more
 /// or a database that only reads do not pass for this process: the next start finds others, or says so.
 fn may_pass_in_postgres(code: &str) -> bool {
     // https://www.postgresql.org/docs/current/errcodes-appendix.html
-    matches!(code.get(..2), Some("08" | "40" | "53" | "57")) || code == "55P03"
+    matches!(code.get(..2), Some("08" | "40" | "53" | "57")) || matches!(code, "55P03" | "25P03" | "25P04")
 }
 
 /// What the database says, with where.
@@ -316,7 +317,7 @@ mod tests {
 
     #[test]
     fn what_postgres_says_passes_or_does_not() {
-        for passes in ["08006", "40001", "40P01", "53100", "53300", "55P03", "57014", "57P01", "57P03"] {
+        for passes in ["08006", "40001", "40P01", "53100", "53300", "55P03", "57014", "57P01", "57P03", "25P03", "25P04"] {
             assert!(may_pass_in_postgres(passes), "{passes}");
         }
         // A NUL in a text, a row that is there, a table that is not, a password, a database that only reads, a broken page.

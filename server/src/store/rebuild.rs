@@ -3,7 +3,7 @@
 
 use super::checkpoint::{put_postgres, put_sqlite};
 use super::postgres::Days;
-use super::side::rows;
+use super::side::{LETTERS_AROUND, Letters};
 use super::{Checkpoint, Database, Pools, STATE_FORMAT, Snapshot, Store, StoreError, broken, either, name_of, room_of};
 use crate::side::DEAD;
 use domain::engine::{EngineConfig, Totals};
@@ -176,25 +176,22 @@ impl Rebuilding {
     }
 
     /// Which of `positions` hold a dead letter of `partition`, as far as the new state goes.
-    pub async fn letters(&mut self, partition: u32, positions: Vec<u64>) -> Result<BTreeSet<u64>, StoreError> {
-        const TEXT: &str = "select last_position, data from side_blocks
-            where kind = $1 and partition = $2 and last_position >= $3 and first_position <= $3";
-        let mut found = BTreeSet::new();
+    pub async fn letters(&mut self, partition: u32, positions: &BTreeSet<u64>) -> Result<BTreeSet<u64>, StoreError> {
+        let mut found = Letters::default();
         for position in positions {
-            let Ok(at) = i64::try_from(position) else { continue };
-            let block: Option<(i64, Vec<u8>)> = match &mut self.open {
+            let Some(at) = found.asks_for(*position) else { continue };
+            let (kind, partition) = (DEAD as i64, i64::from(partition));
+            found.take(match &mut self.open {
                 Open::Sqlite(tx) => {
-                    sqlx::query_as(TEXT).bind(DEAD as i64).bind(i64::from(partition)).bind(at).fetch_optional(&mut **tx).await?
+                    sqlx::query_as(LETTERS_AROUND).bind(kind).bind(partition).bind(at).fetch_optional(&mut **tx).await?
                 }
                 Open::Postgres(tx, ..) => {
-                    sqlx::query_as(TEXT).bind(DEAD as i64).bind(i64::from(partition)).bind(at).fetch_optional(&mut **tx).await?
+                    sqlx::query_as(LETTERS_AROUND).bind(kind).bind(partition).bind(at).fetch_optional(&mut **tx).await?
                 }
-            };
-            if block.map(|block| rows(&block)).transpose()?.is_some_and(|rows| rows.iter().any(|row| row.position == position)) {
-                found.insert(position);
-            }
+            })?;
+            found.look(*position);
         }
-        Ok(found)
+        Ok(found.found)
     }
 
     /// Keeps the run of identities of `partition` in the file `path` where other machines can read it.

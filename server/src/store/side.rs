@@ -116,15 +116,18 @@ impl Store {
         Ok(self.side_after(kind, before, 1).await?.pop().filter(|row| row.position == position))
     }
 
-    /// Which of `positions` hold a dead letter.
-    pub async fn letters(&self, positions: Vec<u64>) -> Result<BTreeSet<u64>, StoreError> {
-        let mut found = BTreeSet::new();
+    /// Which of `positions` hold a dead letter of `partition`.
+    pub async fn letters(&self, partition: u32, positions: &BTreeSet<u64>) -> Result<BTreeSet<u64>, StoreError> {
+        let mut found = Letters::default();
         for position in positions {
-            if !found.contains(&position) && self.side_at(DEAD, position).await?.is_some() {
-                found.insert(position);
-            }
+            let Some(at) = found.asks_for(*position) else { continue };
+            found.take(either!(self, pools => {
+                let query = sqlx::query_as(LETTERS_AROUND).bind(DEAD as i64).bind(i64::from(partition)).bind(at);
+                query.fetch_optional(&pools.readers).await?
+            }))?;
+            found.look(*position);
         }
-        Ok(found)
+        Ok(found.found)
     }
 
     /// Deletes blocks all of whose records came in before `cutoff`; how many there were. A dead letter of which nothing was decided stays,
@@ -186,6 +189,44 @@ impl Store {
         Ok(either!(self, pools => {
             sqlx::query_scalar("select partition from input_position order by partition").fetch_all(&pools.readers).await?
         }))
+    }
+}
+
+/// The block of dead letters of a partition that may hold a position.
+pub(super) const LETTERS_AROUND: &str = "select last_position, data from side_blocks
+    where kind = $1 and partition = $2 and last_position >= $3 and first_position <= $3";
+
+/// Dead letters that were found, in ascending order of their positions: a block that holds several is read once.
+#[derive(Default)]
+pub(super) struct Letters {
+    /// The positions that the newest block holds.
+    block: Vec<u64>,
+    pub found: BTreeSet<u64>,
+}
+
+impl Letters {
+    /// What to ask of the database, to know of `position`; `None` where that is known.
+    pub fn asks_for(&mut self, position: u64) -> Option<i64> {
+        let is_within = self.block.first().is_some_and(|first| *first <= position) && self.block.last() >= Some(&position);
+        if is_within {
+            self.look(position);
+            return None;
+        }
+        i64::try_from(position).ok()
+    }
+
+    /// Takes the answer.
+    pub fn take(&mut self, block: Option<Block>) -> Result<(), StoreError> {
+        let rows = block.map(|block| rows(&block)).transpose()?;
+        self.block = rows.into_iter().flatten().map(|row| row.position).collect();
+        Ok(())
+    }
+
+    /// Notes whether there is a letter at `position`.
+    pub fn look(&mut self, position: u64) {
+        if self.block.binary_search(&position).is_ok() {
+            self.found.insert(position);
+        }
     }
 }
 

@@ -67,7 +67,8 @@ async fn partition(
         format!("offsets {} to before {} with {bytes} bytes, received {} to {}", extent.low, extent.high, received.0, received.1),
     );
     let decided = extent.decided()?;
-    let letters = subject.store.letters(decided.clone()).await?;
+    let own = decided.iter().copied().filter(|at| partition_of(*at) == extent.place.number).collect();
+    let letters = subject.store.letters(extent.place.number, &own).await?;
     let (shard, covered) = match restore(subject, extent, &letters, dir, report).await {
         Ok(Some(restored)) => restored,
         Ok(None) => {

@@ -117,8 +117,10 @@ fn of_runs(
         let place = Place { number: run.last, first_record: position(partition, run.first), received_at: clock };
         let held = match run.kind {
             Kind::Records => Held::Records(Batch::of_messages(run.bytes.clone(), run.messages(), key)),
-            // Anybody may write to a topic: what is no decision decides nothing.
-            Kind::Decision if run.decided().is_none_or(|letter| strange.contains(&letter)) => Held::Timer,
+            // Anybody may write to a topic: what is no decision decides nothing, nor what names a letter that there was not yet.
+            Kind::Decision if run.decided().is_none_or(|letter| strange.contains(&letter) || letter >= place.first_record) => {
+                Held::Timer
+            }
             Kind::Decision => decision(&run.bytes, run.source(), key, &mut decided).unwrap_or(Held::Timer),
             Kind::Pairings => travel::decode(&run.bytes).map_or(Held::Timer, Held::Pairings),
             Kind::Fix => match HandedOn::decode(&run.bytes, run.source(), key) {
@@ -265,4 +267,31 @@ pub fn outline(dir: &Path) -> Result<Outline, String> {
         outline.bytes += block.body.len() as u64;
     }
     Ok(outline)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kafka::{CONTROL, DECISION, Installation};
+
+    /// Whoever names a letter before it is there decides nothing, live as here, whatever comes to lie at that place.
+    #[test]
+    fn what_decides_of_a_letter_to_come_is_void() {
+        let at = ProcessingTime::from_ms(1_790_000_000_000);
+        let mut inbox = Inbox::new("events", &Installation::new(["ours".to_owned()]));
+        let verdict = Verdict::Discard("noise".to_owned());
+        let of = |block| Decision { letter: position(1, block), by: "Sari".to_owned(), verdict: verdict.clone() }.encode(b"");
+        inbox.note(0, at, &of(2), [(CONTROL, Some(DECISION))].into_iter());
+        inbox.note(1, at, b"[", std::iter::empty());
+        inbox.note(2, at, &of(2), [(CONTROL, Some(DECISION))].into_iter());
+        let mut held = Vec::new();
+        let key = IdentityKey([0; 16]);
+        let messages = Source::Messages(1, Arc::new(inbox));
+        scan(&messages, &key, |place, what| {
+            held.push((place.number, matches!(what, Held::Timer), matches!(what, Held::Discard(..))));
+            Ok(())
+        })
+        .expect("reads");
+        assert_eq!(held, [(1, true, false), (2, false, false), (3, false, true)]);
+    }
 }

@@ -7,6 +7,7 @@ use server::scrub;
 use std::path::Path;
 use std::process::{Command, Output};
 use std::time::Duration;
+use tokio_util::sync::CancellationToken;
 
 /// Segments, runs and merged blocks come to be soon.
 fn small() -> Command {
@@ -70,7 +71,8 @@ async fn what_has_changed_on_the_disk_is_found() {
     }
     let dir = made.stop().await;
     let store = server::store::Store::open(&server::store::StoreAddress::Sqlite, dir.path()).await.expect("opens");
-    assert_eq!(scrub::look(&store, dir.path()).await.expect("looks"), [] as [&str; 0]);
+    let stop = CancellationToken::new();
+    assert_eq!(scrub::look(&store, dir.path(), &stop).await.expect("looks"), [] as [&str; 0]);
     // The newest segment is looked at by a start: it needs one after it.
     let log = dir.path().join("log");
     let segment = log.join(format!("{:020}.seg", 1));
@@ -79,9 +81,12 @@ async fn what_has_changed_on_the_disk_is_found() {
     let middle = bytes.len() / 2;
     bytes[middle] ^= 1;
     std::fs::write(&segment, bytes).expect("writes");
-    let found = scrub::look(&store, dir.path()).await.expect("looks");
+    let found = scrub::look(&store, dir.path(), &stop).await.expect("looks");
     assert!(found.len() == 1 && found[0].contains(segment.to_str().expect("text")) && found[0].contains("at byte"), "{found:?}");
     let refused = server::backup::backup(&store, dir.path(), &dir.path().join("copy")).await.expect_err("it is damaged");
     assert!(format!("{refused:#}").contains("is damaged at byte"), "{refused:#}");
+    // A server that stops reads no more of it.
+    stop.cancel();
+    assert_eq!(scrub::look(&store, dir.path(), &stop).await.expect("ends"), [] as [&str; 0]);
     store.close().await;
 }

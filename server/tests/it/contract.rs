@@ -455,7 +455,14 @@ fn live_events_are_in_the_contract() {
 async fn wrong_questions() {
     let server = Server::start().await;
     // A misspelt parameter would otherwise be the answer to another question.
-    for path in ["/stats?grup=topic", "/api/v1/windows?sise=5m", "/api/v1/late?form=csv", "/live?topics=pipeline&sinse=1"] {
+    for path in [
+        "/stats?grup=topic",
+        "/api/v1/windows?sise=5m",
+        "/api/v1/late?form=csv",
+        "/live?topics=pipeline&sinse=1",
+        "/api/v1/map/facilities?regoin=11",
+        "/api/v1/map/facilities?region=11&version=1",
+    ] {
         let problem = server.get(path).await.problem(400);
         assert!(problem["detail"].as_str().is_some_and(|detail| detail.contains("unknown field")), "{path}: {problem}");
     }

@@ -2,6 +2,7 @@
 
 use crate::support::{LONG, Server, args, bare, envelope, now_ms, slot_now, stores};
 use server::lifecycle;
+use server::store::Store;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -130,6 +131,44 @@ async fn only_loopback() {
     let error = String::from_utf8_lossy(&ended.stderr);
     assert!(!ended.status.success() && error.contains("loopback"), "{error}");
     assert!(ended.stdout.is_empty());
+}
+
+/// Where the log is Kafka's, nobody works on one in the data directory, whether the variable says so or the database.
+#[tokio::test(flavor = "multi_thread")]
+async fn beside_kafkas_log_there_is_none_in_the_directory() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (data, copy) = (dir.path().join("data"), dir.path().join("copy"));
+    std::fs::create_dir(&data).expect("makes");
+    let refused = |arguments: &[&str], variables: &[(&str, &str)], words: &str| {
+        let mut command = program(arguments);
+        let ended = command.arg("--data-dir").arg(&data).envs(variables.iter().copied()).output().expect("runs");
+        let error = String::from_utf8_lossy(&ended.stderr);
+        assert!(!ended.status.success() && error.contains(words), "{arguments:?}: {error}");
+        assert!(!data.join("log").exists() && !copy.exists(), "{arguments:?} made a folder");
+    };
+    let discard = ["dead-letter", "discard", "1", "--reason", "noise", "--by", "Sari"];
+    // As README.md says; nobody is there, and nobody is asked.
+    let kafka = [("RANTAI_LOG", "kafka"), ("RANTAI_STORE", "postgres://nobody@127.0.0.1:1/none")];
+    for (arguments, words) in [
+        (&["verify"][..], "`rantai kafka verify`"),
+        (&["rebuild"], "`rantai kafka rebuild`"),
+        (&discard, "a server decides"),
+        (&["backup", copy.to_str().expect("a plain path")], "that Kafka and Postgres do not have"),
+    ] {
+        refused(arguments, &kafka, words);
+    }
+    refused(&["verify"], &kafka[..1], "needs a store that several processes share");
+    for address in stores().await.iter().filter(|address| *address != "sqlite") {
+        let store = Store::open(&address.parse().expect("an address"), &data).await.expect("opens");
+        store.kafka_partition("readings", 0).await.expect("gives a number");
+        store.close().await;
+        let words = "the database holds the state of Kafka's log";
+        for arguments in [&["verify"][..], &["rebuild"], &discard] {
+            refused(arguments, &[("RANTAI_STORE", address.as_str())], words);
+        }
+        let error = lifecycle::start(&args(&data, &["--store", address])).await.err().expect("refused").to_string();
+        assert!(error.contains(words), "{error}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -12,6 +12,7 @@ use server::identities::{DiskIdentities, Freeze, NamedRun, Sizes};
 use server::letters::{Decided, Outcome};
 use server::side::{Cause, DEAD, LATE, SideRow, SideRows};
 use server::store::{Checkpoint, KeyError, Retention, Snapshot, Store, StoreAddress, StoreError, TAKEN};
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 use tempfile::TempDir;
@@ -525,7 +526,9 @@ async fn what_nobody_decided_on_stays() {
         assert_eq!(left().await, [1, 5, 11, 15, 21, 25, 31, 35]);
         store.forget(NOW.plus_ms(400 * DAY), &keep).await.expect("deletes");
         assert_eq!(left().await, [1, 5, 11, 15, 31, 35]);
-        assert_eq!(store.letters(vec![1, 2, 21, 35]).await.expect("reads").into_iter().collect::<Vec<_>>(), [1, 35]);
+        let asked = BTreeSet::from([0, 1, 2, 5, 13, 15, 21, 32, 35, 36, u64::MAX]);
+        assert_eq!(store.letters(0, &asked).await.expect("reads"), BTreeSet::from([1, 5, 15, 35]));
+        assert_eq!(store.letters(1, &asked).await.expect("reads"), BTreeSet::new());
         store.close().await;
     }
 }

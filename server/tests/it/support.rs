@@ -218,13 +218,13 @@ impl Server {
     /// Discards a dead letter.
     pub async fn discard(&self, position: impl std::fmt::Display) {
         let reply = self.decide(position, "discard", &json!({"by": "Sari", "reason": "a test"})).await;
-        assert_eq!(reply.status, 200, "{}", reply.text);
+        assert!(matches!(reply.status, 200 | 202), "{}: {}", reply.status, reply.text); // 202: an engine elsewhere will
     }
 
     /// Takes a dead letter in again.
     pub async fn replay(&self, position: impl std::fmt::Display) {
         let reply = self.decide(position, "replay", &json!({"by": "Sari"})).await;
-        assert_eq!(reply.status, 200, "{}", reply.text);
+        assert!(matches!(reply.status, 200 | 202), "{}: {}", reply.status, reply.text);
     }
 
     pub async fn get_with(&self, path: &str, headers: &[(&str, &str)]) -> Reply {

@@ -11,7 +11,9 @@ use crate::written::{self, Entry};
 use domain::engine::EngineConfig;
 use domain::event::Reason;
 use domain::master::Master;
+use domain::time::DAY_MS;
 use server::rebuild::rebuild;
+use server::side::{DEAD, SideBlock, SideRows};
 use server::store::{Retention, Store};
 use server::verify::{Law, Report, Subject, verify};
 use sqlx::{Connection, PgConnection};
@@ -326,6 +328,53 @@ async fn what_was_deleted_for_its_age_is_not_missed() {
         run_sql(dir.path(), &address, &gone).await;
         assert_eq!(check(dir.path(), &address).await.first_broken(), Some(Law::Versions));
         store.close().await;
+    }
+}
+
+/// Retention takes no dead letter that is open, however old it is, and changes none: one that is missing or another is found.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_open_letter_is_too_old_to_be_missed() {
+    for address in stores().await {
+        let dir = taken_in(&written::days(2, true), &["--store", &address]).await;
+        let store = open(dir.path(), &address).await;
+        let log_id = server::log::id(&dir.path().join("log")).expect("has a name");
+        let now = store.peek(0, &log_id).await.expect("reads").expect("is there").now;
+        let letters = store.side_after(DEAD, 0, 100_000).await.expect("reads").len();
+        let decided = store.decisions(0, u64::MAX >> 1).await.expect("reads").len();
+        assert!(0 < decided && decided < letters, "{decided} of {letters}");
+        let keep = Retention { side_days: 1, ..Retention::default() };
+        store.forget(now.plus_ms(400 * DAY_MS), &keep).await.expect("deletes");
+        store.close().await;
+        let report = check(dir.path(), &address).await;
+        assert_whole(&report);
+        assert!(report.to_string().contains("deleted for their age"), "late records are: {report}");
+        if address == "sqlite" {
+            let pool = tampering::pool(dir.path()).await;
+            let (last, bytes): (i64, Vec<u8>) =
+                sqlx::query_as("select last_position, data from side_blocks where kind = 1 limit 1")
+                    .fetch_one(&pool)
+                    .await
+                    .expect("reads");
+            let mut rows = SideBlock::decode(&bytes).expect("decodes");
+            rows[0].raw.push(b' ');
+            let bytes = rows.into_iter().collect::<SideRows>().blocks()[0].encode();
+            sqlx::query("update side_blocks set data = $1 where kind = 1 and last_position = $2")
+                .bind(bytes)
+                .bind(last)
+                .execute(&pool)
+                .await
+                .expect("writes");
+            pool.close().await;
+            let report = check(dir.path(), &address).await;
+            assert_eq!(report.first_broken(), Some(Law::C4), "\n{report}");
+            assert_eq!(report.told(Law::C4).len(), 1, "\n{report}");
+        }
+        run_sql(dir.path(), &address, "delete from side_blocks where kind = 1").await;
+        let report = check(dir.path(), &address).await;
+        assert_eq!(report.first_broken(), Some(Law::C4), "\n{report}");
+        // Those of which something was decided may be gone.
+        assert!(report.to_string().contains(&format!("BROKEN  in {} places", letters - decided)), "\n{report}");
+        assert!(report.told(Law::C4).iter().all(|line| line.ends_with("found nothing")), "\n{report}");
     }
 }
 

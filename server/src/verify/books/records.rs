@@ -68,8 +68,10 @@ impl Books<'_> {
         report.summarise(Law::Identities, format!("{known} known"));
         self.counters(&counted);
         self.days(&counted.days).await?;
-        self.side_rows(LATE, &expected.rows[LATE], recomputed).await?;
-        self.side_rows(DEAD, &expected.rows[DEAD], recomputed).await?;
+        self.side_rows(LATE, &expected.rows[LATE], |_| true, recomputed).await?;
+        // One of which nothing was decided stays, however old it is.
+        let is_decided = |letter: u64| expected.decided.contains_key(&letter);
+        self.side_rows(DEAD, &expected.rows[DEAD], is_decided, recomputed).await?;
         Ok((expected, raw))
     }
 
@@ -105,8 +107,15 @@ impl Books<'_> {
         );
     }
 
-    /// The rows of a side output against what they should be, by position and a hash of all they hold.
-    async fn side_rows(&mut self, kind: usize, expected: &[(u64, u64)], recomputed: &Recomputed) -> anyhow::Result<()> {
+    /// The rows of a side output against what they should be, by position and a hash of all they hold. `may_go` says of which positions
+    /// retention takes what is old.
+    async fn side_rows(
+        &mut self,
+        kind: usize,
+        expected: &[(u64, u64)],
+        may_go: impl Fn(u64) -> bool,
+        recomputed: &Recomputed,
+    ) -> anyhow::Result<()> {
         let (law, what) = if kind == LATE { (Law::Late, "late record") } else { (Law::C4, "dead letter") };
         let kept_from = ProcessingTime::from_ms(self.forgotten.side);
         let mut found: HashMap<u64, u64> = HashMap::new();
@@ -135,8 +144,10 @@ impl Books<'_> {
         }
         let (stored, mut wrong) = (found.len(), Vec::new());
         for (position, hash) in expected {
-            if found.remove(position) != Some(*hash) {
-                wrong.push(*position);
+            let found = found.remove(position);
+            if found != Some(*hash) {
+                // Retention takes rows, and changes none.
+                wrong.push(Wrong { position: *position, may_be_forgotten: found.is_none() && may_go(*position) });
             }
         }
         let mut extra: Vec<u64> = found.into_keys().collect();
@@ -150,13 +161,13 @@ impl Books<'_> {
         Ok(())
     }
 
-    /// Tells what should stand at the positions `wrong`; how many of them retention may have deleted.
+    /// Tells what should stand where something is `wrong`, oldest first; how many of these rows retention may have deleted.
     async fn explain(
         &mut self,
         kind: usize,
         law: Law,
         what: &str,
-        wrong: &[u64],
+        wrong: &[Wrong],
         kept_from: ProcessingTime,
         recomputed: &Recomputed,
     ) -> anyhow::Result<u64> {
@@ -167,14 +178,12 @@ impl Books<'_> {
         let step = log.step();
         scan(log, key, |place, held| {
             let (Held::Records(batch) | Held::Replay(_, batch)) = &held else { return Ok(()) };
-            if place.first_record > *last || place.first_record + batch.len() as u64 * step <= *first {
+            if place.first_record > last.position || place.first_record + batch.len() as u64 * step <= first.position {
                 return Ok(());
             }
             for (index, position) in (0..batch.len()).zip((place.first_record..).step_by(step as usize)) {
-                if wrong.binary_search(&position).is_err() {
-                    continue;
-                }
-                if place.received_at < kept_from {
+                let Ok(at) = wrong.binary_search_by_key(&position, |wrong| wrong.position) else { continue };
+                if wrong[at].may_be_forgotten && place.received_at < kept_from {
                     forgotten += 1;
                 } else {
                     let disposition = recomputed.fate(position).expect("it has a row");
@@ -239,6 +248,13 @@ impl Books<'_> {
         self.report.summarise(Law::C4, summary);
         Ok(())
     }
+}
+
+/// Where a row of a side output is missing, or another one.
+struct Wrong {
+    position: u64,
+    /// Nothing is there, and retention was free to take it once it was old.
+    may_be_forgotten: bool,
 }
 
 /// What the side outputs should be.
