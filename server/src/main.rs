@@ -62,7 +62,10 @@ fn start() -> anyhow::Result<()> {
         .init();
     let cli = Cli::parse();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("start the runtime")?;
-    runtime.block_on(run(cli.command))
+    let ended = runtime.block_on(run(cli.command));
+    // What has to be done is done. Dropped, it would wait for every thread that still reads something.
+    runtime.shutdown_background();
+    ended
 }
 
 async fn run(command: Command) -> anyhow::Result<()> {

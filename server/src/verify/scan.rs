@@ -10,6 +10,7 @@ use crate::travel::{self, HandedOn};
 use anyhow::Context;
 use bytes::Bytes;
 use domain::engine::Pairing;
+use domain::planted;
 use domain::time::ProcessingTime;
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -104,6 +105,11 @@ pub fn scan(source: &Source, key: &IdentityKey, each: impl FnMut(Place, Held) ->
     }
 }
 
+/// Whether the block at `place` came before the record at `position`.
+fn is_to_come(position: u64, place: Place) -> bool {
+    position >= place.first_record && !planted("letter-to-come-is-decided-on")
+}
+
 /// Takes the runs of a partition's messages, and tells `each` what they hold.
 fn of_runs(
     partition: u32,
@@ -118,7 +124,7 @@ fn of_runs(
         let held = match run.kind {
             Kind::Records => Held::Records(Batch::of_messages(run.bytes.clone(), run.messages(), key)),
             // Anybody may write to a topic: what is no decision decides nothing, nor what names a letter that there was not yet.
-            Kind::Decision if run.decided().is_none_or(|letter| strange.contains(&letter) || letter >= place.first_record) => {
+            Kind::Decision if run.decided().is_none_or(|letter| strange.contains(&letter) || is_to_come(letter, place)) => {
                 Held::Timer
             }
             Kind::Decision => decision(&run.bytes, run.source(), key, &mut decided).unwrap_or(Held::Timer),

@@ -3,6 +3,7 @@
 use crate::faults::under;
 use crate::store::Place;
 use crate::store::places;
+use crate::support::until;
 use crate::wire::{Fate, Said, Wire};
 use server::store::{Store, StoreAddress, StoreError};
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, SqliteConnection};
@@ -131,6 +132,14 @@ async fn schema_of(place: &Place) -> i64 {
         }
         StoreAddress::Postgres(url) => {
             let mut connection = PgConnection::connect(url).await.expect("connects");
+            // Who was cut off may have asked for a commit which is still under way.
+            let others = "select count(*) from pg_stat_activity
+                where datname = current_database() and backend_type = 'client backend' and pid <> pg_backend_pid()";
+            until("nobody else is connected", async || {
+                let others: i64 = sqlx::query_scalar(others).fetch_one(&mut connection).await.expect("answers");
+                (others == 0).then_some(())
+            })
+            .await;
             sqlx::query_scalar("select version from schema_version").fetch_one(&mut connection).await.expect("answers")
         }
     }

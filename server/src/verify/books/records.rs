@@ -11,6 +11,7 @@ use crate::verify::report::Law;
 use crate::verify::scan::{Held, scan};
 use domain::engine::{Engine, Identities, Seen as Known, Tally};
 use domain::event::{BodyHash, Identity, Topic};
+use domain::planted;
 use domain::time::ProcessingTime;
 use serde::Serialize;
 use std::collections::{BTreeMap, HashMap};
@@ -70,7 +71,7 @@ impl Books<'_> {
         self.days(&counted.days).await?;
         self.side_rows(LATE, &expected.rows[LATE], |_| true, recomputed).await?;
         // One of which nothing was decided stays, however old it is.
-        let is_decided = |letter: u64| expected.decided.contains_key(&letter);
+        let is_decided = |letter: u64| expected.decided.contains_key(&letter) || planted("open-letter-may-have-gone");
         self.side_rows(DEAD, &expected.rows[DEAD], is_decided, recomputed).await?;
         Ok((expected, raw))
     }

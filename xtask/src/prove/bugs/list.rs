@@ -190,6 +190,10 @@ pub const BUGS: &[Bug] = &[
     it("every-process-deletes", "lets processes without an engine delete", "retention::no_process_deletes_by_its_own_clock_or_will"),
     it("whatever-postgres-says-passes", "tries for ever what Postgres never takes", "postgres_faults::what_postgres_never_takes_ends_the_program"),
     it("kept-a-day-less", "deletes a day that is to be kept", "store::what_need_not_be_kept_is_deleted"),
+    it("open-letter-may-have-gone", "takes an open dead letter that is lost for one that retention took", "verify::no_open_letter_is_too_old_to_be_missed"),
+    it("a-stop-waits-for-the-look", "reads on through the disk when the server stops", "backup::what_has_changed_on_the_disk_is_found"),
+    it("kafkas-state-is-taken-over", "works on the state of Kafka's log as on its own", "lifecycle::beside_kafkas_log_there_is_none_in_the_directory"),
+    server("letter-to-come-is-decided-on", "recomputes decisions on letters that there were not yet", "verify::scan::tests::what_decides_of_a_letter_to_come_is_void"),
     it("open-letter-is-deleted", "deletes dead letters for their age that nobody has decided on", "store::what_nobody_decided_on_stays"),
     it("log-is-deleted-before-its-identities", "lets log go whose identities no run holds", "store::what_need_not_be_kept_is_deleted"),
     // Side outputs and decisions.
