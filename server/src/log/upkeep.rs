@@ -9,8 +9,8 @@ use std::ops::Range;
 use std::path::Path;
 
 /// Copies the log in `from` to the folder `to`, made where absent, as far as it is written, every block checked; the numbers of
-/// the blocks that are there, from 1 where there is none yet. Durable on return but for the name of `to`. May run beside a [`Log`] that
-/// appends, and beside [`prune`].
+/// the blocks that are there, from 1 where there is none yet. Durable on return but for the name of `to`. May run beside a [`Log`](super::Log) that
+/// appends, and beside [`prune`](super::prune).
 pub fn copy(from: &Path, to: &Path) -> Result<Range<u64>, LogError> {
     files::create_dir(to).map_err(io_error("cannot create", to))?;
     let write = |path: &Path, bytes: &[u8]| {

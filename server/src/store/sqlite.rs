@@ -4,7 +4,7 @@ use super::{Database, Pools, Store, StoreError};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{Connection, Sqlite, Transaction};
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const MIGRATIONS: [&str; 9] = [
     include_str!("../../migrations/sqlite/0001_init.sql"),
@@ -30,6 +30,11 @@ const PAGE_BYTES: u32 = 16_384;
 const READER_CACHE: &str = "-2000";
 const WRITER_CACHE: &str = "-16000";
 
+/// How long somebody else who writes is waited for,
+const PATIENCE: Duration = Duration::from_secs(10);
+/// and how long until SQLite is asked again where it does not wait itself.
+const PAUSE: Duration = Duration::from_millis(20);
+
 /// Opens the database in `dir`, made and migrated as needed.
 pub async fn open(dir: &Path) -> Result<Pools<Sqlite>, StoreError> {
     let options = SqliteConnectOptions::new()
@@ -38,17 +43,14 @@ pub async fn open(dir: &Path) -> Result<Pools<Sqlite>, StoreError> {
         .page_size(PAGE_BYTES)
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full)
-        .busy_timeout(Duration::from_secs(10))
+        .busy_timeout(PATIENCE)
         .pragma("cache_size", WRITER_CACHE)
         .pragma("foreign_keys", "on");
     // Where SQLite itself rolls back (a full disk), sqlx goes on counting a transaction and can never begin another one.
-    let writer = SqlitePoolOptions::new()
-        .max_connections(1)
-        .before_acquire(|connection, _| {
-            Box::pin(async move { Ok(!connection.is_in_transaction() || domain::planted("stuck-in-a-transaction")) })
-        })
-        .connect_with(options.clone())
-        .await?;
+    let pool = SqlitePoolOptions::new().max_connections(1).before_acquire(|connection, _| {
+        Box::pin(async move { Ok(!connection.is_in_transaction() || domain::planted("stuck-in-a-transaction")) })
+    });
+    let writer = connect(pool, &options).await?;
     let version: String = sqlx::query_scalar("select sqlite_version()").fetch_one(&writer).await?;
     if is_too_old(&version) {
         return Err(StoreError::TooOld { found: format!("SQLite {version}"), needed: "3.51.3" });
@@ -68,8 +70,25 @@ pub async fn open(dir: &Path) -> Result<Pools<Sqlite>, StoreError> {
     }
     tx.commit().await?;
     let options = options.read_only(true).pragma("cache_size", READER_CACHE);
-    let readers = SqlitePoolOptions::new().max_connections(4).connect_with(options).await?;
+    let readers = connect(SqlitePoolOptions::new().max_connections(4), &options).await?;
     Ok(Pools { writer, readers })
+}
+
+/// Connects `pool`. Two that open a new file at once may be in each other's way where SQLite lets neither wait (a run of the tests ended
+/// so): then again, as long as it would wait.
+async fn connect(pool: SqlitePoolOptions, options: &SqliteConnectOptions) -> Result<sqlx::SqlitePool, sqlx::Error> {
+    let is_busy = |error: &sqlx::Error| {
+        // Of an extended code the lowest byte tells (https://sqlite.org/rescode.html).
+        let code = error.as_database_error().and_then(|error| error.code()?.parse::<u32>().ok());
+        code.is_some_and(|code| code & 0xff == 5)
+    };
+    let since = Instant::now();
+    loop {
+        match pool.clone().connect_with(options.clone()).await {
+            Err(error) if is_busy(&error) && since.elapsed() < PATIENCE => tokio::time::sleep(PAUSE).await,
+            connected => return connected,
+        }
+    }
 }
 
 async fn begin(writer: &sqlx::SqlitePool) -> Result<Transaction<'static, Sqlite>, sqlx::Error> {
