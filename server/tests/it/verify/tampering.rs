@@ -275,14 +275,21 @@ async fn tamper(index: usize, dir: &Path) {
             .await;
         }
         29 => {
-            // Of one source and topic, so that all days together are the same.
+            // Of one source and topic, so that all days together are the same: its first day, and the next with something to take away.
             sql(
                 &pool,
-                "update daily_books
-                 set received = received + iif(day_ms = (select min(day_ms) from daily_books), 1, -1),
-                     duplicate = duplicate + iif(day_ms = (select min(day_ms) from daily_books), 1, -1)
+                "with own as (
+                     select day_ms, duplicate from daily_books
+                     where topic = 'temperature' and source = (select min(source) from daily_books)
+                 ), first as (select min(day_ms) as day_ms from own
+                 ), other as (
+                     select min(own.day_ms) as day_ms from own, first where own.day_ms > first.day_ms and own.duplicate > 0
+                 )
+                 update daily_books
+                 set received = received + iif(day_ms = (select day_ms from first), 1, -1),
+                     duplicate = duplicate + iif(day_ms = (select day_ms from first), 1, -1)
                  where topic = 'temperature' and source = (select min(source) from daily_books)
-                     and day_ms in ((select min(day_ms) from daily_books), (select min(day_ms) + 86400000 from daily_books))",
+                     and day_ms in (select day_ms from first union select day_ms from other)",
             )
             .await;
         }
