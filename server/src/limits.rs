@@ -44,11 +44,7 @@ pub struct Rare {
 
 impl Rare {
     const NORMAL: Self = Self { segment_bytes: 256 * 1024 * 1024, identities: Sizes::NORMAL, merge_at: None };
-    const SOON: Self = Self {
-        segment_bytes: 2_000,
-        identities: Sizes { freeze_at: 8, generation_keys: 16, run_bytes: 1_000_000 },
-        merge_at: Some(2),
-    };
+    const SOON: Self = Self { segment_bytes: 2_000, identities: Sizes::SMALL, merge_at: Some(2) };
 }
 
 /// The limits of this process. Where bugs are planted the variable `RANTAI_SMALL` makes them so small that all of it happens soon: for

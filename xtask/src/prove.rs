@@ -26,7 +26,7 @@ pub struct Options {
 /// A proof.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 enum Proof {
-    /// Crash images: a real workload recorded with strace, and whatever a crash could have left of its files opened and verified
+    /// Crash images: real workloads recorded with strace, and whatever a crash could have left of their files opened and verified
     Img,
     /// SIGKILL under load: the program alone, engines on Kafka and Postgres, the leader of three brokers
     Kill,
@@ -77,12 +77,16 @@ fn all_passed(Tally { passed, failed, .. }: Tally) -> anyhow::Result<()> {
 /// Crash images; `more` are options of the example `img`.
 pub fn images(more: &[String]) -> anyhow::Result<()> {
     setup::strace()?;
+    setup::openssl()?;
     product::build_server(Flavour::Release)?;
+    // The program that tests have comes with them: only that knows limits so small that all files come to be that there are.
+    workspace::succeed(workspace::cargo().args(test::TESTS).arg("--no-run"))?;
     let mut cargo = workspace::cargo();
     cargo.args(["run", "--release", "--quiet", "--package", "server", "--example", "img", "--", "--binary"]);
     // Each image is some megabytes, taken and given back: the allocator is to keep them, rather than ask for fresh pages every time.
     cargo.env("MALLOC_MMAP_THRESHOLD_", "33554432").env("MALLOC_TRIM_THRESHOLD_", "1073741824");
-    cargo.arg(Product::of(Flavour::Release).server).args(more);
+    cargo.arg(Product::of(Flavour::Release).server);
+    cargo.arg("--small-binary").arg(Product::of(Flavour::Debug).server).args(more);
     workspace::succeed(&mut cargo)
 }
 

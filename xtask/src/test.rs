@@ -99,7 +99,7 @@ const STEPS: [Step; 11] = [
     Step { name: "doc", what: "documentation without warnings", lane: Lane::Debug, run: |_| doc() },
     Step { name: "build", what: "the release build", lane: Lane::Release, run: |_| build() },
     Step { name: "simulation", what: "5 000 seeds of simulated crashes and faults", lane: Lane::Release, run: |_| simulation() },
-    Step { name: "images", what: "crash images of a real workload, opened and verified", lane: Lane::Release, run: |_| images() },
+    Step { name: "images", what: "crash images of real workloads, opened and verified", lane: Lane::Release, run: |_| images() },
     Step {
         name: "kills",
         what: "SIGKILL of the release build under load, alone and on Kafka and Postgres",

@@ -100,16 +100,11 @@ pub fn load(server: &Server, stream: Stream, is_array: bool, first: u64, length:
 }
 
 pub fn run(figures: &mut Figures, length: Duration) -> anyhow::Result<()> {
-    let bare = load(&Server::bare()?, MIX, false, 0, length.min(Duration::from_secs(20)))?;
-    figures.add("bare server, NDJSON: events", bare.events_per_second, "events/s");
-    figures.add("bare server, NDJSON: events per CPU second", bare.events_per_cpu_second, "events/CPU s");
     for is_array in [false, true] {
         let form = if is_array { "JSON arrays" } else { "NDJSON" };
-        let server = Server::start()?;
-        let ours = load(&server, MIX, is_array, 0, length)?;
+        let ours = load(&Server::start()?, MIX, is_array, 0, length)?;
         figures.add(format!("ingest, {form}: events"), ours.events_per_second, "events/s");
         figures.add(format!("ingest, {form}: events per CPU second"), ours.events_per_cpu_second, "events/CPU s");
-        figures.add(format!("ingest, {form}: of the bare server's"), ours.events_per_cpu_second / bare.events_per_cpu_second, "");
         figures.add(format!("ingest, {form}: peak memory"), ours.peak_mib, "MiB");
         let percent = ours.checkpoint_percent;
         figures.add(format!("ingest, {form}: checkpoints, of all CPU time"), percent.iter().sum(), "%");
@@ -120,6 +115,72 @@ pub fn run(figures: &mut Figures, length: Duration) -> anyhow::Result<()> {
             figures.add(format!("ingest, {form}: CPU of events {} to {} million", index * 5, index * 5 + 5), *cost, "µs/event");
         }
     }
+    beside_bare(figures, length.min(Duration::from_secs(5)))
+}
+
+/// Events per CPU second beside the bare server's. In turn: the machine may be half as fast a minute later, or its memory alone.
+fn beside_bare(figures: &mut Figures, length: Duration) -> anyhow::Result<()> {
+    const ROUNDS: usize = 8;
+    let ours = [Server::start()?, Server::start()?];
+    let mut known = [0; 2];
+    let mut yardsticks = Vec::new();
+    let mut ratios = [const { Vec::new() }; 2];
+    for _ in 0..ROUNDS {
+        let bare = load(&Server::bare()?, MIX, false, 0, length)?.events_per_cpu_second;
+        yardsticks.push(bare);
+        for (which, ratios) in ratios.iter_mut().enumerate() {
+            let done = load(&ours[which], MIX, which == 1, known[which], length)?;
+            known[which] += done.events;
+            ratios.push(done.events_per_cpu_second / bare);
+        }
+    }
+    figures.add("bare server, NDJSON: events per CPU second, median of rounds", median(&mut yardsticks), "events/CPU s");
+    for (form, mut ratios) in ["NDJSON", "JSON arrays"].into_iter().zip(ratios) {
+        let of = format!("ingest, {form}: of the bare server's events per CPU second");
+        figures.add(format!("{of}, median of rounds"), median(&mut ratios), "");
+        figures.add(format!("{of}, least"), ratios[0], "");
+        figures.add(format!("{of}, most"), ratios[ROUNDS - 1], "");
+    }
+    Ok(())
+}
+
+/// Sorts `values` and tells their median; there are at least two.
+fn median(values: &mut [f64]) -> f64 {
+    values.sort_by(f64::total_cmp);
+    let half = values.len() / 2;
+    if values.len() % 2 == 1 { values[half] } else { values[half - 1].midpoint(values[half]) }
+}
+
+/// Whether an event costs more after twenty million than among the first: a server that has taken in so many, and a new one each time, in
+/// turn.
+pub fn flat(figures: &mut Figures, length: Duration) -> anyhow::Result<()> {
+    const ROUNDS: usize = 8;
+    const HISTORY: u64 = 20_000_000;
+    let old = Server::start()?;
+    let mut known = 0;
+    while known < HISTORY {
+        known += load(&old, MIX, false, known, length)?.events;
+    }
+    let (mut times, mut all) = (Vec::new(), [const { Vec::new() }; 2]);
+    for round in 0..ROUNDS {
+        let new = Server::start()?;
+        // Its first windows, before any closes, cost less than all others: they are no measure.
+        let begun = load(&new, MIX, false, 0, Duration::from_secs(3))?.events;
+        let mut costs = [0.0; 2];
+        // Now the one first, now the other.
+        for turn in [round % 2, (round + 1) % 2] {
+            let (server, first) = if turn == 0 { (&new, begun) } else { (&old, known) };
+            let done = load(server, MIX, false, first, length)?;
+            costs[turn] = 1e6 / done.events_per_cpu_second;
+            known += if turn == 0 { 0 } else { done.events };
+        }
+        all.iter_mut().zip(costs).for_each(|(all, cost)| all.push(cost));
+        times.push(costs[1] / costs[0]);
+    }
+    figures.add("flat: new, median", median(&mut all[0]), "µs/event");
+    figures.add("flat: with history, median", median(&mut all[1]), "µs/event");
+    figures.add("flat: events in the history at the end", known as f64 / 1e6, "million");
+    figures.add("flat: with history beside new, median", median(&mut times), "×");
     Ok(())
 }
 

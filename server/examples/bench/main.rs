@@ -27,9 +27,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 /// In the order in which all of them run. The last is an hour long when it counts: `--seconds 3600`.
-const NAMES: [&str; 15] = [
+const NAMES: [&str; 16] = [
     "engine",
     "ingest",
+    "flat",
     "cost",
     "single",
     "log",
@@ -67,6 +68,7 @@ fn main() -> anyhow::Result<()> {
         match name.as_str() {
             "engine" => engine::run(&mut figures)?,
             "ingest" => ingest::run(&mut figures, length)?,
+            "flat" => ingest::flat(&mut figures, length.min(Duration::from_secs(5)))?,
             "cost" => ingest::cost(&mut figures, length.min(Duration::from_secs(10)))?,
             "single" => single::run(&mut figures, length)?,
             "log" => log::run(&mut figures)?,

@@ -1,9 +1,10 @@
 //! A disk as a crash may leave it: what was synced is there, what was not may be there in part.
 //!
-//! Data: of every write since the last sync of its file any sectors of 512 bytes may be missing. Names: a journalling file system keeps
-//! their changes in order, and every sync of anything makes those before it durable; of the others the newest may be missing.
+//! Data: of every write since the last sync of its file any sectors of 512 bytes may be missing. Names: changes in one folder reach the
+//! disk in order, and a sync of that folder makes those before it durable, nothing else does; of the others the newest may be missing, in
+//! each folder so many as chance will have it. Many a file system does better. What is promised for all of them is no more.
 
-use crate::trace::{Offset, Op};
+use crate::trace::{Offset, Op, folder};
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -26,7 +27,7 @@ struct Content {
     is_dir: bool,
 }
 
-/// A change of names.
+/// A change of names, all of it within one folder.
 #[derive(Clone, Debug)]
 enum Name {
     Create(String, usize),
@@ -34,14 +35,34 @@ enum Name {
     Unlink(String),
 }
 
+impl Name {
+    /// Where it is made.
+    fn folder(&self) -> &str {
+        let (Name::Create(path, _) | Name::Rename(path, _) | Name::Unlink(path)) = self;
+        folder(path)
+    }
+
+    fn apply(&self, names: &mut BTreeMap<String, usize>) {
+        match self {
+            Name::Create(path, at) => drop(names.insert(path.clone(), *at)),
+            Name::Rename(from, to) => {
+                if let Some(at) = names.remove(from) {
+                    names.insert(to.clone(), at);
+                }
+            }
+            Name::Unlink(path) => drop(names.remove(path)),
+        }
+    }
+}
+
 /// The disk after some operations.
 #[derive(Clone, Debug, Default)]
 pub struct Disk {
     contents: Vec<Content>,
     names: BTreeMap<String, usize>,
-    /// Names as they are durable, and what changed since.
+    /// Names as they are durable, and what changed since; each change with the index of its operation.
     durable_names: BTreeMap<String, usize>,
-    changed: Vec<Name>,
+    changed: Vec<(usize, Name)>,
 }
 
 /// How a crash treats what was not synced.
@@ -55,7 +76,7 @@ pub enum Class {
     Sectors,
     /// Some unsynced writes are missing whole, whatever their order.
     Writes,
-    /// The newest changes of names are missing too.
+    /// The newest changes of names in a folder are missing too.
     Names,
 }
 
@@ -92,9 +113,7 @@ impl Disk {
         match op {
             Op::Create { path, is_dir } => {
                 self.contents.push(Content { is_dir: *is_dir, ..Content::default() });
-                let at = self.contents.len() - 1;
-                self.names.insert(path.clone(), at);
-                self.changed.push(Name::Create(path.clone(), at));
+                self.change(index, Name::Create(path.clone(), self.contents.len() - 1));
             }
             Op::Write { path, offset, data } => {
                 if let Some(content) = self.content(path) {
@@ -112,19 +131,16 @@ impl Disk {
                     content.since.push((index, Change::Truncate(*len)));
                 }
             }
-            Op::Rename { from, to } => {
-                if let Some(at) = self.names.remove(from) {
-                    self.names.insert(to.clone(), at);
-                    self.changed.push(Name::Rename(from.clone(), to.clone()));
-                }
-            }
-            Op::Unlink { path } => {
-                self.names.remove(path);
-                self.changed.push(Name::Unlink(path.clone()));
-            }
+            Op::Rename { from, to } => self.change(index, Name::Rename(from.clone(), to.clone())),
+            Op::Unlink { path } => self.change(index, Name::Unlink(path.clone())),
             Op::Sync { path, asked } => {
-                self.durable_names = self.names.clone();
-                self.changed.clear();
+                // Of a folder: a file holds no names.
+                let (covered, since): (Vec<_>, Vec<_>) =
+                    self.changed.drain(..).partition(|(index, change)| index < asked && change.folder() == path);
+                for (_, change) in &covered {
+                    change.apply(&mut self.durable_names);
+                }
+                self.changed = since;
                 if let Some(content) = self.content(path) {
                     let (covered, since): (Vec<_>, Vec<_>) = content.since.drain(..).partition(|(index, _)| index < asked);
                     for (_, change) in &covered {
@@ -137,28 +153,55 @@ impl Disk {
         }
     }
 
+    fn change(&mut self, index: usize, change: Name) {
+        change.apply(&mut self.names);
+        self.changed.push((index, change));
+    }
+
     fn content(&mut self, path: &str) -> Option<&mut Content> {
         self.names.get(path).map(|at| &mut self.contents[*at])
     }
 
-    /// The files that a crash of `class` leaves; `random` gives numbers below its argument.
-    pub fn crash(&self, class: Class, mut random: impl FnMut(u64) -> u64) -> Image {
-        let mut names = self.names.clone();
-        if class == Class::Names {
-            names = self.durable_names.clone();
-            let kept = random(self.changed.len() as u64 + 1) as usize;
-            for change in &self.changed[..kept] {
-                match change {
-                    Name::Create(path, at) => drop(names.insert(path.clone(), *at)),
-                    Name::Rename(from, to) => {
-                        if let Some(at) = names.remove(from) {
-                            names.insert(to.clone(), at);
-                        }
-                    }
-                    Name::Unlink(path) => drop(names.remove(path)),
-                }
+    /// What was written to the file at `path`, be it durable or not; nothing where there is none.
+    pub fn read(&self, path: &str) -> Vec<u8> {
+        let Some(content) = self.names.get(path).map(|at| &self.contents[*at]) else { return Vec::new() };
+        let mut bytes = content.durable.clone();
+        content.since.iter().for_each(|(_, change)| apply(&mut bytes, change));
+        bytes
+    }
+
+    /// The names that are durable, and of what changed since in each folder the first so many; the operations of which nothing is left.
+    fn some_names(&self, random: &mut impl FnMut(u64) -> u64) -> (BTreeMap<String, usize>, Vec<usize>) {
+        let mut kept: BTreeMap<&str, u64> = BTreeMap::new();
+        for (_, change) in &self.changed {
+            *kept.entry(change.folder()).or_default() += 1;
+        }
+        for kept in kept.values_mut() {
+            *kept = random(*kept + 1);
+        }
+        let (mut names, mut undone) = (self.durable_names.clone(), Vec::new());
+        for (index, change) in &self.changed {
+            let kept = kept.get_mut(change.folder()).expect("it was counted");
+            if *kept > 0 {
+                *kept -= 1;
+                change.apply(&mut names);
+            } else {
+                undone.push(*index);
             }
         }
+        // Nobody finds what lies in a folder that has no name.
+        let found = names.clone();
+        names.retain(|path, _| {
+            let above = std::iter::successors(Some(folder(path)), |&path| Some(folder(path)));
+            above.take_while(|path| !path.is_empty()).all(|path| found.contains_key(path))
+        });
+        (names, undone)
+    }
+
+    /// The files that a crash of `class` leaves, and which operations it undoes that changed names; `random` gives numbers below its
+    /// argument.
+    pub fn crash(&self, class: Class, mut random: impl FnMut(u64) -> u64) -> (Image, Vec<usize>) {
+        let (names, undone) = if class == Class::Names { self.some_names(&mut random) } else { (self.names.clone(), Vec::new()) };
         let newest = self.contents.iter().filter_map(|content| content.since.last()).map(|(index, _)| *index).max();
         // How likely a sector is to be there, in sixteenths: from hardly any to nearly all.
         let share = random(17);
@@ -195,7 +238,7 @@ impl Disk {
             }
             (path, (!content.is_dir).then_some(bytes))
         });
-        Image { files: files.collect() }
+        (Image { files: files.collect() }, undone)
     }
 }
 
@@ -206,6 +249,11 @@ pub struct Image {
 }
 
 impl Image {
+    /// Whether a file in it has a name that ends so.
+    pub fn holds(&self, ending: &str) -> bool {
+        self.files.iter().any(|(path, _)| path.ends_with(ending))
+    }
+
     /// Puts it into the empty folder `dir`.
     pub fn write(&self, dir: &Path) -> std::io::Result<()> {
         for (path, bytes) in &self.files {

@@ -1,6 +1,6 @@
 //! What a program did to files and sockets, read from what strace wrote.
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use std::collections::HashMap;
 
 /// A program has ended, and nothing of it goes on in the next.
@@ -19,7 +19,8 @@ pub enum Op {
     Rename { from: String, to: String },
     /// A name went.
     Unlink { path: String },
-    /// The disk has a file, as it was when this was asked; `asked` is the index of the first operation after that.
+    /// The disk has a file, or the names in a folder, as they were when this was asked; `asked` is the index of the first operation after
+    /// that.
     Sync { path: String, asked: usize },
     /// A client asked for this.
     Asked(Request),
@@ -185,6 +186,7 @@ impl Reader {
                 let mut names = names.iter().map(|name| self.inside(&String::from_utf8_lossy(name)));
                 if let (Some(Some(from)), Some(Some(to))) = (names.next(), names.next()) {
                     drop(names);
+                    ensure!(folder(&from) == folder(&to), "a name moves to another folder, which no crash is made of");
                     self.known.remove(&from);
                     self.known.insert(to.clone());
                     self.open.values_mut().filter(|file| file.path == from).for_each(|file| file.path.clone_from(&to));
@@ -233,6 +235,11 @@ impl Reader {
     fn inside(&self, path: &str) -> Option<String> {
         path.strip_prefix(&self.root).map(|rest| rest.trim_matches('/').to_owned()).filter(|rest| !rest.ends_with("-shm"))
     }
+}
+
+/// The folder that holds `path`; that of the data directory itself has no name, and lies in itself.
+pub fn folder(path: &str) -> &str {
+    path.rsplit_once('/').map_or("", |(folder, _)| folder)
 }
 
 fn number_after(bytes: &[u8], mark: &str) -> Option<u64> {

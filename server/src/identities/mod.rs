@@ -43,6 +43,8 @@ pub struct Sizes {
 impl Sizes {
     /// As a server has them.
     pub const NORMAL: Self = Self { freeze_at: 1_000_000, generation_keys: 16_000_000, run_bytes: 512 * 1024 * 1024 };
+    /// So small that a run and a generation are soon full: for tests.
+    pub const SMALL: Self = Self { freeze_at: 8, generation_keys: 16, run_bytes: 1_000_000 };
 
     /// An empty filter for a generation of so many `keys` as yet, beside so many `others`.
     fn filter(self, keys: usize, others: usize) -> Filter {
