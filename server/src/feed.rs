@@ -56,7 +56,7 @@ struct Watched {
 }
 
 /// A message of a topic under its number there.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 struct Message {
     entry: u64,
     number: u64,
@@ -65,7 +65,8 @@ struct Message {
 
 #[derive(Clone, Debug)]
 struct Listener {
-    sender: mpsc::Sender<Message>,
+    /// A pointer each: the channel of a listener has room for 32 of them from the beginning.
+    sender: mpsc::Sender<Arc<Message>>,
     is_behind: Arc<AtomicBool>,
 }
 
@@ -89,7 +90,7 @@ pub struct Subscription {
     places: Vec<Place>,
     /// Of the topics, so that an id of one stream says nothing to another.
     tag: u64,
-    receiver: mpsc::Receiver<Message>,
+    receiver: mpsc::Receiver<Arc<Message>>,
     is_behind: Arc<AtomicBool>,
 }
 
@@ -183,9 +184,9 @@ impl Feed {
     pub fn send(&self, topic: &LiveTopic, event: &Bytes) {
         if let Some(watched) = self.lock().by_topic.get_mut(topic) {
             watched.number += 1;
-            let message = Message { entry: watched.entry, number: watched.number, event: event.clone() };
+            let message = Arc::new(Message { entry: watched.entry, number: watched.number, event: event.clone() });
             for listener in watched.listeners.values() {
-                if listener.sender.try_send(message.clone()).is_err() {
+                if listener.sender.try_send(Arc::clone(&message)).is_err() {
                     listener.is_behind.store(!planted("who-falls-behind-is-not-told"), Ordering::Release);
                 }
             }
@@ -262,11 +263,11 @@ impl Subscription {
             return Poll::Ready(Some(self.frame(&event("reload", "behind"))));
         }
         self.receiver.poll_recv(cx).map(|message| {
-            message.map(|Message { entry, number, event }| {
-                if let Some(place) = self.places.iter_mut().find(|place| place.entry == entry) {
-                    place.known = Some(number);
+            message.map(|message| {
+                if let Some(place) = self.places.iter_mut().find(|place| place.entry == message.entry) {
+                    place.known = Some(message.number);
                 }
-                self.frame(&event)
+                self.frame(&message.event)
             })
         })
     }
