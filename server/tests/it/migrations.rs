@@ -195,6 +195,26 @@ async fn every_earlier_schema_becomes_the_newest() {
     }
 }
 
+/// Of those that open a database before its log is written ahead some are refused by SQLite at once, though they only have to wait.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn many_open_a_new_database_at_once() {
+    const ROUNDS: usize = 80;
+    for _ in 0..ROUNDS {
+        let dir = tempfile::tempdir().expect("a folder");
+        let mut made = sqlite(dir.path()).await;
+        made.execute("create table what_was_there (x)").await.expect("made");
+        made.close().await.expect("closes");
+        let open = || {
+            let path = dir.path().to_owned();
+            tokio::spawn(async move { Store::open(&StoreAddress::Sqlite, &path).await })
+        };
+        let opening: Vec<_> = (0..6).map(|_| open()).collect();
+        for store in opening {
+            store.await.expect("no panic").expect("opens").close().await;
+        }
+    }
+}
+
 /// The program is killed behind its calls on files in turn, and Postgres hears nothing more behind each message: the next start finds the
 /// old schema or the new one.
 #[tokio::test(flavor = "multi_thread")]

@@ -599,17 +599,3 @@ async fn runs_move_with_their_partition() {
         store.close().await;
     }
 }
-
-/// Whoever opens a new database while somebody else is at work in it waits.
-#[tokio::test(flavor = "multi_thread")]
-async fn who_opens_waits_for_who_makes_it() {
-    let dir = tempfile::tempdir().expect("a directory");
-    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(dir.path().join("rantai.db")).create_if_missing(true);
-    let mut other = sqlx::ConnectOptions::connect(&options).await.expect("connects");
-    sqlx::raw_sql("create table t (x); begin; select * from t").execute(&mut other).await.expect("reads");
-    let mut opening = std::pin::pin!(Store::open(&StoreAddress::Sqlite, dir.path()));
-    let early = tokio::time::timeout(std::time::Duration::from_millis(300), &mut opening).await;
-    assert!(early.is_err(), "it does not wait: {early:?}");
-    sqlx::raw_sql("commit; drop table t").execute(&mut other).await.expect("lets go");
-    opening.await.expect("opens").close().await;
-}
