@@ -65,7 +65,9 @@ fn Unassigned(view: PipelineView) -> impl IntoView {
                 </p>
             </div>
             <UnregisteredPanel tables count=count.into() clock/>
-            <p class="muted">{words.pipeline.unregistered_next}" "<a href="/pipeline">{words.general.pipeline}</a></p>
+            <p class="muted" hidden=move || count.get() == 0>
+                {words.pipeline.unregistered_next}" "<a href="/pipeline">{words.general.pipeline}</a>"."
+            </p>
         </Frame>
     }
 }
