@@ -86,7 +86,7 @@ async fn connect(pool: SqlitePoolOptions, options: &SqliteConnectOptions) -> Res
     loop {
         match pool.clone().connect_with(options.clone()).await {
             Err(error) if is_busy(&error) && since.elapsed() < PATIENCE && !domain::planted("locked-database-is-given-up") => {
-                tokio::time::sleep(PAUSE).await
+                tokio::time::sleep(PAUSE).await;
             }
             connected => return connected,
         }
