@@ -326,6 +326,10 @@ impl<'a> Shared<'a> {
         let class = match number - first {
             _ if images < 2 * points => Class::ALL[number % Class::ALL.len()],
             0 => Class::Killed,
+            // Few operations change names, and by this class alone they may be undone.
+            1 | 2 if Event::of(&self.ops[self.recorded.points[point]]).is_some_and(|event| event.undone().is_some()) => {
+                Class::Names
+            }
             _ => Class::ALL[1 + number % (Class::ALL.len() - 1)],
         };
         (self.recorded.points[point], class)
