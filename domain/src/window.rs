@@ -5,6 +5,7 @@
 
 mod config;
 mod gaps;
+mod packed;
 mod session;
 mod sliding;
 
@@ -164,6 +165,7 @@ pub struct DeviceWindows {
     /// M(d): the newest accepted event time; never decreases.
     newest: Option<i64>,
     /// Per definition the windows ahead of M(d) − B0 − L, oldest first.
+    #[serde(with = "packed::live")]
     live: SmallVec<[VecDeque<Cell>; 2]>,
     behind: Option<Box<Behind>>,
     beyond: Option<Box<Beyond>>,

@@ -205,17 +205,23 @@ pub fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-/// The simulated country: its past day is in, and it goes on in real time until dropped.
+/// The simulated country: its past is in, and it goes on in real time until dropped.
 pub struct Fleet {
     child: Child,
-    /// Readings of the past day.
+    /// Readings of the past.
     pub past: u64,
 }
 
 impl Fleet {
     /// Sends the past day of all devices to `server`, and goes on.
     pub fn start(server: &Server) -> anyhow::Result<Self> {
-        ensure!(simulate(server, &["--duration", "0s"])?.status()?.success(), "the past day was not sent");
+        Self::start_after(server, 24)
+    }
+
+    /// Sends so many past hours of all devices to `server`, and goes on.
+    pub fn start_after(server: &Server, hours: u32) -> anyhow::Result<Self> {
+        let past = ["--duration", "0s", "--backfill", &format!("{hours}h")];
+        ensure!(simulate(server, &past)?.status()?.success(), "the past was not sent");
         let past = server.stats(None)?["received"].as_u64().context("received")?;
         let child = simulate(server, &["--backfill", "10m"])?.spawn()?;
         // What came in last is put away, and the fleet has begun.

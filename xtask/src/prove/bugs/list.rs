@@ -131,6 +131,11 @@ pub const BUGS: &[Bug] = &[
     domain("roll-up-skips-a-level", "leaves districts out of roll-ups", "engine::tests::conservation_and_restart"),
     domain("hour-is-forgotten-too-early", "forgets hours that may still change", "rollup::history_tests::what_is_not_in_memory_is_in_the_store"),
     domain("packed-hour-was-fine", "packs hours without what lay outside", "rollup::hours::tests::packing_loses_nothing"),
+    domain(
+        "stored-sums-are-guessed",
+        "stores a device's windows without the sums of more than two readings",
+        "window::packed::tests::windows_are_read_as_they_were_written",
+    ),
     domain("packed-hour-was-on-time", "packs hours without what came too late", "rollup::hours::tests::packing_loses_nothing"),
     domain("late-hours-stay-open", "unpacks every hour that a late record is about", "rollup::hours::tests::late_records_open_few_hours"),
     domain("late-record-corrects-nothing", "leaves late records out of the figures of their hour", "engine::tests::conservation_and_restart"),
