@@ -23,7 +23,7 @@ pub struct Aggregate {
     /// Highest temperature.
     pub temperature_max: Milli,
     /// Lowest and highest battery charge; the lowest is above the highest while none was reported.
-    pub(crate) battery: (Milli, Milli),
+    battery: (Milli, Milli),
 }
 
 impl Default for Aggregate {

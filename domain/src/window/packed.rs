@@ -11,11 +11,12 @@ use std::collections::VecDeque;
 
 /// Windows of one definition in order of start, a column for each part of them.
 ///
-/// Most parts of a window follow from the one before or from its other parts; only where they do not, their column has an entry, which
-/// begins with the window's place. What each window has an entry of is written as what it is more than that of the one before: numbers
-/// that nearly always fit in a byte or two. So a window takes some seven bytes instead of thirty.
+/// What changes with every window has an entry for each, a number so small that it nearly always fits in a byte or two. Most other parts
+/// follow from the window before or from the window's other parts; only where they do not, their column has an entry, which begins with the
+/// window's place. So a window takes some seven bytes instead of thirty.
 #[derive(Default, Serialize, Deserialize)]
 pub(super) struct Packed {
+    /// Readings.
     counts: Vec<u32>,
     /// Lowest temperatures, each less that of the window before.
     lows: Vec<i64>,
@@ -25,7 +26,7 @@ pub(super) struct Packed {
     humidity_sums: Vec<i64>,
     /// From one start to the next, where it is otherwise than before; to the first from the epoch.
     steps: Vec<(u32, i64)>,
-    /// Sums and sums of squares that do not follow from the extremes: those of more than two readings.
+    /// Sums and sums of squares, where they are not those of [`sums_of`]: of more than two readings nearly always.
     sums: Vec<(u32, i64, u64)>,
     /// Readings with a humidity, where that are not all.
     humidity_counts: Vec<(u32, u32)>,
@@ -37,7 +38,7 @@ pub(super) struct Packed {
     silent: Vec<u32>,
 }
 
-/// The sum and the sum of squares of one or two temperatures between these extremes.
+/// The sum and the sum of squares of one or two temperatures that have these extremes; of more, what two would have.
 fn sums_of(count: u32, (low, high): (Milli, Milli)) -> (i64, u64) {
     let square = |t: Milli| u64::from(t.0.unsigned_abs()).pow(2);
     match count {
@@ -99,7 +100,8 @@ fn next<T: Copy>(column: &mut std::slice::Iter<'_, T>, place: u32, place_of: imp
 }
 
 impl Packed {
-    /// The windows; `None` of what [`Packed::from_iter`] never makes.
+    /// The windows; `None` where columns do not fit together, windows are out of order or extremes the wrong way round. Sums and counts are
+    /// taken as they are.
     pub fn cells(&self) -> Option<Vec<Cell>> {
         let len = self.counts.len();
         if [self.lows.len(), self.spans.len(), self.humidity_sums.len()] != [len; 3] {
@@ -118,16 +120,15 @@ impl Packed {
             battery = next(&mut batteries, place, |e| e.0).map_or(battery, |e| e.1);
             let extremes = (Milli(i32::try_from(low).ok()?), Milli(i32::try_from(low.checked_add(*span)?).ok()?));
             let sums = next(&mut sums, place, |e| e.0).map_or_else(|| sums_of(*count, extremes), |e| (e.1, e.2));
-            let mut aggregate = Aggregate {
-                count: *count,
-                humidity_count: next(&mut humidity_counts, place, |e| e.0).map_or(*count, |e| e.1),
-                temperature_sum: sums.0,
-                temperature_square_sum: sums.1,
-                humidity_sum,
-                temperature_min: extremes.0,
-                temperature_max: extremes.1,
-                ..Aggregate::default()
-            };
+            if (place > 0 && step <= 0) || battery.is_some_and(|(low, high)| low > high) {
+                return None;
+            }
+            let mut aggregate = Aggregate::default();
+            aggregate.count = *count;
+            aggregate.humidity_count = next(&mut humidity_counts, place, |e| e.0).map_or(*count, |e| e.1);
+            (aggregate.temperature_sum, aggregate.temperature_square_sum) = sums;
+            aggregate.humidity_sum = humidity_sum;
+            (aggregate.temperature_min, aggregate.temperature_max) = extremes;
             aggregate.set_battery_extremes(battery);
             let joined_fired = next(&mut joined_fired, place, |e| e.0).map_or(0, |e| e.1);
             let went_silent = next(&mut silent, place, |e| *e).is_some();
@@ -216,5 +217,18 @@ mod tests {
             }
             prop_assert_eq!(packed.cells().is_none(), is_beyond || column == 6);
         }
+    }
+
+    #[test]
+    fn windows_out_of_order_are_none() {
+        let mut start = 0;
+        let cells =
+            [cell((vec![(1, None, None)], 1, 0, false), &mut start), cell((vec![(2, None, None)], 1, 0, false), &mut start)];
+        let two = || cells.iter().collect::<Packed>();
+        assert!(two().cells().is_some());
+        for step in [0, -10] {
+            assert_eq!(Packed { steps: vec![(0, 10), (1, step)], ..two() }.cells(), None);
+        }
+        assert_eq!(Packed { batteries: vec![(0, Some((Milli(5), Milli(3))))], ..two() }.cells(), None);
     }
 }

@@ -39,9 +39,21 @@ const PAGES: [&str; 12] = [
 const SAMPLE: Duration = Duration::from_secs(10);
 
 /// Measures for `length`, the first sixth of which is warming up.
-pub fn run(figures: &mut Figures, length: Duration, is_fast: bool) -> anyhow::Result<()> {
+pub fn run(figures: &mut Figures, length: Duration) -> anyhow::Result<()> {
     let server = Server::start()?;
-    let _fleet = if is_fast { Fleet::fast(&server, SPEED, length)? } else { Fleet::start_after(&server, PAST_HOURS)? };
+    let _fleet = Fleet::start_after(&server, PAST_HOURS)?;
+    watch(figures, &server, length)
+}
+
+/// The same with a fast fleet.
+pub fn run_fast(figures: &mut Figures, length: Duration) -> anyhow::Result<()> {
+    let server = Server::start()?;
+    let _fleet = Fleet::fast(&server, SPEED, length)?;
+    watch(figures, &server, length)
+}
+
+/// Watches the memory of `server` while pages are asked for and listened to.
+fn watch(figures: &mut Figures, server: &Server, length: Duration) -> anyhow::Result<()> {
     let (is_over, pages, visits) = (AtomicBool::new(false), AtomicU64::new(0), AtomicU64::new(0));
     let failure: Mutex<Option<anyhow::Error>> = Mutex::new(None);
     let note = |result: anyhow::Result<()>| {
@@ -51,13 +63,13 @@ pub fn run(figures: &mut Figures, length: Duration, is_fast: bool) -> anyhow::Re
     };
     std::thread::scope(|scope| {
         for n in 0..LISTENERS {
-            let (server, is_over, note) = (&server, &is_over, &note);
+            let (is_over, note) = (&is_over, &note);
             scope.spawn(move || note(listen(server, TOPICS[n % TOPICS.len()], || is_over.load(Ordering::Relaxed))));
         }
         scope.spawn(|| {
             for topic in TOPICS.iter().cycle() {
                 let began = Instant::now();
-                note(listen(&server, topic, || is_over.load(Ordering::Relaxed) || began.elapsed() >= VISIT));
+                note(listen(server, topic, || is_over.load(Ordering::Relaxed) || began.elapsed() >= VISIT));
                 visits.fetch_add(1, Ordering::Relaxed);
                 if is_over.load(Ordering::Relaxed) {
                     return;
@@ -66,12 +78,12 @@ pub fn run(figures: &mut Figures, length: Duration, is_fast: bool) -> anyhow::Re
         });
         scope.spawn(|| {
             for path in PAGES.iter().cycle().take_while(|_| !is_over.load(Ordering::Relaxed)) {
-                note(ask(&server, path));
+                note(ask(server, path));
                 pages.fetch_add(1, Ordering::Relaxed);
                 std::thread::sleep(Duration::from_secs(1));
             }
         });
-        let sampled = sample(&server, figures, length);
+        let sampled = sample(server, figures, length);
         is_over.store(true, Ordering::Relaxed);
         sampled
     })?;

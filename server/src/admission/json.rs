@@ -81,12 +81,17 @@ struct Abort;
 
 /// So many unknown fields of an object are compared one by one.
 const FEW_NAMES: usize = 16;
+/// So many of the last sources of a body are compared with the next one.
+const FEW_SOURCES: usize = 8;
 
 struct Parser<'k> {
     raw: &'k [u8],
     unescaped: String,
     key: &'k IdentityKey,
+    /// Source of the records that name none.
     default_source: &'k str,
+    /// The sources so far; one may stand there again where many others came in between.
+    sources: Vec<String>,
     /// What is wrong with the record being read: the first finding.
     rejection: Option<Rejection>,
     /// It holds `NaN` or an infinity somewhere.
@@ -103,6 +108,7 @@ pub(super) fn parse(raw: Bytes, format: Format, source: &str, key: &IdentityKey)
         unescaped: String::new(),
         key,
         default_source: source,
+        sources: Vec::new(),
         rejection: None,
         has_non_finite: false,
         unknown: Vec::new(),
@@ -152,8 +158,8 @@ pub(super) fn parse(raw: Bytes, format: Format, source: &str, key: &IdentityKey)
         is_single = true;
         push(&mut records, parser.whole(start.min(raw.len()), raw.len()))?;
     }
-    let unescaped = parser.unescaped;
-    Ok(Batch { unescaped, raw, records, source: source.to_owned(), is_single })
+    let Parser { unescaped, sources, .. } = parser;
+    Ok(Batch { raw, unescaped, records, sources, is_single })
 }
 
 /// Every one of `messages` in `raw` as one record.
@@ -163,6 +169,7 @@ pub(super) fn parse_messages<'m>(raw: Bytes, messages: impl IntoIterator<Item = 
         unescaped: String::new(),
         key,
         default_source: "",
+        sources: Vec::new(),
         rejection: None,
         has_non_finite: false,
         unknown: Vec::new(),
@@ -170,25 +177,17 @@ pub(super) fn parse_messages<'m>(raw: Bytes, messages: impl IntoIterator<Item = 
     };
     let mut records = Vec::with_capacity(raw.len() / 160 + 1);
     let mut start = 0;
-    let mut known_source = ("", Text::default());
     for Message { end, source, is_unreadable } in messages {
         parser.default_source = source;
         let mut parsed = parser.whole(skip_space(&raw, start).min(end), end);
         if is_unreadable && !matches!(parsed.kind, Kind::Rejected(_)) {
             parsed = parser.unreadable(start, end);
         }
-        if parsed.source.is_none() {
-            if known_source.0 != source {
-                let start = parser.unescaped.len() as u32;
-                parser.unescaped.push_str(source);
-                known_source = (source, Text { start, len: source.len() as u32, is_unescaped: true });
-            }
-            parsed.source = Some(known_source.1);
-        }
         records.push(parsed);
         start = end;
     }
-    Batch { unescaped: parser.unescaped, raw, records, source: String::new(), is_single: false }
+    let Parser { unescaped, sources, .. } = parser;
+    Batch { raw, unescaped, records, sources, is_single: false }
 }
 
 fn skip_space(raw: &[u8], mut at: usize) -> usize {
@@ -318,9 +317,25 @@ impl Parser<'_> {
         })
     }
 
+    /// The place of `source` among the sources, where it is put unless it is one of the last.
+    fn source(&mut self, source: Option<Text>) -> u32 {
+        let name = source.map_or(self.default_source, |source| self.get(source));
+        let first = self.sources.len().saturating_sub(FEW_SOURCES);
+        let known = self.sources[first..].iter().rposition(|source| source == name);
+        if known.is_none() {
+            let name = name.to_owned();
+            self.sources.push(name);
+        }
+        known.map_or(self.sources.len() - 1, |at| first + at) as u32
+    }
+
     fn get(&self, text: Text) -> &str {
+        std::str::from_utf8(self.bytes(text)).unwrap_or_default()
+    }
+
+    fn bytes(&self, text: Text) -> &[u8] {
         let range = text.start as usize..(text.start + text.len) as usize;
-        if text.is_unescaped { &self.unescaped[range] } else { std::str::from_utf8(&self.raw[range]).unwrap_or_default() }
+        if text.is_unescaped { &self.unescaped.as_bytes()[range] } else { &self.raw[range] }
     }
 
     /// Reads the fields of an object whose brace comes next. `payload` takes those of the field of that name.
@@ -497,8 +512,15 @@ fn known_or_name(name: &str) -> Result<Field, String> {
 
 /// The whole number that `digits` are.
 fn whole_number(digits: &[u8]) -> Option<i64> {
-    if digits.len() < 18 && digits.iter().all(u8::is_ascii_digit) {
-        return Some(digits.iter().fold(0, |number, digit| number * 10 + i64::from(digit - b'0')));
+    // In one pass, whatever the bytes are: seventeen of at most 255 each stay within the number.
+    if (1..18).contains(&digits.len()) {
+        let (number, most) = digits.iter().fold((0, 0), |(number, most), digit| {
+            let value = digit.wrapping_sub(b'0');
+            (number * 10 + i64::from(value), value.max(most))
+        });
+        if most < 10 {
+            return Some(number);
+        }
     }
     std::str::from_utf8(digits).ok()?.parse().ok()
 }

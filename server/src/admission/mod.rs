@@ -83,7 +83,8 @@ struct Parsed {
     is_envelope: bool,
     body: BodyHash,
     topic: Option<Topic>,
-    source: Option<Text>,
+    /// Place of its source among those of the body.
+    source: u32,
     event_id: Option<Text>,
     device: Option<Text>,
     /// Its time, where it is good enough to tell.
@@ -106,7 +107,8 @@ pub struct Batch {
     raw: Bytes,
     unescaped: String,
     records: Vec<Parsed>,
-    source: String,
+    /// The sources of its records.
+    sources: Vec<String>,
     /// Whether the body was one record rather than a list of records.
     pub is_single: bool,
 }
@@ -172,7 +174,7 @@ impl Batch {
             sequence: parsed.sequence,
             is_numbered: parsed.sequence.is_some() && parsed.event_id.is_none(),
             topic: parsed.topic,
-            source: Cow::Borrowed(parsed.source.map_or(self.source.as_str(), |text| self.text(text))),
+            source: Cow::Borrowed(self.sources[parsed.source as usize].as_str()),
             content: match (&parsed.kind, parsed.device) {
                 (Kind::Reading(reading), Some(device)) => {
                     Content::Reading { device: Cow::Borrowed(self.text(device)), reading: *reading }
@@ -215,7 +217,7 @@ impl Batch {
 
     /// Source of record `index`.
     pub fn source(&self, index: usize) -> &str {
-        self.records[index].source.map_or(self.source.as_str(), |text| self.text(text))
+        &self.sources[self.records[index].source as usize]
     }
 
     /// Why admission rejected record `index`, where it did.

@@ -123,7 +123,7 @@ impl Parser<'_> {
             is_envelope,
             body,
             topic,
-            source,
+            source: self.source(source),
             event_id,
             device,
             at,
@@ -141,13 +141,14 @@ impl Parser<'_> {
         sequence: Option<Sequence>,
     ) -> Option<Identity> {
         if let Some(id) = event_id {
-            let source = source.filter(|_| !planted("ids-of-all-sources-are-one")).map_or(self.default_source, |s| self.get(s));
-            return Some(Identity(self.key.sip128(&[b"id", source.as_bytes(), b"\xff", self.get(id).as_bytes()])));
+            let source = source.filter(|_| !planted("ids-of-all-sources-are-one"));
+            let source = source.map_or(self.default_source.as_bytes(), |s| self.bytes(s));
+            return Some(Identity(self.key.sip128(&[b"id", source, b"\xff", self.bytes(id)])));
         }
         let (topic, device) = (topic?, device?);
         let channel = topic.name().as_bytes();
         if let Some(Sequence { boot, number }) = sequence {
-            let device = self.get(device).as_bytes();
+            let device = self.bytes(device);
             return Some(Identity(self.key.sip128(&[
                 b"seq",
                 channel,
@@ -159,13 +160,13 @@ impl Parser<'_> {
             ])));
         }
         let at = at?;
-        Some(Identity(self.key.sip128(&[b"at", channel, b"\xff", self.get(device).as_bytes(), b"\xff", &at.ms().to_le_bytes()])))
+        Some(Identity(self.key.sip128(&[b"at", channel, b"\xff", self.bytes(device), b"\xff", &at.ms().to_le_bytes()])))
     }
 
     /// Who a refused record is that names nothing: its bytes. Another one that is like it would be refused as it was.
     fn bytes_as_identity(&self, source: Option<Text>, start: usize, end: usize) -> Identity {
-        let source = source.map_or(self.default_source, |s| self.get(s));
-        Identity(self.key.sip128(&[b"raw", source.as_bytes(), b"\xff", &self.raw[start..end]]))
+        let source = source.map_or(self.default_source.as_bytes(), |s| self.bytes(s));
+        Identity(self.key.sip128(&[b"raw", source, b"\xff", &self.raw[start..end]]))
     }
 
     /// The running number of a record and the start of its device that it is counted from; a number alone names nothing.
@@ -197,7 +198,7 @@ impl Parser<'_> {
                 is_whole.then(|| self.boot(topic, digits))
             }
             Value::Absent | Value::Null => None,
-            value => self.text(value, &format!("{prefix}boot_id")).map(|text| self.boot(topic, self.get(text).as_bytes())),
+            value => self.text(value, &format!("{prefix}boot_id")).map(|text| self.boot(topic, self.bytes(text))),
         };
         Some(Sequence { boot: boot?, number: number? as u64 })
     }
@@ -216,7 +217,7 @@ impl Parser<'_> {
         fixed[12..16].copy_from_slice(&optional(reading.humidity));
         fixed[16..20].copy_from_slice(&optional(reading.battery));
         fixed[20] = reading.status as u8;
-        let text = |t: Option<Text>| t.map_or("", |t| self.get(t)).as_bytes();
+        let text = |t: Option<Text>| t.map_or(&b""[..], |t| self.bytes(t));
         BodyHash(self.key.sip64(&[&fixed, text(device), b"\xff", text(location)]))
     }
 
@@ -271,13 +272,12 @@ impl Parser<'_> {
             Value::Text(text) => (Reason::WrongType, parse_rfc3339(self.get(text))),
             Value::Number(start, end) => {
                 let digits = &self.raw[start as usize..end as usize];
-                let is_whole = digits.iter().all(|b| b.is_ascii_digit() || *b == b'-');
-                let ms = whole_number(digits);
-                match digits.first() {
-                    Some(b'N' | b'I') => (Reason::NonFinite, None),
-                    _ if digits.starts_with(b"-I") => (Reason::NonFinite, None),
-                    _ if is_whole => (Reason::OutOfRange, ms),
-                    _ => (Reason::WrongType, None),
+                let is_whole = || digits.iter().all(|b| b.is_ascii_digit() || *b == b'-');
+                match whole_number(digits) {
+                    Some(ms) => return Some(EventTime::from_ms(ms)),
+                    None if matches!(digits, [b'N' | b'I', ..] | [b'-', b'I', ..]) => (Reason::NonFinite, None),
+                    None if is_whole() => (Reason::OutOfRange, None),
+                    None => (Reason::WrongType, None),
                 }
             }
             _ => (Reason::WrongType, None),

@@ -63,7 +63,7 @@ fn alike() -> impl Strategy<Value = (String, Vec<u8>)> {
     let values = (text.clone(), text, number.clone(), number, time);
     let record = |kind: u8, (id, device, temperature, humidity, ts): (&str, &str, &str, &str, &str)| match kind {
         0 => format!(
-            r#"{{"device_id":"{device}","ts":{ts},"temperature":{temperature},"seq":{humidity},"boot_id":"{id}","unit":"C"}}"#
+            r#"{{"device_id":"{device}","ts":{ts},"temperature":{temperature},"seq":{humidity},"boot_id":"{id}","source":"{device}","unit":"C"}}"#
         ),
         1 => format!(
             r#"{{"event_id":"{id}","topic":"temperature","source":"s","ts":{ts},"payload":{{"device_id":"{device}", "temperature" : {temperature} , "battery":{humidity},"a":{{"b":1}}}}}}"#
@@ -91,7 +91,7 @@ fn alike() -> impl Strategy<Value = (String, Vec<u8>)> {
     )
 }
 
-/// Identity, body, content, id and bytes.
+/// Identity, body, content with source, id and bytes.
 type Facts = (Option<Identity>, BodyHash, String, Option<String>, Vec<u8>);
 
 fn facts(batch: &Batch) -> Vec<Facts> {
@@ -103,7 +103,7 @@ fn facts(batch: &Batch) -> Vec<Facts> {
             Content::Other { at } => format!("{at:?}"),
             Content::Rejected(reason) => format!("{reason} {}", batch.field(index)),
         };
-        let text = format!("{text} {:?}", record.sequence);
+        let text = format!("{text} {:?} {}", record.sequence, record.source);
         let event_id = batch.event_id(index).map(str::to_owned);
         (record.identity, record.body, text, event_id, batch.raw_record(index).to_vec())
     };
