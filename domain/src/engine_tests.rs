@@ -261,7 +261,7 @@ fn time_in_which_nobody_read_is_no_silence() {
     assert_eq!(state(&e), WindowState::Provisional);
     pass(&mut e, 135); // ten minutes before, five after
     assert_eq!(state(&e), WindowState::Incomplete);
-    // A clock that is set forward by an hour (F38) is no silence either.
+    // A clock that is set forward by an hour is no silence either.
     step(&mut e, &mut ids, 140, vec![record("e", 140, 5_000, None)]);
     e.pass_time(ProcessingTime::from_ms(NOW + 200 * MINUTE_MS));
     let of_e = e.device_state(e.device_by_id("e").expect("heard of"));
@@ -271,7 +271,7 @@ fn time_in_which_nobody_read_is_no_silence() {
     assert_eq!(e.now(), ProcessingTime::from_ms(NOW + 200 * MINUTE_MS));
 }
 
-/// F34 and F35: neither a clock that is ahead nor one that was reset moves a watermark; neighbours do not notice.
+/// Neither a clock that is ahead nor one that was reset moves a watermark; neighbours do not notice.
 #[test]
 fn bad_clocks_move_no_watermark() {
     let (mut e, mut ids) = (engine(), MemoryIdentities::default());

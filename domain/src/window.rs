@@ -1,4 +1,4 @@
-//! Event-time windows of one device: assignment, firing, lateness and slots (semantics 3.3).
+//! Event-time windows of one device: assignment, firing, lateness and slots (`docs/semantics.md`).
 //!
 //! Tumbling windows decide everything. Sliding ones are put together from them where somebody asks, see `sliding`; what is kept here
 //! is only how many records joined them late. Sessions are kept whole, see `session`.

@@ -1,4 +1,4 @@
-//! Windows as data, and against a plain reference written from semantics 3.3.
+//! Windows as data, and against a plain reference written from `docs/semantics.md`.
 
 use super::*;
 use crate::event::DeviceStatus;

@@ -158,7 +158,7 @@ fn a_block_that_could_not_be_read_again_is_not_written() {
     assert!(longest.len() > crate::admission::body::MAX_BODY_BYTES + 8_000, "a letter and what is decided of it");
 }
 
-/// F04: each byte of a segment counts.
+/// Each byte of a segment counts.
 #[test]
 fn every_changed_byte_of_a_closed_segment_is_found() {
     let dir = tempfile::tempdir().expect("a directory");

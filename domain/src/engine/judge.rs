@@ -37,7 +37,7 @@ pub(super) fn judge(
             Seen::Other => Reason::IdConflict,
         },
     };
-    // A repeated request is all duplicates (semantics 3.4), its rejected records too: one dead letter each, however often a
+    // A repeated request is all duplicates, its rejected records too: one dead letter each, however often a
     // sender tries. Its own identity stays free, so that a record refused for its time can be accepted later.
     match record.identity.map(|identity| identities.check_in(rejected_identity(identity, record.body, reason), record.body)) {
         None | Some(Seen::New) => Disposition::Rejected(reason),

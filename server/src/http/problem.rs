@@ -90,7 +90,7 @@ impl Problem {
 }
 
 /// After how many seconds the one who is refused as the `turn`-th should come again: 1 to 5, so that those who were refused together do not
-/// come back together (F40). By turns and not by chance: no draw is more even.
+/// come back together. By turns and not by chance: no draw is more even.
 fn soon(turn: u32) -> u32 {
     if domain::planted("all-come-back-at-once") { 1 } else { 1 + turn % 5 * 3 % 5 }
 }

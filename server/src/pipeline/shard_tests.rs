@@ -7,7 +7,7 @@ use crate::pipeline::{PARTITION, REBUILD};
 use crate::store::{Store, StoreAddress};
 use domain::time::MINUTE_MS;
 
-/// The store names a run until the checkpoint is committed that forgets it: who crashes before that asks for its file again (F09).
+/// The store names a run until the checkpoint is committed that forgets it: who crashes before that asks for its file again.
 #[tokio::test]
 async fn a_run_stays_until_no_checkpoint_names_it() {
     let dir = tempfile::tempdir().expect("a directory");

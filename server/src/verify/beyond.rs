@@ -1,4 +1,4 @@
-//! Sliding windows and sessions of one device by the letter of semantics 3.3, as plainly as `history.rs` has the tumbling ones.
+//! Sliding windows and sessions of one device by the letter of `docs/semantics.md`, as plainly as `history.rs` has the tumbling ones.
 //!
 //! What a sliding window holds follows from tumbling ones. Its version does not: here is how many readings joined it after it had fired.
 

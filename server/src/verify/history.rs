@@ -1,4 +1,4 @@
-//! One device by the letter of semantics 3.3, written as plainly as it can be: nothing is ever let go, everything is looked up.
+//! One device by the letter of `docs/semantics.md`, written as plainly as it can be: nothing is ever let go, everything is looked up.
 //!
 //! It shares no code with the engine's windows, which keep only what can still change. `rantai verify` and the tests compare the two.
 

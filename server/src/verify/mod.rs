@@ -1,4 +1,4 @@
-//! Whether what is stored is what the log leads to: the conservation laws (semantics 3.5), and every result against a recomputation in
+//! Whether what is stored is what the log leads to: the conservation laws (`docs/semantics.md`), and every result against a recomputation in
 //! batches that shares no code with the engine's windows and roll-ups.
 //!
 //! The stored side is what a restart would have: the last checkpoint, and the engine over the rest of the log.

@@ -24,7 +24,7 @@ fn said(output: &Output) -> String {
     [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text)).concat()
 }
 
-/// F12, and the drill: copied under load three times, each copy passes `verify` and serves what had been confirmed before.
+/// Copied under load three times, each copy passes `verify` and serves what had been confirmed before.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_copy_made_under_load_is_whole_and_serves() {
     let place = tempfile::tempdir().expect("a directory");
@@ -61,7 +61,7 @@ async fn a_copy_made_under_load_is_whole_and_serves() {
     back(senders).await;
 }
 
-/// F04: the daily look says which file has changed and where; and nobody makes a backup of it.
+/// The daily look says which file has changed and where; and nobody makes a backup of it.
 #[tokio::test]
 async fn what_has_changed_on_the_disk_is_found() {
     let dir = tempfile::tempdir().expect("a directory");

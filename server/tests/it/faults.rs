@@ -1,4 +1,4 @@
-//! Faults of the disk under the shipped program (F05, F06): strace answers its calls with an error, the program has to do what it promised.
+//! Faults of the disk under the shipped program: strace answers its calls with an error, the program has to do what it promised.
 
 mod calls;
 mod handles;

@@ -197,7 +197,7 @@ async fn a_broker_is_killed_and_comes_back() {
     server.stop().await;
 }
 
-/// The broker has stored a record, and its word is lost (F14): the sender was asked to come again, does so, and it counts once.
+/// The broker has stored a record, and its word is lost: the sender was asked to come again, does so, and it counts once.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_stored_and_not_confirmed_counts_once() {
     let wire = Wire::new();
@@ -225,7 +225,7 @@ async fn what_was_stored_and_not_confirmed_counts_once() {
     intake.stop().await;
 }
 
-/// A topic of the same name with other messages (F19): where they are fewer than were processed and where they are more, no record of it
+/// A topic of the same name with other messages: where they are fewer than were processed and where they are more, no record of it
 /// is passed over in silence, and none is mixed with the old ones.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_topic_made_anew_is_not_taken_for_the_old_one() {
@@ -280,7 +280,7 @@ async fn a_topic_made_anew_is_not_taken_for_the_old_one() {
     assert!(refused.contains("not the topic that it was"), "{refused}");
 }
 
-/// Partitions are added while an engine works (F19): it takes them, and nothing is lost or counted twice.
+/// Partitions are added while an engine works: it takes them, and nothing is lost or counted twice.
 #[tokio::test(flavor = "multi_thread")]
 async fn partitions_are_added() {
     const OFTEN: &str = "topic.metadata.refresh.interval.ms=500";

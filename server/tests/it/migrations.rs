@@ -1,4 +1,4 @@
-//! Schemas of earlier versions (F11): each with data in it becomes the newest, and a crash on the way leaves the old one or the new.
+//! Schemas of earlier versions: each with data in it becomes the newest, and a crash on the way leaves the old one or the new.
 
 use crate::faults::under;
 use crate::store::Place;

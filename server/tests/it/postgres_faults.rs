@@ -1,4 +1,4 @@
-//! What Postgres may do to us: the connection breaks at a commit (F20), or it does not answer for long (F22).
+//! What Postgres may do to us: the connection breaks at a commit, or it does not answer for long.
 
 use crate::brokers::Cluster;
 use crate::kafka::{Place, SECOND, SETUP};
@@ -82,7 +82,7 @@ async fn in_trouble(postgres: &str, trouble: &str) -> (Program, TempDir) {
     (program, dir)
 }
 
-/// Deadlocks and serialisation failures pass (F21), and so does a full disk: the same checkpoint is tried again.
+/// Deadlocks and serialisation failures pass, and so does a full disk: the same checkpoint is tried again.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_postgres_takes_back_is_tried_again() {
     let Some(postgres) = stores().await.into_iter().nth(1) else { return };

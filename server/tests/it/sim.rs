@@ -23,7 +23,7 @@ fn fifty_seeds() {
     }
 }
 
-/// Several partitions lead to what one would (semantics 3.6, rescale), in courses in which these are compared.
+/// Several partitions lead to what one would, in courses in which these are compared.
 #[test]
 fn one_partition_instead_of_several() {
     let master = workload::master();

@@ -1,4 +1,4 @@
-//! Many who write at once (F08): that SQLite has one writer is nobody's affair but the store's.
+//! Many who write at once: that SQLite has one writer is nobody's affair but the store's.
 
 use crate::support::{Server, envelope, now_ms};
 use futures::stream::{FuturesUnordered, StreamExt};

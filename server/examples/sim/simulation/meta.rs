@@ -1,4 +1,4 @@
-//! Properties of the whole (semantics 3.6) that need no faults: the order of arrival within lateness, and how often something comes.
+//! Properties of the whole that need no faults: the order of arrival within lateness, and how often something comes.
 //!
 //! Crash-equivalence is what `embedded` and `kafka` compare at their ends, rescaling `kafka`, replay the example's runs of one seed twice;
 //! that both databases hold the same is tested with real ones (`tests/it/backends.rs`).

@@ -1,4 +1,4 @@
-//! Every sync, and every call that takes room on the disk, of the shipped program fails once (F05, F06): what stands between it and the
+//! Every sync, and every call that takes room on the disk, of the shipped program fails once: what stands between it and the
 //! system (`disk.c`) answers the n-th of them with an error, for every n of a short course of requests. Limits are so small in it that
 //! all files come to be that there are: a second segment of the log, runs of identities, their filters, blocks put together.
 //!
@@ -342,7 +342,7 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// The n-th sync is not confirmed (F05): nobody is told that what it was for is safe. The program ends, and a restart has all that was
+/// The n-th sync is not confirmed: nobody is told that what it was for is safe. The program ends, and a restart has all that was
 /// told; where nothing that was told depends on the sync it goes on.
 #[tokio::test(flavor = "multi_thread")]
 async fn every_sync_fails_once() {
@@ -352,7 +352,7 @@ async fn every_sync_fails_once() {
     }
 }
 
-/// There is no room for the n-th call and the next (F06), or for half of the n-th: senders are asked to come again, pages are answered, and
+/// There is no room for the n-th call and the next, or for half of the n-th: senders are asked to come again, pages are answered, and
 /// it goes on without a restart. A start without room says so and ends, and the next one finds nothing broken.
 #[tokio::test(flavor = "multi_thread")]
 async fn every_call_finds_no_room_once() {

@@ -1,4 +1,4 @@
-//! No file handles (F07): whatever the program would open it cannot, while it runs.
+//! No file handles: whatever the program would open it cannot, while it runs.
 
 use super::calls::{Life, insist, small, start};
 use crate::kill::Program;

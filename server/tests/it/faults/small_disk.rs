@@ -1,4 +1,4 @@
-//! A real disk that is full (F06): a file system of 32 MiB in memory, mounted for the test.
+//! A real disk that is full: a file system of 32 MiB in memory, mounted for the test.
 
 use crate::faults::verified;
 use crate::kill::{Program, make_key};
