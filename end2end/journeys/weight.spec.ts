@@ -21,7 +21,8 @@ async function files(page: import('@playwright/test').Page, path: string) {
   const asked: string[] = [];
   page.on('request', (request) => asked.push(new URL(request.url()).pathname));
   await page.goto(path);
-  await expect.poll(() => asked.filter((file) => file.endsWith('.wasm')).length).toBe(1);
+  // The module is asked for first, and its script may be heard of after it.
+  await expect.poll(() => ['.js', '.wasm'].map((kind) => asked.filter((file) => file.endsWith(kind)).length)).toEqual([1, 1]);
   return { style: asked.filter((file) => file.endsWith('.css')), bundle: asked.filter((file) => /\.(js|wasm)$/.test(file)) };
 }
 
