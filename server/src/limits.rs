@@ -36,6 +36,8 @@ pub fn connections() -> usize {
 pub struct Rare {
     /// A segment of the log is closed once it is longer than this, in bytes.
     pub segment_bytes: u64,
+    /// A body that is no shorter is written to the log from where it lies: to put it beside the others first costs more than one more write.
+    pub direct_bytes: usize,
     /// When the memory of identities is written down.
     pub identities: Sizes,
     /// Small blocks of windows are put together once there are so many of one size, whatever the store was told.
@@ -43,8 +45,9 @@ pub struct Rare {
 }
 
 impl Rare {
-    const NORMAL: Self = Self { segment_bytes: 256 * 1024 * 1024, identities: Sizes::NORMAL, merge_at: None };
-    const SOON: Self = Self { segment_bytes: 2_000, identities: Sizes::SMALL, merge_at: Some(2) };
+    const NORMAL: Self =
+        Self { segment_bytes: 256 * 1024 * 1024, direct_bytes: 16 * 1024, identities: Sizes::NORMAL, merge_at: None };
+    const SOON: Self = Self { segment_bytes: 2_000, direct_bytes: 200, identities: Sizes::SMALL, merge_at: Some(2) };
 }
 
 /// The limits of this process. Where bugs are planted the variable `RANTAI_SMALL` makes them so small that all of it happens soon: for

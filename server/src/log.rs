@@ -150,6 +150,7 @@ pub struct Log {
     path: PathBuf,
     segment_bytes: u64,
     segment_limit: u64,
+    direct_bytes: usize,
     /// So far into the segment the system was told that nobody reads it.
     let_go: u64,
     /// Bytes of all segments.
@@ -240,6 +241,7 @@ impl Log {
             path,
             segment_bytes,
             segment_limit: rare().segment_bytes,
+            direct_bytes: rare().direct_bytes,
             let_go: 0,
             total_bytes,
             next_block,
@@ -249,10 +251,10 @@ impl Log {
         })
     }
 
-    /// Closes segments once they are longer than `bytes`, for simulations.
+    /// Closes segments once they are longer than `segment` bytes, and writes a body of `direct` from where it lies: for simulations.
     #[must_use]
-    pub fn with_segments_of(mut self, bytes: u64) -> Self {
-        self.segment_limit = bytes;
+    pub fn with_limits(mut self, segment: u64, direct: usize) -> Self {
+        (self.segment_limit, self.direct_bytes) = (segment, direct);
         self
     }
 
@@ -271,12 +273,48 @@ impl Log {
             self.total_bytes = bytes_of(&self.dir).map_err(AppendError::Write)?;
         }
         let received_at = if planted("time-of-the-log-goes-back") { now } else { now.max(self.last_received_at) };
-        let (mut number, mut first_record) = (self.next_block, self.next_record);
-        self.buffer.clear();
+        let (places, bytes) = match self.write(drafts, received_at) {
+            Ok(written) => written,
+            Err(error) => {
+                // Part of it may be there: take it away again, so that the next group starts where this one did.
+                if !planted("half-a-group-stays") {
+                    self.file
+                        .set_len(self.segment_bytes)
+                        .map_err(|e| AppendError::Sync(io_error("cannot cut", &self.path)(e)))?;
+                }
+                return Err(AppendError::Write(io_error("cannot write to", &self.path)(error)));
+            }
+        };
+        let mut synced = if planted("ack-before-sync") { Ok(()) } else { self.file.sync_data() };
+        if synced.is_err() && planted("failed-sync-is-tried-again") {
+            synced = self.file.sync_data();
+        }
+        synced.map_err(|e| AppendError::Sync(io_error("cannot sync", &self.path)(e)))?;
+        self.segment_bytes += bytes;
+        self.total_bytes += bytes;
+        if self.segment_bytes >= self.let_go + KEPT_BYTES {
+            // Whole pages alone: the next group goes on in the last one.
+            let whole = self.segment_bytes / 4_096 * 4_096;
+            self.file.let_go(self.let_go..whole);
+            self.let_go = whole;
+        }
+        if let (Some(last), Some(draft)) = (places.last(), drafts.last()) {
+            (self.next_block, self.next_record) = (last.number + 1, last.first_record + draft.records);
+        }
+        self.last_received_at = received_at;
+        Ok(places)
+    }
+
+    /// Writes `drafts` behind what is there, as one group. Where each went, and how many bytes they took.
+    fn write(&mut self, drafts: &[Draft<'_>], received_at: ProcessingTime) -> io::Result<(Vec<Place>, u64)> {
+        let (mut number, mut first_record, mut bytes) = (self.next_block, self.next_record, 0);
         let mut places = Vec::with_capacity(drafts.len());
+        self.buffer.clear();
         for draft in drafts {
             let start = self.buffer.len();
-            self.buffer.extend_from_slice(&[0; 8]);
+            let len = HEADER + draft.source.len() + draft.body.len();
+            self.buffer.extend_from_slice(&(len as u32).to_le_bytes());
+            self.buffer.extend_from_slice(&[0; 4]);
             self.buffer.extend_from_slice(&MARKER);
             let group_first = if planted("block-knows-no-group") { number } else { self.next_block };
             self.buffer.extend_from_slice(&group_first.to_le_bytes());
@@ -285,38 +323,22 @@ impl Log {
             self.buffer.extend_from_slice(&received_at.ms().to_le_bytes());
             self.buffer.extend_from_slice(&[draft.kind.code(), draft.source.len() as u8]);
             self.buffer.extend_from_slice(draft.source.as_bytes());
-            self.buffer.extend_from_slice(draft.body);
-            let len = (self.buffer.len() - start) as u32;
-            let crc = crc32c::crc32c(&self.buffer[start + 8..]);
-            self.buffer[start..start + 4].copy_from_slice(&len.to_le_bytes());
+            let crc = crc32c::crc32c_append(crc32c::crc32c(&self.buffer[start + 8..]), draft.body);
             self.buffer[start + 4..start + 8].copy_from_slice(&crc.to_le_bytes());
+            if draft.body.len() < self.direct_bytes {
+                self.buffer.extend_from_slice(draft.body);
+            } else {
+                self.file.write_all(&self.buffer)?;
+                self.file.write_all(draft.body)?;
+                self.buffer.clear();
+            }
             places.push(Place { number, first_record, received_at });
             number += 1;
             first_record += draft.records;
+            bytes += len as u64;
         }
-        if let Err(error) = self.file.write_all(&self.buffer) {
-            // Part of it may be there: take it away again, so that the next group starts where this one did.
-            if !planted("half-a-group-stays") {
-                self.file.set_len(self.segment_bytes).map_err(|e| AppendError::Sync(io_error("cannot cut", &self.path)(e)))?;
-            }
-            return Err(AppendError::Write(io_error("cannot write to", &self.path)(error)));
-        }
-        let mut synced = if planted("ack-before-sync") { Ok(()) } else { self.file.sync_data() };
-        if synced.is_err() && planted("failed-sync-is-tried-again") {
-            synced = self.file.sync_data();
-        }
-        synced.map_err(|e| AppendError::Sync(io_error("cannot sync", &self.path)(e)))?;
-        self.segment_bytes += self.buffer.len() as u64;
-        self.total_bytes += self.buffer.len() as u64;
-        if self.segment_bytes >= self.let_go + KEPT_BYTES {
-            // Whole pages alone: the next group goes on in the last one.
-            let whole = self.segment_bytes / 4_096 * 4_096;
-            self.file.let_go(self.let_go..whole);
-            self.let_go = whole;
-        }
-        (self.next_block, self.next_record) = (number, first_record);
-        self.last_received_at = received_at;
-        Ok(places)
+        self.file.write_all(&self.buffer)?;
+        Ok((places, bytes))
     }
 
     /// When its last block came in; 0 where there is none.

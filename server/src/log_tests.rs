@@ -7,8 +7,9 @@ fn draft(body: &'static [u8]) -> Draft<'static> {
     Draft { kind: BlockKind::Records(Format::Ndjson), source: "gateway", body, records: body.len() as u64 }
 }
 
+/// Bodies of three bytes are large to it.
 fn open(dir: &Path) -> Result<Log, LogError> {
-    Log::open(dir, |block| block.body.len() as u64)
+    Ok(Log::open(dir, |block| block.body.len() as u64)?.with_limits(rare().segment_bytes, 3))
 }
 
 fn bodies(dir: &Path, from: u64) -> Vec<String> {
@@ -34,6 +35,23 @@ fn what_was_appended_is_read_and_numbers_go_on() {
     let mut log = open(dir.path()).expect("opens");
     let place = log.append(&[draft(b"e")], ProcessingTime::from_ms(10)).expect("appends")[0];
     assert_eq!((place.number, place.first_record), (5, 11));
+}
+
+#[test]
+fn large_bodies_lie_among_small_ones_in_their_order() {
+    let drafts = [b"a".as_slice(), b"ccc", b"bb", b"dddd", b"eeeee", b""].map(draft);
+    let written = |direct| {
+        let dir = tempfile::tempdir().expect("a directory");
+        let mut log = open(dir.path()).expect("opens").with_limits(rare().segment_bytes, direct);
+        log.append(&drafts, ProcessingTime::from_ms(5)).expect("appends");
+        log.append(&drafts[1..2], ProcessingTime::from_ms(6)).expect("appends");
+        assert_eq!(bodies(dir.path(), 1), ["a", "ccc", "bb", "dddd", "eeeee", "", "ccc"], "{direct}");
+        let path = segments(dir.path()).expect("lists").remove(0);
+        assert_eq!(log.total_bytes(), fs::metadata(&path).expect("is there").len());
+        fs::read(path).expect("reads")
+    };
+    let through_the_buffer = written(usize::MAX);
+    (0..6).for_each(|direct| assert_eq!(written(direct), through_the_buffer, "{direct}"));
 }
 
 #[test]

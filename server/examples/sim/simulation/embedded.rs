@@ -342,7 +342,7 @@ impl Embedded {
         let epoch = snapshot.epoch;
         self.world.point("state loaded")?;
         let log_dir = self.dir.join("log");
-        let log = open_log(&log_dir, IdentityKey(KEY))?.with_segments_of(self.tuning.segment_bytes);
+        let log = open_log(&log_dir, IdentityKey(KEY))?.with_limits(self.tuning.segment_bytes, 200);
         self.world.point("log opened")?;
         let clock = Clock::start(Clocks::now(), log.last_received_at(), self.doubt)?;
         self.doubt = Doubt::Refuse;
