@@ -216,7 +216,12 @@ impl Engine {
             // Twice, so that no read waits for another one of the same device while others could be on their way.
             let indices = || ahead.iter().filter_map(|(.., index)| *index);
             std::hint::black_box(indices().map(|index| self.devices[index as usize].warm()).fold(0, |a, b| a ^ b));
-            std::hint::black_box(indices().map(|index| self.devices[index as usize].state.windows.warm()).fold(0, |a, b| a ^ b));
+            let readings = ahead.iter().filter_map(|(record, _, index)| match record.content {
+                Content::Reading { reading, .. } => index.map(|index| (index, reading.at)),
+                _ => None,
+            });
+            let warm = |(index, at): (u32, EventTime)| self.devices[index as usize].state.windows.warm(&self.config.windows, at);
+            std::hint::black_box(readings.map(warm).fold(0, |a, b| a ^ b));
             let mut last_source: Option<(Cow<'_, str>, usize)> = None;
             for (record, _, index) in &ahead {
                 let disposition = self.take(record, *index, now, identities);

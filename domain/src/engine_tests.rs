@@ -94,6 +94,18 @@ fn one_disposition_each() {
     assert_eq!(step(&mut e, &mut ids, 1, vec![record("d", 6, 5_000, None)]), [Disposition::Accepted]);
 }
 
+/// Memory is asked for before anybody judges the time.
+#[test]
+fn any_time_at_all_has_a_disposition() {
+    let (mut e, mut ids) = (engine(), MemoryIdentities::default());
+    step(&mut e, &mut ids, 0, vec![record("d", 0, 5_000, None)]);
+    for (at, reason) in [(i64::MIN, Reason::ClockReset), (0, Reason::ClockReset), (i64::MAX, Reason::Future)] {
+        let mut record = record("d", 0, 5_000, Some(at as u128));
+        record.content = Content::Reading { device: "d".into(), reading: plain_reading(EventTime::from_ms(at), Milli(5_000)) };
+        assert_eq!(step(&mut e, &mut ids, 0, vec![record]), [Disposition::Rejected(reason)], "{at}");
+    }
+}
+
 #[test]
 fn faults_are_shown_and_counted_in_no_window() {
     let (mut e, mut ids) = (engine(), MemoryIdentities::default());

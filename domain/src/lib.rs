@@ -23,6 +23,7 @@ mod planted;
 pub mod rollup;
 pub mod sequence;
 pub mod time;
+pub mod varint;
 pub mod window;
 
 pub use planted::planted;

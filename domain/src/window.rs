@@ -6,6 +6,7 @@
 mod config;
 mod gaps;
 mod packed;
+mod ring;
 mod session;
 mod sliding;
 
@@ -18,10 +19,10 @@ use crate::event::Reading;
 use crate::planted;
 use crate::time::{EventTime, ProcessingTime};
 use gaps::{Gap, Gaps};
+use ring::Ring;
 use serde::{Deserialize, Serialize};
 use session::Session;
 use smallvec::SmallVec;
-use std::collections::VecDeque;
 
 /// Whether a window's result can still change, and how it came to fire.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -64,7 +65,7 @@ pub struct Window {
 }
 
 /// A window in memory, one cache line long: whether the watermark has passed it follows from M(d), so that firing touches nothing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[repr(align(64))]
 struct Cell {
     start: i64,
@@ -86,27 +87,6 @@ impl Cell {
         };
         let version = if state == WindowState::Provisional { 0 } else { 1 + self.joined_fired };
         Window { start: self.start, version, state, aggregate: self.aggregate }
-    }
-}
-
-/// Where among `live`, in order of start, the window that starts at `start` is, or would be, and whether it is missing.
-///
-/// Nearly always it is the newest; else, where no window is missing in between, it lies as many places before as there are sizes between
-/// them: a record that comes late need not walk past all that came before it.
-fn place_of(live: &VecDeque<Cell>, start: i64, size_ms: i64) -> (usize, bool) {
-    let Some(newest) = live.back() else { return (0, true) };
-    if newest.start <= start {
-        return if newest.start == start { (live.len() - 1, false) } else { (live.len(), true) };
-    }
-    let before = ((newest.start - start) / size_ms) as usize;
-    if let Some(at) = (live.len() - 1).checked_sub(before)
-        && live[at].start == start
-    {
-        return (at, false);
-    }
-    match live.binary_search_by_key(&start, |cell| cell.start) {
-        Ok(at) => (at, false),
-        Err(at) => (at, true),
     }
 }
 
@@ -140,14 +120,6 @@ pub enum Placement {
     },
 }
 
-/// What lies behind M(d) − B0 − L and is not closed; nothing for a device that left no slot incomplete.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-struct Behind {
-    gaps: Gaps,
-    /// Per definition the windows that a gap keeps open, oldest first.
-    held: Vec<Vec<Cell>>,
-}
-
 /// What sliding windows and sessions need beyond their panes; nothing for a device without sessions whose records come in time.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Beyond {
@@ -166,8 +138,11 @@ pub struct DeviceWindows {
     newest: Option<i64>,
     /// Per definition the windows ahead of M(d) − B0 − L, oldest first.
     #[serde(with = "packed::live")]
-    live: SmallVec<[VecDeque<Cell>; 2]>,
-    behind: Option<Box<Behind>>,
+    live: SmallVec<[Ring; 2]>,
+    /// What lies behind it and is not closed; none for a device that left no slot incomplete.
+    gaps: Gaps,
+    /// Per definition the windows that a gap keeps open, oldest first.
+    held: Box<[Vec<Cell>]>,
     beyond: Option<Box<Beyond>>,
 }
 
@@ -189,35 +164,40 @@ impl DeviceWindows {
         self.newest.map_or(i64::MIN, |newest| newest - definition.delay_ms)
     }
 
-    /// Reads a little of everything that [`DeviceWindows::add`] will touch, so that the memory of many devices is on its way at once
-    /// instead of being waited for one after the other. The answer means nothing.
-    pub(crate) fn warm(&self) -> i64 {
-        let of = |live: &VecDeque<Cell>| {
-            let start = |cell: Option<&Cell>| cell.map_or(0, |c| c.start);
-            // Where the first one leaves the second is asked too.
-            start(live.front()) ^ start(live.get(1)) ^ start(live.back())
-        };
-        let open_until = self.behind.as_ref().map_or(0, |behind| behind.gaps.end);
-        self.live.iter().map(of).fold(open_until, |a, b| a ^ b)
+    /// Reads a little of the live windows that [`DeviceWindows::add`] of a reading of `at` will touch, so that the memory of many devices is on
+    /// its way at once instead of being waited for one after the other. The answer means nothing, and nobody has judged `at` yet.
+    pub(crate) fn warm(&self, config: &WindowConfig, at: EventTime) -> i64 {
+        let until = at.plus_ms(-config.definitions[0].delay_ms - config.allowed_lateness_ms).ms();
+        self.live.iter().zip(&config.definitions).map(|(live, of)| live.warm(at.ms(), until, of.size_ms)).fold(0, |a, b| a ^ b)
     }
 
     fn held(&self, definition: usize) -> &[Cell] {
-        self.behind.as_ref().and_then(|behind| behind.held.get(definition)).map_or(&[], Vec::as_slice)
+        self.held.get(definition).map_or(&[], Vec::as_slice)
+    }
+
+    /// Those of definition `definition` that a gap keeps open, to be added to.
+    fn held_mut(&mut self, config: &WindowConfig, definition: usize) -> &mut Vec<Cell> {
+        if self.held.len() < config.definitions.len() {
+            let mut held = std::mem::take(&mut self.held).into_vec();
+            held.resize(config.definitions.len(), Vec::new());
+            self.held = held.into();
+        }
+        &mut self.held[definition]
     }
 
     /// The windows of definition `definition` still held here, oldest first.
     pub fn windows(&self, config: &WindowConfig, definition: usize) -> impl DoubleEndedIterator<Item = Window> + '_ {
         let of = config.definitions[definition];
         let watermark = self.watermark(of);
-        let live = self.live.get(definition).into_iter().flatten();
+        let live = self.live.get(definition).into_iter().flat_map(Ring::iter);
         self.held(definition).iter().chain(live).map(move |cell| cell.seen(of.size_ms, watermark))
     }
 
     /// What the window of definition `definition` that starts at `start` holds, where it is still held here.
     pub(crate) fn aggregate(&self, config: &WindowConfig, definition: usize, start: i64) -> Option<&Aggregate> {
         let live = self.live.get(definition)?;
-        if let (at, false) = place_of(live, start, config.definitions[definition].size_ms) {
-            return Some(&live[at].aggregate);
+        if let (at, false) = live.place_of(start, config.definitions[definition].size_ms) {
+            return live.get(at).map(|cell| &cell.aggregate);
         }
         let held = self.held(definition);
         held.binary_search_by_key(&start, |c| c.start).ok().map(|at| &held[at].aggregate)
@@ -225,8 +205,7 @@ impl DeviceWindows {
 
     /// How many windows of all definitions are still held here.
     pub fn open_windows(&self) -> u64 {
-        let held = self.behind.iter().flat_map(|behind| &behind.held).map(Vec::len);
-        self.live.iter().map(VecDeque::len).chain(held).sum::<usize>() as u64
+        self.live.iter().map(Ring::len).chain(self.held.iter().map(Vec::len)).sum::<usize>() as u64
     }
 
     /// The newest fired window of definition `definition` still held here.
@@ -237,8 +216,9 @@ impl DeviceWindows {
     /// Whether a window of definition `definition` ahead of M(d) − B0 − L has fired.
     pub(crate) fn has_fired_ahead(&self, config: &WindowConfig, definition: usize) -> bool {
         let of = config.definitions[definition];
-        let oldest = self.live.get(definition).and_then(VecDeque::front);
-        oldest.is_some_and(|cell| cell.seen(of.size_ms, self.watermark(of)).state != WindowState::Provisional)
+        let Some(live) = self.live.get(definition) else { return false };
+        let has_fired = |cell: &Cell| cell.seen(of.size_ms, self.watermark(of)).state != WindowState::Provisional;
+        live.is_first_before(self.watermark(of), of.size_ms) || live.front().is_some_and(has_fired)
     }
 
     /// Takes in `reading`, received at `now`. Windows that can no longer change leave through `closed`, with their definition.
@@ -268,7 +248,7 @@ impl DeviceWindows {
     ) {
         let at = reading.at.ms() - i64::from(planted("window-end-is-inside"));
         if self.live.len() < config.definitions.len() {
-            self.live.resize(config.definitions.len(), VecDeque::new());
+            self.live.resize(config.definitions.len(), Ring::default());
         }
         let mut slot_count = 0;
         for (index, definition) in config.definitions.iter().enumerate() {
@@ -281,13 +261,11 @@ impl DeviceWindows {
         if !config.sliding.is_empty() || !config.sessions.is_empty() {
             self.add_beyond(config, reading, closed);
         }
-        if slot_count >= slot.needed
-            && let Some(behind) = &mut self.behind
-        {
-            let size = config.definitions[slot.definition].size_ms;
-            let from = floor(at, size);
-            if behind.gaps.cut(from, from + size) {
-                self.close_held(config, (from, from + size), closed);
+        let slot_ms = config.definitions[slot.definition].size_ms;
+        if slot_count >= slot.needed && at - slot_ms < self.gaps.end {
+            let from = floor(at, slot_ms);
+            if self.gaps.cut(from, from + slot_ms) {
+                self.close_held(config, (from, from + slot_ms), closed);
             }
         }
         if self.newest.is_none_or(|newest| at > newest) || planted("watermark-goes-back") {
@@ -317,32 +295,22 @@ impl DeviceWindows {
         let end = start + definition.size_ms;
         let is_behind = self.newest.is_some_and(|newest| config.passed_until(newest) >= end);
         let is_passed = self.watermark(definition) >= end;
-        let fresh = Cell { start, aggregate: Aggregate::default(), joined_fired: 0, went_silent: false };
+        let fresh = Cell { start, ..Cell::default() };
         let (cell, is_fresh) = if is_behind {
-            let held = &mut self.behind.get_or_insert_default().held;
-            held.resize(config.definitions.len(), Vec::new());
-            match held[index].binary_search_by_key(&start, |c| c.start) {
-                Ok(at) => (&mut held[index][at], false),
+            let held = self.held_mut(config, index);
+            match held.binary_search_by_key(&start, |c| c.start) {
+                Ok(at) => (&mut held[at], false),
                 Err(at) => {
-                    held[index].insert(at, fresh);
-                    (&mut held[index][at], true)
+                    held.insert(at, fresh);
+                    (&mut held[at], true)
                 }
             }
         } else {
             let live = &mut self.live[index];
-            let (at, is_fresh) = place_of(live, start, definition.size_ms);
-            if is_fresh {
-                // A fleet's windows are most of the memory: past a few, room is made by the quarter instead of by doubling.
-                if live.len() == live.capacity() && live.len() >= 16 {
-                    live.reserve_exact(live.len() / 4);
-                }
-                if at == live.len() {
-                    live.push_back(fresh);
-                } else {
-                    live.insert(at, fresh);
-                }
+            match live.place_of(start, definition.size_ms) {
+                (at, true) => (live.insert(at, fresh), true),
+                (at, false) => (live.get_mut(at).expect("it is there"), false),
             }
-            (&mut live[at], is_fresh)
         };
         // Where it was made behind the watermark its first firing is version 1.
         let is_new_version = !is_fresh && (is_passed || cell.went_silent) && !planted("late-correction-keeps-its-version");
@@ -360,14 +328,12 @@ impl DeviceWindows {
         }
         self.note_gaps(config, slot, from, until, now);
         for (index, definition) in config.definitions.iter().enumerate() {
-            while let Some(cell) = self.live[index].pop_front_if(|c| c.start + definition.size_ms <= until) {
-                match &mut self.behind {
-                    Some(behind) if behind.gaps.overlap(cell.start, cell.start + definition.size_ms) => {
-                        behind.held.resize(config.definitions.len(), Vec::new());
-                        behind.held[index].push(cell);
-                    }
+            while let Some(cell) = self.live[index].leave(until, definition.size_ms) {
+                if self.gaps.overlap(cell.start, cell.start + definition.size_ms) {
+                    self.held_mut(config, index).push(cell);
+                } else {
                     // It has fired: no delay exceeds B0 + L.
-                    _ => closed.window(index, cell.seen(definition.size_ms, i64::MAX)),
+                    closed.window(index, cell.seen(definition.size_ms, i64::MAX));
                 }
             }
         }
@@ -384,7 +350,7 @@ impl DeviceWindows {
                 found.push(Gap { from, to, passed_at: now.ms() });
             }
         };
-        for cell in &self.live[slot.definition] {
+        for cell in self.live[slot.definition].iter() {
             // Nearly always the first one reaches beyond it all, and no other is looked at.
             if open_from >= until || cell.start >= until {
                 break;
@@ -396,20 +362,19 @@ impl DeviceWindows {
         }
         note(open_from, until);
         if !found.is_empty() {
-            self.behind.get_or_insert_default().gaps.change(|list| list.append(&mut found));
+            self.gaps.change(|list| list.append(&mut found));
         }
     }
 
     /// Whether the slot of the shortest window that starts at `start` is open though behind.
     fn is_open(&self, start: i64) -> bool {
-        self.behind.as_ref().is_some_and(|behind| behind.gaps.overlap(start, start + 1)) && !planted("back-fill-is-late")
+        self.gaps.overlap(start, start + 1) && !planted("back-fill-is-late")
     }
 
     /// Closes what was kept open by a gap of [`span.0`, `span.1`) and no longer is.
     fn close_held(&mut self, config: &WindowConfig, span: (i64, i64), closed: &mut impl Closing) {
         self.close_beyond(config, span, true, closed);
-        let Some(behind) = &mut self.behind else { return };
-        let Behind { gaps, held } = &mut **behind;
+        let Self { gaps, held, .. } = self;
         for (index, (definition, held)) in config.definitions.iter().zip(held).enumerate() {
             held.retain(|cell| {
                 let is_open = gaps.overlap(cell.start, cell.start + definition.size_ms);
@@ -420,16 +385,13 @@ impl DeviceWindows {
             });
         }
         if gaps.is_empty() {
-            self.behind = None;
+            self.held = Box::default();
         }
     }
 
     /// Closes the slots that stayed incomplete for too long by `now`.
     pub fn expire(&mut self, config: &WindowConfig, now: ProcessingTime, closed: &mut impl Closing) {
-        if let Some(behind) = &mut self.behind
-            && !planted("gap-stays-open-for-ever")
-            && behind.gaps.expire(now.ms() - config.gap_open_ms)
-        {
+        if !planted("gap-stays-open-for-ever") && self.gaps.expire(now.ms() - config.gap_open_ms) {
             self.close_held(config, (i64::MIN, i64::MAX), closed);
         }
     }
@@ -438,8 +400,11 @@ impl DeviceWindows {
     pub fn fire_incomplete(&mut self, config: &WindowConfig) {
         for (live, definition) in self.live.iter_mut().zip(&config.definitions) {
             let watermark = self.newest.map_or(i64::MIN, |newest| newest - definition.delay_ms);
-            for cell in live.iter_mut().rev().take_while(|c| watermark < c.start + definition.size_ms) {
-                cell.went_silent = true;
+            for at in (0..live.len()).rev() {
+                match live.get_mut(at) {
+                    Some(cell) if watermark < cell.start + definition.size_ms => cell.went_silent = true,
+                    _ => break,
+                }
             }
         }
         if self.newest.is_some() && !(config.sliding.is_empty() && config.sessions.is_empty()) {
@@ -481,7 +446,7 @@ impl DeviceWindows {
     fn close_beyond(&mut self, config: &WindowConfig, span: (i64, i64), was_open: bool, closed: &mut impl Closing) {
         let (Some(beyond), Some(newest)) = (&mut self.beyond, self.newest) else { return };
         let until = config.passed_until(newest);
-        let gaps = self.behind.as_deref().map(|behind| &behind.gaps);
+        let gaps = &self.gaps;
         for (index, (of, runs)) in config.sliding.iter().zip(&mut beyond.joined).enumerate() {
             let last = if was_open { span.1.saturating_add(of.size_ms).min(until) } else { span.1 };
             sliding::close(runs, *of, (span.0, last), gaps, |run| closed.joined(index, run));

@@ -1,8 +1,9 @@
-//! How closed windows are put away: columns of varints, a few thousand windows a block, in order of device and start.
+//! How closed windows are put away: a few thousand a block, as numbers of `varint`, in order of device and start.
 
 use domain::aggregate::Aggregate;
 use domain::engine::ClosedWindow;
 use domain::milli::Milli;
+use domain::varint::{Numbers, put, put_signed};
 use domain::window::{Window, WindowState};
 
 /// How many windows a block holds at most.
@@ -21,18 +22,6 @@ pub struct WindowBlock {
     pub count: u32,
     /// The windows.
     pub data: Vec<u8>,
-}
-
-fn put(data: &mut Vec<u8>, mut value: u64) {
-    while value >= 0x80 {
-        data.push(value as u8 | 0x80);
-        value >>= 7;
-    }
-    data.push(value as u8);
-}
-
-fn put_signed(data: &mut Vec<u8>, value: i64) {
-    put(data, ((value << 1) ^ (value >> 63)) as u64);
 }
 
 /// Windows of one definition as blocks.
@@ -108,34 +97,6 @@ fn encode_block(windows: &[&ClosedWindow], size_ms: i64) -> WindowBlock {
 #[error("a block of windows is damaged")]
 pub struct DamagedBlock;
 
-struct Reader<'a>(&'a [u8]);
-
-impl Reader<'_> {
-    fn get(&mut self) -> Result<u64, DamagedBlock> {
-        let mut value = 0;
-        for (i, byte) in self.0.iter().enumerate().take(10) {
-            value |= u64::from(byte & 0x7f) << (7 * i);
-            if byte & 0x80 == 0 {
-                self.0 = &self.0[i + 1..];
-                return Ok(value);
-            }
-        }
-        Err(DamagedBlock)
-    }
-
-    fn get_signed(&mut self) -> Result<i64, DamagedBlock> {
-        self.get().map(|v| (v >> 1) as i64 ^ -((v & 1) as i64))
-    }
-
-    fn get_whole<N: TryFrom<u64>>(&mut self) -> Result<N, DamagedBlock> {
-        self.get()?.try_into().map_err(|_| DamagedBlock)
-    }
-
-    fn get_milli(&mut self) -> Result<Milli, DamagedBlock> {
-        i32::try_from(self.get_signed()?).map(Milli).map_err(|_| DamagedBlock)
-    }
-}
-
 impl WindowBlock {
     /// Tells every window to `each`, as one of definition `definition`. Windows put away have fired as final or incomplete and can no
     /// longer change.
@@ -144,42 +105,45 @@ impl WindowBlock {
     /// [`DamagedBlock`] where the data end too early or too late, hold a number that cannot be, or a window outside what the block says
     /// of itself; windows before it were told.
     pub fn decode(&self, definition: u8, mut each: impl FnMut(ClosedWindow)) -> Result<(), DamagedBlock> {
-        let mut reader = Reader(&self.data);
+        self.decoded(definition, &mut each).ok_or(DamagedBlock)
+    }
+
+    fn decoded(&self, definition: u8, each: &mut impl FnMut(ClosedWindow)) -> Option<()> {
+        let mut data = Numbers(&self.data);
         let (mut device, mut start) = (0u32, 0i64);
         for _ in 0..self.count {
-            device = device.checked_add(reader.get_whole()?).ok_or(DamagedBlock)?;
-            let further = reader.get_signed()?.checked_mul(self.size_ms);
-            start = further.and_then(|further| start.checked_add(further)).ok_or(DamagedBlock)?;
+            device = device.checked_add(data.get_as()?)?;
+            start = start.checked_add(data.get_signed()?.checked_mul(self.size_ms)?)?;
             if !(self.devices.0..=self.devices.1).contains(&device) || !(self.starts.0..=self.starts.1).contains(&start) {
-                return Err(DamagedBlock);
+                return None;
             }
-            let version = reader.get_whole()?;
+            let version = data.get_as()?;
             let mut aggregate = Aggregate::default();
-            aggregate.count = reader.get_whole()?;
-            aggregate.temperature_sum = reader.get_signed()?;
+            aggregate.count = data.get_as()?;
+            aggregate.temperature_sum = data.get_signed()?;
             if aggregate.count > 1 {
-                aggregate.temperature_square_sum = reader.get()?;
-                aggregate.temperature_min = reader.get_milli()?;
-                aggregate.temperature_max = reader.get_milli()?;
+                aggregate.temperature_square_sum = data.get()?;
+                aggregate.temperature_min = Milli(data.get_signed_as()?);
+                aggregate.temperature_max = Milli(data.get_signed_as()?);
             } else {
-                let only = i32::try_from(aggregate.temperature_sum).map_err(|_| DamagedBlock)?;
+                let only = i32::try_from(aggregate.temperature_sum).ok()?;
                 aggregate.temperature_square_sum = u64::from(only.unsigned_abs()).pow(2);
                 (aggregate.temperature_min, aggregate.temperature_max) = (Milli(only), Milli(only));
             }
-            aggregate.humidity_count = reader.get_whole()?;
+            aggregate.humidity_count = data.get_as()?;
             if aggregate.humidity_count > 0 {
-                aggregate.humidity_sum = reader.get_signed()?;
+                aggregate.humidity_sum = data.get_signed()?;
             }
-            let battery = reader.get_whole::<u32>()?;
+            let battery: u32 = data.get_as()?;
             if battery > 0 {
-                let low = i32::try_from(battery - 1).map_err(|_| DamagedBlock)?;
-                let high = low.checked_add(reader.get_whole()?).ok_or(DamagedBlock)?;
+                let low = i32::try_from(battery - 1).ok()?;
+                let high = low.checked_add(data.get_as()?)?;
                 aggregate.set_battery_extremes(Some((Milli(low), Milli(high))));
             }
             let window = Window { start, version, state: WindowState::Final, aggregate };
             each(ClosedWindow { device, definition, window });
         }
-        if reader.0.is_empty() { Ok(()) } else { Err(DamagedBlock) }
+        data.0.is_empty().then_some(())
     }
 }
 

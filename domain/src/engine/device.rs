@@ -143,7 +143,10 @@ impl<T> Handed<T> {
     }
 }
 
+/// A device as the engine has it: what is stored of it, what the master data say, and how far others follow it.
+// It begins where a line of a processor's cache does, so that it lies in as few of them as it can.
 #[derive(Clone, Debug)]
+#[repr(align(64))]
 pub(super) struct Device {
     pub state: DeviceState,
     pub sensor: Option<SensorIx>,

@@ -15,6 +15,7 @@ use super::{FINAL_AFTER_MS, HourCell};
 use crate::engine::RETENTION_MS;
 use crate::planted;
 use crate::time::{DAY_MS, HOUR_MS, ProcessingTime};
+use crate::varint::{Numbers, put};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
@@ -35,7 +36,7 @@ const CHUNK: usize = 64;
 /// Chunks of 64 cells, so that one cell can be read without the others: which of them are not zero, a bit each, then each of these. A cell
 /// is its windows times four, plus two where it has not as many readings, plus one where some window left the range or something was late;
 /// then readings, windows below, and twice those above, plus one where something was late, then late readings, those below and those above,
-/// as far as the numbers before said so. Numbers are in sevens of bits, the lowest first.
+/// as far as the numbers before said so. Numbers are those of `varint`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PackedHour {
     len: usize,
@@ -85,41 +86,18 @@ impl From<Vec<HourCell>> for PackedHour {
     }
 }
 
-fn put(data: &mut Vec<u8>, mut number: u64) {
-    while number >= 128 {
-        data.push(number as u8 | 128);
-        number >>= 7;
-    }
-    data.push(number as u8);
-}
-
-/// The next number; `None` where there is none, or none that fits.
-fn get(data: &mut impl Iterator<Item = u8>) -> Option<u64> {
-    let mut number = 0;
-    for place in 0..5 {
-        let byte = data.next()?;
-        number |= u64::from(byte & 127) << (7 * place);
-        if byte < 128 {
-            return Some(number);
-        }
-    }
-    None
-}
-
 /// The next cell that is there.
-fn get_cell(data: &mut impl Iterator<Item = u8>) -> Option<HourCell> {
-    let first = get(data)?;
-    let mut part = || get(data).map(|number| number as u32);
-    let windows = (first >> 2) as u32;
-    let readings = if first & 2 == 0 { windows } else { part()? };
+fn get_cell(data: &mut Numbers<'_>) -> Option<HourCell> {
+    let first = data.get()?;
+    let windows = u32::try_from(first >> 2).ok()?;
+    let readings = if first & 2 == 0 { windows } else { data.get_as()? };
     let mut cell = HourCell { windows, readings, ..HourCell::default() };
     if first & 1 == 1 {
-        cell.low = part()?;
-        let high = get(data)?;
-        cell.high = (high >> 1) as u32;
+        cell.low = data.get_as()?;
+        let high = data.get()?;
+        cell.high = u32::try_from(high >> 1).ok()?;
         if high & 1 == 1 {
-            let mut part = || get(data).map(|number| number as u32);
-            (cell.late, cell.late_low, cell.late_high) = (part()?, part()?, part()?);
+            (cell.late, cell.late_low, cell.late_high) = (data.get_as()?, data.get_as()?, data.get_as()?);
         }
     }
     Some(cell)
@@ -142,23 +120,23 @@ impl PackedHour {
 
     /// What [`PackedHour::to_bytes`] made; `None` of what it never makes.
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
-        let mut rest = bytes.iter();
-        let len = usize::try_from(get(&mut rest.by_ref().copied())?).ok()?;
-        let data = rest.as_slice();
+        let mut rest = Numbers(bytes);
+        let len: usize = rest.get_as()?;
+        let data = rest.0;
         let mut chunks = Vec::new();
         for first in (0..len).step_by(CHUNK) {
-            chunks.push((data.len() - rest.len()) as u32);
-            let (mask, cells) = rest.as_slice().split_first_chunk()?;
+            chunks.push((data.len() - rest.0.len()) as u32);
+            let (mask, cells) = rest.0.split_first_chunk()?;
             let mask = u64::from_le_bytes(*mask);
             if len - first < CHUNK && mask >> (len - first) != 0 {
                 return None;
             }
-            rest = cells.iter();
+            rest = Numbers(cells);
             for _ in 0..mask.count_ones() {
-                get_cell(&mut rest.by_ref().copied())?;
+                get_cell(&mut rest)?;
             }
         }
-        rest.as_slice().is_empty().then(|| Self { len, chunks: chunks.into(), data: data.into() })
+        rest.0.is_empty().then(|| Self { len, chunks: chunks.into(), data: data.into() })
     }
 
     /// Where the bytes of a chunk begin and end.
@@ -176,7 +154,7 @@ impl PackedHour {
     /// Those cells of a chunk, with their places in it.
     fn there(&self, number: usize) -> impl Iterator<Item = (usize, HourCell)> + '_ {
         let (mask, data) = self.chunk(number);
-        let mut data = data.iter().copied();
+        let mut data = Numbers(data);
         let places = (0..CHUNK).filter(move |place| mask >> place & 1 == 1);
         places.map(move |place| (place, get_cell(&mut data).expect("its mask says that it is there")))
     }

@@ -1,41 +1,36 @@
 //! Windows as they are stored with their device, close together.
 
-use super::Cell;
+use super::{Cell, Ring};
 use crate::aggregate::Aggregate;
 use crate::milli::Milli;
 use crate::planted;
+use crate::varint::{Numbers, put, put_signed};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use smallvec::SmallVec;
-use std::collections::VecDeque;
 
-/// Windows of one definition in order of start, a column for each part of them.
-///
-/// What changes with every window has an entry for each, a number so small that it nearly always fits in a byte or two. Most other parts
-/// follow from the window before or from the window's other parts; only where they do not, their column has an entry, which begins with the
-/// window's place. So a window takes some seven bytes instead of thirty.
-#[derive(Default, Serialize, Deserialize)]
-pub(super) struct Packed {
-    /// Readings.
-    counts: Vec<u32>,
-    /// Lowest temperatures, each less that of the window before.
-    lows: Vec<i64>,
-    /// Highest less lowest temperature.
-    spans: Vec<i64>,
-    /// Sums of humidities, each less that of the window before.
-    humidity_sums: Vec<i64>,
-    /// From one start to the next, where it is otherwise than before; to the first from the epoch.
-    steps: Vec<(u32, i64)>,
-    /// Sums and sums of squares, where they are not those of [`sums_of`]: of more than two readings nearly always.
-    sums: Vec<(u32, i64, u64)>,
-    /// Readings with a humidity, where that are not all.
-    humidity_counts: Vec<(u32, u32)>,
-    /// Extremes of the battery charge, where they are others than before.
-    batteries: Vec<(u32, Option<(Milli, Milli)>)>,
-    /// Records accepted after firing, where there are any.
-    joined_fired: Vec<(u32, u32)>,
-    /// Those that fired because their device went silent.
-    silent: Vec<u32>,
+// What is said of a window in its first byte. The lowest two bits are its readings, where these are one to three.
+const STEP: u8 = 1 << 2;
+const SUMS: u8 = 1 << 3;
+const HUMIDITY_COUNT: u8 = 1 << 4;
+const BATTERY: u8 = 1 << 5;
+const JOINED: u8 = 1 << 6;
+const SILENT: u8 = 1 << 7;
+
+/// Bytes as one piece, not as a list of numbers; to whoever reads them that is the same.
+pub(super) fn as_bytes<S: Serializer>(bytes: &[u8], to: S) -> Result<S::Ok, S::Error> {
+    to.serialize_bytes(bytes)
+}
+
+/// What of a window the next one is told by.
+#[derive(Default)]
+struct Before {
+    start: i64,
+    /// From the start before it to this one.
+    step: i64,
+    low: i64,
+    humidity_sum: i64,
+    battery: Option<(Milli, Milli)>,
 }
 
 /// The sum and the sum of squares of one or two temperatures that have these extremes; of more, what two would have.
@@ -47,113 +42,129 @@ fn sums_of(count: u32, (low, high): (Milli, Milli)) -> (i64, u64) {
     }
 }
 
-impl<'c> FromIterator<&'c Cell> for Packed {
-    fn from_iter<I: IntoIterator<Item = &'c Cell>>(cells: I) -> Self {
-        let cells = cells.into_iter();
-        let room = cells.size_hint().0;
-        let mut packed = Self {
-            counts: Vec::with_capacity(room),
-            lows: Vec::with_capacity(room),
-            spans: Vec::with_capacity(room),
-            humidity_sums: Vec::with_capacity(room),
-            ..Self::default()
-        };
-        let (mut start, mut step, mut low, mut humidity_sum, mut battery) = (0, 0, 0, 0, None);
-        for (place, cell) in (0..).zip(cells) {
-            let a = &cell.aggregate;
-            let new_low = i64::from(a.temperature_min.0);
-            packed.counts.push(a.count);
-            packed.lows.push(new_low - low);
-            packed.spans.push(i64::from(a.temperature_max.0) - new_low);
-            packed.humidity_sums.push(a.humidity_sum.wrapping_sub(humidity_sum));
-            (low, humidity_sum) = (new_low, a.humidity_sum);
-            if cell.start.wrapping_sub(start) != step {
-                step = cell.start.wrapping_sub(start);
-                packed.steps.push((place, step));
-            }
-            start = cell.start;
-            let sums = (a.temperature_sum, a.temperature_square_sum);
-            if sums != sums_of(a.count, (a.temperature_min, a.temperature_max)) && !planted("stored-sums-are-guessed") {
-                packed.sums.push((place, sums.0, sums.1));
-            }
-            if a.humidity_count != a.count {
-                packed.humidity_counts.push((place, a.humidity_count));
-            }
-            if a.battery_extremes() != battery {
-                battery = a.battery_extremes();
-                packed.batteries.push((place, battery));
-            }
-            if cell.joined_fired > 0 {
-                packed.joined_fired.push((place, cell.joined_fired));
-            }
-            if cell.went_silent {
-                packed.silent.push(place);
-            }
-        }
-        packed
+/// Appends a window of one definition that holds a reading and comes after the one `before`.
+///
+/// It is a byte that says which of its parts follow from the window before it or from its other parts, and then those that do not, as
+/// numbers of `varint`: most are differences from the window before. So it takes some seven bytes instead of sixty-four.
+fn put_cell(data: &mut Vec<u8>, before: &mut Before, cell: &Cell) {
+    let a = &cell.aggregate;
+    debug_assert!(a.count > 0, "a window holds a reading");
+    let (low, high) = (i64::from(a.temperature_min.0), i64::from(a.temperature_max.0));
+    let step = cell.start.wrapping_sub(before.start);
+    let sums = (a.temperature_sum, a.temperature_square_sum);
+    let are_guessed = sums == sums_of(a.count, (a.temperature_min, a.temperature_max)) || planted("stored-sums-are-guessed");
+    let battery = a.battery_extremes();
+    let first = data.len();
+    data.push(if a.count < 4 { a.count as u8 } else { 0 });
+    let says = |what: u8, data: &mut Vec<u8>| data[first] |= what;
+    if a.count >= 4 {
+        put(data, u64::from(a.count));
     }
+    if step != before.step {
+        says(STEP, data);
+        put_signed(data, step);
+    }
+    put_signed(data, low - before.low);
+    put(data, (high - low) as u64);
+    if !are_guessed {
+        says(SUMS, data);
+        put_signed(data, sums.0);
+        put(data, sums.1);
+    }
+    if a.humidity_count != a.count {
+        says(HUMIDITY_COUNT, data);
+        put(data, u64::from(a.humidity_count));
+    }
+    put_signed(data, a.humidity_sum.wrapping_sub(before.humidity_sum));
+    if battery != before.battery {
+        says(BATTERY, data);
+        put(data, u64::from(battery.is_some()));
+        if let Some((low, high)) = battery {
+            put_signed(data, i64::from(low.0));
+            put(data, (i64::from(high.0) - i64::from(low.0)) as u64);
+        }
+    }
+    if cell.joined_fired > 0 {
+        says(JOINED, data);
+        put(data, u64::from(cell.joined_fired));
+    }
+    if cell.went_silent {
+        says(SILENT, data);
+    }
+    *before = Before { start: cell.start, step, low, humidity_sum: a.humidity_sum, battery };
 }
 
-/// The entry of `place`, where the next one of a column is of it.
-fn next<T: Copy>(column: &mut std::slice::Iter<'_, T>, place: u32, place_of: impl Fn(&T) -> u32) -> Option<T> {
-    (column.as_slice().first().map(place_of) == Some(place)).then(|| column.next().copied()).flatten()
+/// The next window; `None` where it is cut off or holds no reading, or where a number is none that it may have. Sums and counts are taken as
+/// they are.
+fn get_cell(data: &mut Numbers<'_>, before: &mut Before) -> Option<Cell> {
+    let (says, rest) = data.0.split_first()?;
+    data.0 = rest;
+    let is_said = |what: u8| says & what != 0;
+    let count = match says & 3 {
+        0 => data.get_as()?,
+        few => u32::from(few),
+    };
+    let step = if is_said(STEP) { data.get_signed()? } else { before.step };
+    let low = before.low.checked_add(data.get_signed()?)?;
+    let high = low.checked_add(data.get_as()?)?;
+    let extremes = (Milli(i32::try_from(low).ok()?), Milli(i32::try_from(high).ok()?));
+    let sums = if is_said(SUMS) { (data.get_signed()?, data.get()?) } else { sums_of(count, extremes) };
+    let humidity_count = if is_said(HUMIDITY_COUNT) { data.get_as()? } else { count };
+    let humidity_sum = before.humidity_sum.wrapping_add(data.get_signed()?);
+    let mut battery = before.battery;
+    if is_said(BATTERY) {
+        battery = None;
+        if data.get()? > 0 {
+            let low: i32 = data.get_signed_as()?;
+            battery = Some((Milli(low), Milli(i32::try_from(i64::from(low).checked_add(data.get_as()?)?).ok()?)));
+        }
+    }
+    let joined_fired = if is_said(JOINED) { data.get_as()? } else { 0 };
+    let start = before.start.checked_add(step)?;
+    let mut aggregate = Aggregate::default();
+    (aggregate.count, aggregate.humidity_count, aggregate.humidity_sum) = (count, humidity_count, humidity_sum);
+    (aggregate.temperature_sum, aggregate.temperature_square_sum) = sums;
+    (aggregate.temperature_min, aggregate.temperature_max) = extremes;
+    aggregate.set_battery_extremes(battery);
+    *before = Before { start, step, low, humidity_sum, battery };
+    (count > 0).then_some(Cell { start, aggregate, joined_fired, went_silent: is_said(SILENT) })
 }
 
-impl Packed {
-    /// The windows; `None` where columns do not fit together, windows are out of order or extremes the wrong way round. Sums and counts are
-    /// taken as they are.
-    pub fn cells(&self) -> Option<Vec<Cell>> {
-        let len = self.counts.len();
-        if [self.lows.len(), self.spans.len(), self.humidity_sums.len()] != [len; 3] {
-            return None;
-        }
-        let (mut steps, mut sums, mut humidity_counts) = (self.steps.iter(), self.sums.iter(), self.humidity_counts.iter());
-        let (mut batteries, mut joined_fired, mut silent) = (self.batteries.iter(), self.joined_fired.iter(), self.silent.iter());
-        let (mut start, mut step, mut low, mut humidity_sum, mut battery) = (0i64, 0, 0i64, 0i64, None);
-        let mut cells = Vec::with_capacity(len);
-        let columns = self.counts.iter().zip(&self.lows).zip(&self.spans).zip(&self.humidity_sums);
-        for (place, (((count, low_more), span), humidity_more)) in (0..).zip(columns) {
-            step = next(&mut steps, place, |e| e.0).map_or(step, |e| e.1);
-            start = start.wrapping_add(step);
-            low = low.checked_add(*low_more)?;
-            humidity_sum = humidity_sum.wrapping_add(*humidity_more);
-            battery = next(&mut batteries, place, |e| e.0).map_or(battery, |e| e.1);
-            let extremes = (Milli(i32::try_from(low).ok()?), Milli(i32::try_from(low.checked_add(*span)?).ok()?));
-            let sums = next(&mut sums, place, |e| e.0).map_or_else(|| sums_of(*count, extremes), |e| (e.1, e.2));
-            if (place > 0 && step <= 0) || battery.is_some_and(|(low, high)| low > high) {
-                return None;
-            }
-            let mut aggregate = Aggregate::default();
-            aggregate.count = *count;
-            aggregate.humidity_count = next(&mut humidity_counts, place, |e| e.0).map_or(*count, |e| e.1);
-            (aggregate.temperature_sum, aggregate.temperature_square_sum) = sums;
-            aggregate.humidity_sum = humidity_sum;
-            (aggregate.temperature_min, aggregate.temperature_max) = extremes;
-            aggregate.set_battery_extremes(battery);
-            let joined_fired = next(&mut joined_fired, place, |e| e.0).map_or(0, |e| e.1);
-            let went_silent = next(&mut silent, place, |e| *e).is_some();
-            cells.push(Cell { start, aggregate, joined_fired, went_silent });
-        }
-        let are_used =
-            steps.len() + sums.len() + humidity_counts.len() + batteries.len() + joined_fired.len() + silent.len() == 0;
-        are_used.then_some(cells)
+/// Windows in order of start, as bytes that [`unpack`] reads.
+fn pack<'c>(cells: impl IntoIterator<Item = &'c Cell, IntoIter: ExactSizeIterator>) -> Vec<u8> {
+    let cells = cells.into_iter();
+    // Eight bytes each are nearly always enough.
+    let (mut data, mut before) = (Vec::with_capacity(32 + 8 * cells.len()), Before::default());
+    cells.for_each(|cell| put_cell(&mut data, &mut before, cell));
+    data
+}
+
+/// What [`pack`] made; `None` of what it never makes.
+fn unpack(data: &[u8]) -> Option<Vec<Cell>> {
+    let (mut data, mut before, mut cells) = (Numbers(data), Before::default(), Vec::new());
+    while !data.0.is_empty() {
+        cells.push(get_cell(&mut data, &mut before)?);
     }
+    cells.is_sorted_by(|a, b| a.start < b.start).then_some(cells)
 }
 
 /// As serde's `with` asks for it: the live windows of each definition.
 pub(super) mod live {
     use super::*;
 
-    type Live = SmallVec<[VecDeque<Cell>; 2]>;
+    type Live = SmallVec<[Ring; 2]>;
+
+    #[derive(Serialize, Deserialize)]
+    struct Packed(#[serde(serialize_with = "as_bytes")] Vec<u8>);
 
     pub fn serialize<S: Serializer>(live: &Live, to: S) -> Result<S::Ok, S::Error> {
-        to.collect_seq(live.iter().map(|cells| cells.iter().collect::<Packed>()))
+        to.collect_seq(live.iter().map(|cells| Packed(pack(cells.iter()))))
     }
 
     pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Live, D::Error> {
         let all = Vec::<Packed>::deserialize(from)?;
-        let cells = all.iter().map(|packed| packed.cells().map(VecDeque::from));
-        cells.collect::<Option<_>>().ok_or_else(|| D::Error::custom("columns of windows that do not belong together"))
+        let cells = all.iter().map(|Packed(data)| unpack(data).map(Ring::from));
+        cells.collect::<Option<_>>().ok_or_else(|| D::Error::custom("windows that are none, or out of order"))
     }
 }
 
@@ -178,7 +189,7 @@ mod tests {
 
     fn cells() -> impl Strategy<Value = Vec<Cell>> {
         let part = proptest::option::of(0..3i32);
-        let readings = proptest::collection::vec((-55_000..125_000i32, part.clone(), part), 0..4);
+        let readings = proptest::collection::vec((-55_000..125_000i32, part.clone(), part), 1..6);
         let written = (readings, 1..3u8, prop_oneof![3 => Just(0), 1 => 1..3u32], any::<bool>());
         (any::<i32>(), proptest::collection::vec(written, 0..12)).prop_map(|(from, all)| {
             let mut start = i64::from(from) * 10_000;
@@ -189,46 +200,46 @@ mod tests {
     proptest! {
         #[test]
         fn windows_are_read_as_they_were_written(cells in cells()) {
-            let packed: Packed = cells.iter().collect();
-            prop_assert_eq!(packed.cells(), Some(cells));
+            prop_assert_eq!(unpack(&pack(&cells)), Some(cells));
         }
 
+        /// Whatever the bytes are, they are none or windows in order that are written and read again as themselves.
         #[test]
-        fn what_does_not_belong_together_is_no_window(cells in cells(), place in 0..20u32, column in 0..7u8) {
-            let mut packed: Packed = cells.iter().collect();
-            let there = match column {
-                0 => packed.steps.last().map(|e| e.0),
-                1 => packed.sums.last().map(|e| e.0),
-                2 => packed.humidity_counts.last().map(|e| e.0),
-                3 => packed.batteries.last().map(|e| e.0),
-                4 => packed.joined_fired.last().map(|e| e.0),
-                5 => packed.silent.last().copied(),
-                _ => None,
-            };
-            let is_beyond = place >= cells.len() as u32 || there.is_some_and(|there| place <= there);
-            match column {
-                0 => packed.steps.push((place, 1)),
-                1 => packed.sums.push((place, 1, 1)),
-                2 => packed.humidity_counts.push((place, 1)),
-                3 => packed.batteries.push((place, None)),
-                4 => packed.joined_fired.push((place, 1)),
-                5 => packed.silent.push(place),
-                _ => packed.lows.push(i64::from(place)),
+        fn any_bytes_are_none_or_windows(
+            cells in cells(), cut in 0..200usize, changed in proptest::collection::vec((0..200usize, any::<u8>()), 0..3)
+        ) {
+            let mut bytes = pack(&cells);
+            bytes.truncate(bytes.len().saturating_sub(cut / 8));
+            for (at, byte) in changed {
+                if let Some(there) = bytes.get_mut(at) {
+                    *there = byte;
+                }
             }
-            prop_assert_eq!(packed.cells().is_none(), is_beyond || column == 6);
+            if let Some(read) = unpack(&bytes) {
+                prop_assert!(read.is_sorted_by(|a, b| a.start < b.start));
+                prop_assert!(read.iter().all(|cell| cell.aggregate.count > 0));
+                prop_assert_eq!(unpack(&pack(&read)), Some(read));
+            }
         }
     }
 
     #[test]
-    fn windows_out_of_order_are_none() {
+    fn what_is_cut_off_out_of_order_or_empty_is_none() {
         let mut start = 0;
-        let cells =
-            [cell((vec![(1, None, None)], 1, 0, false), &mut start), cell((vec![(2, None, None)], 1, 0, false), &mut start)];
-        let two = || cells.iter().collect::<Packed>();
-        assert!(two().cells().is_some());
-        for step in [0, -10] {
-            assert_eq!(Packed { steps: vec![(0, 10), (1, step)], ..two() }.cells(), None);
+        let of = |temperature, start: &mut i64| cell((vec![(temperature, None, None)], 1, 0, false), start);
+        let two = pack(&[of(1, &mut start), of(2, &mut start)]);
+        let read = |data: &[u8]| unpack(data).map(|cells| cells.len());
+        assert_eq!(read(&two), Some(2));
+        for len in 1..two.len() {
+            // Where the first one ends there is one.
+            assert!(read(&two[..len]).is_none_or(|windows| windows == 1), "{len}");
         }
-        assert_eq!(Packed { batteries: vec![(0, Some((Milli(5), Milli(3))))], ..two() }.cells(), None);
+        for (starts, expected) in [([10_000, 20_000], Some(2)), ([10_000, 10_000], None), ([20_000, 10_000], None)] {
+            let packed = pack(&starts.map(|start| Cell { start, ..of(1, &mut 0) }));
+            assert_eq!(read(&packed), expected, "{starts:?}");
+        }
+        // No reading; a window that begins like none.
+        assert_eq!(read(&[0; 5]), None);
+        assert_eq!(read(&[1]), None);
     }
 }

@@ -53,8 +53,8 @@ impl Session {
     }
 
     /// Whether a record may still join it: while what it reaches is not behind, or a gap keeps it open.
-    pub(super) fn is_open(&self, of: SessionDefinition, passed_until: i64, gaps: Option<&Gaps>) -> bool {
-        self.end(of) > passed_until || gaps.is_some_and(|gaps| gaps.overlap(self.start - of.gap_ms + 1, self.end(of)))
+    pub(super) fn is_open(&self, of: SessionDefinition, passed_until: i64, gaps: &Gaps) -> bool {
+        self.end(of) > passed_until || gaps.overlap(self.start - of.gap_ms + 1, self.end(of))
     }
 }
 

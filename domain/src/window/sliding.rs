@@ -46,7 +46,7 @@ pub(super) fn close(
     runs: &mut Vec<JoinedRun>,
     of: SlidingDefinition,
     ends: (i64, i64),
-    gaps: Option<&Gaps>,
+    gaps: &Gaps,
     mut closed: impl FnMut(JoinedRun),
 ) {
     let may_end = |run: &JoinedRun| run.from + of.size_ms <= ends.1 && run.to - of.slide_ms + of.size_ms > ends.0;
@@ -61,7 +61,7 @@ pub(super) fn close(
         }
         for start in (run.from..run.to).step_by(of.slide_ms as usize) {
             let end = start + of.size_ms;
-            let is_closed = ends.0 < end && end <= ends.1 && gaps.is_none_or(|gaps| !gaps.overlap(start, end));
+            let is_closed = ends.0 < end && end <= ends.1 && !gaps.overlap(start, end);
             let into = if is_closed { &mut gone } else { &mut kept };
             match into.last_mut() {
                 Some(last) if last.to == start && last.joined == run.joined => last.to += of.slide_ms,
@@ -226,7 +226,7 @@ mod tests {
             prop_assert!(runs.windows(2).all(|pair| pair[0].to <= pair[1].from));
             let of = SlidingDefinition { size_ms: 30, slide_ms: 10, delay_ms: 0, pane: 0 };
             let mut gone = Vec::new();
-            close(&mut runs, of, (ends.0 * 10, ends.1 * 10), None, |run| gone.push(run));
+            close(&mut runs, of, (ends.0 * 10, ends.1 * 10), &Gaps::default(), |run| gone.push(run));
             let (out, kept): (BTreeMap<i64, u32>, BTreeMap<i64, u32>) =
                 counts.into_iter().partition(|(s, _)| s + 30 > ends.0 * 10 && s + 30 <= ends.1 * 10);
             prop_assert_eq!((plain(&gone), plain(&runs)), (out, kept));

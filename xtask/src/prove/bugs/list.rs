@@ -136,6 +136,8 @@ pub const BUGS: &[Bug] = &[
         "stores a device's windows without the sums of more than two readings",
         "window::packed::tests::windows_are_read_as_they_were_written",
     ),
+    domain("stored-gaps-expire-at-once", "forgets when the gaps that it stores were passed", "window::gaps::tests::gaps_are_read_as_they_were_written"),
+    domain("older-window-overstays", "lets no window go that came before the oldest one", "window::ring::tests::they_are_a_list"),
     domain("packed-hour-was-on-time", "packs hours without what came too late", "rollup::hours::tests::packing_loses_nothing"),
     domain("late-hours-stay-open", "unpacks every hour that a late record is about", "rollup::hours::tests::late_records_open_few_hours"),
     domain("late-record-corrects-nothing", "leaves late records out of the figures of their hour", "engine::tests::conservation_and_restart"),
