@@ -264,11 +264,12 @@ pub struct FrozenTable {
     seal: Option<Seal>,
 }
 
-/// The filter of a generation, and the fences of its runs but for the last.
+/// The filter of a generation, and of its runs but for the last the fences and where they lie.
 #[derive(Clone, Debug)]
 struct Seal {
     filter: Arc<Filter>,
     fences: Vec<Fences>,
+    paths: Vec<PathBuf>,
 }
 
 impl FrozenTable {
@@ -298,9 +299,14 @@ impl FrozenTable {
             sorted.iter().try_for_each(|entry| writer.push(entry))?;
         }
         let fences = writer.finish()?;
-        if let Some(Seal { filter, fences: before }) = &self.seal {
+        if let Some(Seal { filter, fences: before, paths }) = &self.seal {
             let all: Vec<Fences> = before.iter().chain([&fences]).cloned().collect();
             filter.write(&filter_path(&self.path), &all)?;
+            // A start reads the filter from now on, and only what comes again is looked for in the runs: kept in the system's memory, they
+            // would fill that, and fresh memory costs more than memory used again and again.
+            for run in paths.iter().chain([&self.path]) {
+                let _ = File::open(run).and_then(|run| run.len().map(|len| run.let_go(0..len)));
+            }
         }
         files::sync_dir(self.path.parent().expect("it was made inside a directory"))?;
         let mut run = Run::open(&self.path, self.len() as u64)?;
@@ -377,8 +383,9 @@ impl DiskIdentities {
         let seal = is_full.then(|| {
             let filter = Arc::new(std::mem::replace(&mut self.filter, self.sizes.filter(0, self.sealed.len())));
             let fences = fences_of(&self.runs);
+            let paths = self.runs.iter().map(|run| run.path.clone()).collect();
             self.sealed.push(Sealed { filter: Arc::clone(&filter), runs: std::mem::take(&mut self.runs) });
-            Seal { filter, fences }
+            Seal { filter, fences, paths }
         });
         Some(FrozenTable { table, path, name, received_at: now, run: Arc::default(), seal })
     }

@@ -21,7 +21,7 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 /// A checkpoint is due after so many records,
 pub const CHECKPOINT_RECORDS: u64 = 2_000_000;
 /// or so many bytes of log, or after the configured time with any change.
-pub const CHECKPOINT_BYTES: u64 = 256 * 1024 * 1024;
+pub const CHECKPOINT_BYTES: u64 = 384 * 1024 * 1024;
 /// Records that no committed checkpoint covers, at most: their results lie in memory. A sender beyond that is asked to come again.
 const UNCOMMITTED_RECORDS: u64 = CHECKPOINT_RECORDS + 1_000_000;
 /// Bytes of them, at most: those of dead letters lie in memory as they came.
