@@ -1,8 +1,7 @@
 //! Looking after the log: copied for a backup, and read through for damage.
 
-use super::{
-    Block, Decoded, Flaw, HEADER, ID, LogError, MAX_BLOCK, SegmentReader, decode, first_block_of, id, io_error, segments,
-};
+use super::segment::{Decoded, Flaw, SegmentReader, decode};
+use super::{Block, HEADER, ID, LogError, MAX_BLOCK, first_block_of, id, io_error, segments};
 use crate::files::{self, File};
 use std::io::{self, Read, Write};
 use std::ops::Range;
