@@ -9,6 +9,7 @@ pub mod config;
 pub mod data;
 pub mod feed;
 pub mod files;
+mod fullness;
 mod hex;
 pub mod http;
 pub mod identities;

@@ -114,6 +114,7 @@ pub struct Running {
     latest: Option<tokio::task::JoinHandle<()>>,
     forgetting: Option<tokio::task::JoinHandle<()>>,
     scrubbing: Option<tokio::task::JoinHandle<()>>,
+    watching: Option<tokio::task::JoinHandle<()>>,
     threads: Threads,
     store: Store,
     _lock: DirectoryLock,
@@ -189,7 +190,9 @@ pub async fn start(args: &Config) -> anyhow::Result<Running> {
     // What Kafka and Postgres have they look after themselves.
     let scrubbing = (args.log == LogKind::Embedded)
         .then(|| tokio::spawn(crate::scrub::daily(store.clone(), args.data_dir.clone(), stop.clone())));
-    Ok(Running { address, pipeline, stop, server, latest, forgetting, scrubbing, threads, store, _lock: lock })
+    let watching =
+        (args.log == LogKind::Embedded).then(|| tokio::spawn(crate::fullness::watch(args.data_dir.clone(), stop.clone())));
+    Ok(Running { address, pipeline, stop, server, latest, forgetting, scrubbing, watching, threads, store, _lock: lock })
 }
 
 /// Refuses the store at `address` where it holds the state of Kafka's log: whoever works on one of their own would take over its first
@@ -206,7 +209,7 @@ impl Running {
     /// Waits until `stop` is cancelled or a part ends unexpectedly, then drains: what was submitted is processed and covered by a
     /// checkpoint.
     pub async fn wait(self) -> anyhow::Result<()> {
-        let Self { stop, server, latest, forgetting, scrubbing, threads, store, pipeline, .. } = self;
+        let Self { stop, server, latest, forgetting, scrubbing, watching, threads, store, pipeline, .. } = self;
         let mut server = server;
         loop {
             tokio::select! {
@@ -231,7 +234,7 @@ impl Running {
             server.abort();
             let _ = server.await;
         }
-        for task in latest.into_iter().chain(forgetting).chain(scrubbing) {
+        for task in latest.into_iter().chain(forgetting).chain(scrubbing).chain(watching) {
             task.await?;
         }
         drop(pipeline);
