@@ -13,14 +13,14 @@ try {
 
 async function drag(slower) {
   const page = await browser.newPage({ viewport: { width: 1440, height: 900 } });
-  const facilities = page.waitForResponse((response) => response.url().includes('/map/facilities'));
+  const facilities = page.waitForResponse((response) => response.url().includes('/api/pages/map/places'));
   await page.goto(url);
   await page.locator('.map__tools').waitFor();
   const map = page.locator('.map-box');
   await map.focus();
   // Near enough for facilities; most of the country is still seen.
   for (let times = 0; times < 2; times += 1) await page.keyboard.press('+');
-  const count = (await (await facilities).json()).length;
+  const count = (await (await facilities).json()).codes.length;
   await page.waitForTimeout(1000);
   const session = await page.context().newCDPSession(page);
   await session.send('Emulation.setCPUThrottlingRate', { rate: slower });

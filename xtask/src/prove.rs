@@ -128,9 +128,16 @@ pub fn kills(more: &[String]) -> anyhow::Result<Tally> {
     ensure!(tally.passed + tally.failed == PROOFS.len(), "not every proof was found");
     if every_call {
         // On the program that tests have: only that knows limits so small that all files come to be that there are.
-        const EVERY: [&str; 2] = ["faults::calls::every_sync_fails_once", "faults::calls::every_call_finds_no_room_once"];
+        const EVERY: [&str; 3] = [
+            "faults::calls::every_sync_fails_once",
+            "faults::calls::every_call_finds_no_room_once",
+            "migrations::a_crash_in_a_migration",
+        ];
         let mut cargo = workspace::cargo();
-        cargo.args(test::TESTS).args(["--test", "it", "--", "--exact", "--nocapture", "--test-threads=1"]).args(EVERY);
+        services
+            .told_to(cargo.args(test::TESTS))
+            .args(["--test", "it", "--", "--exact", "--nocapture", "--test-threads=1"])
+            .args(EVERY);
         let Tally { passed, failed, .. } = test::tests_of(cargo.env("RANTAI_TEST_EVERY_CALL", "1"))?;
         ensure!(passed + failed == EVERY.len(), "not every fault of the disk was found");
         (tally.passed, tally.failed) = (tally.passed + passed, tally.failed + failed);

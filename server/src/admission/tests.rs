@@ -342,7 +342,8 @@ fn texts() {
     check(with(b"\xed\xa0\x80"), "invalid_utf8"); // a surrogate in UTF-8
     check(with(b"\xc0\x80"), "invalid_utf8"); // NUL, overlong
     check(with(b"\\n\xff"), "invalid_utf8");
-    check(b"\xff", "malformed_json");
+    check(b"\xff", "invalid_utf8");
+    check(b"{\"a\":1\xff}", "invalid_utf8"); // between two tokens
     check(format!("\u{feff}{}", bare("")), "malformed_json"); // a byte order mark
     // Ids: 128 bytes, not characters.
     let id = |id: &str| envelope(PAYLOAD, "").replace(r#""e""#, &format!("\"{id}\""));

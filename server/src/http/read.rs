@@ -60,7 +60,8 @@ fn kind_of(query: &WindowsQuery, config: &WindowConfig) -> Result<Kind, Problem>
     let kind = query.kind.as_deref().unwrap_or(if query.slide.is_some() { "sliding" } else { "tumbling" });
     match (kind, &query.slide, &query.gap) {
         ("tumbling", None, None) => {
-            let text = query.size.as_deref().unwrap_or("10s");
+            let shortest = config.definitions().iter().map(|d| d.size_ms).min().map(seconds);
+            let text = query.size.as_deref().or(shortest.as_deref()).unwrap_or_default();
             let found = size_of(text).and_then(|size| config.of_size(size).map(|at| Kind::Tumbling((at as u8, size))));
             let known = || list(config.definitions().iter().map(|d| seconds(d.size_ms)).collect());
             found.ok_or_else(|| Problem::bad_request(format!("there are no windows of size `{text}`: {}", known())))

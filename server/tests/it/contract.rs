@@ -517,7 +517,7 @@ fn every_kind(now: i64) -> Vec<(Vec<u8>, &'static str)> {
         plain("{".to_owned(), "malformed_json"),
         plain("17".to_owned(), "wrong_type"),
         plain(r#"{"temperature":5}"#.to_owned(), "missing_field"),
-        (b"\xff\xfe".to_vec(), "malformed_json"),
+        (b"\xff\xfe".to_vec(), "invalid_utf8"),
     ]
 }
 
