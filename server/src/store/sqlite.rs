@@ -131,7 +131,23 @@ fn is_too_old(version: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::is_too_old;
+    use super::*;
+    use std::pin::pin;
+
+    /// Where SQLite does not wait itself, as between two that open a new file at once, which a test cannot bring about every time.
+    #[tokio::test]
+    async fn who_comes_to_a_locked_database_waits() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let options =
+            SqliteConnectOptions::new().filename(dir.path().join(FILE)).create_if_missing(true).busy_timeout(Duration::ZERO);
+        let mut holder = sqlx::SqliteConnection::connect_with(&options).await.expect("connects");
+        sqlx::raw_sql("create table what_was_there (x); begin exclusive").execute(&mut holder).await.expect("locks");
+        let options = options.journal_mode(SqliteJournalMode::Wal);
+        let mut opening = pin!(connect(SqlitePoolOptions::new().max_connections(1), &options));
+        tokio::time::timeout(PAUSE * 2, &mut opening).await.expect_err("it is refused, and asks again");
+        sqlx::raw_sql("commit").execute(&mut holder).await.expect("unlocks");
+        opening.await.expect("opens as soon as it can");
+    }
 
     #[test]
     fn versions_that_can_lose_a_page_are_refused() {

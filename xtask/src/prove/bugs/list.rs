@@ -190,7 +190,7 @@ pub const BUGS: &[Bug] = &[
     it("no-room-for-a-run-is-the-end", "ends when a run of identities finds the disk full", "faults::calls::every_call_finds_no_room_once"),
     it("no-file-for-a-run-is-the-end", "ends when there is no file handle for a run of identities", "faults::handles::without_file_handles_it_waits"),
     it("stuck-in-a-transaction", "never writes again after a full disk", "faults::a_full_database_is_waited_for"),
-    it("locked-database-is-given-up", "gives a new database up that another one has just opened", "migrations::many_open_a_new_database_at_once"),
+    server("locked-database-is-given-up", "gives a database up that another one has just opened", "store::sqlite::tests::who_comes_to_a_locked_database_waits"),
     it("schema-changes-in-pieces", "commits half of a change of the schema", "migrations::a_crash_in_a_migration"),
     it("commit-is-not-recognised", "takes its own commit, of which it did not hear, for that of another", "postgres_faults::a_commit_of_which_nobody_hears_counts_once"),
     it("own-clock-deletes", "deletes by the clock of each process what the log's time keeps", "retention::no_process_deletes_by_its_own_clock_or_will"),
