@@ -8,7 +8,7 @@ mod records;
 pub use map::{MapConditions, MapPlaces, MapPoint};
 pub use records::{DeadLetterRow, LetterState};
 #[cfg(feature = "ssr")]
-pub use records::{DeadLetterView, LateRecord, LateView, LetterEnd, LetterOutcome};
+pub use records::{DeadLetterView, LateRecord, LateView, LetterEnd, LetterOutcome, LettersView};
 
 use crate::error::AppError;
 use domain::coldchain::Range;
@@ -355,6 +355,8 @@ pub trait Backend: Send + Sync {
     async fn device(&self, id: &str, span: Span) -> Result<Option<DeviceView>, AppError>;
     /// The pipeline's figures.
     async fn pipeline(&self) -> Result<PipelineView, AppError>;
+    /// The newest dead letters before a position, or of all; where `only_open`, those of which nobody has decided.
+    async fn dead_letters(&self, before: Option<u64>, only_open: bool) -> Result<LettersView, AppError>;
     /// A dead letter.
     async fn dead_letter(&self, position: u64) -> Result<Option<DeadLetterView>, AppError>;
     /// The newest devices that nobody has registered before one of these, or of all; `None` where that is none of them.

@@ -39,6 +39,8 @@ use pages::late::{LatePage, LateRecordPage};
 #[cfg(feature = "ssr")]
 use pages::letter::LetterPage;
 #[cfg(feature = "ssr")]
+use pages::letters::LettersPage;
+#[cfg(feature = "ssr")]
 use pages::not_found::NotFoundPage;
 use pages::overview::OverviewPage;
 use pages::pipeline::PipelinePage;
@@ -136,6 +138,7 @@ pub fn App() -> impl IntoView {
                 <Route path=path!("/facilities/:code") view=FacilityPage ssr=SsrMode::Async/>
                 <Route path=path!("/devices/:id") view=DevicePage ssr=SsrMode::Async/>
                 <Route path=path!("/pipeline") view=PipelinePage ssr=SsrMode::Async/>
+                <Route path=path!("/pipeline/dead-letters") view=LettersPage ssr=SsrMode::Async/>
                 <Route path=path!("/pipeline/dead-letters/:id") view=LetterPage ssr=SsrMode::Async/>
                 <Route path=path!("/late") view=LatePage ssr=SsrMode::Async/>
                 <Route path=path!("/late/:id") view=LateRecordPage ssr=SsrMode::Async/>

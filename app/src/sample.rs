@@ -2,7 +2,7 @@
 
 use crate::api::{
     Backend, ChildKind, ChildView, Crumb, DeadLetterRow, DeviceView, Equipment, EquipmentKind, FacilityDevice, FacilityView,
-    LateRecord, LateView, MapPoint, PipelineView, Point, ReasonRow, RegionView, SearchHit, SourceRow, Span,
+    LateRecord, LateView, LettersView, MapPoint, PipelineView, Point, ReasonRow, RegionView, SearchHit, SourceRow, Span,
 };
 use crate::error::AppError;
 use axum::body::{Body, to_bytes};
@@ -326,6 +326,12 @@ impl Backend for Memory {
         Ok(Some(crate::api::UnregisteredView { taken_at: ProcessingTime::from_ms(NOW), count: 1_006, devices, is_more }))
     }
 
+    async fn dead_letters(&self, before: Option<u64>, only_open: bool) -> Result<LettersView, AppError> {
+        let letters = if only_open { Vec::new() } else { self.pipeline().await?.dead_letters };
+        let older = before.is_none().then_some(17);
+        Ok(LettersView { taken_at: ProcessingTime::from_ms(NOW), rejected: 1_006, undecided: 3, letters, older })
+    }
+
     async fn late(&self, before: Option<u64>) -> Result<LateView, AppError> {
         let records = if before == Some(21) { Vec::new() } else { self.late_record(21).await?.into_iter().collect() };
         Ok(LateView { taken_at: ProcessingTime::from_ms(NOW), count: 1_006, is_more: before.is_none(), records })
@@ -482,6 +488,18 @@ async fn devices_that_nobody_registered_page_by_page() {
     check(PAGE, 200, &both, &["1.006 alat belum terdaftar", "1 dari 1.006"]).await;
     check(&format!("{PAGE}?before=probe-7"), 200, &["href=\"/regions/unassigned/devices\""], &["Yang lebih lama"]).await;
     check(&format!("{PAGE}?before=x"), 404, &["<form"], &["Tidak ada di sini"]).await;
+}
+
+#[tokio::test]
+async fn dead_letters_page_by_page() {
+    const PAGE: &str = "/pipeline/dead-letters";
+    let both = ["/pipeline/dead-letters?before=17", "/pipeline/dead-letters?state=open", "/api/v1/dead-letters?format=csv"];
+    check(PAGE, 200, &both, &["3 rekaman tertolak menunggu keputusan", "1 dari 1.006"]).await;
+    check(&format!("{PAGE}?state=open"), 200, &["state=open&amp;before=17"], &["Tidak ada di antara yang terbaru"]).await;
+    check(&format!("{PAGE}?before=17"), 200, &["href=\"/pipeline/dead-letters\""], &["Sebelum rekaman 17"]).await;
+    for path in ["?before=x", "?state=closed"] {
+        check(&format!("{PAGE}{path}"), 404, &["<form"], &["Tidak ada di sini"]).await;
+    }
 }
 
 #[tokio::test]

@@ -26,7 +26,8 @@ use crate::side::{DEAD, SideRow};
 use crate::store::{Store, StoreError};
 use app::api::{
     Backend, Crumb, DeadLetterView, DeviceView, Equipment, EquipmentKind, FacilityDevice, FacilityView, LateRecord, LateView,
-    MapConditions, MapPoint, PipelineView, Point, ReasonRow, RegionView, SearchHit, SourceRow, Span, UnregisteredView,
+    LettersView, MapConditions, MapPoint, PipelineView, Point, ReasonRow, RegionView, SearchHit, SourceRow, Span,
+    UnregisteredView,
 };
 use app::error::AppError;
 use bytes::Bytes;
@@ -398,6 +399,10 @@ impl Backend for EngineBackend {
         view.days = day_rows(&self.day_books_with(now, fresh, WEEK).await.map_err(AppErrorOf::from)?);
         view.dead_letters = self.newest_letters(letters, SHORT).await?;
         Ok(view)
+    }
+
+    async fn dead_letters(&self, before: Option<u64>, only_open: bool) -> Result<LettersView, AppError> {
+        self.letters_view(before, only_open).await
     }
 
     async fn dead_letter(&self, position: u64) -> Result<Option<DeadLetterView>, AppError> {

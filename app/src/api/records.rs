@@ -30,6 +30,22 @@ pub struct DeadLetterRow {
     pub state: LetterState,
 }
 
+/// A page of the list of dead letters.
+#[cfg(feature = "ssr")]
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LettersView {
+    /// The server's time when this was taken.
+    pub taken_at: ProcessingTime,
+    /// How many there were ever.
+    pub rejected: u64,
+    /// Those of which nobody has decided.
+    pub undecided: u64,
+    /// Newest first.
+    pub letters: Vec<DeadLetterRow>,
+    /// There are older ones, before this position.
+    pub older: Option<u64>,
+}
+
 /// What became of a dead letter.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

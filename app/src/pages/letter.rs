@@ -12,7 +12,7 @@ pub fn LetterPage() -> impl IntoView {
 }
 
 #[cfg(feature = "ssr")]
-pub(super) use fixed::RawPanel;
+pub(super) use fixed::{RawPanel, address};
 
 #[cfg(feature = "ssr")]
 mod fixed {
@@ -23,8 +23,8 @@ mod fixed {
     use crate::components::page::drawn;
     use crate::error::AppError;
     use crate::format;
-    use crate::pages::late;
     use crate::pages::pipeline::ZONE;
+    use crate::pages::{late, letters};
     use crate::words::late::LateWords;
     use crate::words::letter::LetterWords;
     use crate::words::use_lang;
@@ -43,8 +43,9 @@ mod fixed {
         drawn(Section::Pipeline, answer, |letter| view! { <Letter letter wrong/> })
     }
 
-    fn address(position: u64) -> String {
-        format!("/pipeline/dead-letters/{position}")
+    /// The page of a dead letter.
+    pub fn address(position: u64) -> String {
+        format!("{}/{position}", letters::PAGE)
     }
 
     #[component]
@@ -68,10 +69,8 @@ mod fixed {
             form_token,
         } = letter;
         let title = (words.title)(&format::int(lang, position));
-        let steps = vec![
-            Step { href: "/pipeline".to_owned(), name: pipeline.title.to_owned() },
-            Step { href: address(position), name: title.clone() },
-        ];
+        let mut steps = letters::steps(lang);
+        steps.push(Step { href: address(position), name: title.clone() });
         let (what, advice) = pipeline.reason_words[reason as usize];
         let field = if field.is_empty() { pipeline.whole_record.to_owned() } else { field };
         let none = lang.words().general.none;
@@ -126,7 +125,7 @@ mod fixed {
                 </section>
                 <RawPanel raw is_text/>
                 {is_open.then(|| view! { <Forms position token=form_token/> })}
-                <p><a href="/pipeline#dead-letters">{words.back}</a></p>
+                <p><a href=letters::PAGE>{words.back}</a></p>
             </Frame>
         }
     }

@@ -5,6 +5,8 @@ pub mod facility;
 #[cfg(feature = "ssr")]
 pub mod late;
 pub mod letter;
+#[cfg(feature = "ssr")]
+pub mod letters;
 pub mod not_found;
 pub mod overview;
 pub mod pipeline;

@@ -1,9 +1,25 @@
-//! What the page of a dead letter says. The server alone draws it, so that these words are not in the bundle.
+//! What the pages of dead letters say. The server alone draws it, so that these words are not in the bundle.
 
 use super::{Lang, Say1};
 
-/// The page of a dead letter.
+/// The list of dead letters, and the page of one.
 pub struct LetterWords {
+    /// Title of the list.
+    pub list: &'static str,
+    /// Headline: there are none.
+    pub none: &'static str,
+    /// Headline: something was decided of each.
+    pub all_decided: &'static str,
+    /// And what that means.
+    pub all_decided_note: &'static str,
+    /// Headline: how many wait for a decision.
+    pub waiting: Say1,
+    /// Choice: which are listed.
+    pub which: &'static str,
+    /// All of them.
+    pub every: &'static str,
+    /// Among those of this page is none.
+    pub none_here: &'static str,
     /// Title: with its position.
     pub title: Say1,
     /// State: nobody has decided.
@@ -64,6 +80,14 @@ impl LetterWords {
 }
 
 const ID: LetterWords = LetterWords {
+    list: "Rekaman tertolak",
+    none: "Tidak ada rekaman tertolak",
+    all_decided: "Semua rekaman tertolak sudah diputuskan",
+    all_decided_note: "Tidak ada yang menunggu keputusan.",
+    waiting: |count| format!("{count} rekaman tertolak menunggu keputusan"),
+    which: "Yang ditampilkan",
+    every: "Semua",
+    none_here: "Tidak ada di antara yang terbaru. Lihat yang lebih lama.",
     title: |position| format!("Rekaman tertolak {position}"),
     open: "Menunggu keputusan",
     replayed: "Dimasukkan lagi",
@@ -93,6 +117,20 @@ const ID: LetterWords = LetterWords {
 };
 
 const EN: LetterWords = LetterWords {
+    list: "Dead letters",
+    none: "No dead letters",
+    all_decided: "All dead letters are decided",
+    all_decided_note: "None is waiting for a decision.",
+    waiting: |count| {
+        if count == "1" {
+            "1 dead letter is waiting for a decision".to_owned()
+        } else {
+            format!("{count} dead letters are waiting for a decision")
+        }
+    },
+    which: "What is shown",
+    every: "All",
+    none_here: "None among the newest. Look at the older ones.",
     title: |position| format!("Dead letter {position}"),
     open: "Waiting for a decision",
     replayed: "Taken in again",

@@ -128,6 +128,8 @@ pub struct PipelineWords {
     pub letter_states: [&'static str; 3],
     /// Foot of the dead letters.
     pub dead_letters_foot: &'static str,
+    /// Link to the whole list.
+    pub dead_letters_all: &'static str,
     /// Panel: devices nobody has registered.
     pub unregistered_devices: &'static str,
     /// Headline: how many of them.
@@ -244,6 +246,7 @@ pub const ID: PipelineWords = PipelineWords {
     letter_state: "Keputusan",
     letter_states: ["menunggu", "dimasukkan lagi", "dibuang"],
     dead_letters_foot: "Isi asli disimpan seperti datangnya. Pilih waktunya untuk memutuskan.",
+    dead_letters_all: "Semua rekaman tertolak",
     unregistered_devices: "Alat belum terdaftar",
     unregistered_count: |count| format!("{count} alat belum terdaftar"),
     unregistered_next: "Beri tahu administrator: pendaftaran alat belum bisa di halaman ini. Kunci pengirim yang tidak dikenal dicabut dengan “rantai key revoke”. Sumber pengirim ada di",
@@ -342,6 +345,7 @@ pub const EN: PipelineWords = PipelineWords {
     letter_state: "Decision",
     letter_states: ["waiting", "replayed", "discarded"],
     dead_letters_foot: "The content is kept as it came. Choose a time to decide.",
+    dead_letters_all: "All dead letters",
     unregistered_devices: "Devices not registered",
     unregistered_count: |count| {
         if count == "1" { "1 device not registered".to_owned() } else { format!("{count} devices not registered") }

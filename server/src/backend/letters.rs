@@ -4,14 +4,20 @@ use super::{AppErrorOf, EngineBackend, ReadError};
 use crate::hex::hex;
 use crate::http::Problem;
 use crate::letters::{Decided, Decision, End, MAX_WORDS, Outcome, Verdict};
-use crate::pipeline::Refused;
+use crate::pipeline::{Refused, wall_clock};
+use crate::publish::pipeline_now;
 use crate::side::{Cause, DEAD, SideRow};
 use crate::store::StoreError;
-use app::api::{DeadLetterRow, DeadLetterView, LetterEnd, LetterOutcome, LetterState};
+use app::api::{DeadLetterRow, DeadLetterView, LetterEnd, LetterOutcome, LetterState, LettersView};
 use app::error::AppError;
 use axum::http::StatusCode;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
+
+/// Rows of a page of the list.
+const ROWS: usize = 50;
+/// So many are looked through at most for those that wait for a decision.
+const LOOKED_THROUGH: usize = 2_000;
 
 /// A dead letter and what was decided of it.
 pub type Letter = (SideRow, Option<Decided>);
@@ -134,6 +140,43 @@ impl EngineBackend {
     pub(super) async fn newest_letters(&self, rows: Vec<SideRow>, limit: usize) -> Result<Vec<DeadLetterRow>, AppErrorOf> {
         let letters = self.with_decisions(self.side_newest(DEAD, rows, None, limit).await?).await?;
         Ok(letters.iter().filter_map(short).collect())
+    }
+
+    /// A page of the list: the newest before a position, or of all.
+    pub(super) async fn letters_view(&self, before: Option<u64>, only_open: bool) -> Result<LettersView, AppError> {
+        let now = self.pipeline.ask(|room| pipeline_now(room)).await.map_err(AppErrorOf::from)?;
+        let (mut letters, mut older, mut looked_at) = (Vec::new(), before, 0);
+        let is_more = loop {
+            let position = older;
+            let of_room = self.pipeline.ask(move |room| -> Vec<SideRow> {
+                room.side_before(DEAD, position.unwrap_or(u64::MAX)).take(ROWS + 1).collect()
+            });
+            let rows = of_room.await.map_err(AppErrorOf::from)?;
+            let rows = self.side_newest(DEAD, rows, position, ROWS + 1).await.map_err(AppErrorOf::from)?;
+            let batch = self.with_decisions(rows).await.map_err(AppErrorOf::from)?;
+            let mut taken = 0;
+            for letter in &batch {
+                if letters.len() == ROWS {
+                    break;
+                }
+                older = Some(letter.0.position);
+                letters.extend(short(letter).filter(|row| !only_open || row.state == LetterState::Open));
+                taken += 1;
+            }
+            looked_at += taken;
+            // One more than is shown tells whether there are older ones.
+            let is_last = batch.len() <= ROWS;
+            if is_last || letters.len() == ROWS || looked_at > LOOKED_THROUGH {
+                break !is_last || taken < batch.len();
+            }
+        };
+        Ok(LettersView {
+            taken_at: wall_clock(),
+            rejected: now.rejected,
+            undecided: now.undecided,
+            letters,
+            older: older.filter(|_| is_more),
+        })
     }
 
     /// A dead letter for its page.

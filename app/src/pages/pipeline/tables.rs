@@ -412,7 +412,7 @@ pub fn DeadLettersPanel(
     view! {
         <TablePanel id=LETTERS title=words.dead_letters note=Signal::derive(count) tables>
             {content}
-            <div class="panel__foot"><span>{words.dead_letters_foot}</span><a href="/api/v1/dead-letters">{words.link_dead_letters}</a></div>
+            <div class="panel__foot"><span>{words.dead_letters_foot}</span><a href="/pipeline/dead-letters">{words.dead_letters_all}</a></div>
         </TablePanel>
     }
 }
