@@ -24,14 +24,12 @@ pub async fn watch(dir: PathBuf, stop: CancellationToken) {
         let dir = dir.clone();
         // Of a disk that does not answer, writing tells.
         let Ok(Ok(percent)) = tokio::task::spawn_blocking(move || used_percent(&dir)).await else { continue };
-        let now = marks_passed(passed, percent);
-        if now > passed {
+        if is_told(&mut passed, percent) {
             tracing::warn!(
                 percent,
-                "The disk of the data directory fills up. Once it is full senders are told to come again (503): make room, or keep less (`--keep-log-days`, `--keep-windows-days`)."
+                "The disk of the data directory fills up. Once it is full senders are told to come again (503), and checkpoints wait: make room, or keep less (`--keep-log-days`, `--keep-windows-days`)."
             );
         }
-        passed = now;
     }
 }
 
@@ -42,11 +40,12 @@ fn used_percent(dir: &Path) -> io::Result<u64> {
     Ok((used * 100).div_ceil((used + disk.f_bavail).max(1)))
 }
 
-/// How many marks a disk has passed that is now full to `percent`, and had passed `before` when it was looked at last.
-fn marks_passed(before: usize, percent: u64) -> usize {
+/// Whether a disk that is now full to `percent` has passed a mark beyond the `passed` ones, which it becomes the number of.
+fn is_told(passed: &mut usize, percent: u64) -> bool {
     let reached = MARKS.iter().filter(|mark| percent >= **mark).count();
     let left = MARKS.iter().filter(|mark| percent + SLACK > **mark).count();
-    before.min(left).max(reached)
+    let before = std::mem::replace(passed, left.min(*passed).max(reached));
+    *passed > before
 }
 
 #[cfg(test)]
@@ -57,11 +56,7 @@ mod tests {
     fn each_mark_is_told_once_until_there_is_room_again() {
         let told = |course: &[u64]| {
             let mut passed = 0;
-            let is_told = |percent: &&u64| {
-                let now = marks_passed(passed, **percent);
-                std::mem::replace(&mut passed, now) < now
-            };
-            course.iter().filter(is_told).copied().collect::<Vec<_>>()
+            course.iter().copied().filter(|percent| is_told(&mut passed, *percent)).collect::<Vec<_>>()
         };
         assert!(told(&[10, 79, 79]).is_empty());
         assert_eq!(told(&[79, 80, 81, 89, 90, 100]), [80, 90]);

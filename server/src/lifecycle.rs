@@ -190,8 +190,9 @@ pub async fn start(args: &Config) -> anyhow::Result<Running> {
     // What Kafka and Postgres have they look after themselves.
     let scrubbing = (args.log == LogKind::Embedded)
         .then(|| tokio::spawn(crate::scrub::daily(store.clone(), args.data_dir.clone(), stop.clone())));
-    let watching =
-        (args.log == LogKind::Embedded).then(|| tokio::spawn(crate::fullness::watch(args.data_dir.clone(), stop.clone())));
+    // On Kafka engines put their runs of identities there.
+    let watches = args.log == LogKind::Embedded || roles.engine;
+    let watching = watches.then(|| tokio::spawn(crate::fullness::watch(args.data_dir.clone(), stop.clone())));
     Ok(Running { address, pipeline, stop, server, latest, forgetting, scrubbing, watching, threads, store, _lock: lock })
 }
 

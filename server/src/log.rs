@@ -253,7 +253,8 @@ impl Log {
         })
     }
 
-    /// Closes segments once they are longer than `segment` bytes, and writes a body of `direct` from where it lies: for simulations.
+    /// Closes segments once they are longer than `segment` bytes, and writes a body of `direct` bytes or more from where it lies: for
+    /// simulations.
     #[must_use]
     pub fn with_limits(mut self, segment: u64, direct: usize) -> Self {
         (self.segment_limit, self.direct_bytes) = (segment, direct);

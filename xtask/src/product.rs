@@ -74,7 +74,10 @@ fn build_with(flavour: Flavour, more: &[&str]) -> anyhow::Result<Product> {
             // To link the bundle takes one processor half a minute: the others compile the server meanwhile.
             let server = scope.spawn(|| build_server_with(flavour, more));
             let site = build_site(&product.site, flavour, " (beside it, the server)");
-            println!("[5/5] server");
+            match &site {
+                Ok(()) => println!("[5/5] server"),
+                Err(error) => eprintln!("the site is not built: {error:#}; the server, begun beside it, is finished first"),
+            }
             site.and(server.join().expect("no panic while it is built"))
         })?,
         // Who changes something wants to read each error once.

@@ -100,7 +100,7 @@ struct KillOptions {
     /// For the moments
     #[arg(long, default_value_t = 20)]
     seed: u64,
-    /// Besides, fail every call on files in turn, of which tests fail some of each kind
+    /// Besides, fail every call on files in turn, and be killed behind each in a migration, of which tests take some
     #[arg(long)]
     every_call: bool,
 }
@@ -139,7 +139,7 @@ pub fn kills(more: &[String]) -> anyhow::Result<Tally> {
             .args(["--test", "it", "--", "--exact", "--nocapture", "--test-threads=1"])
             .args(EVERY);
         let Tally { passed, failed, .. } = test::tests_of(cargo.env("RANTAI_TEST_EVERY_CALL", "1"))?;
-        ensure!(passed + failed == EVERY.len(), "not every fault of the disk was found");
+        ensure!(passed + failed == EVERY.len(), "not every fault of the disk and kill of a migration was found");
         (tally.passed, tally.failed) = (tally.passed + passed, tally.failed + failed);
     }
     Ok(tally)

@@ -204,7 +204,7 @@ mod tests {
                 }
                 prop_assert_eq!(ring.front(), list.first());
                 prop_assert!(ring.iter().eq(&list) && ring.iter().rev().eq(list.iter().rev()) && ring.len() == list.len());
-                for until in (newest - 70 * SIZE..newest).step_by(SIZE as usize) {
+                for until in (newest - 70 * SIZE..=newest + 2 * SIZE).step_by(SIZE as usize) {
                     let is_before = list.first().is_some_and(|cell| cell.start + SIZE <= until);
                     prop_assert!(is_before || !ring.is_first_before(until, SIZE));
                     ring.warm(until, until, SIZE);

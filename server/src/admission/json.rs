@@ -92,7 +92,9 @@ struct Parser<'k> {
     default_source: &'k str,
     /// The sources so far; one may stand there again where many others came in between.
     sources: Vec<String>,
-    /// What is wrong with the record being read: the first finding.
+    /// Where the record being read begins.
+    start: usize,
+    /// What is wrong with it: the first finding.
     rejection: Option<Rejection>,
     /// It holds `NaN` or an infinity somewhere.
     has_non_finite: bool,
@@ -109,6 +111,7 @@ pub(super) fn parse(raw: Bytes, format: Format, source: &str, key: &IdentityKey)
         key,
         default_source: source,
         sources: Vec::new(),
+        start: 0,
         rejection: None,
         has_non_finite: false,
         unknown: Vec::new(),
@@ -170,6 +173,7 @@ pub(super) fn parse_messages<'m>(raw: Bytes, messages: impl IntoIterator<Item = 
         key,
         default_source: "",
         sources: Vec::new(),
+        start: 0,
         rejection: None,
         has_non_finite: false,
         unknown: Vec::new(),
@@ -223,7 +227,8 @@ fn structural_end(raw: &[u8], start: usize) -> usize {
 }
 
 impl Parser<'_> {
-    fn begin(&mut self) {
+    fn begin(&mut self, start: usize) {
+        self.start = start;
         self.rejection = None;
         self.has_non_finite = false;
         self.unknown.clear();
@@ -238,7 +243,7 @@ impl Parser<'_> {
     /// The record that fills [start, to) but for white space.
     fn whole(&mut self, start: usize, to: usize) -> Parsed {
         let raw = self.raw;
-        self.begin();
+        self.begin(start);
         let (mut root, mut payload) = (Fields::default(), Fields::default());
         if let Some(end) = self.shape.read(&raw[..to], start, &mut root, &mut payload)
             && skip_space(&raw[..to], end) == to
@@ -248,8 +253,8 @@ impl Parser<'_> {
         (root, payload) = Default::default();
         let mut jiter = Jiter::new(&raw[start..to]).with_allow_inf_nan();
         let read = self.record(&mut jiter, start, &mut root, &mut payload);
-        if read.is_ok() && jiter.finish().is_err() {
-            self.reject(Reason::MalformedJson, "");
+        if read.is_ok() {
+            let _ = self.checked(jiter.finish());
         }
         let end = raw[..to].iter().rposition(|b| !b.is_ascii_whitespace()).map_or(start, |at| at + 1).max(start);
         self.learn(start, end, &root, &payload);
@@ -259,7 +264,7 @@ impl Parser<'_> {
     /// The record of an array that starts at `start`, where it ends, and whether that is known rather than guessed.
     fn element(&mut self, start: usize) -> (Parsed, usize, bool) {
         let raw = self.raw;
-        self.begin();
+        self.begin(start);
         let (mut root, mut payload) = (Fields::default(), Fields::default());
         if let Some(end) = self.shape.read(raw, start, &mut root, &mut payload) {
             return (self.judge(start, end, &root, &payload), end, true);
@@ -282,7 +287,7 @@ impl Parser<'_> {
     }
 
     fn unreadable(&mut self, start: usize, end: usize) -> Parsed {
-        self.begin();
+        self.begin(start);
         self.reject(Reason::MalformedJson, "");
         self.judge(start, end, &Fields::default(), &Fields::default())
     }
@@ -298,6 +303,13 @@ impl Parser<'_> {
         }
     }
 
+    /// Whether the character that begins at byte `at` is none, rather than cut off.
+    fn is_no_text(&self, at: usize) -> bool {
+        let rest = self.raw.get(at..).unwrap_or_default();
+        let character = std::str::from_utf8(&rest[..rest.len().min(4)]);
+        character.is_err_and(|error| error.valid_up_to() == 0 && error.error_len().is_some())
+    }
+
     /// Notes what makes the text unreadable.
     fn checked<T>(&mut self, result: Result<T, JiterError>) -> Result<T, Abort> {
         result.map_err(|error| {
@@ -310,6 +322,7 @@ impl Parser<'_> {
                 ) => Reason::InvalidUtf8,
                 // An integer of thousands of digits.
                 JiterErrorType::JsonError(JsonErrorType::NumberOutOfRange) => Reason::OutOfRange,
+                _ if self.is_no_text(self.start + error.index) => Reason::InvalidUtf8,
                 _ => Reason::MalformedJson,
             };
             self.reject(reason, "");

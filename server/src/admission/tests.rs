@@ -344,6 +344,10 @@ fn texts() {
     check(with(b"\\n\xff"), "invalid_utf8");
     check(b"\xff", "invalid_utf8");
     check(b"{\"a\":1\xff}", "invalid_utf8"); // between two tokens
+    check([bare("").as_bytes(), b" \xff"].concat(), "invalid_utf8");
+    // Cut off within a character; something else is wrong before it.
+    check(b"{\"a\":\"\xc3", "malformed_json");
+    check(b"[{\"a\":[},{\"b\":\"\xff\"}]", "malformed_json");
     check(format!("\u{feff}{}", bare("")), "malformed_json"); // a byte order mark
     // Ids: 128 bytes, not characters.
     let id = |id: &str| envelope(PAYLOAD, "").replace(r#""e""#, &format!("\"{id}\""));

@@ -60,7 +60,8 @@ fn kind_of(query: &WindowsQuery, config: &WindowConfig) -> Result<Kind, Problem>
     let kind = query.kind.as_deref().unwrap_or(if query.slide.is_some() { "sliding" } else { "tumbling" });
     match (kind, &query.slide, &query.gap) {
         ("tumbling", None, None) => {
-            let shortest = config.definitions().iter().map(|d| d.size_ms).min().map(seconds);
+            // They are in order of size.
+            let shortest = config.definitions().first().map(|d| seconds(d.size_ms));
             let text = query.size.as_deref().or(shortest.as_deref()).unwrap_or_default();
             let found = size_of(text).and_then(|size| config.of_size(size).map(|at| Kind::Tumbling((at as u8, size))));
             let known = || list(config.definitions().iter().map(|d| seconds(d.size_ms)).collect());

@@ -3,7 +3,7 @@
 use super::{Field, Fields, Parser, Value, is_non_finite, whole_number};
 use crate::admission::{Kind, MAX_RECORD_BYTES, MAX_TEXT_BYTES, Parsed, Text};
 use domain::event::{
-    BodyHash, DeviceStatus, Identity, MAX_TEMPERATURE, MIN_TEMPERATURE, Reading, Reason, Rejection, SENSOR_FAULT_CODES, Topic,
+    BodyHash, DeviceStatus, Identity, MAX_TEMPERATURE, MIN_TEMPERATURE, Reading, Reason, SENSOR_FAULT_CODES, Topic,
 };
 use domain::feed::SensorFault;
 use domain::join::Fix;
@@ -21,13 +21,6 @@ type Feature = (Option<Text>, Option<EventTime>, Option<(i32, i32)>, Option<Sequ
 impl Parser<'_> {
     pub(super) fn judge(&mut self, start: usize, end: usize, root: &Fields, payload: &Fields) -> Parsed {
         let get = |fields: &Fields, field: Field| fields[field as usize];
-        let raw = self.raw;
-        if let Some(Rejection { reason: reason @ Reason::MalformedJson, .. }) = &mut self.rejection
-            && std::str::from_utf8(&raw[start..end]).is_err()
-        {
-            // What is no text cannot be JSON either, and says where to look.
-            *reason = Reason::InvalidUtf8;
-        }
         if end - start > MAX_RECORD_BYTES && !planted("record-of-any-length") {
             self.reject(Reason::TooLarge, "");
         }
