@@ -119,7 +119,8 @@ fn List(before: Option<u64>, only_open: bool, view: LettersView) -> impl IntoVie
     view! {
         <Frame title=words.list section=Section::Pipeline steps=steps(lang)>
             <ListHead title taken_at/>
-            <nav class="seg" aria-label=words.which>{choices}</nav>
+            // Alone it would be as wide as the page.
+            <div><nav class="seg" aria-label=words.which>{choices}</nav></div>
             <section class="panel" aria-labelledby="dead-letters">
                 <div class="panel__head">
                     <h2 id="dead-letters">
