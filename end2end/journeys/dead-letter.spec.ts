@@ -26,28 +26,29 @@ test('a dead letter is found, read and taken in again', async ({ page }) => {
   await expect(replay).toHaveCount(0);
 });
 
-test('whoever decides goes through all that wait, page by page', async ({ page }) => {
-  const first = await rejected('daftar-journey');
-  for (let n = 0; n < 55; n += 1) await reject('daftar-journey', 901 + n);
+test('whoever decides finds what waits in the list of all, and not what is decided', async ({ page }) => {
+  const position = await rejected('daftar-journey');
+  const row = page.locator(`tbody a[href="/pipeline/dead-letters/${position}"]`);
   await openLive(page, '/pipeline?lang=en');
   await page.getByRole('link', { name: 'All dead letters' }).click();
   await expect(page).toHaveURL('/pipeline/dead-letters');
   await expect(page.getByRole('heading', { level: 1 })).toContainText('waiting for a decision');
   await page.getByRole('link', { name: 'Waiting for a decision' }).click();
-  await expect(page.locator('tbody tr')).toHaveCount(50);
-  // One that is older than what the page of the data flow shows.
-  await page.getByRole('link', { name: 'Older ones' }).click();
-  await expect(page).toHaveURL(/state=open&before=\d+/);
-  await page.locator(`tbody a[href="/pipeline/dead-letters/${first}"]`).click();
+  await expect(page).toHaveURL('/pipeline/dead-letters?state=open');
+  // However many others come in meanwhile.
+  const before = `/pipeline/dead-letters?state=open&before=${position + 1}`;
+  await page.goto(before);
+  await row.click();
   const discard = page.locator('section[aria-labelledby="discard"]');
   await discard.getByLabel('Your name').fill('Wati');
   await discard.getByLabel('Reason').fill('tried out');
   await discard.getByRole('button').click();
   await expect(page.locator('.page-head')).toContainText('Discarded');
-  await page.getByRole('link', { name: 'To all dead letters' }).click();
-  await page.getByRole('link', { name: 'Waiting for a decision' }).click();
-  await page.getByRole('link', { name: 'Older ones' }).click();
-  await expect(page.locator(`tbody a[href="/pipeline/dead-letters/${first}"]`)).toHaveCount(0);
+  await page.goto(before);
+  await expect(page.getByRole('heading', { level: 1 })).toBeVisible();
+  await expect(row).toHaveCount(0);
+  await page.getByRole('link', { name: 'All', exact: true }).click();
+  await expect(page).toHaveURL('/pipeline/dead-letters');
 });
 
 for (const language of languages) {

@@ -254,3 +254,29 @@ async fn by_command() {
     let report = String::from_utf8_lossy(&verified.stdout);
     assert!(verified.status.success() && report.contains("6 rejected = 3 open + 2 replayed + 1 discarded"), "{report}");
 }
+
+/// The pages of the list: every dead letter once, newest first; of those that wait for a decision the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn all_are_found_page_by_page() {
+    let server = Server::start().await;
+    let body: String = (0..120).map(|n| format!("{{\"device_id\":\"k\",\"ts\":{n}}}\n")).collect();
+    server.post_lines(body).await;
+    let all: Vec<u64> = letters(&server).await.iter().rev().map(|row| row["position"].as_u64().expect("a number")).collect();
+    assert_eq!(all.len(), 120);
+    for position in all.iter().step_by(2) {
+        server.discard(position).await;
+    }
+    let open: Vec<u64> = all.iter().copied().skip(1).step_by(2).collect();
+    for (choice, expected) in [("", &all), ("state=open&", &open)] {
+        let (mut found, mut next) = (Vec::new(), Some(format!("/pipeline/dead-letters?{choice}")));
+        while let Some(page) = next {
+            let html = server.get(&page).await.text;
+            let table = html.split("<tbody>").nth(1).and_then(|rest| rest.split("</tbody>").next()).expect("a table");
+            let positions = table.split("href=\"/pipeline/dead-letters/").skip(1);
+            found.extend(positions.map(|rest| rest.split('"').next().and_then(|n| n.parse::<u64>().ok()).expect("a position")));
+            let older = html.split("rel=\"next\" href=\"").nth(1).and_then(|rest| rest.split('"').next());
+            next = older.map(|link| link.replace("&amp;", "&"));
+        }
+        assert_eq!(&found, expected, "{choice}");
+    }
+}
