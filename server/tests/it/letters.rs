@@ -259,8 +259,8 @@ async fn by_command() {
 #[tokio::test(flavor = "multi_thread")]
 async fn all_are_found_page_by_page() {
     let server = Server::start().await;
-    let body: String = (0..120).map(|n| format!("{{\"device_id\":\"k\",\"ts\":{n}}}\n")).collect();
-    server.post_lines(body).await;
+    let records: Vec<String> = (0..120).map(|n| format!(r#"{{"device_id":"k","ts":{n}}}"#)).collect();
+    server.post_lines(records.join("\n")).await;
     let all: Vec<u64> = letters(&server).await.iter().rev().map(|row| row["position"].as_u64().expect("a number")).collect();
     assert_eq!(all.len(), 120);
     for position in all.iter().step_by(2) {
