@@ -7,7 +7,7 @@ use crate::api::{Crumb, LateRecord, LateView, backend};
 use crate::components::frame::{Frame, Section, Step};
 use crate::components::icon::Icon;
 use crate::components::link::{self, use_code, use_here};
-use crate::components::list::{ListHead, shown_of};
+use crate::components::list::{ListHead, RecordsPanel};
 use crate::components::page::drawn;
 use crate::components::status;
 use crate::error::AppError;
@@ -153,31 +153,13 @@ fn List(before: Option<u64>, view: LateView) -> impl IntoView {
         }
         .into_any(),
     };
-    let older = oldest
-        .filter(|_| is_more)
-        .map(|position| view! { <a class="btn" rel="next" href=format!("/late?before={position}")>{words.older}</a> });
-    let first = before.map(|_| view! { <a class="btn" href="/late">{words.first}</a> });
-    let is_paged = older.is_some() || first.is_some();
+    let first = before.map(|_| "/late".to_owned());
+    let ways = [first, oldest.filter(|_| is_more).map(|position| format!("/late?before={position}"))];
     view! {
         <Frame title=words.title section=Section::Pipeline steps=steps(lang, None)>
             <ListHead title taken_at/>
             <p class="muted">{Glossary::of(lang).late()}{(shown > 0).then(|| format!(" {}", words.next))}</p>
-            <section class="panel" aria-labelledby="late">
-                <div class="panel__head">
-                    <h2 id="late">
-                        {before.map_or_else(|| words.newest.to_owned(), |position| (words.older_than)(&format::int(lang, position)))}
-                    </h2>
-                    {shown_of(lang, shown, count)}
-                </div>
-                {content}
-                {is_paged.then(|| view! { <div class="panel__body row">{first}{older}</div> })}
-                <div class="panel__foot">
-                    {pipeline.records_at}
-                    <a href="/api/v1/late">"JSON"</a>
-                    <a href="/api/v1/late?format=ndjson">"NDJSON"</a>
-                    <a href="/api/v1/late?format=csv">"CSV"</a>
-                </div>
-            </section>
+            <RecordsPanel id="late" before shown count ways api="/api/v1/late" content/>
         </Frame>
     }
 }

@@ -8,7 +8,7 @@ use crate::api::{DeadLetterRow, LettersView, backend};
 use crate::components::frame::{Frame, Section, Step};
 use crate::components::icon::Icon;
 use crate::components::link::use_here;
-use crate::components::list::{ListHead, shown_of};
+use crate::components::list::{ListHead, RecordsPanel};
 use crate::components::page::drawn;
 use crate::error::AppError;
 use crate::format;
@@ -107,11 +107,8 @@ fn List(before: Option<u64>, only_open: bool, view: LettersView) -> impl IntoVie
         }
         .into_any(),
     };
-    let older = older.map(|position| {
-        view! { <a class="btn" rel="next" href=here.with("before", &position.to_string())>{late.older}</a> }
-    });
-    let first = before.map(|_| view! { <a class="btn" href=here.with("before", "")>{late.first}</a> });
-    let is_paged = older.is_some() || first.is_some();
+    let first = before.map(|_| here.with("before", ""));
+    let ways = [first, older.map(|position| here.with("before", &position.to_string()))];
     let choices = [("", words.every), (OPEN.1, words.open)].map(|(state, name)| {
         let current = (state == OPEN.1) == only_open;
         view! { <a href=here.with_all(&[(OPEN.0, state), ("before", "")]) aria-current=current.then_some("true")>{name}</a> }
@@ -121,22 +118,7 @@ fn List(before: Option<u64>, only_open: bool, view: LettersView) -> impl IntoVie
             <ListHead title taken_at/>
             // Alone it would be as wide as the page.
             <div><nav class="seg" aria-label=words.which>{choices}</nav></div>
-            <section class="panel" aria-labelledby="dead-letters">
-                <div class="panel__head">
-                    <h2 id="dead-letters">
-                        {before.map_or_else(|| late.newest.to_owned(), |position| (late.older_than)(&format::int(lang, position)))}
-                    </h2>
-                    {shown_of(lang, shown, count)}
-                </div>
-                {content}
-                {is_paged.then(|| view! { <div class="panel__body row">{first}{older}</div> })}
-                <div class="panel__foot">
-                    {pipeline.records_at}
-                    <a href="/api/v1/dead-letters">"JSON"</a>
-                    <a href="/api/v1/dead-letters?format=ndjson">"NDJSON"</a>
-                    <a href="/api/v1/dead-letters?format=csv">"CSV"</a>
-                </div>
-            </section>
+            <RecordsPanel id="dead-letters" before shown count ways api="/api/v1/dead-letters" content/>
         </Frame>
     }
 }
