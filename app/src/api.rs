@@ -61,9 +61,12 @@ pub struct RegionView {
     /// What lies below it of which nothing is counted, ordered by name: the villages of a district. The server alone lists it.
     #[serde(skip)]
     pub uncounted: Vec<Crumb>,
-    /// Where nothing is counted: the facilities of the place around it that has some, a village's district. The server alone lists them.
+    /// Where nothing is counted: the facilities of the nearest place around it that has some, a village's district. The server alone lists them.
     #[serde(skip)]
     pub served_by: Vec<Crumb>,
+    /// Whether something is counted here: not below the regions that have facilities. The server alone knows.
+    #[serde(skip)]
+    pub is_counted: bool,
 }
 
 /// Of a region what the stream does not carry: its day, hour by hour.
@@ -112,7 +115,7 @@ pub struct ChildView {
     /// Code and figures.
     pub now: ChildNow,
     /// Share of five-minute windows in range, in thousandths, per hour of the last 24, oldest first; `None` without windows.
-    /// Empty for facilities and for levels below the district.
+    /// Empty for facilities.
     pub in_range_by_hour: Vec<Option<u16>>,
 }
 
@@ -262,6 +265,10 @@ pub struct PipelineView {
     pub now: PipelineNow,
     /// Records per second over the last hour, one value a minute, oldest first.
     pub rate: Vec<f32>,
+    /// The most records that waited in each minute of the last hour, oldest first, the running one last; `None` where nobody looked.
+    pub lag: Vec<Option<u64>>,
+    /// The newest hours in which anything came in, oldest first.
+    pub hours: Vec<HourRow>,
     /// By source: name, received, duplicate, late, rejected; most received first, at most 20.
     pub sources: Vec<SourceRow>,
     /// By topic, the same.
@@ -274,6 +281,17 @@ pub struct PipelineView {
     pub dead_letters: Vec<DeadLetterRow>,
     /// Devices that report but are not registered, newest first, at most 20.
     pub unregistered: Vec<DeviceNow>,
+}
+
+/// How much came in during an hour, and how much of it too late.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HourRow {
+    /// When it began, milliseconds since the Unix epoch.
+    pub start: i64,
+    /// Received records.
+    pub received: u64,
+    /// Late ones.
+    pub late: u64,
 }
 
 /// What became of the records of one source or topic.
@@ -291,6 +309,8 @@ pub struct SourceRow {
     pub late: u64,
     /// Rejected ones.
     pub rejected: u64,
+    /// When the newest one came in; of sources alone.
+    pub last: Option<ProcessingTime>,
 }
 
 /// How often a reason led to a rejection.
@@ -300,6 +320,8 @@ pub struct ReasonRow {
     pub reason: domain::event::Reason,
     /// Rejected records.
     pub count: u64,
+    /// Position of the newest of them.
+    pub newest: Option<u64>,
 }
 
 /// A page of the list of devices that nobody has registered.

@@ -1,10 +1,12 @@
-//! Charts of readings: one drawing by plotters, generic over its backend, for SVG on the server and a canvas in the browser.
+//! Charts: one drawing by plotters, generic over its backend, for SVG on the server and a canvas in the browser.
 //!
 //! Three layers: plot, labels, cursor: plotters draws the plot only. Labels are markup at percentages
-//! with real pixels, so one drawing fits every width and text never shrinks. What a chart shows is decided in [`picture`].
+//! with real pixels, so one drawing fits every width and text never shrinks. What a chart of readings shows is decided in [`picture`];
+//! small charts and lines are a [`sketch`].
 
 pub mod labels;
 pub mod picture;
+pub mod sketch;
 pub mod standalone;
 pub mod summary;
 pub mod svg;
@@ -17,9 +19,8 @@ pub mod canvas;
 pub mod canvas;
 
 use crate::chart::picture::{Level, Picture};
-use plotters::coord::Shift;
-use plotters::element::{PathElement, Polygon, Rectangle};
-use plotters::prelude::{DrawingArea, DrawingAreaErrorKind, DrawingBackend, RGBAColor, ShapeStyle};
+use plotters::style::{RGBAColor, ShapeStyle};
+use plotters_backend::{BackendCoord, DrawingBackend, DrawingErrorKind};
 
 /// What the strokes and areas of a plot look like.
 ///
@@ -43,6 +44,10 @@ pub struct Palette {
     pub series: [ShapeStyle; 4],
     /// The area between curve and range by level: none, past, lasting, cold.
     pub outside: [ShapeStyle; 4],
+    /// Bars of small charts: by [`Level`], then plain, and the one that is still running.
+    pub bars: [ShapeStyle; 6],
+    /// A line without a level.
+    pub plain: ShapeStyle,
     /// Dash and pause of thresholds in backend units; `None` where a class does it.
     pub dash: Option<(i32, i32)>,
     /// Distance of the lines of the hatching in backend units; `None` where a class does it.
@@ -50,7 +55,7 @@ pub struct Palette {
 }
 
 /// The classes behind the colours of [`Palette::classes`], by their blue.
-pub const CLASSES: [&str; 13] = [
+pub const CLASSES: [&str; 20] = [
     "band",
     "grid-line",
     "threshold",
@@ -64,6 +69,13 @@ pub const CLASSES: [&str; 13] = [
     "over over--calm",
     "over",
     "under",
+    "f-ok",
+    "f-warm",
+    "f-hot",
+    "f-freeze",
+    "bar-fill",
+    "bar-fill--last",
+    "series series--plain",
 ];
 
 /// A real colour: red, green, blue.
@@ -82,6 +94,8 @@ impl Palette {
             axis: class(5),
             series: [class(6), class(7), class(8), class(9)],
             outside: [class(10), class(10), class(11), class(12)],
+            bars: [class(13), class(14), class(15), class(16), class(17), class(18)],
+            plain: class(19),
             dash: None,
             hatch: None,
         }
@@ -103,6 +117,8 @@ impl Palette {
             axis: stroke(ink.axis, 1.0),
             series: [stroke(ink.fine, 2.0), stroke(ink.warm, 2.0), stroke(ink.hot, 2.0), stroke(ink.cold, 2.0)],
             outside: [tint(ink.warm, 0.18), tint(ink.warm, 0.18), tint(ink.hot, 0.18), tint(ink.cold, 0.22)],
+            bars: [ink.fine, ink.warm, ink.hot, ink.cold, ink.bar, ink.plain].map(|ink| tint(ink, 1.0)),
+            plain: stroke(ink.plain, 2.0),
             dash: Some((px(5.0) as i32, px(3.0) as i32)),
             hatch: Some(px(8.0) as i32),
         }
@@ -140,6 +156,10 @@ pub struct Inks {
     pub warn: Ink,
     /// `--freeze`
     pub freeze: Ink,
+    /// `--m4`
+    pub bar: Ink,
+    /// `--m5`
+    pub plain: Ink,
 }
 
 impl Inks {
@@ -159,6 +179,8 @@ impl Inks {
         act: (0xb4, 0x10, 0x2b),
         warn: (0x88, 0x50, 0x00),
         freeze: (0x0a, 0x63, 0xb0),
+        bar: (0x5b, 0x6d, 0xab),
+        plain: (0x2f, 0x40, 0x89),
     };
 }
 
@@ -172,33 +194,31 @@ const fn index(level: Level) -> usize {
     }
 }
 
-/// Draws the plot of `picture` over the whole of `area`: band, grid, thresholds, gaps, tinted excursions, curve.
-pub fn draw<DB: DrawingBackend>(
-    area: &DrawingArea<DB, Shift>,
-    picture: &Picture,
-    palette: &Palette,
-) -> Result<(), DrawingAreaErrorKind<DB::ErrorType>> {
-    let (width, height) = area.dim_in_pixel();
+/// What drawing ends with.
+pub type Drawn<DB> = Result<(), DrawingErrorKind<<DB as DrawingBackend>::ErrorType>>;
+
+/// Draws the plot of `picture` over the whole of `to`: band, grid, thresholds, gaps, tinted excursions, curve.
+pub fn draw<DB: DrawingBackend>(to: &mut DB, picture: &Picture, palette: &Palette) -> Drawn<DB> {
+    let (width, height) = to.get_size();
     let (width, height) = (width as i32, height as i32);
     let x = |at| (picture.x(at) * f64::from(width)).round() as i32;
     let y = |milli| (picture.y(milli) * f64::from(height)).round() as i32;
-    let across = |y| vec![(0, y), (width, y)];
     let (min, max) = (picture.range.min.0, picture.range.max.0);
 
-    area.draw(&Rectangle::new([(0, y(max)), (width, y(min))], palette.band))?;
+    to.draw_rect((0, y(max)), (width, y(min)), &palette.band, true)?;
     for &milli in picture.degrees.iter().filter(|&&milli| milli != min && milli != max) {
-        area.draw(&PathElement::new(across(y(milli)), palette.grid))?;
+        to.draw_path([(0, y(milli)), (width, y(milli))], &palette.grid)?;
     }
     for gap in &picture.gaps {
-        hatch(area, [(x(gap.from), 0), (x(gap.to), height)], palette)?;
+        hatch(to, [(x(gap.from), 0), (x(gap.to), height)], palette)?;
     }
     if picture.freezing_line {
-        dashed(area, y(0), width, palette.freezing, palette.dash)?;
+        dashed(to, y(0), width, &palette.freezing, palette.dash)?;
     }
     for limit in [min, max] {
-        dashed(area, y(limit), width, palette.threshold, palette.dash)?;
+        dashed(to, y(limit), width, &palette.threshold, palette.dash)?;
     }
-    area.draw(&PathElement::new(across(height), palette.axis))?;
+    to.draw_path([(0, height), (width, height)], &palette.axis)?;
 
     for line in picture.lines.iter().filter(|line| line.level != Level::Fine && line.points.len() > 1) {
         let limit = if line.level == Level::Cold { min } else { max };
@@ -207,47 +227,40 @@ pub fn draw<DB: DrawingBackend>(
             if line.open && line.level == Level::Warm && picture.newest_level() == Level::Hot { Level::Hot } else { line.level };
         let curve = line.points.iter().map(|p| (x(p.at), y(p.temperature.0)));
         let (first, last) = (line.points[0].at, line.points[line.points.len() - 1].at);
-        let outline: Vec<_> = curve.chain([(x(last), y(limit)), (x(first), y(limit))]).collect();
-        area.draw(&Polygon::new(outline, palette.outside[index(tint)]))?;
+        to.fill_polygon(curve.chain([(x(last), y(limit)), (x(first), y(limit))]), &palette.outside[index(tint)])?;
     }
     for line in &picture.lines {
-        let mut curve: Vec<_> = line.points.iter().map(|p| (x(p.at), y(p.temperature.0))).collect();
-        if let [(x, y)] = curve[..] {
-            // A reading alone between two gaps: short, but to be seen.
-            curve = vec![(x - width / 960, y), (x + width / 960, y)];
-        }
-        curve.dedup();
-        area.draw(&PathElement::new(curve, palette.series[index(line.level)]))?;
+        let curve = line.points.iter().map(|p| (x(p.at), y(p.temperature.0))).collect();
+        stroke(to, curve, width / 960, &palette.series[index(line.level)])?;
     }
-    area.present()
+    to.present()
 }
 
-fn dashed<DB: DrawingBackend>(
-    area: &DrawingArea<DB, Shift>,
-    y: i32,
-    width: i32,
-    style: ShapeStyle,
-    dash: Option<(i32, i32)>,
-) -> Result<(), DrawingAreaErrorKind<DB::ErrorType>> {
+/// A line through `places`; one alone between two gaps is `half` as long on both sides, to be seen.
+fn stroke<DB: DrawingBackend>(to: &mut DB, mut places: Vec<BackendCoord>, half: i32, style: &ShapeStyle) -> Drawn<DB> {
+    if let [(x, y)] = places[..] {
+        places = vec![(x - half, y), (x + half, y)];
+    }
+    places.dedup();
+    to.draw_path(places, style)
+}
+
+fn dashed<DB: DrawingBackend>(to: &mut DB, y: i32, width: i32, style: &ShapeStyle, dash: Option<(i32, i32)>) -> Drawn<DB> {
     let Some((dash, pause)) = dash else {
-        return area.draw(&PathElement::new(vec![(0, y), (width, y)], style));
+        return to.draw_path([(0, y), (width, y)], style);
     };
     let mut x = 0;
     while x < width {
-        area.draw(&PathElement::new(vec![(x, y), ((x + dash).min(width), y)], style))?;
+        to.draw_path([(x, y), ((x + dash).min(width), y)], style)?;
         x += dash + pause;
     }
     Ok(())
 }
 
 /// Fills a rectangle with lines that rise to the right, or as a whole where a class does the hatching.
-fn hatch<DB: DrawingBackend>(
-    area: &DrawingArea<DB, Shift>,
-    [(left, top), (right, bottom)]: [(i32, i32); 2],
-    palette: &Palette,
-) -> Result<(), DrawingAreaErrorKind<DB::ErrorType>> {
+fn hatch<DB: DrawingBackend>(to: &mut DB, [(left, top), (right, bottom)]: [BackendCoord; 2], palette: &Palette) -> Drawn<DB> {
     let Some(step) = palette.hatch else {
-        return area.draw(&Rectangle::new([(left, top), (right, bottom)], palette.gap));
+        return to.draw_rect((left, top), (right, bottom), &palette.gap, true);
     };
     let (width, height) = (right - left, bottom - top);
     // The line through (left + offset, bottom) meets the rectangle's other sides at most once each.
@@ -256,7 +269,7 @@ fn hatch<DB: DrawingBackend>(
         let from = if offset < 0 { (left, bottom + offset) } else { (left + offset, bottom) };
         let run = (right - from.0).min(from.1 - top);
         if run > 0 {
-            area.draw(&PathElement::new(vec![from, (from.0 + run, from.1 - run)], palette.gap))?;
+            to.draw_path([from, (from.0 + run, from.1 - run)], &palette.gap)?;
         }
         offset += step;
     }

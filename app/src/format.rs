@@ -126,6 +126,15 @@ pub fn length(lang: Lang, ms: i64) -> String {
     }
 }
 
+/// A length of time that may be short: tenths of a second up to a minute, then as [`length`].
+pub fn short_length(lang: Lang, ms: u64) -> String {
+    if ms < MINUTE_MS as u64 {
+        format!("{}{NBSP}{}", decimal(lang, ms as i64, 1), lang.words().units.seconds)
+    } else {
+        length(lang, ms as i64)
+    }
+}
+
 /// An age: seconds up to a minute, then as [`length`]. What lies ahead is 0 seconds old.
 pub fn age(lang: Lang, ms: i64) -> String {
     if ms < MINUTE_MS { format!("{}{NBSP}{}", ms.max(0) / 1_000, lang.words().units.seconds) } else { length(lang, ms) }
@@ -265,6 +274,8 @@ mod tests {
         assert_eq!(moment(Lang::Id, ms, Zone::Wib, ms + DAY_MS), "20 Nov, 14.05\u{a0}WIB");
         assert_eq!(datetime_attribute(ms, Zone::Wita), "2026-11-20T15:05:00+08:00");
         assert_eq!(age(Lang::Id, 2_400), "2\u{a0}dtk");
+        assert_eq!(short_length(Lang::Id, 831), "0,8\u{a0}dtk");
+        assert_eq!(short_length(Lang::En, 60_000), "1\u{a0}min");
         assert_eq!(age(Lang::Id, 47 * MINUTE_MS), "47\u{a0}mnt");
         assert_eq!(length(Lang::Id, 190 * MINUTE_MS), "3\u{a0}j\u{a0}10\u{a0}m");
         assert_eq!(length(Lang::En, 6 * DAY_MS), "6\u{a0}days");

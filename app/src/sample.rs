@@ -2,7 +2,7 @@
 
 use crate::api::{
     Backend, ChildKind, ChildView, Crumb, DeadLetterRow, DeviceView, Equipment, EquipmentKind, FacilityDevice, FacilityView,
-    LateRecord, LateView, LettersView, MapPoint, PipelineView, Point, ReasonRow, RegionView, SearchHit, SourceRow, Span,
+    HourRow, LateRecord, LateView, LettersView, MapPoint, PipelineView, Point, ReasonRow, RegionView, SearchHit, SourceRow, Span,
 };
 use crate::error::AppError;
 use axum::body::{Body, to_bytes};
@@ -10,8 +10,8 @@ use axum::http::{Request, Response, StatusCode, header};
 use domain::coldchain::{Condition, Excursion, Range};
 use domain::event::{DeviceStatus, Reading, Reason, Topic};
 use domain::feed::{
-    ChildNow, Counts, DeviceMore, DeviceNow, HISTOGRAM_COLUMNS, HourCounts, OutOfRange, PartitionNow, PipelineNow, RegionNow,
-    WatermarkNow,
+    ChildNow, Counts, DelaysNow, DeviceMore, DeviceNow, HISTOGRAM_COLUMNS, HourCounts, OutOfRange, PartitionNow, PipelineNow,
+    RegionNow, WatermarkNow,
 };
 use domain::join::Fix;
 use domain::milli::Milli;
@@ -122,6 +122,7 @@ pub fn region(code: &str) -> Option<RegionView> {
         }],
         uncounted: Vec::new(),
         served_by: Vec::new(),
+        is_counted: true,
     })
 }
 
@@ -176,6 +177,74 @@ pub fn points() -> Vec<Point> {
             temperature: Milli(if n > 278 { 8_000 + (n as i32 - 278) * 150 } else { 4_500 + (n as i32 % 9) * 100 }),
         })
         .collect()
+}
+
+/// The pipeline.
+pub fn pipeline() -> PipelineView {
+    let row = |name: &str| SourceRow {
+        name: name.into(),
+        received: 1_000,
+        accepted: 980,
+        duplicate: 10,
+        late: 6,
+        rejected: 4,
+        last: Some(ProcessingTime::from_ms(NOW - 2_000)),
+    };
+    PipelineView {
+        taken_at: ProcessingTime::from_ms(NOW),
+        uptime_start: ProcessingTime::from_ms(NOW - 26 * HOUR_MS),
+        now: PipelineNow {
+            received: 1_000,
+            accepted: 980,
+            duplicate: 10,
+            late: 6,
+            rejected: 4,
+            per_second: 48.7,
+            checkpoint_at: Some(ProcessingTime::from_ms(NOW - 4_000)),
+            closed_windows: 900,
+            corrected_windows: 12,
+            delays: Some(DelaysNow { half_ms: 831, most_ms: 2_175, nearly_all_ms: 5_631 }),
+            undecided: 3,
+            watermarks: vec![WatermarkNow {
+                topic: Topic::Temperature,
+                delay_ms: MINUTE_MS,
+                active: 980,
+                idle: 20,
+                slowest: Some("P321701-1-F2".into()),
+                lowest: Some(EventTime::from_ms(NOW - 3 * HOUR_MS)),
+                tenth: Some(EventTime::from_ms(NOW - 8 * MINUTE_MS)),
+                half: Some(EventTime::from_ms(NOW - 4 * MINUTE_MS)),
+                highest: Some(EventTime::from_ms(NOW - MINUTE_MS)),
+            }],
+            partitions: vec![PartitionNow {
+                topic: "rantai.events".into(),
+                partition: 7,
+                next: 5_120,
+                lag: 42,
+                checkpoint_at: Some(ProcessingTime::from_ms(NOW - 12_000)),
+            }],
+            ..PipelineNow::default()
+        },
+        rate: (0..60u8).map(|n| 48.0 + f32::from(n % 7)).collect(),
+        lag: (0..60).map(|n| (n > 20).then_some(n % 7)).collect(),
+        hours: (0..20u8)
+            .map(|n| HourRow { start: (NOW / HOUR_MS - 19 + i64::from(n)) * HOUR_MS, received: 50, late: u64::from(n % 3 == 0) })
+            .collect(),
+        sources: vec![row("simulator")],
+        topics: vec![row("temperature")],
+        days: vec![row("1795132800000")],
+        reasons: vec![ReasonRow { reason: Reason::Future, count: 4, newest: Some(17) }],
+        dead_letters: vec![DeadLetterRow {
+            position: 17,
+            received_at: ProcessingTime::from_ms(NOW - 60_000),
+            source: "simulator".into(),
+            reason: Reason::Future,
+            field: "time".into(),
+            raw: "{\"time\":\"2027-01-01T00:00:00Z\"}".into(),
+            state: crate::api::LetterState::Open,
+        }],
+        unregistered: vec![device_now("probe-7", 4_000)],
+    }
 }
 
 /// A server has to ask its engine: what is drawn after the answer must still know the language of its page.
@@ -237,56 +306,7 @@ impl Backend for Memory {
 
     async fn pipeline(&self) -> Result<PipelineView, AppError> {
         wait().await;
-        let row =
-            |name: &str| SourceRow { name: name.into(), received: 1_000, accepted: 980, duplicate: 10, late: 6, rejected: 4 };
-        Ok(PipelineView {
-            taken_at: ProcessingTime::from_ms(NOW),
-            uptime_start: ProcessingTime::from_ms(NOW - 26 * HOUR_MS),
-            now: PipelineNow {
-                received: 1_000,
-                accepted: 980,
-                duplicate: 10,
-                late: 6,
-                rejected: 4,
-                per_second: 48.7,
-                checkpoint_at: Some(ProcessingTime::from_ms(NOW - 4_000)),
-                undecided: 3,
-                watermarks: vec![WatermarkNow {
-                    topic: Topic::Temperature,
-                    delay_ms: MINUTE_MS,
-                    active: 980,
-                    idle: 20,
-                    slowest: Some("P321701-1-F2".into()),
-                    lowest: Some(EventTime::from_ms(NOW - 3 * HOUR_MS)),
-                    tenth: Some(EventTime::from_ms(NOW - 8 * MINUTE_MS)),
-                    half: Some(EventTime::from_ms(NOW - 4 * MINUTE_MS)),
-                    highest: Some(EventTime::from_ms(NOW - MINUTE_MS)),
-                }],
-                partitions: vec![PartitionNow {
-                    topic: "rantai.events".into(),
-                    partition: 7,
-                    next: 5_120,
-                    lag: 42,
-                    checkpoint_at: Some(ProcessingTime::from_ms(NOW - 12_000)),
-                }],
-                ..PipelineNow::default()
-            },
-            rate: (0..60u8).map(|n| 48.0 + f32::from(n % 7)).collect(),
-            sources: vec![row("simulator")],
-            topics: vec![row("temperature")],
-            days: vec![row("1795132800000")],
-            reasons: vec![ReasonRow { reason: Reason::Future, count: 4 }],
-            dead_letters: vec![DeadLetterRow {
-                position: 17,
-                received_at: ProcessingTime::from_ms(NOW - 60_000),
-                source: "simulator".into(),
-                reason: Reason::Future,
-                field: "time".into(),
-                raw: "{\"time\":\"2027-01-01T00:00:00Z\"}".into(),
-                state: crate::api::LetterState::Open,
-            }],
-            unregistered: vec![device_now("probe-7", 4_000)],
-        })
+        Ok(pipeline())
     }
 
     async fn dead_letter(&self, position: u64) -> Result<Option<crate::api::DeadLetterView>, AppError> {

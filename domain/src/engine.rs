@@ -169,6 +169,7 @@ impl Engine {
             is_refrigerator: registered.is_some_and(|s| s.equipment == EquipmentKind::Refrigerator),
             standing: Standing::UNHEARD,
             unrolled: SmallVec::new(),
+            unrolled_late: None,
             is_dirty: false,
             is_changed: false,
             queued_at: None,
@@ -187,7 +188,7 @@ impl Engine {
     ) {
         self.pass_time(now);
         let now = self.now;
-        self.open_day(now);
+        self.open_books(now);
         let mut records = records.into_iter();
         // A few records at a time: first their memory is asked for, all at once, then they are taken in.
         let mut ahead = Vec::with_capacity(AHEAD);
@@ -227,7 +228,14 @@ impl Engine {
                 let disposition = self.take(record, *index, now, identities);
                 let source = match &last_source {
                     Some((name, index)) if *name == record.source => *index,
-                    _ => last_source.insert((record.source.clone(), self.source_index(&record.source))).1,
+                    _ => {
+                        let index = self.source_index(&record.source);
+                        // One for each source, where nobody has changed the state.
+                        if let Some(heard) = self.totals.heard_from.get_mut(index) {
+                            *heard = now;
+                        }
+                        last_source.insert((record.source.clone(), index)).1
+                    }
                 };
                 self.totals.all.count(disposition);
                 self.totals.by_topic[record.topic.map_or(4, |t| t as usize)].count(disposition);
@@ -352,6 +360,7 @@ impl Engine {
             device.note_closed(&config.windows, *roll_definition, &closed[first_closed..], rollup, &mut totals.stale);
         }
         totals.closed_windows += (closed.len() - first_closed) as u64;
+        totals.corrected_windows += closed[first_closed..].iter().filter(|closed| closed.window.version > 1).count() as u64;
         let disposition = if late.is_some() && planted("late-is-dropped-in-silence") {
             Disposition::Accepted
         } else if let Some(Placement::Late { window_start, lateness_ms }) = late {
@@ -361,7 +370,9 @@ impl Engine {
             }
             let adds = HourCell::of_late(reading.temperature, device.range);
             let late = LateReading { device: index, start, adds };
-            rollup.roll_late(device.facility, &late, &mut totals.stale);
+            if !device.note_late(&late) {
+                rollup.roll_late(device.facility, start, &adds, &mut totals.stale);
+            }
             came_late.push(late);
             Disposition::Late { window_start, lateness_ms }
         } else {
@@ -410,6 +421,7 @@ impl Engine {
     fn add_source(&mut self, source: &str) -> usize {
         let index = self.totals.by_source.len();
         self.totals.by_source.push((source.to_owned(), Tally::default()));
+        self.totals.heard_from.push(self.now);
         self.sources.insert(source.into(), index as u32);
         index
     }
@@ -528,6 +540,11 @@ impl Engine {
     /// Counters.
     pub fn totals(&self) -> &Totals {
         &self.totals
+    }
+
+    /// Notes where the log has a record that was just rejected for `reason`.
+    pub fn note_letter(&mut self, reason: Reason, position: u64) {
+        self.totals.newest_letters[reason as usize] = Some((self.now, position));
     }
 
     /// Configuration.

@@ -79,7 +79,7 @@ pub enum Update {
         code: String,
         /// Its own figures.
         now: RegionNow,
-        /// Children whose figures changed: sub-regions, or facilities under a district.
+        /// Children whose figures changed: sub-regions, and facilities of its own.
         children: Vec<ChildNow>,
         /// The devices outside their range now, worst first, at most 20; absent where unchanged.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -311,6 +311,12 @@ pub struct PipelineNow {
     pub open_windows: u64,
     /// Windows closed since the beginning.
     pub closed_windows: u64,
+    /// Of those, given out more than once, because records came after the first time.
+    #[serde(default)]
+    pub corrected_windows: u64,
+    /// How long the records of the last 15 minutes were on their way; `None` where there were none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delays: Option<DelaysNow>,
     /// Bytes of the log.
     pub log_bytes: u64,
     /// When the last checkpoint was committed.
@@ -324,6 +330,18 @@ pub struct PipelineNow {
     /// Rejected records of which nobody has decided yet.
     #[serde(default)]
     pub undecided: u64,
+}
+
+/// How long accepted records were on their way, from the clock of their device until they were on the disk and computed; in milliseconds,
+/// each at most an eighth too long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DelaysNow {
+    /// Half of them took no longer.
+    pub half_ms: u64,
+    /// 95 of 100.
+    pub most_ms: u64,
+    /// 99 of 100.
+    pub nearly_all_ms: u64,
 }
 
 /// How far event time has come on a topic, over its devices of which something came within the last 15 minutes that somebody listened.

@@ -262,7 +262,12 @@ pub struct Master {
     by_facility_code: HashTable<u32>,
     by_sensor_id: HashTable<u32>,
     index: SearchIndex,
+    /// The deepest level of a region with facilities.
+    deepest: u8,
 }
+
+/// Levels that a hierarchy may have, from the country down to the family and more.
+pub const MAX_LEVELS: usize = 12;
 
 impl Master {
     /// Reads the three tables, as CSV text with header lines:
@@ -276,6 +281,7 @@ impl Master {
         let FacilityTable { facilities, sensors, attached, by_facility_code, by_sensor_id } =
             parse_facilities(facilities, &regions, &by_code, &hasher)?;
         let index = SearchIndex::build(&regions, &level_end, &facilities, &sensors);
+        let deepest = facilities.iter().map(|facility| regions[facility.region.index()].level).max().unwrap_or(0);
         Ok(Master {
             levels,
             regions,
@@ -289,6 +295,7 @@ impl Master {
             by_facility_code,
             by_sensor_id,
             index,
+            deepest,
         })
     }
 
@@ -317,6 +324,17 @@ impl Master {
     /// How many regions are of `level` or above it: these are the first of [`Master::regions`].
     pub fn regions_to_level(&self, level: u8) -> u32 {
         self.level_end.get(usize::from(level)).copied().unwrap_or(self.regions.len() as u32)
+    }
+
+    /// How many regions have figures of their own: those down to the deepest level to which a facility belongs. They are the first of
+    /// [`Master::regions`].
+    pub fn counted_regions(&self) -> u32 {
+        self.regions_to_level(self.deepest)
+    }
+
+    /// How many of them have parts with figures: those above that level.
+    pub fn counted_parents(&self) -> u32 {
+        self.deepest.checked_sub(1).map_or(0, |level| self.regions_to_level(level))
     }
 
     /// A region.

@@ -1,4 +1,4 @@
-//! Roll-ups facility → district → regency → province → country, kept as differences of versions: +new −old, never a rescan.
+//! Roll-ups from the facility over every region above it (district → regency → province → country), kept as differences of versions: +new −old, never a rescan.
 
 mod hours;
 mod stood;
@@ -9,7 +9,7 @@ pub use stood::{CountsThen, KnownCounts, NO_COLUMN, Stood, StoodThen};
 use crate::aggregate::Aggregate;
 use crate::coldchain::{Condition, Range};
 use crate::feed::{Counts, HISTOGRAM_COLUMNS, HourCounts};
-use crate::master::{FacilityIx, Master, RegionIx, SensorIx};
+use crate::master::{FacilityIx, MAX_LEVELS, Master, RegionIx, SensorIx};
 use crate::milli::Milli;
 use crate::planted;
 use crate::time::{HOUR_MS, MINUTE_MS, ProcessingTime};
@@ -19,13 +19,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use stood::Said;
 
-/// The deepest level that has figures of its own above facilities: the district.
-pub const DEEPEST_LEVEL: u8 = 3;
-
 /// Code of the region that holds devices nobody has registered.
 pub const UNASSIGNED: &str = "unassigned";
 
-/// A place with figures: a region down to the district, a facility, or the region of unregistered devices.
+/// A place with figures: a region down to those that have facilities, a facility, or the region of unregistered devices.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Node(u32);
 
@@ -181,7 +178,7 @@ pub struct Rollup {
 impl Rollup {
     /// Every registered device unheard of, nothing else counted.
     pub fn new(master: &Arc<Master>) -> Self {
-        let regions = master.regions_to_level(DEEPEST_LEVEL);
+        let regions = master.counted_regions();
         let nodes = regions as usize + master.facilities().len() + 1;
         let mut rollup = Self {
             regions,
@@ -208,7 +205,7 @@ impl Rollup {
         rollup
     }
 
-    /// The node of a region; `None` below the district.
+    /// The node of a region; `None` below the deepest that have facilities.
     pub fn of_region(&self, region: RegionIx) -> Option<Node> {
         (region.0 < self.regions).then_some(Node(region.0))
     }
@@ -236,7 +233,7 @@ impl Rollup {
 
     /// A device's facility and all regions above; without a facility the unassigned and the country.
     fn path(&self, facility: Option<FacilityIx>) -> impl Iterator<Item = Node> + use<> {
-        let mut path = [None; DEEPEST_LEVEL as usize + 2];
+        let mut path = [None; MAX_LEVELS + 1];
         match facility {
             Some(facility) => {
                 path[0] = Some(self.of_facility(facility));
@@ -337,10 +334,10 @@ impl Rollup {
         });
     }
 
-    /// A reading came too late for its window, one of a device of `facility`.
-    pub(crate) fn roll_late(&mut self, facility: Option<FacilityIx>, late: &LateReading, stale: &mut StaleHours) {
+    /// Readings of a device of `facility` came too late for their window, all of one hour, the one in which `start` lies.
+    pub(crate) fn roll_late(&mut self, facility: Option<FacilityIx>, start: i64, adds: &HourCell, stale: &mut StaleHours) {
         if !planted("late-record-corrects-nothing") {
-            self.change_hour(facility, late.start, stale, |cell| cell.add(&late.adds));
+            self.change_hour(facility, start, stale, |cell| cell.add(adds));
         }
     }
 
@@ -429,7 +426,7 @@ impl Rollup {
     /// The first hour of those that start `from` this instant until before the other, and the region in it, whose figures are not the sum of
     /// those of its parts (C3). Where facilities belong to a region itself, they are at least that.
     pub fn first_amiss(&self, (from, to): (i64, i64)) -> Option<(i64, RegionIx)> {
-        let parents = self.master.regions_to_level(DEEPEST_LEVEL - 1);
+        let parents = self.master.counted_parents();
         let first = from - from.rem_euclid(HOUR_MS);
         let hours = (first..to).step_by(HOUR_MS as usize).filter_map(|hour| Some((hour, self.hours.get(hour)?)));
         for (hour, cells) in hours {

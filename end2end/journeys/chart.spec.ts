@@ -220,6 +220,23 @@ test('the charts of a place have a cursor, by pointer and by keys', async ({ pag
   await expect(hours).toHaveValue('22');
 });
 
+test('the charts of a place are drawn on a canvas, anew when their figures change and in another theme', async ({ page }) => {
+  const now = Date.now();
+  await sendAged('P320415-1-F1', now, [[0, 4.6]]);
+  await openLive(page, '/regions/32.04.15?lang=en');
+  const chart = page.locator('section[aria-labelledby=temperatures]');
+  const canvas = chart.locator('canvas');
+  await expect(canvas).toBeVisible();
+  await expect(chart.locator('[data-part=plot]'), 'the drawing of the server is gone').toHaveCount(0);
+  const drawing = () => canvas.evaluate((element) => (element as HTMLCanvasElement).toDataURL());
+  const first = await drawing();
+  await post('P320415-1-F1', 9.2, now + minute);
+  await expect.poll(drawing).not.toBe(first);
+  const second = await drawing();
+  await page.emulateMedia({ colorScheme: 'dark' });
+  await expect.poll(drawing).not.toBe(second);
+});
+
 test('the charts of a place are saved as CSV, SVG and PNG', async ({ page }) => {
   await sendAged('P320414-1-F1', Date.now(), [[0, 4.6]]);
   await openLive(page, '/regions/32.04.14?lang=en');

@@ -54,3 +54,17 @@ test('an address that leads nowhere says so and offers the way on', async ({ pag
   await expect(page.getByRole('heading', { level: 1 })).toBeVisible();
   await expect(page.locator('main a[href="/"]').first()).toBeVisible();
 });
+
+test('the table of what lies below a place is saved as CSV, as whole as it is shown', async ({ page, request }) => {
+  await page.goto(`/regions/${place.province}?lang=en`);
+  const panel = page.locator('section[aria-labelledby="children"]');
+  const csv = await request.get((await panel.getByRole('link', { name: 'CSV' }).getAttribute('href'))!);
+  expect(csv.headers()['content-disposition']).toMatch(/filename="\d\d-children-\d{8}-\d{4}\.csv"/);
+  const [header, ...rows] = (await csv.text()).trim().split('\r\n').map((line) => line.split(','));
+  expect(header.slice(0, 3)).toEqual(['code', 'name', 'kind']);
+  const shown = await panel.locator('tbody th a').evaluateAll((links) => links.map((link) => link.getAttribute('href')!.split('/').pop()!));
+  const regions = rows.filter(([, , kind]) => kind === 'region').map(([code]) => code);
+  expect(regions.toSorted()).toEqual(shown.toSorted());
+  const kinds = rows.map(([, , kind]) => kind);
+  expect(kinds, 'regions come first').toEqual([...kinds].sort().reverse());
+});

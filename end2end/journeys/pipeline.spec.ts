@@ -50,6 +50,39 @@ test('the books of the days add up to all that was received', async ({ page }) =
   expect(daily).toBe(all);
 });
 
+test('each reason shows its newest record, and each source when it was last heard of', async ({ page }) => {
+  const raw = `no JSON at all ${Date.now()}`;
+  await fetch(new URL('/ingest', process.env.RANTAI_URL), {
+    method: 'POST',
+    headers: { authorization: `Bearer ${process.env.RANTAI_KEY}`, 'content-type': 'application/x-ndjson' },
+    body: raw,
+  });
+  await page.goto('/pipeline?lang=en');
+  const sources = page.locator('section[aria-labelledby="sources"]');
+  await expect(sources.locator('tbody td:last-child').first()).toHaveText(/^\d+\s(s|min|h)/);
+  const reason = page.locator('section[aria-labelledby="reasons"] tr').filter({ hasText: 'malformed_json' });
+  await reason.getByRole('link', { name: 'newest' }).click();
+  await expect(page.locator('pre, code').filter({ hasText: 'no JSON at all' }).first()).toBeVisible();
+});
+
+test('what waits and what is late are charts with files', async ({ page, request }) => {
+  await openLive(page, '/pipeline?lang=en');
+  for (const [chart, header, least] of [['lag', 'minute,records_waiting', 60], ['late', 'hour,received,late', 1]] as const) {
+    const panel = page.locator(`section[aria-labelledby="${chart}"]`);
+    await expect(panel.locator('canvas')).toBeVisible();
+    const cursor = panel.getByRole('slider');
+    await cursor.focus();
+    await expect(cursor).toHaveAttribute('aria-valuetext', /\d\d:\d\d\sWIB: (\d|–)/);
+    const csv = await request.get((await panel.getByRole('link', { name: 'CSV' }).getAttribute('href'))!);
+    const lines = (await csv.text()).trim().split('\r\n');
+    expect(lines[0]).toBe(header);
+    expect(lines.length).toBeGreaterThan(least);
+    const svg = await request.get((await panel.getByRole('link', { name: 'SVG' }).getAttribute('href'))!);
+    expect(await svg.text()).toMatch(/^<svg xmlns/);
+  }
+  await expect(page.locator('section[aria-labelledby="delays"] dd').first()).toHaveText(/\d/);
+});
+
 test('a device says how many readings are missing, and between which times', async ({ page }) => {
   const device = 'P320406-1-F1';
   const now = Date.now();

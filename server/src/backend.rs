@@ -25,8 +25,8 @@ use crate::publish::pipeline_now;
 use crate::side::{DEAD, SideRow};
 use crate::store::{Store, StoreError};
 use app::api::{
-    Backend, Crumb, DeadLetterView, DeviceView, Equipment, EquipmentKind, FacilityDevice, FacilityView, LateRecord, LateView,
-    LettersView, MapConditions, MapPoint, PipelineView, Point, ReasonRow, RegionView, SearchHit, SourceRow, Span,
+    Backend, Crumb, DeadLetterView, DeviceView, Equipment, EquipmentKind, FacilityDevice, FacilityView, HourRow, LateRecord,
+    LateView, LettersView, MapConditions, MapPoint, PipelineView, Point, ReasonRow, RegionView, SearchHit, SourceRow, Span,
     UnregisteredView,
 };
 use app::error::AppError;
@@ -38,7 +38,7 @@ use domain::engine::{Engine, Tally};
 use domain::event::{Reason, Topic};
 use domain::master::{self, FacilityIx, Master, RegionIx, SensorIx};
 use domain::rollup::UNASSIGNED;
-use domain::time::{DAY_MS, Zone};
+use domain::time::{DAY_MS, ProcessingTime, Zone};
 use order::DeviceOrder;
 use region::{points, region_view};
 use shared::Shared;
@@ -282,6 +282,7 @@ fn source_row(name: &str, tally: &Tally) -> SourceRow {
         duplicate: tally.duplicate,
         late: tally.late,
         rejected: tally.rejected,
+        last: None,
     }
 }
 
@@ -366,7 +367,11 @@ impl Backend for EngineBackend {
         let view = self.pipeline.ask(|room| {
             let engine = &room.engine;
             let totals = engine.totals();
-            let mut sources: Vec<SourceRow> = totals.by_source.iter().map(|(name, t)| source_row(name, t)).collect();
+            let with_last = |((name, tally), last): (&(String, Tally), &ProcessingTime)| SourceRow {
+                last: Some(*last),
+                ..source_row(name, tally)
+            };
+            let mut sources: Vec<SourceRow> = totals.by_source.iter().zip(&totals.heard_from).map(with_last).collect();
             sources.sort_by_key(|row| std::cmp::Reverse(row.received));
             sources.truncate(SHORT);
             let names = Topic::ALL.iter().map(|t| t.name()).chain(["unknown"]);
@@ -375,8 +380,9 @@ impl Backend for EngineBackend {
             let mut reasons: Vec<ReasonRow> = Reason::ALL
                 .into_iter()
                 .zip(totals.by_reason)
-                .filter(|(_, count)| *count > 0)
-                .map(|(reason, count)| ReasonRow { reason, count })
+                .zip(totals.newest_letters)
+                .filter(|((_, count), _)| *count > 0)
+                .map(|((reason, count), newest)| ReasonRow { reason, count, newest: newest.map(|(_, position)| position) })
                 .collect();
             reasons.sort_by_key(|row| std::cmp::Reverse(row.count));
             let registered = engine.master().sensors().len() as u32;
@@ -386,6 +392,11 @@ impl Backend for EngineBackend {
                 uptime_start: room.uptime_start,
                 now: pipeline_now(room),
                 rate: room.rates.by_minute(wall_clock()),
+                lag: room.rates.lag_by_minute(wall_clock()),
+                hours: totals
+                    .by_hour()
+                    .map(|(start, tally)| HourRow { start, received: tally.received, late: tally.late })
+                    .collect(),
                 sources,
                 topics,
                 days: Vec::new(),

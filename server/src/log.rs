@@ -107,7 +107,7 @@ pub enum LogError {
     },
     /// A block before the end is damaged.
     #[error(
-        "log segment {path} is damaged at byte {offset} ({reason}); start from a backup (`rantai backup` makes one), or move the data directory away"
+        "log segment {path} is damaged at byte {offset} ({reason}); `rantai restore` puts a backup into another data directory (`rantai backup` makes one), or move this one away"
     )]
     Damaged {
         /// The segment.

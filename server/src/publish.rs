@@ -161,6 +161,7 @@ impl Publisher {
     /// Sends what changed.
     pub fn publish(&mut self, room: &mut Room) {
         let now = Instant::now();
+        room.rates.note_lag(room.lag(), wall_clock());
         if self.forgot_at.is_none_or(|at| now.duration_since(at) >= FORGET_APART) {
             self.forgot_at = Some(now);
             self.feed.forget_left(now);
@@ -431,6 +432,8 @@ pub fn pipeline_now(room: &Room) -> PipelineNow {
         unregistered: engine.device_count() - registered,
         open_windows: engine.open_windows(),
         closed_windows: engine.totals().closed_windows,
+        corrected_windows: engine.totals().corrected_windows,
+        delays: room.delays.now(wall_clock()),
         log_bytes: room.log_bytes,
         checkpoint_at: room.checkpoint_at,
         watermarks: engine.watermarks(),

@@ -1,8 +1,9 @@
 //! The chart in the browser: plotters draws on a canvas under the labels, with the colours of the theme; the cursor follows
 //! pointer and arrow keys; the picture can be saved. Its twin where there is no browser is `still`.
 
-use super::labels;
+use super::labels::{self, Mark};
 use super::picture::Picture;
+use super::sketch::{self, Sketch};
 use super::view::Series;
 use super::{CLASSES, Ink, Inks, Palette, draw};
 use crate::format;
@@ -12,9 +13,9 @@ use leptos::ev::{KeyboardEvent, PointerEvent};
 use leptos::html::{Canvas, Div};
 use leptos::prelude::*;
 use leptos::svg::Svg;
-use plotters::prelude::IntoDrawingArea;
 use plotters_canvas::CanvasBackend;
 use std::fmt::Write;
+use std::rc::Rc;
 use std::time::Duration;
 use wasm_bindgen::closure::Closure;
 use wasm_bindgen::{JsCast, JsValue};
@@ -23,66 +24,61 @@ use web_sys::{CanvasRenderingContext2d, Element, HtmlCanvasElement};
 /// At most ten drawings a second.
 const PACE: Duration = Duration::from_millis(100);
 
-/// What the browser knows of a chart beyond its readings.
-#[derive(Default)]
-struct State {
-    /// What is drawn now.
-    picture: Option<Picture>,
-    /// Colours of the theme, until it changes.
-    inks: Option<Inks>,
-    /// When the reading under the cursor was taken, and which one of that time it is: its place changes when others come and go, its value
-    /// while its window is open.
-    at: Option<(EventTime, usize)>,
-    /// Whether a drawing is due already.
-    due: bool,
-}
-
-/// The parts of a chart that the browser takes over.
+/// A canvas under the labels of a chart: drawn when what it shows changes, at a new width, in a new theme.
 #[derive(Clone, Copy)]
-pub struct Stage {
+pub struct Board {
     /// Draws the plot.
     pub canvas: NodeRef<Canvas>,
-    /// Labels and cursor.
+    /// Labels, and the server's plot until the canvas has one.
     pub chart: NodeRef<Svg>,
-    /// The temperature axis.
-    pub axis: NodeRef<Svg>,
-    /// Takes pointer and keys.
-    pub cursor: NodeRef<Div>,
-    series: StoredValue<Series>,
-    lang: Lang,
-    state: StoredValue<State, LocalStorage>,
+    /// Height of the plot in pixels.
+    height: u32,
+    state: StoredValue<Work, LocalStorage>,
 }
 
-impl Stage {
-    /// The stage of `series`.
-    pub fn new(series: StoredValue<Series>, lang: Lang) -> Self {
-        Self {
-            canvas: NodeRef::new(),
-            chart: NodeRef::new(),
-            axis: NodeRef::new(),
-            cursor: NodeRef::new(),
-            series,
-            lang,
-            state: StoredValue::new_local(State::default()),
-        }
+/// What a board has to do.
+#[derive(Default)]
+struct Work {
+    /// Draws.
+    paint: Option<Rc<dyn Fn()>>,
+    /// Colours of the theme, until it changes.
+    inks: Option<Inks>,
+    /// Whether a drawing is due already,
+    is_waiting: bool,
+    /// and another one after it.
+    is_again: bool,
+}
+
+impl Board {
+    /// A board of that height in pixels.
+    pub fn new(height: u32) -> Self {
+        Self { canvas: NodeRef::new(), chart: NodeRef::new(), height, state: StoredValue::new_local(Work::default()) }
     }
 
-    /// Takes over after mount: draws now, after every change, at a new width, in a new theme.
-    pub fn start(self, changed: RwSignal<u32>) {
-        Effect::new(move |_| {
-            changed.track();
-            if self.canvas.get().is_some() {
+    /// Takes over after mount: `paint` draws now and whenever something that `changed` looks at has.
+    fn start(self, changed: impl Fn() + 'static, paint: impl Fn() + 'static) {
+        let _ = self.state.try_update_value(|state| state.paint = Some(Rc::new(paint)));
+        Effect::new(move |watched: Option<Option<HtmlCanvasElement>>| {
+            changed();
+            let canvas = self.canvas.get();
+            if let Some(canvas) = &canvas {
+                if watched.flatten().as_ref() != Some(canvas) {
+                    self.watch(canvas);
+                }
                 self.schedule();
             }
+            canvas
         });
-        Effect::new(move |watching: Option<bool>| {
-            let (Some(canvas), Some(cursor)) = (self.canvas.get(), self.cursor.get()) else { return false };
-            if watching != Some(true) {
-                self.watch(&canvas);
-                let _ = cursor.remove_attribute("hidden");
-            }
-            true
-        });
+    }
+
+    /// Takes over after mount, and shows `sketch` from then on.
+    pub fn start_sketch(self, sketch: Signal<Sketch>) {
+        let paint = move || {
+            sketch.with_untracked(|sketch| {
+                self.draw(&|to, palette| sketch::draw(to, sketch, palette).is_ok(), &sketch.marks);
+            });
+        };
+        self.start(move || sketch.track(), paint);
     }
 
     /// The listeners live as long as the page: links are followed by the browser, so it ends with a load.
@@ -112,62 +108,118 @@ impl Stage {
     }
 
     fn schedule(self) {
-        let due = self.state.try_update_value(|state| std::mem::replace(&mut state.due, true));
-        if due == Some(false) {
+        let is_waiting = self.state.try_update_value(|state| {
+            state.is_again = state.is_waiting;
+            std::mem::replace(&mut state.is_waiting, true)
+        });
+        if is_waiting == Some(false) {
             request_animation_frame(move || {
-                self.draw();
-                set_timeout(
-                    move || {
-                        let _ = self.state.try_update_value(|state| state.due = false);
-                        // What changed meanwhile is drawn now; an unchanged picture costs a comparison.
-                        let stale = self.series.try_with_value(Series::picture);
-                        let current = self.state.try_with_value(|state| state.picture == stale && state.inks.is_some());
-                        if current == Some(false) {
-                            self.schedule();
-                        }
-                    },
-                    PACE,
-                );
+                if let Some(paint) = self.state.try_with_value(|state| state.paint.clone()).flatten() {
+                    paint();
+                }
+                let go_on = move || {
+                    let is_again = self.state.try_update_value(|state| {
+                        state.is_waiting = false;
+                        std::mem::take(&mut state.is_again)
+                    });
+                    if is_again == Some(true) {
+                        self.schedule();
+                    }
+                };
+                set_timeout(go_on, PACE);
             });
         }
     }
 
-    fn draw(self) {
-        let (Some(canvas), Some(chart), Some(axis)) =
-            (self.canvas.get_untracked(), self.chart.get_untracked(), self.axis.get_untracked())
-        else {
-            return;
-        };
+    /// Draws a plot and writes its labels; says whether it could, for else what the server drew stays.
+    fn draw(self, plot: &dyn Fn(&mut CanvasBackend, &Palette) -> bool, marks: &[Mark]) -> bool {
+        let (Some(canvas), Some(chart)) = (self.canvas.get_untracked(), self.chart.get_untracked()) else { return false };
         let chart: &Element = &chart;
-        let Some(series) = self.series.try_get_value() else { return };
-        let picture = series.picture();
         let Some(inks) =
             self.state.try_update_value(|state| *state.inks.get_or_insert_with(|| read_inks(chart).unwrap_or(Inks::LIGHT)))
         else {
-            return;
+            return false;
         };
         // Twice the pixels at least: plotters knows whole ones only.
         let scale = window().device_pixel_ratio().max(2.0);
         let width = chart.client_width().max(canvas.parent_element().map_or(0, |stage| stage.client_width()));
         if width <= 0 {
-            return;
+            return false;
         }
         canvas.set_width((f64::from(width) * scale) as u32);
-        canvas.set_height((f64::from(labels::PLOT) * scale) as u32);
-        let Some(backend) = CanvasBackend::with_canvas_object(canvas.clone()) else { return };
+        canvas.set_height((f64::from(self.height) * scale) as u32);
+        let Some(mut backend) = CanvasBackend::with_canvas_object(canvas.clone()) else { return false };
         if let Ok(context) = context(&canvas) {
             context.set_line_join("round");
             context.set_line_cap("round");
         }
-        if draw(&backend.into_drawing_area(), &picture, &Palette::colours(&inks, scale)).is_err() {
-            return; // the SVG of the server stays
+        if !plot(&mut backend, &Palette::colours(&inks, scale)) {
+            return false;
         }
         let _ = canvas.remove_attribute("hidden");
         if let Ok(Some(plot)) = chart.query_selector("[data-part=plot]") {
             plot.remove();
         }
         if let Ok(Some(group)) = chart.query_selector("[data-part=labels]") {
-            group.set_inner_html(&labels::markup(&labels::marks(&picture, series.span, series.zone, self.lang)));
+            group.set_inner_html(&labels::markup(marks));
+        }
+        true
+    }
+}
+
+/// What the browser knows of a chart beyond its readings.
+#[derive(Default)]
+struct State {
+    /// What is drawn now.
+    picture: Option<Picture>,
+    /// When the reading under the cursor was taken, and which one of that time it is: its place changes when others come and go, its value
+    /// while its window is open.
+    at: Option<(EventTime, usize)>,
+}
+
+/// The parts of a chart that the browser takes over.
+#[derive(Clone, Copy)]
+pub struct Stage {
+    /// The plot, with its labels and the cursor.
+    pub board: Board,
+    /// The temperature axis.
+    pub axis: NodeRef<Svg>,
+    /// Takes pointer and keys.
+    pub cursor: NodeRef<Div>,
+    series: StoredValue<Series>,
+    lang: Lang,
+    state: StoredValue<State, LocalStorage>,
+}
+
+impl Stage {
+    /// The stage of `series`.
+    pub fn new(series: StoredValue<Series>, lang: Lang) -> Self {
+        Self {
+            board: Board::new(labels::PLOT),
+            axis: NodeRef::new(),
+            cursor: NodeRef::new(),
+            series,
+            lang,
+            state: StoredValue::new_local(State::default()),
+        }
+    }
+
+    /// Takes over after mount: draws now, after every change, at a new width, in a new theme.
+    pub fn start(self, changed: RwSignal<u32>) {
+        self.board.start(move || changed.track(), move || self.draw());
+        Effect::new(move |_| {
+            if let Some(cursor) = self.cursor.get() {
+                let _ = cursor.remove_attribute("hidden");
+            }
+        });
+    }
+
+    fn draw(self) {
+        let (Some(axis), Some(series)) = (self.axis.get_untracked(), self.series.try_get_value()) else { return };
+        let picture = series.picture();
+        let marks = labels::marks(&picture, series.span, series.zone, self.lang);
+        if !self.board.draw(&|to, palette| draw(to, &picture, palette).is_ok(), &marks) {
+            return;
         }
         let axis: &Element = &axis;
         axis.set_inner_html(&labels::degrees_markup(&picture, self.lang));
@@ -249,7 +301,7 @@ impl Stage {
     }
 
     fn show_cursor(self) {
-        let (Some(chart), Some(cursor)) = (self.chart.get_untracked(), self.cursor.get_untracked()) else { return };
+        let (Some(chart), Some(cursor)) = (self.board.chart.get_untracked(), self.cursor.get_untracked()) else { return };
         let chart: &Element = &chart;
         let Ok(Some(group)) = chart.query_selector("[data-part=cursor]") else { return };
         let shown = self.state.try_with_value(|state| {
@@ -336,6 +388,8 @@ fn read_inks(chart: &Element) -> Option<Inks> {
             act: read(text + 2, "fill")?,
             warn: read(text + 3, "fill")?,
             freeze: read(text + 4, "fill")?,
+            bar: read(17, "fill")?,
+            plain: read(18, "fill")?,
             surface: read(text + 5, "fill")?,
         })
     };

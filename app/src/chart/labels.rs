@@ -38,6 +38,8 @@ pub enum Kind {
     Tick,
     /// The right end of the time axis.
     Value,
+    /// A figure on a small chart.
+    Figure,
     /// A limit.
     Threshold,
     /// The freezing point, a gap.
@@ -94,14 +96,20 @@ pub enum Mark {
     },
 }
 
+impl Mark {
+    /// A text of which all is shown at every width.
+    pub const fn text(x: f64, y: f64, anchor: Anchor, kind: Kind, text: String) -> Self {
+        Self::Text { x, dx: 0.0, y, anchor, kind, text, more: String::new(), wide: false }
+    }
+}
+
 /// The marks on and under the plot.
 pub fn marks(picture: &Picture, span: Span, zone: Zone, lang: Lang) -> Vec<Mark> {
     let words = &lang.words().device.chart;
     let mut marks = Vec::new();
     let y = |milli: i32| TOP + picture.y(milli) * f64::from(PLOT);
     let x = |at| picture.x(at) * 100.0;
-    let text =
-        |x, y, anchor, kind, text: String| Mark::Text { x, dx: 0.0, y, anchor, kind, text, more: String::new(), wide: false };
+    let text = Mark::text;
     let bottom = TOP + f64::from(PLOT);
 
     let (min, max) = (picture.range.min, picture.range.max);
@@ -269,6 +277,7 @@ const fn classes(kind: Kind) -> &'static str {
     match kind {
         Kind::Tick => "",
         Kind::Value => "val",
+        Kind::Figure => "val halo",
         Kind::Threshold => "threshold-label halo",
         Kind::Note => "halo",
         Kind::Over => "over-label halo",
@@ -322,7 +331,7 @@ pub fn markup(marks: &[Mark]) -> String {
 pub const fn ink(inks: &Inks, kind: Kind) -> Ink {
     match kind {
         Kind::Tick | Kind::Note => inks.muted,
-        Kind::Value | Kind::Threshold => inks.text,
+        Kind::Value | Kind::Figure | Kind::Threshold => inks.text,
         Kind::Over => inks.act,
         Kind::Past => inks.warn,
         Kind::Under => inks.freeze,

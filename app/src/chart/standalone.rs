@@ -2,9 +2,11 @@
 
 use super::labels::{self, Anchor, Mark};
 use super::picture::Picture;
+use super::sketch::Sketch;
 use super::svg::{Paint, plot, trimmed};
 use super::{Ink, Inks};
 use crate::api::{DeviceView, Span};
+use crate::components::plain_chart;
 use crate::format;
 use crate::words::Lang;
 use domain::time::{EventTime, Zone};
@@ -67,6 +69,22 @@ pub fn standalone_svg(view: &DeviceView, lang: Lang) -> String {
     out
 }
 
+/// A small chart as a file: what it shows, of when, and the picture.
+pub fn small_svg(title: &str, when: &str, picture: &Sketch) -> String {
+    let inks = &Inks::LIGHT;
+    let title = escaped(title);
+    let (text, muted, surface, axis) = (hex(inks.text), hex(inks.muted), hex(inks.surface), hex(inks.axis));
+    let mut out = format!(
+        r#"<svg xmlns="http://www.w3.org/2000/svg" width="640" height="292" viewBox="0 0 640 292" font-family="system-ui, sans-serif" font-size="12"><rect width="100%" height="100%" fill="{surface}"/><pattern id="hatch" width="6" height="6" patternUnits="userSpaceOnUse" patternTransform="rotate(45)"><path d="M0 0v6" stroke="{axis}"/></pattern><title>{title}</title><text x="16" y="26" font-size="16" font-weight="650" fill="{text}">{title}</text><text x="16" y="46" fill="{muted}">{when}</text><svg x="16" y="64" width="608" height="{}" fill="{muted}" overflow="visible">{}"#,
+        plain_chart::HEIGHT,
+        picture.plot(plain_chart::PLOT as u32, Paint::Colours(*inks))
+    );
+    picture.marks.iter().for_each(|mark| write_mark(&mut out, mark, inks));
+    out.push_str("</svg></svg>");
+    out
+}
+
+/// A label with its colours written in.
 fn write_mark(out: &mut String, mark: &Mark, inks: &Inks) {
     let _ = match mark {
         Mark::Text { x, dx, y, anchor, kind, text, more, .. } => {

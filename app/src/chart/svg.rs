@@ -4,9 +4,7 @@
 use super::standalone::hex;
 use super::{CLASSES, Ink, Inks, Palette, draw};
 use crate::chart::picture::Picture;
-use plotters::coord::Shift;
-use plotters::prelude::{DrawingArea, DrawingBackend, IntoDrawingArea};
-use plotters_backend::{BackendColor, BackendCoord, BackendStyle, DrawingErrorKind};
+use plotters_backend::{BackendColor, BackendCoord, BackendStyle, DrawingBackend, DrawingErrorKind};
 use std::convert::Infallible;
 use std::fmt::Write as _;
 
@@ -33,9 +31,9 @@ pub struct SvgText<'a> {
 }
 
 impl<'a> SvgText<'a> {
-    /// A drawing area of [`WIDTH`] units and `height_px` pixels that writes to the end of `out`.
-    pub fn area(out: &'a mut String, height_px: u32, paint: Paint) -> DrawingArea<Self, Shift> {
-        Self { out, height_px, paint, inside_plot: false }.into_drawing_area()
+    /// A drawing of [`WIDTH`] units and `height_px` pixels, written to the end of `out`.
+    pub fn new(out: &'a mut String, height_px: u32, paint: Paint) -> Self {
+        Self { out, height_px, paint, inside_plot: false }
     }
 
     fn open(&mut self) {
@@ -59,9 +57,13 @@ impl<'a> SvgText<'a> {
     fn style(&mut self, style: &impl BackendStyle) {
         let BackendColor { rgb: (_, _, index), .. } = style.color();
         let class = CLASSES[usize::from(index) % CLASSES.len()];
-        let Paint::Colours(inks) = self.paint else {
-            let _ = write!(self.out, r#" class="{class}""#);
-            return;
+        let inks = match self.paint {
+            // The browser writes no files: it does without all that follows.
+            Paint::Colours(inks) if cfg!(not(feature = "hydrate")) => inks,
+            _ => {
+                let _ = write!(self.out, r#" class="{class}""#);
+                return;
+            }
         };
         let fill = |ink: Ink, opacity: &str| format!(r#" fill="{}"{opacity}"#, hex(ink));
         let stroke = |ink: Ink, more: &str| {
@@ -82,6 +84,13 @@ impl<'a> SvgText<'a> {
             "series series--warm" => stroke(inks.warm, curve),
             "series series--hot" => stroke(inks.hot, curve),
             "series series--freeze" => stroke(inks.cold, curve),
+            "series series--plain" => stroke(inks.plain, curve),
+            "f-ok" => fill(inks.fine, ""),
+            "f-warm" => fill(inks.warm, ""),
+            "f-hot" => fill(inks.hot, ""),
+            "f-freeze" => fill(inks.cold, ""),
+            "bar-fill" => fill(inks.bar, ""),
+            "bar-fill--last" => fill(inks.plain, ""),
             _ => stroke(inks.fine, curve),
         };
         self.out.push_str(&attributes);
@@ -220,9 +229,8 @@ impl DrawingBackend for SvgText<'_> {
 /// The plot of a picture as SVG elements.
 pub fn plot(picture: &Picture, height_px: u32, paint: Paint) -> String {
     let mut out = String::with_capacity(8_192);
-    let Ok(()) = draw(&SvgText::area(&mut out, height_px, paint), picture, &Palette::classes()) else {
-        return out; // the backend cannot fail
-    };
+    // The backend cannot fail.
+    let _ = draw(&mut SvgText::new(&mut out, height_px, paint), picture, &Palette::classes());
     out
 }
 

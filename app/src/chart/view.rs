@@ -3,7 +3,8 @@
 use super::canvas::Stage;
 use super::labels;
 use super::labels::whole_celsius;
-use super::picture::Picture;
+use super::picture::{Line, Picture};
+use super::sketch::Sketch;
 use super::svg::{Paint, plot};
 use crate::api::{CurveEnd, DeviceView, Point, Span};
 use crate::words::{Lang, use_lang};
@@ -139,8 +140,8 @@ pub fn TemperatureChart(
         <div class="chart-box" data-live=topic>
             <svg class="chart y-axis" height=labels::HEIGHT aria-hidden="true" inner_html=axis node_ref=stage.axis></svg>
             <div class="chart-stage">
-                <canvas class="chart-canvas" aria-hidden="true" hidden node_ref=stage.canvas></canvas>
-                <svg class="chart" height=labels::HEIGHT role="img" aria-label=summary inner_html=body node_ref=stage.chart></svg>
+                <canvas class="chart-canvas" aria-hidden="true" hidden node_ref=stage.board.canvas></canvas>
+                <svg class="chart" height=labels::HEIGHT role="img" aria-label=summary inner_html=body node_ref=stage.board.chart></svg>
                 <div
                     class="chart-cursor"
                     role="slider"
@@ -209,10 +210,10 @@ pub fn crossed_limit(range: Range, temperature: domain::milli::Milli, lang: Lang
     whole_celsius(lang, if temperature > range.max { range.max } else { range.min })
 }
 
-/// Width and height of the little curve of a unit.
-const SPARK: (f64, f64) = (96.0, 28.0);
+/// Height of the little curve of a unit, in pixels.
+pub const SPARK: u32 = 28;
 
-/// The curve of the last 24 hours, small: what stands inside `<svg class="spark plot" viewBox="0 0 96 28">`.
+/// The curve of the last 24 hours, small: what stands inside `<svg class="spark">`.
 ///
 /// Its frame is fixed (the range and half of it on both sides, wider only where the data need it), so that units compare.
 pub fn spark(points: &[Point], range: Range, interval_ms: i64, end: EventTime, zone: Zone) -> String {
@@ -220,39 +221,16 @@ pub fn spark(points: &[Point], range: Range, interval_ms: i64, end: EventTime, z
     let half = (range.max.0 - range.min.0) / 2;
     let low = (range.min.0 - half).min(picture.lowest.map_or(i32::MAX, |p| p.temperature.0));
     let high = (range.max.0 + half).max(picture.highest.map_or(i32::MIN, |p| p.temperature.0));
-    let y = |milli: i32| f64::from(high - milli) / f64::from(high - low) * (SPARK.1 - 2.0) + 1.0;
-    let number = |value: f64| super::svg::trimmed(value, 1);
-    let (top, bottom) = (y(range.max.0), y(range.min.0));
-    let mut out = format!(r#"<rect class="band" width="{}" y="{}" height="{}"/>"#, SPARK.0, number(top), number(bottom - top));
-    for line in &picture.lines {
-        let class = super::CLASSES[6 + super::index(line.level)];
-        let _ = write!(out, r#"<path class="{class}" d=""#);
-        let mut before = None;
-        for point in &line.points {
-            // Tenths of a pixel as whole numbers keep the steps short: the frame is scaled, its strokes are not.
-            let at = ((picture.x(point.at) * SPARK.0 * 10.0).round() as i32, (y(point.temperature.0) * 10.0).round() as i32);
-            let _ = match before.replace(at) {
-                None => write!(out, "M{} {}l", tenth(at.0), tenth(at.1)),
-                Some((x, y)) => write!(out, "{} {} ", tenth(at.0 - x), tenth(at.1 - y)),
-            };
-        }
-        if line.points.len() == 1 {
-            out.push_str(".1 0");
-        }
-        out.truncate(out.trim_end().len());
-        out.push_str(r#""/>"#);
+    // A pixel is left over and under it for the stroke.
+    let margin = 1.0 / f64::from(SPARK);
+    let y = |milli: i32| f64::from(high - milli) / f64::from(high - low) * (1.0 - 2.0 * margin) + margin;
+    let places = |line: &Line| line.points.iter().map(|point| (picture.x(point.at), y(point.temperature.0))).collect();
+    Sketch {
+        band: Some([(0.0, y(range.max.0)), (1.0, y(range.min.0))]),
+        strokes: picture.lines.iter().map(|line| (Some(line.level), places(line))).collect(),
+        ..Sketch::default()
     }
-    out
-}
-
-/// Tenths as the shortest decimal of SVG: `.5`, `-1.2`, `3`.
-fn tenth(tenths: i32) -> String {
-    let (sign, whole, part) = (if tenths < 0 { "-" } else { "" }, tenths.abs() / 10, tenths.abs() % 10);
-    match (whole, part) {
-        (whole, 0) => format!("{sign}{whole}"),
-        (0, part) => format!("{sign}.{part}"),
-        (whole, part) => format!("{sign}{whole}.{part}"),
-    }
+    .plot(SPARK, Paint::Classes)
 }
 
 #[cfg(test)]
@@ -327,7 +305,7 @@ mod tests {
     fn a_spark_is_small_and_split_at_gaps_and_limits() {
         let at = |minute: i64, milli| Point { at: EventTime::from_ms(minute * MINUTE_MS), temperature: Milli(milli) };
         let svg = spark(
-            &[at(0, 5_000), at(15, 5_000), at(700, 7_000), at(710, 9_000)],
+            &[at(0, 5_000), at(15, 5_100), at(700, 7_000), at(710, 9_000)],
             Range::FRIDGE,
             5 * MINUTE_MS,
             EventTime::from_ms(DAY_MS),
@@ -335,6 +313,6 @@ mod tests {
         );
         assert_eq!(svg.matches("<path class=\"series\"").count(), 2, "{svg}");
         assert_eq!(svg.matches("series--warm").count(), 1, "{svg}");
-        assert!(svg.starts_with(r#"<rect class="band" width="96" y="7.5" height="13"/>"#), "{svg}");
+        assert!(svg.starts_with(r#"<rect class="band" width="100%" y="7.5" height="13"/>"#), "{svg}");
     }
 }

@@ -1,8 +1,10 @@
-//! Bars and small lines as markup: the same text from the server and in the browser, set as `inner_html`.
-//!
-//! Temperature curves are drawn in [`crate::chart`], not here. Positions across are percentages and heights are pixels, so one
-//! drawing fits every width and text never shrinks.
+//! Small charts of counts: what they show, and the panel around them. They are drawn in [`crate::chart`], as temperature curves are.
 
+use crate::chart::canvas::Board;
+use crate::chart::labels::{Anchor, Kind, Mark};
+use crate::chart::picture::Level;
+use crate::chart::sketch::{Bar, Sketch};
+use crate::chart::svg::Paint;
 use crate::components::files::{ChartFiles, Files};
 use crate::components::icon::Icon;
 use crate::components::settled::Erase;
@@ -11,12 +13,13 @@ use crate::words::{Lang, use_lang};
 use domain::feed::{HISTOGRAM_COLUMNS, HourCounts};
 use domain::time::{HOUR_MS, MINUTE_MS, Zone};
 use leptos::prelude::*;
-use std::fmt::Write;
 
 /// Height of the plot in pixels; the axis and its labels take 22 more.
 pub const PLOT: f64 = 190.0;
 /// Height of a chart.
 pub const HEIGHT: u32 = 212;
+/// Base line of what is written under the plot.
+const AXIS_Y: f64 = 205.0;
 /// Room at the left for the labels of the grid, in percent of the width.
 const LEFT: f64 = 8.0;
 
@@ -27,49 +30,42 @@ pub fn below_in_above(histogram: &[u32]) -> [u32; 3] {
 }
 
 /// Fridges by temperature: columns of half a degree on the shaded range.
-pub fn histogram(lang: Lang, columns: &[u32]) -> String {
+pub fn histogram(lang: Lang, columns: &[u32]) -> Sketch {
     let [below, _, above] = below_in_above(columns);
     let most = columns.iter().copied().max().unwrap_or(0).max(1);
-    let width = 100.0 / HISTOGRAM_COLUMNS as f64;
-    let at = |column: f64| column * width;
-    let mut out = String::with_capacity(3_000);
-    let _ = write!(out, r#"<rect class="band" x="{:.2}%" width="{:.2}%" y="0" height="{PLOT}"/>"#, at(9.0), at(12.0));
-    for (column, count) in columns.iter().enumerate().filter(|(_, count)| **count > 0) {
-        let class = match column {
-            0..9 => "f-freeze",
-            9..21 => "f-ok",
-            21..25 => "f-warm",
-            _ => "f-hot",
+    let at = |column: f64| column / HISTOGRAM_COLUMNS as f64;
+    let bar = |(column, count): (usize, &u32)| {
+        let level = match column {
+            0..9 => Level::Cold,
+            9..21 => Level::Fine,
+            21..25 => Level::Warm,
+            _ => Level::Hot,
         };
-        let height = (f64::from(*count) / f64::from(most) * (PLOT - 18.0)).round().max(2.0);
-        let _ = write!(
-            out,
-            r#"<rect class="{class}" x="{:.2}%" width="{:.2}%" y="{}" height="{height}"/>"#,
-            at(column as f64) + 0.2,
-            width - 0.4,
-            PLOT - height
-        );
-    }
-    let _ = write!(out, r#"<line class="axis" x1="0" x2="100%" y1="{PLOT}" y2="{PLOT}"/>"#);
+        let height = (f64::from(*count) / f64::from(most) * (PLOT - 18.0)).max(2.0);
+        (Bar::Level(level), [at(column as f64) + 0.002, at(column as f64 + 1.0) - 0.002, top_of(height)])
+    };
+    let mut marks = Vec::new();
     for (column, degree) in [(1.0, -2i64), (9.0, 2), (21.0, 8)] {
-        let _ = write!(
-            out,
-            r#"<text x="{:.2}%" y="205" text-anchor="middle">{}</text>"#,
-            at(column),
-            format::decimal(lang, degree * 1_000, 0)
-        );
+        let text = format::decimal(lang, degree * 1_000, 0);
+        marks.push(Mark::text(at(column) * 100.0, AXIS_Y, Anchor::Middle, Kind::Tick, text));
     }
-    let _ = write!(out, r#"<text x="100%" y="205" text-anchor="end">12{}°C</text>"#, format::NBSP);
+    marks.push(Mark::text(100.0, AXIS_Y, Anchor::End, Kind::Tick, format!("12{}°C", format::NBSP)));
     for (column, count) in [(4.5, below), (25.5, above)] {
-        let _ = write!(
-            out,
-            r#"<text class="val halo" x="{:.2}%" y="{}" text-anchor="middle">{}</text>"#,
-            at(column),
-            PLOT - 14.0 - tallest(columns, column, most),
-            format::int(lang, count)
-        );
+        let y = PLOT - 14.0 - tallest(columns, column, most);
+        marks.push(Mark::text(at(column) * 100.0, y, Anchor::Middle, Kind::Figure, format::int(lang, count)));
     }
-    out
+    Sketch {
+        band: Some([(at(9.0), 0.0), (at(21.0), 1.0)]),
+        bars: columns.iter().enumerate().filter(|(_, count)| **count > 0).map(bar).collect(),
+        has_axis: true,
+        marks,
+        ..Sketch::default()
+    }
+}
+
+/// Where something of a height in pixels begins, in parts of the plot from above.
+fn top_of(height: f64) -> f64 {
+    1.0 - height / PLOT
 }
 
 /// The tallest bar around a label's place, so that the label stands above it.
@@ -99,15 +95,18 @@ fn grid(top: f64) -> Vec<f64> {
     (1u8..=3).map(|n| f64::from(n) * step).filter(|value| *value <= top).collect()
 }
 
-fn grid_markup(out: &mut String, lang: Lang, top: f64, height: impl Fn(f64) -> f64) {
-    for value in grid(top) {
-        let y = PLOT - height(value);
-        let _ = write!(
-            out,
-            r#"<line class="grid-line" x1="0" x2="100%" y1="{y:.1}" y2="{y:.1}"/><text class="halo" x="0" y="{:.1}">{}</text>"#,
-            y - 3.0,
-            format::int(lang, value as u64)
-        );
+impl Sketch {
+    /// Lines of a grid up to `most`, which is `height` pixels high, with what they stand for.
+    fn ruled(most: f64, height: &dyn Fn(f64) -> f64, name: &dyn Fn(f64) -> String) -> Self {
+        let values = grid(most);
+        let mark = |value: &f64| Mark::text(0.0, PLOT - height(*value) - 3.0, Anchor::Start, Kind::Note, name(*value));
+        let marks = values.iter().map(mark).collect();
+        Self { grid: values.iter().map(|value| top_of(height(*value))).collect(), has_axis: true, marks, ..Self::default() }
+    }
+
+    /// Names what stands at places of the axis, in percent.
+    fn name_axis(&mut self, names: [(f64, Anchor, String); 3]) {
+        self.marks.extend(names.map(|(x, anchor, name)| Mark::text(x, AXIS_Y, anchor, Kind::Tick, name)));
     }
 }
 
@@ -128,119 +127,91 @@ pub fn hour_rows(lang: Lang, hours: &[HourCounts], zone: Zone) -> Vec<[String; 2
 }
 
 /// A bar for each of the 24 hours that end with `hours`' newest; an hour without any window is hatched.
-pub fn hours(lang: Lang, hours: &[HourCounts], zone: Zone) -> String {
-    let Some(last) = hours.last() else { return String::new() };
-    let most = f64::from(hours.iter().map(windows_out).max().unwrap_or(0).max(3));
+pub fn hours(lang: Lang, hours: &[HourCounts], zone: Zone) -> Sketch {
+    let Some(last) = hours.last() else { return Sketch::default() };
+    let out = |start| hours.iter().find(|hour| hour.hour == start).map(|hour| f64::from(windows_out(hour)));
+    day(lang, last.hour, zone, 3.0, &out, &|value| format::int(lang, value as u64))
+}
+
+/// A bar for each of the 24 hours up to `last` by what is known of it, hatched where nothing is; at least `room` fits in.
+pub fn day(
+    lang: Lang,
+    last: i64,
+    zone: Zone,
+    room: f64,
+    value_of: &dyn Fn(i64) -> Option<f64>,
+    name: &dyn Fn(f64) -> String,
+) -> Sketch {
+    let values = (0..24u8).map(|slot| value_of(last - i64::from(23 - slot) * HOUR_MS)).collect::<Vec<_>>();
+    let most = values.iter().flatten().copied().fold(room, f64::max);
     let height = |value: f64| value / most * (PLOT - 14.0);
     let width = (100.0 - LEFT) / 24.0;
-    let x = |slot: i64| LEFT + width * slot as f64;
-    let mut out = String::with_capacity(3_000);
-    let mut bars = String::with_capacity(2_000);
-    for slot in 0..24 {
-        let start = last.hour - (23 - slot) * HOUR_MS;
-        let (left, w) = (x(slot) + 0.4, width - 0.8);
-        match hours.iter().find(|hour| hour.hour == start) {
-            None => {
-                let _ = write!(bars, r#"<rect class="gap" x="{left:.2}%" width="{w:.2}%" y="0" height="{PLOT}"/>"#);
-            }
-            Some(hour) if windows_out(hour) > 0 => {
-                let class = if slot == 23 { "bar-fill--last" } else { "bar-fill" };
-                let h = height(f64::from(windows_out(hour))).round().max(2.0);
-                let _ = write!(bars, r#"<rect class="{class}" x="{left:.2}%" width="{w:.2}%" y="{}" height="{h}"/>"#, PLOT - h);
+    let x = |slot: usize| LEFT + width * slot as f64;
+    let mut sketch = Sketch::ruled(most, &height, name);
+    for (slot, value) in values.into_iter().enumerate() {
+        let (from, to) = ((x(slot) + 0.4) / 100.0, (x(slot + 1) - 0.4) / 100.0);
+        match value {
+            None => sketch.gaps.push([from, to]),
+            Some(value) if value > 0.0 => {
+                let bar = if slot == 23 { Bar::Last } else { Bar::Plain };
+                sketch.bars.push((bar, [from, to, top_of(height(value).max(2.0))]));
             }
             Some(_) => {}
         }
     }
-    grid_markup(&mut out, lang, most, height);
-    out.push_str(&bars);
-    let _ = write!(
-        out,
-        r#"<line class="axis" x1="0" x2="100%" y1="{PLOT}" y2="{PLOT}"/><text x="{LEFT}%" y="205">{}</text><text x="{:.1}%" y="205" text-anchor="middle">{}</text><text x="100%" y="205" text-anchor="end">{}</text>"#,
-        format::time(lang, last.hour - 23 * HOUR_MS, zone),
-        x(12),
-        format::time(lang, last.hour - 11 * HOUR_MS, zone),
-        lang.words().general.now
-    );
-    // The grid's numbers once more over the bars: their halo keeps them readable.
-    for value in grid(most) {
-        let _ = write!(
-            out,
-            r#"<text class="halo" x="0" y="{:.1}">{}</text>"#,
-            PLOT - height(value) - 3.0,
-            format::int(lang, value as u64)
-        );
+    sketch.name_axis([
+        (LEFT, Anchor::Start, format::time(lang, last - 23 * HOUR_MS, zone)),
+        (x(12), Anchor::Middle, format::time(lang, last - 11 * HOUR_MS, zone)),
+        (100.0, Anchor::End, lang.words().general.now.to_owned()),
+    ]);
+    sketch
+}
+
+/// One value a minute, the last one now; where nothing is known the line breaks off.
+pub fn minutes(lang: Lang, values: &[Option<f32>], now: i64, zone: Zone) -> Sketch {
+    let highest = values.iter().flatten().copied().fold(0.0, f32::max);
+    // A burst far beyond the rest (the past sent at once) is cut off and named, so that the rest can still be read.
+    let usual = values.iter().rev().take(3).flatten().copied().filter(|value| *value < highest).fold(0.0, f32::max);
+    let is_cut = highest > usual * 8.0 && usual > 0.0;
+    let most = f64::from(if is_cut { usual * 2.0 } else { highest }).max(3.0) * 1.08;
+    let height = |value: f64| (value / most).min(1.0) * (PLOT - 6.0);
+    let mut sketch = Sketch::ruled(most, &height, &|value| format::int(lang, value as u64));
+    let last = values.len().saturating_sub(1);
+    let x = |minute: usize| minute as f64 / last.max(1) as f64;
+    let place = |(minute, value): (usize, &Option<f32>)| value.map(|value| (x(minute), top_of(height(f64::from(value)))));
+    sketch.line(values.iter().enumerate().map(place));
+    if let Some(minute) = values.iter().position(|value| value.is_some_and(|value| value >= highest)).filter(|_| is_cut) {
+        let (anchor, dx) = if x(minute) > 0.5 { (Anchor::End, -6.0) } else { (Anchor::Start, 6.0) };
+        let text = format!("↑ {}", format::int(lang, highest as u64));
+        let (x, y) = (x(minute) * 100.0, 12.0);
+        sketch.marks.push(Mark::Text { x, dx, y, anchor, kind: Kind::Figure, text, more: String::new(), wide: false });
     }
-    out
+    let minutes = last as i64;
+    sketch.name_axis([
+        (0.0, Anchor::Start, format::time(lang, now - minutes * MINUTE_MS, zone)),
+        (50.0, Anchor::Middle, format::time(lang, now - minutes * MINUTE_MS / 2, zone)),
+        (100.0, Anchor::End, lang.words().general.now.to_owned()),
+    ]);
+    sketch
 }
 
 /// Records per second, one value a minute, the last one now.
-pub fn rate(lang: Lang, values: &[f32], now: i64, zone: Zone) -> String {
-    let highest = values.iter().copied().fold(0.0, f32::max);
-    // A burst far beyond the rest (the past sent at once) is cut off and named, so that the rest can still be read.
-    let usual = values.iter().rev().take(3).copied().filter(|value| *value < highest).fold(0.0, f32::max);
-    let cut = highest > usual * 8.0 && usual > 0.0;
-    let most = f64::from(if cut { usual * 2.0 } else { highest }).max(3.0) * 1.08;
-    let height = |value: f64| (value / most).min(1.0) * (PLOT - 6.0);
-    let mut out = String::with_capacity(1_500);
-    grid_markup(&mut out, lang, most, height);
-    let last = values.len().saturating_sub(1);
-    let _ = write!(
-        out,
-        r#"<svg class="plot" width="100%" height="{PLOT}" viewBox="0 0 {} {PLOT}" preserveAspectRatio="none"><polyline class="series series--plain" points=""#,
-        last.max(1) * 10
-    );
-    for (minute, value) in values.iter().enumerate() {
-        let _ = write!(out, "{}{},{:.1}", if minute > 0 { " " } else { "" }, minute * 10, PLOT - height(f64::from(*value)));
-    }
-    let minutes = last as i64;
-    let peak = values.iter().position(|value| *value >= highest).filter(|_| cut);
-    let _ = write!(
-        out,
-        r#""/></svg>{}<line class="axis" x1="0" x2="100%" y1="{PLOT}" y2="{PLOT}"/><text x="0" y="205">{}</text><text x="50%" y="205" text-anchor="middle">{}</text><text x="100%" y="205" text-anchor="end">{}</text>"#,
-        peak.map(|minute| {
-            let x = minute as f64 / last.max(1) as f64 * 100.0;
-            let anchor = if x > 50.0 { "end" } else { "start" };
-            let shift = if x > 50.0 { -6 } else { 6 };
-            let value = format::int(lang, highest as u64);
-            format!(r#"<text class="val halo" x="{x:.1}%" y="12" dx="{shift}" text-anchor="{anchor}">↑ {value}</text>"#)
-        })
-        .unwrap_or_default(),
-        format::time(lang, now - minutes * 60_000, zone),
-        format::time(lang, now - minutes * 30_000, zone),
-        lang.words().general.now
-    );
-    out
+pub fn rate_sketch(lang: Lang, values: &[f32], now: i64, zone: Zone) -> Sketch {
+    let values: Vec<Option<f32>> = values.iter().copied().map(Some).collect();
+    minutes(lang, &values, now, zone)
 }
+
+/// Height of a small line in a table, in pixels.
+pub const LINE: u32 = 20;
 
 /// A small line of shares in thousandths between `lowest` and 1000, oldest first; gaps stay gaps.
 pub fn spark(shares: &[Option<u16>], lowest: u16) -> String {
     let span = f64::from(1_000u16.saturating_sub(lowest).max(10));
-    let step = 92.0 / (shares.len().max(2) - 1) as f64;
-    let y = |share: u16| 2.0 + f64::from(1_000u16.saturating_sub(share)) / span * 16.0;
-    let mut out = String::new();
-    let mut open = false;
-    for (hour, share) in shares.iter().enumerate() {
-        let Some(share) = share else {
-            if open {
-                out.push_str(r#""/>"#);
-            }
-            open = false;
-            continue;
-        };
-        let x = hour as f64 * step;
-        let lone = !open && shares.get(hour + 1).is_none_or(Option::is_none);
-        out.push_str(if open { " " } else { r#"<polyline class="series series--plain" points=""# });
-        let _ = write!(out, "{x:.0},{:.1}", y(*share));
-        if lone {
-            // A lone hour between gaps is drawn as a short dash.
-            let _ = write!(out, " {:.0},{:.1}", x + 2.0, y(*share));
-        }
-        open = true;
-    }
-    if open {
-        out.push_str(r#""/>"#);
-    }
-    out
+    let last = (shares.len().max(2) - 1) as f64;
+    let y = |share: u16| 0.1 + f64::from(1_000u16.saturating_sub(share)) / span * 0.8;
+    let mut sketch = Sketch::default();
+    sketch.line(shares.iter().enumerate().map(|(hour, share)| share.map(|share| (hour as f64 / last, y(share)))));
+    sketch.plot(LINE, Paint::Classes)
 }
 
 /// Where the values of a chart stand across, as wide as each other.
@@ -315,7 +286,7 @@ pub fn ChartPanel(
     figure_note: &'static str,
     /// The picture, by a function of this module.
     #[prop(into)]
-    picture: Signal<String>,
+    picture: Signal<Sketch>,
     /// What the picture shows, in a sentence.
     #[prop(into)]
     summary: Signal<String>,
@@ -331,16 +302,21 @@ pub fn ChartPanel(
     rows: Signal<Vec<[String; 2]>>,
     /// Where these stand.
     places: Places,
-    /// Code of the place, for its files.
-    code: String,
+    /// Where its files are,
+    files: String,
+    /// and what their names begin with.
+    name: String,
     /// The live topic that changes it.
     topic: String,
 ) -> impl IntoView {
     let lang = use_lang();
     let words = &lang.words().general;
     let last = move || rows.with(|rows| rows.len().saturating_sub(1));
+    let board = Board::new(PLOT as u32);
+    board.start_sketch(picture);
+    let empty = Memo::new(move |_| rows.with(Vec::is_empty));
     let body = move || {
-        if rows.with(Vec::is_empty) {
+        if empty.get() {
             view! {
                 <div class="empty">
                     <Icon name="clock"/>
@@ -349,9 +325,16 @@ pub fn ChartPanel(
             }
             .erased()
         } else {
+            // What the server has drawn stays until the canvas takes over.
+            let first = if cfg!(feature = "hydrate") {
+                r#"<g data-part="labels"></g>"#.to_owned()
+            } else {
+                picture.with(|picture| picture.markup(PLOT as u32))
+            };
             view! {
                 <div class="chart-stage">
-                    <svg class="chart" height=HEIGHT role="img" aria-label=move || summary.get() inner_html=move || picture.get()></svg>
+                    <canvas class="chart-canvas chart-canvas--small" aria-hidden="true" hidden node_ref=board.canvas></canvas>
+                    <svg class="chart" height=HEIGHT role="img" aria-label=move || summary.get() inner_html=first node_ref=board.chart></svg>
                     <svg class="chart chart-tip" height=HEIGHT aria-hidden="true"></svg>
                     <input
                         class="chart-range needs-script"
@@ -390,8 +373,8 @@ pub fn ChartPanel(
         }
     };
     let of = move || {
-        let file = |form| format!("/regions/{code}/charts/{id}.{form}?lang={}", lang.code());
-        ChartFiles { svg: file("svg"), csv: file("csv"), name: format!("{code}-{id}") }
+        let file = |form| format!("{files}/{id}.{form}?lang={}", lang.code());
+        ChartFiles { svg: file("svg"), csv: file("csv"), name: format!("{name}-{id}") }
     };
     view! {
         <section class="panel" aria-labelledby=id data-live=topic>
@@ -428,7 +411,7 @@ pub fn RatePanel(
             id="rate"
             title=words.rate
             figure=newest
-            picture=Signal::derive(move || rate.with(|values| self::rate(lang, values, minute.get(), zone)))
+            picture=Signal::derive(move || rate.with(|values| rate_sketch(lang, values, minute.get(), zone)))
             summary=Signal::derive(move || (words.rate_label)(&newest.get()))
             foot=Signal::stored(words.rate_foot.to_owned())
             none=words.histogram_none
@@ -443,7 +426,8 @@ pub fn RatePanel(
                 })
             })
             places=Places::Line
-            code="ID".to_owned()
+            files="/regions/ID/charts".to_owned()
+            name="ID".to_owned()
             topic="region:ID".to_owned()
         />
     }
@@ -499,7 +483,7 @@ mod tests {
 
     #[test]
     fn sparks_leave_gaps() {
-        assert_eq!(spark(&[Some(1_000), Some(900), None, Some(950)], 900).matches("<polyline").count(), 2);
+        assert_eq!(spark(&[Some(1_000), Some(900), None, Some(950)], 900).matches("class=\"series").count(), 2);
         assert_eq!(spark(&[None, None], 900), "");
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::api::{self, FacilityDevice, FacilityView, Point};
 use crate::chart::labels::peak_text;
-use crate::chart::view::{crossed_limit, spark};
+use crate::chart::view::{SPARK, crossed_limit, spark};
 use crate::components::frame::{Frame, Section, Step};
 use crate::components::icon::Icon;
 use crate::components::link::{self, encode, use_code};
@@ -369,7 +369,7 @@ fn UnitRow(unit: Unit, now: Signal<i64>, zone: Zone, topic: String) -> impl Into
                 {move || (!unit.broken()).then(|| view! { <Status condition/> })}
                 {fault}
             </span>
-            <svg class="spark plot" viewBox="0 0 96 28" preserveAspectRatio="none" aria-hidden="true" inner_html=curve></svg>
+            <svg class="spark" height=SPARK aria-hidden="true" inner_html=curve></svg>
             <span class="unit__temp">
                 <span class="num">{value}<small>"\u{a0}°C"</small></span>
                 {age}

@@ -2,6 +2,7 @@
 
 mod progress;
 mod tables;
+pub mod trend;
 
 use super::unassigned::UnregisteredPanel;
 use crate::api::{self, PipelineView};
@@ -12,12 +13,13 @@ use crate::components::plain_chart::RatePanel;
 use crate::format;
 use crate::live::{use_live, use_now};
 use crate::words::{Lang, use_lang};
-use domain::feed::{self, LiveTopic, PipelineNow};
+use domain::feed::{self, DelaysNow, LiveTopic, PipelineNow};
 use domain::time::{MINUTE_MS, Zone};
 use leptos::prelude::*;
 use progress::{PartitionsPanel, WatermarkPanel};
 use tables::{DeadLettersPanel, ReasonsPanel, SourcesPanel, day_name, topic_name};
 pub(super) use tables::{TablePanel, Tables};
+use trend::{LagPanel, LatePanel};
 
 /// The server's figures belong to no place; they are told in Western time.
 pub(crate) const ZONE: Zone = Zone::Wib;
@@ -149,7 +151,17 @@ pub(crate) fn Pipeline(view: PipelineView, on_reload: impl Fn() + 'static) -> im
             <PartitionsPanel now clock topic=topic.clone()/>
             <div class="grid cols-3">
                 <RatePanel rate=rates now=clock zone=ZONE/>
-                <LagPanel now clock topic=topic.clone()/>
+                <LagPanel
+                    waiting=Signal::derive(move || now.with(|n| n.lag))
+                    by_minute=tables.lag
+                    now=tables.taken_at
+                    topic=topic.clone()
+                />
+                <LatePanel hours=tables.hours now=clock topic=topic.clone()/>
+            </div>
+            <div class="grid cols-3">
+                <DelaysPanel now topic=topic.clone()/>
+                <EnginePanel now clock topic=topic.clone()/>
                 <DevicesPanel now topic/>
             </div>
             <div class="grid cols-2">
@@ -159,7 +171,7 @@ pub(crate) fn Pipeline(view: PipelineView, on_reload: impl Fn() + 'static) -> im
                     <UnregisteredPanel tables=tables.clone() count=unregistered.into() clock/>
                 </div>
                 <div class="stack">
-                    <SourcesPanel id="sources" title=words.sources column=words.source rows=tables.sources name=|_, name| name tables=tables.clone()/>
+                    <SourcesPanel id="sources" title=words.sources column=words.source rows=tables.sources name=|_, name| name tables=tables.clone() now=Some(clock)/>
                     <SourcesPanel id="days" title=words.days column=words.day rows=tables.days name=day_name tables=tables.clone()/>
                 </div>
             </div>
@@ -216,8 +228,9 @@ fn Equation(now: RwSignal<PipelineNow>, topic: String) -> impl IntoView {
     }
 }
 
+/// What the engine holds.
 #[component]
-fn LagPanel(now: RwSignal<PipelineNow>, clock: Signal<i64>, topic: String) -> impl IntoView {
+fn EnginePanel(now: RwSignal<PipelineNow>, clock: Signal<i64>, topic: String) -> impl IntoView {
     let lang = use_lang();
     let words = &lang.words().pipeline;
     let number = move |read: fn(&PipelineNow) -> u64| move || format::int(lang, now.with(read));
@@ -227,17 +240,17 @@ fn LagPanel(now: RwSignal<PipelineNow>, clock: Signal<i64>, topic: String) -> im
     };
     let has_log = Memo::new(move |_| now.with(|n| n.partitions.is_empty()));
     view! {
-        <section class="panel" aria-labelledby="lag" data-live=topic>
+        <section class="panel" aria-labelledby="engine" data-live=topic>
             <div class="panel__head">
-                <h2 id="lag">{words.lag}</h2>
-                <span class="num"><b>{number(|n| n.lag)}</b>" "{words.records}</span>
+                <h2 id="engine">{words.open_windows}</h2>
+                <span class="num"><b>{number(|n| n.open_windows)}</b></span>
             </div>
             <div class="panel__body">
                 <dl class="facts">
-                    <dt>{words.open_windows}</dt>
-                    <dd>{number(|n| n.open_windows)}</dd>
                     <dt>{words.closed_windows}</dt>
                     <dd>{number(|n| n.closed_windows)}</dd>
+                    <dt>{words.corrected_windows}</dt>
+                    <dd>{number(|n| n.corrected_windows)}</dd>
                     <dt>{words.checkpoint}</dt>
                     <dd>{checkpoint}</dd>
                     // Where the log is Kafka's, its size is.
@@ -247,7 +260,39 @@ fn LagPanel(now: RwSignal<PipelineNow>, clock: Signal<i64>, topic: String) -> im
                     })}
                 </dl>
             </div>
-            <p class="panel__foot">{words.lag_foot}</p>
+            <p class="panel__foot">{words.corrected_foot}</p>
+        </section>
+    }
+}
+
+/// How long records are on their way.
+#[component]
+fn DelaysPanel(now: RwSignal<PipelineNow>, topic: String) -> impl IntoView {
+    let lang = use_lang();
+    let words = &lang.words().pipeline;
+    let length = move |read: fn(&DelaysNow) -> u64| {
+        move || {
+            let delay = now.with(|n| n.delays.as_ref().map(read));
+            delay.map_or_else(|| lang.words().general.none.to_owned(), |ms| format::short_length(lang, ms))
+        }
+    };
+    view! {
+        <section class="panel" aria-labelledby="delays" data-live=topic>
+            <div class="panel__head">
+                <h2 id="delays">{words.delays}</h2>
+                <span class="num"><b>{length(|d| d.half_ms)}</b></span>
+            </div>
+            <div class="panel__body">
+                <dl class="facts">
+                    <dt>{words.delay_shares[0]}</dt>
+                    <dd>{length(|d| d.half_ms)}</dd>
+                    <dt>{words.delay_shares[1]}</dt>
+                    <dd>{length(|d| d.most_ms)}</dd>
+                    <dt>{words.delay_shares[2]}</dt>
+                    <dd>{length(|d| d.nearly_all_ms)}</dd>
+                </dl>
+            </div>
+            <p class="panel__foot">{words.delays_foot}</p>
         </section>
     }
 }

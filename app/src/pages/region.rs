@@ -369,6 +369,7 @@ fn Charts(state: RegionState, now: Signal<i64>, zone: Zone, country: bool, code:
     let parts = Memo::new(move |_| histogram.with(|columns| below_in_above(columns)));
     let hours = state.hours;
     let rate = state.rate;
+    let files = format!("/regions/{code}/charts");
     view! {
         <div class=if country { "grid cols-3" } else { "grid cols-2" }>
             <ChartPanel
@@ -396,7 +397,8 @@ fn Charts(state: RegionState, now: Signal<i64>, zone: Zone, country: bool, code:
                     })
                 })
                 places=Places::Histogram
-                code=code.clone()
+                files=files.clone()
+                name=code.clone()
                 topic=topic.clone()
             />
             <ChartPanel
@@ -418,7 +420,8 @@ fn Charts(state: RegionState, now: Signal<i64>, zone: Zone, country: bool, code:
                     hours.with(|hours| plain_chart::hour_rows(lang, hours, zone))
                 })
                 places=Places::Hours
-                code=code.clone()
+                files=files.clone()
+                name=code.clone()
                 topic=topic.clone()
             />
             {country.then(|| view! { <RatePanel rate now zone/> })}

@@ -1,6 +1,6 @@
 //! What the page of the pipeline says.
 
-use super::{Say1, Say3};
+use super::{Say1, Say2, Say3};
 
 /// The page of the pipeline.
 pub struct PipelineWords {
@@ -42,10 +42,32 @@ pub struct PipelineWords {
     pub records: &'static str,
     /// Its foot.
     pub lag_foot: &'static str,
+    /// What its chart shows: how many now, and the most within the hour.
+    pub lag_label: Say2,
+    /// Panel: shares of late records by hour.
+    pub late_by_hour: &'static str,
+    /// What its chart shows: the share of this hour, and the largest.
+    pub late_by_hour_label: Say2,
+    /// Its foot.
+    pub late_by_hour_foot: &'static str,
+    /// Its column.
+    pub late_column: &'static str,
+    /// An hour in the table: share, late, received.
+    pub late_of: Say3,
+    /// Panel: how long records were on their way.
+    pub delays: &'static str,
+    /// Half of them, 95 of 100, 99 of 100.
+    pub delay_shares: [&'static str; 3],
+    /// Its foot.
+    pub delays_foot: &'static str,
     /// Fact: windows open.
     pub open_windows: &'static str,
     /// Fact: windows closed.
     pub closed_windows: &'static str,
+    /// Fact: of those, corrected.
+    pub corrected_windows: &'static str,
+    /// What that means.
+    pub corrected_foot: &'static str,
     /// Fact: last checkpoint.
     pub checkpoint: &'static str,
     /// "12 s ago".
@@ -90,6 +112,8 @@ pub struct PipelineWords {
     pub source: &'static str,
     /// Column: topic.
     pub topic: &'static str,
+    /// Column: how long ago the newest record came.
+    pub last: &'static str,
     /// Row: those beyond the ones shown.
     pub others: &'static str,
     /// Row: total.
@@ -104,6 +128,10 @@ pub struct PipelineWords {
     pub reason: &'static str,
     /// Column: what to do.
     pub step: &'static str,
+    /// Column: an example.
+    pub example: &'static str,
+    /// Link to the newest record rejected for that reason.
+    pub newest: &'static str,
     /// Every reason in the order of `domain::event::Reason::ALL`, with what to do about it.
     pub reason_words: [(&'static str, &'static str); 17],
     /// No rejection.
@@ -176,9 +204,20 @@ pub const ID: PipelineWords = PipelineWords {
     column_records: "Rekaman",
     lag: "Antrean (lag)",
     records: "rekaman",
-    lag_foot: "sudah tersimpan aman, belum dihitung",
+    lag_foot: "sudah tersimpan aman, belum dihitung; terbanyak tiap menit",
+    lag_label: |now, most| format!("{now} rekaman menunggu; terbanyak dalam satu jam {most}"),
+    late_by_hour: "Terlambat per jam",
+    late_by_hour_label: |now, most| format!("{now} jam ini; tertinggi dalam 24 jam {most}"),
+    late_by_hour_foot: "bagian dari yang masuk; disimpan, tidak mengubah jendela yang sudah ditutup",
+    late_column: "Terlambat",
+    late_of: |share, late, all| format!("{share} ({late} dari {all})"),
+    delays: "Dari alat sampai terhitung",
+    delay_shares: ["Separuh rekaman", "95 dari 100", "99 dari 100"],
+    delays_foot: "15 menit terakhir, dari jam alat sampai tersimpan di cakram dan terhitung; layar menyusul dalam setengah detik",
     open_windows: "Jendela terbuka",
     closed_windows: "Jendela tertutup",
+    corrected_windows: "Di antaranya dikoreksi",
+    corrected_foot: "dikoreksi: rekaman datang sesudah jendela dilaporkan, dan jendela dihitung ulang",
     checkpoint: "Titik simpan terakhir",
     ago: |age| format!("{age} lalu"),
     log: "Catatan di cakram",
@@ -209,6 +248,7 @@ pub const ID: PipelineWords = PipelineWords {
     day: "Hari (UTC)",
     source: "Sumber",
     topic: "Topik",
+    last: "Terakhir",
     others: "Lainnya",
     total: "Jumlah",
     as_of: |time| format!("pada {time}"),
@@ -216,6 +256,8 @@ pub const ID: PipelineWords = PipelineWords {
     reasons: "Ditolak menurut alasan",
     reason: "Alasan",
     step: "Yang dilakukan",
+    example: "Contoh",
+    newest: "terbaru",
     reason_words: [
         ("Bukan JSON yang utuh", "Periksa program pengirim"),
         ("Huruf bukan UTF-8", "Periksa program pengirim"),
@@ -283,9 +325,20 @@ pub const EN: PipelineWords = PipelineWords {
     column_records: "Records",
     lag: "Lag",
     records: "records",
-    lag_foot: "stored safely, not yet counted",
+    lag_foot: "stored safely, not yet counted; the most in each minute",
+    lag_label: |now, most| format!("{now} records waiting; the most within the hour {most}"),
+    late_by_hour: "Late by hour",
+    late_by_hour_label: |now, most| format!("{now} this hour; the highest of 24 hours {most}"),
+    late_by_hour_foot: "share of what came in; kept, and no closed window changes",
+    late_column: "Late",
+    late_of: |share, late, all| format!("{share} ({late} of {all})"),
+    delays: "From device to result",
+    delay_shares: ["Half of the records", "95 of 100", "99 of 100"],
+    delays_foot: "last 15 minutes, from the device's clock until stored on disk and computed; screens follow within half a second",
     open_windows: "Windows open",
     closed_windows: "Windows closed",
+    corrected_windows: "Of those, corrected",
+    corrected_foot: "corrected: records came after the window had been reported, and it was computed again",
     checkpoint: "Last checkpoint",
     ago: |age| format!("{age} ago"),
     log: "Log on disk",
@@ -308,6 +361,7 @@ pub const EN: PipelineWords = PipelineWords {
     day: "Day (UTC)",
     source: "Source",
     topic: "Topic",
+    last: "Last",
     others: "Others",
     total: "Total",
     as_of: |time| format!("at {time}"),
@@ -315,6 +369,8 @@ pub const EN: PipelineWords = PipelineWords {
     reasons: "Rejected by reason",
     reason: "Reason",
     step: "What to do",
+    example: "Example",
+    newest: "newest",
     reason_words: [
         ("Not one whole JSON value", "Check the sending program"),
         ("Text that is not UTF-8", "Check the sending program"),

@@ -41,7 +41,7 @@ impl Engine {
     /// Takes over that a reading came too late, of a device known here.
     pub fn adopt_late(&mut self, late: &LateReading) {
         let facility = self.devices[late.device as usize].facility;
-        self.rollup.roll_late(facility, late, &mut StaleHours::default());
+        self.rollup.roll_late(facility, late.start, &late.adds, &mut StaleHours::default());
     }
 
     /// Takes over counters.
@@ -67,16 +67,23 @@ impl Engine {
 impl Totals {
     /// Adds the counters of another part of the input.
     pub fn add(&mut self, other: &Totals) {
+        self.add_hours(other);
         let pairs = std::iter::once((&mut self.all, &other.all)).chain(self.by_topic.iter_mut().zip(&other.by_topic));
         pairs.for_each(|(to, from)| to.add(from));
-        for (name, tally) in &other.by_source {
-            match self.by_source.iter_mut().find(|(known, _)| known == name) {
-                Some((_, known)) => known.add(tally),
-                None => self.by_source.push((name.clone(), *tally)),
+        for ((name, tally), heard) in other.by_source.iter().zip(&other.heard_from) {
+            if let Some(at) = self.by_source.iter().position(|(known, _)| known == name) {
+                self.by_source[at].1.add(tally);
+                self.heard_from[at] = self.heard_from[at].max(*heard);
+            } else {
+                self.by_source.push((name.clone(), *tally));
+                self.heard_from.push(*heard);
             }
         }
         self.by_reason.iter_mut().zip(&other.by_reason).for_each(|(to, from)| *to += from);
+        let newest = self.newest_letters.iter_mut().zip(other.newest_letters);
+        newest.for_each(|(to, from)| *to = from.max(*to));
         self.closed_windows += other.closed_windows;
+        self.corrected_windows += other.corrected_windows;
     }
 }
 

@@ -1,12 +1,14 @@
-//! The books of each day: what became of its records, by source and topic. A day is one of UTC, by when records came in.
+//! The books of each day: what became of its records, by source and topic. A day is one of UTC, by when records came in. And what became of
+//! all records, by hour.
 //!
-//! In memory are those of the newest day alone; older ones are in the store, where checkpoints have put them.
+//! In memory are the books of the newest day alone; older ones are in the store, where checkpoints have put them. Of hours the newest are
+//! known, a day of them.
 
 use super::totals::{Tally, Totals};
 use super::{Disposition, Engine};
 use crate::event::Topic;
 use crate::planted;
-use crate::time::{DAY_MS, ProcessingTime};
+use crate::time::{DAY_MS, HOUR_MS, ProcessingTime};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -76,7 +78,49 @@ impl Totals {
     pub fn today_ms(&self) -> i64 {
         self.today.day_ms
     }
+
+    /// What became of the records of each of the newest hours in which anything came in, by the start of the hour, oldest first.
+    pub fn by_hour(&self) -> impl Iterator<Item = (i64, Tally)> + '_ {
+        let ends = self.begun_hours.iter().skip(1).map(|(_, before)| before).chain([&self.all]);
+        self.begun_hours.iter().zip(ends).map(|((start, before), end)| (*start, end.since(before)))
+    }
+
+    /// The records to be counted next came in at `now`.
+    fn open_hour(&mut self, now: ProcessingTime) {
+        let start = now.ms() - now.ms().rem_euclid(HOUR_MS);
+        if self.begun_hours.last().is_none_or(|(newest, _)| *newest < start) {
+            self.begun_hours.push((start, self.all));
+            self.forget_hours();
+        }
+    }
+
+    /// Keeps those of a day, and the one that is running.
+    fn forget_hours(&mut self) {
+        self.begun_hours.drain(..self.begun_hours.len().saturating_sub(HOURS));
+    }
+
+    /// What was counted before the hour of that start.
+    fn before_hour(&self, start: i64) -> &Tally {
+        self.begun_hours.iter().find(|(begun, _)| *begun >= start).map_or(&self.all, |(_, before)| before)
+    }
+
+    /// Adds the hours of another part of the input, before anything else of it is added.
+    pub(super) fn add_hours(&mut self, other: &Totals) {
+        let mut starts: Vec<i64> = self.begun_hours.iter().chain(&other.begun_hours).map(|(start, _)| *start).collect();
+        starts.sort_unstable();
+        starts.dedup();
+        let before = |start: i64| {
+            let mut sum = *self.before_hour(start);
+            sum.add(other.before_hour(start));
+            (start, sum)
+        };
+        self.begun_hours = starts.into_iter().map(before).collect();
+        self.forget_hours();
+    }
 }
+
+/// Hours of which it is known what became of their records.
+const HOURS: usize = 25;
 
 /// What of the books is on its way to the store.
 #[derive(Clone, Debug, Default)]
@@ -91,7 +135,8 @@ pub(super) struct Days {
 
 impl Engine {
     /// The records to be counted next came in at `now`.
-    pub(super) fn open_day(&mut self, now: ProcessingTime) {
+    pub(super) fn open_books(&mut self, now: ProcessingTime) {
+        self.totals.open_hour(now);
         let day_ms = now.ms() - now.ms().rem_euclid(DAY_MS);
         let Totals { today, by_source, .. } = &mut self.totals;
         if today.day_ms != day_ms {
@@ -157,6 +202,9 @@ mod tests {
                 "level,code,parent,name\n0,ID,,Indonesia\n",
                 "code,name,kind,region,latitude,longitude,zone,equipment\n").expect("parses"));
             let (mut engine, mut identities) = (Engine::new(EngineConfig::default(), &master), MemoryIdentities::default());
+            // The same records, shared out between two parts of the input.
+            let mut parts = [(); 2].map(|()| (Engine::new(EngineConfig::default(), &master), MemoryIdentities::default()));
+            let mut by_hour: BTreeMap<i64, Tally> = BTreeMap::new();
             let mut stored: BTreeMap<(i64, String, u8), Tally> = BTreeMap::new();
             let mut expected = stored.clone();
             let put = |all: &mut BTreeMap<_, _>, book: DayBook| {
@@ -169,6 +217,9 @@ mod tests {
                 engine.step([record(n, source, topic)], ProcessingTime::from_ms(now), &mut identities, &mut told);
                 let key = (now.div_euclid(DAY_MS) * DAY_MS, ["a", "b", "c"][source].to_owned(), topic as u8);
                 expected.entry(key).or_default().count(told[0]);
+                by_hour.entry(now.div_euclid(HOUR_MS) * HOUR_MS).or_default().count(told[0]);
+                let (part, known) = &mut parts[usize::from(n % 2)];
+                part.step([record(n, source, topic)], ProcessingTime::from_ms(now), known, &mut Vec::new());
                 let mut seen = stored.clone();
                 for book in engine.day_books() {
                     put(&mut seen, book);
@@ -188,6 +239,13 @@ mod tests {
                     put(&mut stored, book.clone());
                 }
             prop_assert_eq!(&stored, &expected);
+            let hours: Vec<(i64, Tally)> = engine.totals().by_hour().collect();
+            let newest: Vec<(i64, Tally)> = by_hour.into_iter().rev().take(HOURS).rev().collect();
+            prop_assert_eq!(&hours, &newest, "each of the newest hours");
+            let mut both = parts[0].0.totals().clone();
+            both.add(parts[1].0.totals());
+            let both: Vec<(i64, Tally)> = both.by_hour().collect();
+            prop_assert_eq!(&both, &hours, "however the input is shared out");
             let sum = expected.values().fold(Tally::default(), |mut sum, tally| { sum.add(tally); sum });
             prop_assert_eq!(sum, engine.totals().all);
             prop_assert!(expected.values().all(|t| t.received == t.accepted + t.duplicate + t.late + t.rejected));

@@ -6,9 +6,9 @@ use crate::event::Reading;
 use crate::feed::SensorFault;
 use crate::join::{Join, Located};
 use crate::master::{FacilityIx, SensorIx};
-use crate::rollup::{Contribution, Rollup, StaleHours, Standing};
+use crate::rollup::{Contribution, HourCell, LateReading, Rollup, StaleHours, Standing};
 use crate::sequence::{Sequence, Sequences};
-use crate::time::{EventTime, ProcessingTime};
+use crate::time::{EventTime, HOUR_MS, ProcessingTime};
 use crate::window::{Closing, DeviceWindows, JoinedRun, SessionWindow, Slot, Window, WindowConfig};
 use compact_str::CompactString;
 use serde::{Deserialize, Serialize};
@@ -143,6 +143,12 @@ impl<T> Handed<T> {
     }
 }
 
+/// What came too late, by the start of its hour.
+type Waiting = SmallVec<[(i64, HourCell); 2]>;
+
+/// Hours of late readings of one device that wait to be rolled up, at most.
+const UNROLLED_LATE: usize = 8;
+
 /// A device as the engine has it: what is stored of it, what the master data say, and how far others follow it.
 // It begins where a line of a processor's cache does, so that it lies in as few of them as it can.
 #[derive(Clone, Debug)]
@@ -158,6 +164,9 @@ pub(super) struct Device {
     pub standing: Standing,
     /// Windows that the roll-ups are behind on: start, and what they hold of it.
     pub unrolled: SmallVec<[(i64, Contribution); 1]>,
+    /// What came too late and no hour holds yet, by the start of its hour: what comes late seldom comes alone, and a change of an hour that
+    /// hardly changes any more is dear. At most [`UNROLLED_LATE`] of them.
+    pub unrolled_late: Option<Box<Waiting>>,
     /// Roll-ups are behind its state.
     pub is_dirty: bool,
     /// The last checkpoint is behind its state.
@@ -186,6 +195,20 @@ impl Device {
     pub fn contribution(&self, config: &WindowConfig, definition: usize, start: i64) -> Contribution {
         let aggregate = self.state.windows.aggregate(config, definition, start);
         aggregate.map_or_else(Contribution::default, |a| Contribution::of(a, self.range))
+    }
+
+    /// Puts what came too late to the rest that no hour holds yet; says whether there was room for it.
+    pub fn note_late(&mut self, late: &LateReading) -> bool {
+        let hour = late.start - late.start.rem_euclid(HOUR_MS);
+        let waiting = self.unrolled_late.get_or_insert_default();
+        if let Some((_, adds)) = waiting.iter_mut().find(|(start, _)| *start == hour) {
+            adds.add(&late.adds);
+        } else if waiting.len() < UNROLLED_LATE {
+            waiting.push((hour, late.adds));
+        } else {
+            return false;
+        }
+        true
     }
 
     /// Takes note of windows that have just left memory.
@@ -254,5 +277,8 @@ pub(super) fn roll_up(
 ) {
     for (start, rolled) in std::mem::take(&mut device.unrolled) {
         rollup.roll(device.facility, start, rolled, device.contribution(config, roll_definition, start), stale);
+    }
+    for (start, adds) in device.unrolled_late.take().into_iter().flat_map(|waiting| *waiting) {
+        rollup.roll_late(device.facility, start, &adds, stale);
     }
 }

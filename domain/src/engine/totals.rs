@@ -36,6 +36,18 @@ impl Tally {
 }
 
 impl Tally {
+    /// What was counted since it was `before`; nothing where that says more, as in a state that somebody has changed.
+    #[must_use]
+    pub fn since(&self, before: &Tally) -> Tally {
+        Tally {
+            received: self.received.saturating_sub(before.received),
+            accepted: self.accepted.saturating_sub(before.accepted),
+            duplicate: self.duplicate.saturating_sub(before.duplicate),
+            late: self.late.saturating_sub(before.late),
+            rejected: self.rejected.saturating_sub(before.rejected),
+        }
+    }
+
     /// Adds the counts of other records.
     pub fn add(&mut self, other: &Tally) {
         self.received += other.received;
@@ -80,10 +92,18 @@ pub struct Totals {
     pub by_topic: [Tally; 5],
     /// By source, in order of first appearance.
     pub by_source: Vec<(String, Tally)>,
+    /// When the newest record of each of them came in, in the same order.
+    pub heard_from: Vec<ProcessingTime>,
+    /// Of the newest 25 hours in which anything came in, oldest first: when each began, and what was counted before it.
+    pub begun_hours: Vec<(i64, Tally)>,
     /// Rejections, in the order of [`crate::event::Reason::ALL`].
     pub by_reason: [u64; Reason::ALL.len()],
+    /// When the newest dead letter of each of them came in, and its position, where there is one.
+    pub newest_letters: [Option<(ProcessingTime, u64)>; Reason::ALL.len()],
     /// Windows that can no longer change.
     pub closed_windows: u64,
+    /// Of those, given out more than once: records came after the first time.
+    pub corrected_windows: u64,
     /// When nobody read: that does not count as silence of devices.
     pub unread: Unread,
     /// Figures of hours that changed since their last version.

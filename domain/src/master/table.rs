@@ -1,7 +1,8 @@
 //! Reads the three CSV tables of master data into ordered tables with their look-ups.
 
 use super::{
-    EquipmentKind, Facility, FacilityIx, FacilityKind, Level, MasterError, REPORTING_INTERVAL_MS, Region, RegionIx, Sensor,
+    EquipmentKind, Facility, FacilityIx, FacilityKind, Level, MAX_LEVELS, MasterError, REPORTING_INTERVAL_MS, Region, RegionIx,
+    Sensor,
 };
 use crate::time::Zone;
 use hashbrown::{DefaultHashBuilder, HashTable};
@@ -88,8 +89,11 @@ pub(super) fn parse_levels(text: &str) -> Result<Vec<Level>, MasterError> {
     for row in rows(LEVELS, ["depth", "key", "name_id", "name_en"], text) {
         let (line, [depth, key, name_id, name_en]) = row?;
         let error = |field, reason| MasterError { file: LEVELS, line, field, reason };
-        if depth.parse() != Ok(levels.len()) || levels.len() >= usize::from(u8::MAX) {
+        if depth.parse() != Ok(levels.len()) {
             return Err(error("depth", format!("is `{depth}`, expected {} (levels count up from 0)", levels.len())));
+        }
+        if levels.len() == MAX_LEVELS {
+            return Err(error("depth", format!("is `{depth}`, and there may be {MAX_LEVELS} levels")));
         }
         if key.is_empty() {
             return Err(error("key", "is empty".into()));

@@ -95,3 +95,36 @@ proptest! {
         prop_assert!(now - kept_from <= 91 * DAY_MS + 2 * HOUR_MS, "nothing was forgotten since {}", kept_from);
     }
 }
+
+/// The hierarchy is data: a facility of a village, or of a place below it, counts there and in every place above.
+#[test]
+fn figures_reach_down_to_where_facilities_are() {
+    let levels = "depth,key,name_id,name_en\n0,country,Negara,Country\n1,province,Provinsi,Province\n2,regency,Kabupaten,Regency\n\
+                  3,district,Kecamatan,District\n4,village,Desa,Village\n5,rw,RW,RW\n6,rt,RT,RT\n";
+    let regions = "level,code,parent,name\n0,ID,,Indonesia\n1,32,ID,J\n2,32.17,32,B\n3,32.17.02,32.17,P\n4,32.17.02.2001,32.17.02,V\n\
+                   5,32.17.02.2001.05,32.17.02.2001,RW 5\n6,32.17.02.2001.05.01,32.17.02.2001.05,RT 1\n";
+    let facilities = "code,name,kind,region,latitude,longitude,zone,equipment\n\
+                      P321702-1,Posyandu,puskesmas,32.17.02.2001.05,-6.8,107.6,WIB,F1 model\n";
+    let master = Arc::new(Master::parse(levels, regions, facilities).expect("parses"));
+    assert_eq!((master.counted_regions(), master.counted_parents()), (6, 5));
+    let mut engine = Engine::new(EngineConfig::default(), &master);
+    let reading = plain_reading(EventTime::from_ms(BEGIN), Milli(9_000));
+    let record = Record {
+        identity: Some(Identity(1)),
+        is_natural: false,
+        body: BodyHash(1),
+        topic: Some(Topic::Temperature),
+        source: "s".into(),
+        sequence: None,
+        is_numbered: false,
+        content: Content::Reading { device: "P321702-1-F1".into(), reading },
+    };
+    engine.step([record], ProcessingTime::from_ms(BEGIN), &mut MemoryIdentities::default(), &mut Vec::new());
+    engine.flush();
+    for code in ["ID", "32", "32.17", "32.17.02", "32.17.02.2001", "32.17.02.2001.05"] {
+        let node = engine.rollup().of_region(master.region_by_code(code).expect("known")).expect("counted");
+        assert_eq!((engine.rollup().counts(node).too_warm, engine.rollup().readings(node)), (1, 1), "{code}");
+    }
+    assert_eq!(engine.rollup().of_region(master.region_by_code("32.17.02.2001.05.01").expect("known")), None);
+    assert_eq!(engine.rollup().first_amiss((BEGIN - DAY_MS, BEGIN + DAY_MS)), None);
+}

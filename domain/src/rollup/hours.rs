@@ -7,7 +7,8 @@
 //! exceeded by a day: a window may start so long before its reading, and who follows several partitions hears of one that lags. What comes
 //! later than that they leave to the store.
 //!
-//! Hours that nearly nobody looks at or changes any more are packed, some 15 KB each for the country instead of 200. So memory has a bound
+//! Hours that nearly nobody looks at or changes any more are packed, some 15 KB each for the country
+//! instead of 200 where facilities belong to districts. So memory has a bound
 //! that depends neither on history nor on what anybody sends: 91 days of packed hours, and of open ones at most [`MOST_OPEN`]. What comes
 //! late for a packed hour changes it as it lies there.
 

@@ -2,6 +2,7 @@
 
 use crate::events::{now_ms, write_event};
 use crate::figures::Figures;
+use crate::program::Server;
 use domain::time::ProcessingTime;
 use std::time::Instant;
 
@@ -13,7 +14,7 @@ pub fn run(figures: &mut Figures) -> anyhow::Result<()> {
         write_event(&mut body, n, now_ms());
         body.push(b'\n');
     }
-    let dir = tempfile::tempdir_in(std::env::current_dir()?.join("target"))?;
+    let dir = Server::folder()?;
     let mut log = server::log::Log::open(&dir.path().join("log"), |_| 0)?;
     let mut measure = |label: &str, mut group: Box<dyn FnMut() -> anyhow::Result<()> + '_>| -> anyhow::Result<()> {
         let (began, cpu) = (Instant::now(), own_cpu_seconds()?);

@@ -54,8 +54,10 @@ impl Server {
         Ok(String::from_utf8(done.stdout)?.trim().to_owned())
     }
 
-    fn folder() -> anyhow::Result<tempfile::TempDir> {
-        Ok(tempfile::tempdir_in(std::env::current_dir()?.join("target"))?)
+    /// A folder for data, on the disk of the build folder wherever that is: the system's own may be memory.
+    pub fn folder() -> anyhow::Result<tempfile::TempDir> {
+        let program = Self::program()?;
+        Ok(tempfile::tempdir_in(program.parent().context("the program is in a folder")?)?)
     }
 
     fn serve(data: &Path, more: &[&str]) -> anyhow::Result<Command> {

@@ -69,6 +69,7 @@ pub(super) fn region_view(room: &Room, code: &str) -> Option<RegionView> {
             uncounted(master, master.children(region).filter(|child| rollup.of_region(*child).is_none()))
         }),
         served_by: Vec::new(),
+        is_counted: true,
     })
 }
 
@@ -107,12 +108,12 @@ pub(super) fn places(master: &Master, region: RegionIx) -> MapPlaces {
     places
 }
 
-/// A village: facilities and figures belong to the district at the deepest, so it has a name, a way to it, and who looks after it.
+/// A place below those that have facilities, a village: of it nothing is counted, so it has a name, a way to it, and who looks after it.
 fn village_view(room: &Room, code: &str) -> Option<RegionView> {
     let master = room.engine.master();
     let region = master.region_by_code(code)?;
     debug_assert_eq!(master.facilities_of(region).len(), 0, "its figures would be missing");
-    let around = master.ancestors(region).find(|above| room.engine.rollup().of_region(*above).is_some());
+    let around = master.ancestors(region).find(|above| master.facilities_of(*above).len() > 0);
     let served_by = around.into_iter().flat_map(|around| master.facilities_of(around)).map(|ix| {
         let facility = master.facility(ix);
         Crumb { code: facility.code.clone(), name: facility.name.clone() }
@@ -131,6 +132,7 @@ fn village_view(room: &Room, code: &str) -> Option<RegionView> {
         points: Vec::new(),
         uncounted: uncounted(master, master.children(region)),
         served_by: served_by.collect(),
+        is_counted: false,
     })
 }
 

@@ -12,7 +12,7 @@ use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use domain::feed::{Counts, DeviceMore, HISTOGRAM_COLUMNS};
 use domain::master::Master;
-use domain::rollup::{DEEPEST_LEVEL, KNOWN_EVERY_MS, UNASSIGNED};
+use domain::rollup::{KNOWN_EVERY_MS, UNASSIGNED};
 use domain::sequence::Gap;
 use domain::time::{DAY_MS, EventTime, HOUR_MS};
 use serde::Deserialize;
@@ -64,7 +64,7 @@ fn time(ms: i64) -> String {
 
 /// Whether it is a region below those that have hours.
 fn is_village(master: &Master, code: &str) -> bool {
-    master.region_by_code(code).is_some_and(|region| master.region(region).level > DEEPEST_LEVEL)
+    master.region_by_code(code).is_some_and(|region| region.0 >= master.counted_regions())
 }
 
 /// `GET /api/v1/regions/{code}?as_known_at=&from=&to=&limit=&next=`: a node of the hierarchy with its figures, its last 24 hours and its

@@ -159,6 +159,9 @@ impl Collector for Figures {
         let help = "Windows that can no longer change";
         let closed = encoder.encode_descriptor("closed_windows", help, None, MetricType::Counter)?;
         ConstCounter::new(now.closed_windows).encode(closed)?;
+        let help = "Of those, given out more than once, because records came after the first time";
+        let corrected = encoder.encode_descriptor("corrected_windows", help, None, MetricType::Counter)?;
+        ConstCounter::new(now.corrected_windows).encode(corrected)?;
         for (name, help, value) in [
             ("lag_records", "Records in the log that are not processed yet", now.lag),
             ("devices", "Devices known, registered or not", u64::from(now.devices)),

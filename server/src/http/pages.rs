@@ -2,9 +2,13 @@
 
 use super::AppState;
 use super::problem::{Path, Problem, Query, no_such_route, wrong_method};
+use super::rows::{Cell, Form, write_row};
 use super::{letters, map};
-use app::api::{Backend, Span};
+use app::api::{Backend, ChildKind, Span};
+use app::chart::standalone::name_of;
 use app::error::AppError;
+use app::format;
+use app::pages::pipeline::trend::TrendChart;
 use app::pages::region::files::PlainChart;
 use app::words::Lang;
 use axum::Router;
@@ -56,6 +60,8 @@ pub fn router(state: &AppState) -> Router<AppState> {
         .route("/api/pages/{*function}", any(move |request: Request<Body>| function(Arc::clone(&functions), request)))
         .route("/devices/{id}/chart.svg", get(chart))
         .route("/regions/{code}/charts/{name}", get(region_chart))
+        .route("/pipeline/charts/{name}", get(pipeline_chart))
+        .route("/regions/{code}/children.csv", get(region_children))
         .route("/settings/theme", get(theme))
         .route("/pipeline/dead-letters/{position}/replay", post(letters::replay_form))
         .route("/pipeline/dead-letters/{position}/discard", post(letters::discard_form))
@@ -120,9 +126,9 @@ struct ChartQuery {
     lang: Option<String>,
 }
 
-/// In which language a chart of a place is told.
+/// In which language a small chart is told.
 #[derive(Debug, Deserialize)]
-struct RegionChartQuery {
+struct SmallChartQuery {
     lang: Option<String>,
 }
 
@@ -150,12 +156,9 @@ fn file(name: &str, form: &str, text: String) -> Response {
 async fn region_chart(
     State(state): State<AppState>,
     Path((code, name)): Path<(String, String)>,
-    Query(query): Query<RegionChartQuery>,
+    Query(query): Query<SmallChartQuery>,
 ) -> Result<Response, Problem> {
-    let chart = name.rsplit_once('.').and_then(|(chart, form)| Some((PlainChart::from_name(chart)?, form)));
-    let Some((chart, form @ ("svg" | "csv"))) = chart else {
-        return Err(Problem::not_found(format!("there is no chart `{name}`")));
-    };
+    let (chart, form) = chart_named(&name, PlainChart::from_name)?;
     let view = state.backend.region(&code).await.map_err(unavailable)?;
     let view = view.ok_or_else(|| Problem::not_found(format!("there is no region `{code}`")))?;
     let lang = query.lang.as_deref().and_then(Lang::from_code).unwrap_or_default();
@@ -164,6 +167,74 @@ async fn region_chart(
     }
     let text = if form == "svg" { chart.svg(&view, lang) } else { chart.csv(&view) };
     Ok(file(&chart.file_name(&view), form, text))
+}
+
+/// `GET /regions/{code}/children.csv`: the tables of what lies below a place as one file, in order of name, regions first.
+async fn region_children(State(state): State<AppState>, Path(code): Path<String>) -> Result<Response, Problem> {
+    const COLUMNS: [&str; 13] = [
+        "code",
+        "name",
+        "kind",
+        "units",
+        "in_range",
+        "too_warm",
+        "too_cold",
+        "freezing",
+        "no_word",
+        "facilities",
+        "facilities_reporting",
+        "last_data",
+        "as_of",
+    ];
+    let view = state.backend.region(&code).await.map_err(unavailable)?;
+    let view = view.ok_or_else(|| Problem::not_found(format!("there is no region `{code}`")))?;
+    let mut out = COLUMNS.join(",");
+    out.push_str("\r\n");
+    let of = |kind| view.children.iter().filter(move |child| child.kind == kind);
+    for child in of(ChildKind::Region).chain(of(ChildKind::Facility)) {
+        let counts = &child.now.counts;
+        let kind = if child.kind == ChildKind::Region { "region" } else { "facility" };
+        let int = |number: u32| Cell::Integer(i64::from(number));
+        let cells = [
+            Cell::Text(&child.now.code),
+            Cell::Text(&child.name),
+            Cell::Text(kind),
+            int(counts.devices),
+            int(counts.fine),
+            int(counts.too_warm),
+            int(counts.too_cold),
+            int(counts.freezing),
+            int(counts.no_word),
+            int(counts.facilities),
+            int(counts.facilities_reporting),
+            child.now.last_data.map_or(Cell::Null, |at| Cell::Time(at.ms())),
+            Cell::Time(view.taken_at.ms()),
+        ];
+        write_row(&mut out, Form::Csv, &COLUMNS, &cells);
+    }
+    let name = name_of(&view.code, "children", view.taken_at.ms(), format::zone_of(&view.code));
+    Ok(file(&name, "csv", out))
+}
+
+/// `GET /pipeline/charts/{lag|late}.{svg|csv}?lang=id|en`: a chart of the pipeline as a file of its own.
+async fn pipeline_chart(
+    State(state): State<AppState>,
+    Path(name): Path<String>,
+    Query(query): Query<SmallChartQuery>,
+) -> Result<Response, Problem> {
+    let (chart, form) = chart_named(&name, TrendChart::from_name)?;
+    let view = state.backend.pipeline().await.map_err(unavailable)?;
+    let lang = query.lang.as_deref().and_then(Lang::from_code).unwrap_or_default();
+    let text = if form == "svg" { chart.svg(&view, lang) } else { chart.csv(&view) };
+    Ok(file(&chart.file_name(&view), form, text))
+}
+
+/// The chart and the form of a file's name, such as `rate.svg`.
+fn chart_named<C>(name: &str, of: fn(&str) -> Option<C>) -> Result<(C, &str), Problem> {
+    match name.rsplit_once('.').and_then(|(chart, form)| Some((of(chart)?, form))) {
+        Some((chart, form @ ("svg" | "csv"))) => Ok((chart, form)),
+        _ => Err(Problem::not_found(format!("there is no chart `{name}`"))),
+    }
 }
 
 fn unavailable(_: AppError) -> Problem {

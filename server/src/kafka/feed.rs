@@ -4,7 +4,7 @@
 //! is shown that Kafka does not hold already, since engines process only what they have read from there.
 
 use super::produce::{Outgoing, Producer};
-use crate::pipeline::{News, Room};
+use crate::pipeline::{Delays, News, Room};
 use domain::engine::{DeviceState, Today, Totals};
 use domain::rollup::{LateReading, StaleHours};
 use domain::time::ProcessingTime;
@@ -57,6 +57,8 @@ pub(super) struct Rest {
     pub decided: Vec<(u64, u64)>,
     /// Records processed since the last update.
     pub taken: u32,
+    /// How long they were on their way.
+    pub delays: Delays,
     pub lag: u64,
     pub identities: u64,
     /// Everything before this block is stored.
@@ -80,7 +82,7 @@ pub(super) struct Teller {
 
 impl Teller {
     /// Tells `news` of the blocks before `next`; nothing where there is none.
-    pub fn tell(&mut self, producer: &Producer, room: &Room, news: News, next: u64, stored: u64) {
+    pub fn tell(&mut self, producer: &Producer, room: &mut Room, news: News, next: u64, stored: u64) {
         if next == self.told && stored == self.stored {
             return;
         }
@@ -126,6 +128,7 @@ impl Teller {
             late: news.late,
             decided: news.decided,
             taken: received.saturating_sub(self.received) as u32,
+            delays: std::mem::take(&mut room.delays),
             lag: room.lag(),
             identities: room.identities() as u64,
             stored,

@@ -22,6 +22,7 @@ pub(crate) fn take(shard: &mut Shard, number: u32, run: &Run<'_>, clock: &mut Pr
             let batch = Batch::of_messages(run.bytes.clone(), run.messages(), &key);
             if !is_covered {
                 shard.take(&batch, place);
+                shard.count_delays(&batch);
                 return batch.len() as u64;
             }
             shard.remember(&batch, received_at);

@@ -172,6 +172,7 @@ impl View {
         }
         let hours = hours.into_iter().map(|(start, parts)| (start, sum(&parts)));
         let engine = Engine::restore(config.clone(), master, now, totals, states, hours);
+        // Delays are told again by what of the feed is read again.
         let rates = std::mem::take(&mut self.room.rates);
         self.room = Room::new(engine, uptime_start, decided);
         self.room.rates = rates;
@@ -363,6 +364,7 @@ impl View {
         (of.totals, of.lag, of.identities) = (rest.totals, rest.lag, rest.identities);
         of.checkpoint_at = of.checkpoint_at.max(rest.checkpoint_at);
         self.room.rates.count(rest.taken, wall_clock());
+        self.room.delays.add(&rest.delays);
         self.room.decided.extend(rest.decided);
         let mut totals = Totals::default();
         self.followed.values().for_each(|of| totals.add(&of.totals));

@@ -257,7 +257,8 @@ impl Worker {
         let news = self.of.shard.take_news();
         let lag = self.parts.status.lag(&self.parts.topic, self.parts.partition);
         self.of.shard.room.admitted.store(self.of.shard.room.processed + lag, Ordering::Relaxed);
-        self.teller.tell(&self.parts.producer, &self.of.shard.room, news, self.of.shard.next_block, self.stored);
+        let next = self.of.shard.next_block;
+        self.teller.tell(&self.parts.producer, &mut self.of.shard.room, news, next, self.stored);
         self.told_at = Instant::now();
         let least = if self.is_behind { TELL_BEHIND } else { TELL };
         self.tell_after = least.max(begun.elapsed() * TELL_SHARE);

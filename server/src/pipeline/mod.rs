@@ -4,6 +4,7 @@
 //! the log of this process and `embedded` the threads that do it; `crate::kafka` drives many on Kafka.
 
 mod checkpoint;
+mod delays;
 mod embedded;
 mod rates;
 mod replay;
@@ -12,6 +13,7 @@ mod shard;
 pub mod steps;
 
 pub use checkpoint::{Step, Writing};
+pub use delays::Delays;
 pub use rates::Rates;
 pub use room::Room;
 pub use shard::{Due, News, Shard, needed_from};

@@ -1,5 +1,6 @@
 //! What questions see of the input: an engine with what no committed checkpoint holds yet.
 
+use super::delays::Delays;
 use super::rates::Rates;
 use crate::identities::FrozenTable;
 use crate::letters::Decided;
@@ -36,6 +37,8 @@ pub struct Room {
     pub partitions: Vec<PartitionNow>,
     /// Intake.
     pub rates: Rates,
+    /// How long it was on its way.
+    pub delays: Delays,
     /// Number of identities known.
     pub(crate) identities: usize,
     /// Where the store has devices that have another index here: partition and index there.
@@ -71,6 +74,7 @@ impl Room {
             log_bytes: 0,
             partitions: Vec::new(),
             rates: Rates::default(),
+            delays: Delays::default(),
             identities: 0,
             places: HashMap::new(),
             admitted: Arc::default(),

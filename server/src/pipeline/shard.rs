@@ -241,11 +241,19 @@ impl Shard {
         self.taken(batch, place)
     }
 
+    /// Counts for how long the records of `batch` were on their way, which was taken in just now.
+    pub fn count_delays(&mut self, batch: &Batch) {
+        self.room.delays.count(batch, &self.dispositions, wall_clock());
+    }
+
     /// Takes note of a block whose records the engine has judged.
     fn taken(&mut self, batch: &Batch, place: Place) -> &[Disposition] {
         let mut late = self.room.engine.take_late().into_iter();
         for (index, disposition) in self.dispositions.iter().enumerate() {
             let position = place.first_record + index as u64 * self.step;
+            if let Disposition::Rejected(reason) = disposition {
+                self.room.engine.note_letter(*reason, position);
+            }
             if let (Disposition::Late { .. }, Some(news)) = (disposition, &mut self.news) {
                 news.late.extend(late.next().map(|late| (position, late)));
             }

@@ -225,6 +225,7 @@ impl EngineSide {
                 Submission::Records { batch, reply, permit, .. } => {
                     let dispositions = self.shard.take(&batch, place).to_vec();
                     self.shard.room.rates.count(batch.len() as u32, place.received_at);
+                    self.shard.count_delays(&batch);
                     // A sender that has gone away is not told; the records are safe all the same.
                     let _ = reply.send(Ok(Answer::Judged { batch, dispositions }));
                     drop(permit);
@@ -264,7 +265,7 @@ mod tests {
     use crate::pipeline::{BODIES_KIB, REBUILD};
     use crate::store::{Store, StoreAddress};
     use domain::master::RegionIx;
-    use domain::rollup::{DEEPEST_LEVEL, HourCell};
+    use domain::rollup::HourCell;
     use domain::time::{HOUR_MS, ProcessingTime};
     use domain::window::WindowState;
     use tokio::sync::Semaphore;
@@ -348,7 +349,7 @@ mod tests {
         let at = ProcessingTime::from_ms(1_790_000_000_000);
         let hour = at.ms() - at.ms() % HOUR_MS;
         let master = Arc::new(crate::data::master().expect("reads"));
-        let regions = master.regions_to_level(DEEPEST_LEVEL) as usize;
+        let regions = master.counted_regions() as usize;
         let province = master.children(RegionIx(0)).next().expect("it has some").0 as usize;
         // Of a device that nobody registered, of one that the country does not know, and of a store of the country's own.
         for (known_to, ago, is_fine) in [

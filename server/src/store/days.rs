@@ -195,6 +195,27 @@ pub(super) fn check(stored: StoredDays, totals: &Totals) -> Result<(), StoreErro
             );
         }
     }
+    if totals.heard_from.len() != totals.by_source.len() {
+        return wrong(
+            "all sources".to_owned(),
+            format!("{} were heard of, and {} have counters", totals.heard_from.len(), totals.by_source.len()),
+        );
+    }
+    let is_sum = |t: &Tally| t.received == t.accepted + t.duplicate + t.late + t.rejected;
+    if let Some((start, before)) = totals.begun_hours.iter().find(|(_, before)| !is_sum(before)) {
+        let start = EventTime::from_ms(*start);
+        return wrong(
+            format!("the hour from {start}"),
+            format!("what was counted before it is not the sum of its parts, {before:?}"),
+        );
+    }
+    let (mut of_hours, mut of_day) = (Tally::default(), Tally::default());
+    let is_today = |start: &i64| (0..DAY_MS).contains(&(start - totals.today_ms()));
+    totals.by_hour().filter(|(start, _)| is_today(start)).for_each(|(_, tally)| of_hours.add(&tally));
+    totals.today().for_each(|book| of_day.add(&book.tally));
+    if of_hours != of_day {
+        return wrong("the newest day".to_owned(), format!("its hours come to {of_hours:?}, and the counters to {of_day:?}"));
+    }
     Ok(())
 }
 

@@ -23,7 +23,7 @@ use domain::coldchain::Range;
 use domain::engine::{ClosedWindow, DeviceState, Outside, Tally};
 use domain::event::Topic;
 use domain::master::RegionIx;
-use domain::rollup::{DEEPEST_LEVEL, HourCell, PackedHour};
+use domain::rollup::{HourCell, PackedHour};
 use domain::time::{EventTime, HOUR_MS, ProcessingTime};
 use domain::window::WindowState;
 use std::collections::{BTreeMap, HashMap};
@@ -142,7 +142,7 @@ impl<'a> Books<'a> {
         let engine = &self.shard.room.engine;
         let master = engine.master();
         let facility = engine.sensor_of(device).map(|ix| master.sensor(ix).facility);
-        let regions = master.regions_to_level(DEEPEST_LEVEL) as usize;
+        let regions = master.counted_regions() as usize;
         let cells = self.hours.entry(hour).or_insert_with(|| vec![HourCell::default(); regions + 1]);
         for index in cells_of(master, facility, regions) {
             cells[index].add(adds);
@@ -387,7 +387,7 @@ impl<'a> Books<'a> {
         let put = |start: i64, hour: PackedHour| drop(stored.insert(start, hour));
         self.subject.store.hours(Some(self.log.partition()), not_in_memory, put).await?;
         let master = self.subject.master;
-        let regions = master.regions_to_level(DEEPEST_LEVEL) as usize;
+        let regions = master.counted_regions() as usize;
         let (mut cells, mut late) = (0u64, 0u64);
         for index in 0..=regions {
             let (node, name) = if index == regions {

@@ -18,7 +18,7 @@ use domain::feed::SensorFault;
 use domain::join::{Fix, JoinConfig, Located};
 use domain::master::{EquipmentKind, Master};
 use domain::milli::Milli;
-use domain::rollup::{DEEPEST_LEVEL, HourCell};
+use domain::rollup::HourCell;
 use domain::sequence::Sequences;
 use domain::time::{DAY_MS, EventTime, HOUR_MS, MINUTE_MS, ProcessingTime};
 use std::cmp::Reverse;
@@ -261,7 +261,7 @@ impl Recomputed {
         let (mut clock, step, config) = (Clock::default(), log.step(), &*config);
         let rolled = rolled(config);
         let size = definitions.windows[rolled].0;
-        let regions = master.regions_to_level(DEEPEST_LEVEL) as usize;
+        let regions = master.counted_regions() as usize;
         let mut companions = Companions::default();
         let has_room = |id: &str| master.sensor_by_id(id).is_some() || others.contains(id);
         scan(log, key, |place, held| {
@@ -552,22 +552,27 @@ pub struct Counted {
     pub totals: Totals,
     /// The books of each day: its start, source and topic.
     pub days: BTreeMap<(i64, String, u8), Tally>,
+    /// All records of each hour, by its start.
+    pub hours: BTreeMap<i64, Tally>,
     sources: HashMap<String, usize>,
 }
 
 impl Counted {
     /// Counts a record that came in at `now` and met this end.
     pub fn count(&mut self, record: &Record<'_>, disposition: Disposition, now: ProcessingTime) {
-        let Totals { all, by_topic, by_source, by_reason, .. } = &mut self.totals;
+        let Totals { all, by_topic, by_source, by_reason, heard_from, .. } = &mut self.totals;
         all.count(disposition);
         by_topic[record.topic.map_or(4, |topic| topic as usize)].count(disposition);
         let is_known = self.sources.contains_key(&*record.source);
         let name = if is_known || self.sources.len() < MAX_SOURCES { &*record.source } else { "(other)" };
         let at = *self.sources.entry(name.to_owned()).or_insert_with(|| {
             by_source.push((name.to_owned(), Tally::default()));
+            heard_from.push(now);
             by_source.len() - 1
         });
         by_source[at].1.count(disposition);
+        heard_from[at] = now;
+        self.hours.entry(now.ms().div_euclid(HOUR_MS) * HOUR_MS).or_default().count(disposition);
         let topic = record.topic.map_or(Topic::ALL.len(), |topic| topic as usize) as u8;
         let day = now.ms().div_euclid(DAY_MS) * DAY_MS;
         self.days.entry((day, name.to_owned(), topic)).or_default().count(disposition);

@@ -5,7 +5,7 @@
 //! is kept, in which every figure of every region has a weight of its own: equal sums mean equal changes.
 
 use domain::master::{FacilityIx, Master};
-use domain::rollup::{DEEPEST_LEVEL, HourCell, KNOWN_EVERY_MS};
+use domain::rollup::{HourCell, KNOWN_EVERY_MS};
 use std::collections::BTreeMap;
 
 /// Which regions a device of `facility` counts in, by index; `regions` is that of the unassigned.
@@ -13,7 +13,7 @@ pub fn cells_of(master: &Master, facility: Option<FacilityIx>, regions: usize) -
     match facility {
         Some(facility) => {
             let above = master.ancestors(master.facility(facility).region);
-            above.filter(|ix| master.region(*ix).level <= DEEPEST_LEVEL).map(|ix| ix.0 as usize).collect()
+            above.map(|ix| ix.0 as usize).filter(|ix| *ix < regions).collect()
         }
         None => vec![0, regions],
     }

@@ -4,8 +4,8 @@ use crate::support::{Reply, Server, bare, counts, envelope, slot_now, until};
 use domain::coldchain::{Condition, Excursion};
 use domain::event::{DeviceStatus, Reading, Topic};
 use domain::feed::{
-    ChildNow, Counts, DeviceMore, DeviceNow, HourCounts, OutOfRange, PartitionNow, PipelineNow, RegionNow, SensorFault, Update,
-    WatermarkNow,
+    ChildNow, Counts, DelaysNow, DeviceMore, DeviceNow, HourCounts, OutOfRange, PartitionNow, PipelineNow, RegionNow,
+    SensorFault, Update, WatermarkNow,
 };
 use domain::join::Fix;
 use domain::master::EquipmentKind;
@@ -358,7 +358,9 @@ fn every_update() -> [Update; 4] {
                 devices: 1,
                 unregistered: 0,
                 open_windows: 1,
-                closed_windows: 0,
+                closed_windows: 2,
+                corrected_windows: 1,
+                delays: Some(DelaysNow { half_ms: 900, most_ms: 2_000, nearly_all_ms: 5_000 }),
                 log_bytes: 100,
                 checkpoint_at: Some(at),
                 watermarks: vec![watermark],

@@ -191,6 +191,7 @@ async fn books_of_many_sources_are_one_statement() {
                 totals.all.add(&tally);
                 totals.by_topic[usize::from(topic as u8)].add(&tally);
                 totals.by_source.push((source.clone(), tally));
+                totals.heard_from.push(ProcessingTime::from_ms(0));
                 books.push(DayBook { day_ms: TAKEN, source, topic: topic as u8, tally });
             }
             let checkpoint = Checkpoint {

@@ -110,7 +110,8 @@ pub fn encoded(state: &DeviceState) -> Vec<u8> {
 
 pub fn totals(accepted: u64) -> Totals {
     let all = Tally { received: accepted, accepted, ..Tally::default() };
-    let mut totals = Totals { all, by_source: vec![("gateway".to_owned(), all)], ..Totals::default() };
+    let (by_source, heard_from) = (vec![("gateway".to_owned(), all)], vec![ProcessingTime::from_ms(0)]);
+    let mut totals = Totals { all, by_source, heard_from, ..Totals::default() };
     totals.by_topic[0] = all;
     totals
 }

@@ -144,8 +144,15 @@ fn ask(mut program: TcpStream, mut postgres: TcpStream, shared: &Shared, is_cut:
             cut(&program, &postgres);
             return None;
         }
-        *is_cut.lock().expect("no panic") = fate == Fate::CutBehind;
+        let is_last = fate == Fate::CutBehind;
+        *is_cut.lock().expect("no panic") = is_last;
         postgres.write_all(&message).ok()?;
+        if is_last {
+            // Postgres reads that nothing more comes once it is done with the message. Were its answer refused, a notice before the end of
+            // the message would end it half way.
+            let _ = postgres.shutdown(Shutdown::Write);
+            return None;
+        }
     }
 }
 
@@ -154,7 +161,7 @@ fn answer(mut postgres: TcpStream, mut program: TcpStream, shared: &Shared, is_c
     let mut buffer = vec![0; 64 * 1024];
     while let Ok(read @ 1..) = postgres.read(&mut buffer) {
         if *is_cut.lock().expect("no panic") {
-            break;
+            continue;
         }
         let mut state = shared.state.lock().expect("no panic");
         state.waited += u64::from(state.is_held);

@@ -124,16 +124,19 @@ fn facility(devices: Vec<DeviceNow>) -> FacilityView {
 }
 
 fn pipeline(now: PipelineNow) -> PipelineView {
-    let row = |name: &str| SourceRow { name: name.into(), received: 100, accepted: 90, duplicate: 5, late: 3, rejected: 2 };
+    let row =
+        |name: &str| SourceRow { name: name.into(), received: 100, accepted: 90, duplicate: 5, late: 3, rejected: 2, last: None };
     PipelineView {
         taken_at: ProcessingTime::from_ms(noon()),
         uptime_start: ProcessingTime::from_ms(noon() - DAY_MS),
         now,
         rate: (0u8..60).map(|i| 60.0 + f32::from(i % 7)).collect(),
+        lag: vec![None; 60],
+        hours: Vec::new(),
         sources: vec![row("simulator")],
         topics: vec![row("temperature"), row("weather")],
         days: vec![row("1795132800000")],
-        reasons: vec![ReasonRow { reason: Reason::SensorFault, count: 2 }],
+        reasons: vec![ReasonRow { reason: Reason::SensorFault, count: 2, newest: None }],
         dead_letters: vec![DeadLetterRow {
             position: 7,
             received_at: ProcessingTime::from_ms(noon()),
@@ -322,7 +325,7 @@ fn a_facility_names_the_worst_unit_and_what_to_do() {
             "Lembang, Bandung Barat, Jawa Barat",
         ],
     );
-    assert_eq!(html.matches("class=\"spark plot\"").count(), 4);
+    assert_eq!(html.matches("class=\"spark\"").count(), 4);
     assert!(html.len() < 40_000, "{} bytes before compression", html.len());
 }
 

@@ -4,10 +4,11 @@
 #![allow(clippy::needless_pass_by_value, reason = "a component owns what it is given")]
 
 use super::ZONE;
-use crate::api::{DeadLetterRow, PipelineView, ReasonRow, SourceRow};
+use crate::api::{DeadLetterRow, HourRow, PipelineView, ReasonRow, SourceRow};
 use crate::components::hold::Hold;
 use crate::components::icon::Icon;
 use crate::components::settled::{Content, Erase};
+use crate::components::when::Age;
 use crate::fetch::Refresh;
 use crate::format;
 use crate::words::{Lang, use_lang};
@@ -32,6 +33,10 @@ pub struct Tables {
     pub taken_at: RwSignal<i64>,
     /// Records per second, by minute, the running one last.
     pub rate: RwSignal<Vec<f32>>,
+    /// What waited, by minute, the running one last.
+    pub lag: RwSignal<Vec<Option<u64>>>,
+    /// The newest hours.
+    pub hours: RwSignal<Vec<HourRow>>,
     /// All records then, in one row.
     pub all: RwSignal<SourceRow>,
     /// By source.
@@ -57,6 +62,8 @@ impl Tables {
         Self {
             taken_at: RwSignal::new(view.taken_at.ms()),
             rate: RwSignal::new(view.rate.clone()),
+            lag: RwSignal::new(view.lag.clone()),
+            hours: RwSignal::new(view.hours.clone()),
             all: RwSignal::new(all_of(view)),
             sources: RwSignal::new(view.sources.clone()),
             topics: RwSignal::new(view.topics.clone()),
@@ -84,6 +91,8 @@ impl Tables {
         put(self.all, all_of(&view));
         // A page that nobody looked at for some minutes has missed those.
         self.rate.set(std::mem::take(&mut view.rate));
+        put(self.lag, std::mem::take(&mut view.lag));
+        put(self.hours, std::mem::take(&mut view.hours));
         if self.hold.is_on("sources") {
             self.sources.with_untracked(|shown| keep_order(&mut view.sources, |row| place(shown, |s| s.name == row.name)));
         }
@@ -127,6 +136,7 @@ fn all_of(view: &PipelineView) -> SourceRow {
         duplicate: now.duplicate,
         late: now.late,
         rejected: now.rejected,
+        last: None,
     }
 }
 
@@ -227,6 +237,9 @@ pub fn SourcesPanel(
     name: fn(Lang, String) -> String,
     /// All tables.
     tables: Tables,
+    /// Now, where it is told when each was last heard of.
+    #[prop(optional_no_strip)]
+    now: Option<Signal<i64>>,
 ) -> impl IntoView {
     let lang = use_lang();
     let words = &lang.words().pipeline;
@@ -235,7 +248,11 @@ pub fn SourcesPanel(
     let body = move || {
         let line = |row: SourceRow| {
             let cells = cells(lang, &row);
-            view! { <tr><th scope="row">{name(lang, row.name)}</th>{cells}</tr> }
+            let last = now.map(|now| {
+                let at = row.last.map(domain::time::ProcessingTime::ms);
+                view! { <td class="p2 muted"><Age at=Signal::stored(at) now/></td> }
+            });
+            view! { <tr><th scope="row">{name(lang, row.name)}</th>{cells}{last}</tr> }
         };
         let rest = others(&all.get(), &rows.read(), words.others);
         rows.get().into_iter().chain(rest).map(line).collect_view()
@@ -254,10 +271,11 @@ pub fn SourcesPanel(
                             <th scope="col" class="p3">{words.columns[2]}</th>
                             <th scope="col" class="p3">{words.columns[3]}</th>
                             <th scope="col">{words.columns[4]}</th>
+                            {now.map(|_| view! { <th scope="col" class="p2">{words.last}</th> })}
                         </tr>
                     </thead>
                     <tbody>{body}</tbody>
-                    <tfoot><tr><th scope="row">{words.total}</th>{total}</tr></tfoot>
+                    <tfoot><tr><th scope="row">{words.total}</th>{total}{now.map(|_| view! { <td class="p2"></td> })}</tr></tfoot>
                 </table>
             </div>
         </TablePanel>
@@ -274,6 +292,7 @@ fn others(all: &SourceRow, rows: &[SourceRow], name: &str) -> Option<SourceRow> 
         duplicate: rest(|r| r.duplicate),
         late: rest(|r| r.late),
         rejected: rest(|r| r.rejected),
+        last: None,
     };
     (row.received > 0).then_some(row)
 }
@@ -289,12 +308,14 @@ pub fn ReasonsPanel(
     let reasons = tables.reasons;
     let empty = Memo::new(move |_| reasons.with(Vec::is_empty));
     let rows = move || {
-        let row = |ReasonRow { reason, count }| {
+        let row = |ReasonRow { reason, count, newest }| {
             let (what, step) = words.reason_words[reason as usize];
+            let example = newest.map(|at| view! { <a href=format!("/pipeline/dead-letters/{at}")>{words.newest}</a> });
             view! {
                 <tr>
                     <th scope="row">{what}</th>
                     <td>{format::int(lang, count)}</td>
+                    <td class="txt">{example}</td>
                     <td class="txt p3"><code>{reason.name()}</code></td>
                     <td class="txt">{step}</td>
                 </tr>
@@ -320,6 +341,7 @@ pub fn ReasonsPanel(
                         <tr>
                             <th scope="col">{words.reason}</th>
                             <th scope="col">{words.column_records}</th>
+                            <th scope="col" class="txt">{words.example}</th>
                             <th scope="col" class="txt p3">"API"</th>
                             <th scope="col" class="txt">{words.step}</th>
                         </tr>

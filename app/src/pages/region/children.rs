@@ -4,7 +4,7 @@
 use super::RegionState;
 use crate::api::{ChildKind, ChildView, Kind, RegionView};
 use crate::components::link::{self, Here, use_here};
-use crate::components::plain_chart::spark;
+use crate::components::plain_chart::{LINE, spark};
 use crate::components::settled::Erase;
 use crate::components::status::Status;
 use crate::components::when::Age;
@@ -137,11 +137,13 @@ pub fn Children(region: RegionView, state: RegionState, now: Signal<i64>, topic:
     let facilities_id = if regions.is_empty() { "children" } else { "facilities" };
     let regions_title = count_of(lang, regions.len(), below);
     let facilities_title = count_of(lang, facilities.len(), Kind::Facility);
+    let csv = format!("/regions/{}/children.csv", link::encode(&region.code));
     let regions = (!regions.is_empty()).then(|| {
-        view! { <Regions title=regions_title kind=below rows=regions state=state.clone() order now topic=topic.clone()/> }
+        let (state, topic, csv) = (state.clone(), topic.clone(), csv.clone());
+        view! { <Regions title=regions_title csv kind=below rows=regions state order now topic/> }
     });
     let facilities = (!facilities.is_empty())
-        .then(|| view! { <Facilities id=facilities_id title=facilities_title rows=facilities state order now topic/> });
+        .then(|| view! { <Facilities id=facilities_id title=facilities_title csv rows=facilities state order now topic/> });
     view! {
         {regions}
         {facilities}
@@ -152,6 +154,7 @@ pub fn Children(region: RegionView, state: RegionState, now: Signal<i64>, topic:
 #[component]
 fn Regions(
     title: String,
+    csv: String,
     kind: Kind,
     rows: Vec<ChildView>,
     state: RegionState,
@@ -187,7 +190,7 @@ fn Regions(
         Signal::derive(move || totals.with(|now| ChildNow { code: String::new(), counts: now.counts, last_data: now.last_data }));
     view! {
         <section class="panel" aria-labelledby="children">
-            <div class="panel__head"><h2 id="children">{title}</h2></div>
+            <div class="panel__head"><h2 id="children">{title}</h2><a href=csv download>"CSV"</a></div>
             <div class="scroll" tabindex="0" role="group" aria-labelledby="children">
                 <table class="table">
                     <thead>
@@ -239,7 +242,7 @@ fn RegionCells(now_of: Signal<ChildNow>, now: Signal<i64>, line: Option<Signal<S
         <td>{move || percent(counts.get().fine, counts.get().reporting())}</td>
         <td class="p2">
             {line.map(|line| view! {
-                <svg class="spark plot" viewBox="0 0 92 20" preserveAspectRatio="none" aria-hidden="true" inner_html=move || line.get()></svg>
+                <svg class="spark" height=LINE aria-hidden="true" inner_html=move || line.get()></svg>
             })}
         </td>
         <td class=move || zero_class(counts.get().no_word, "p2")>{move || whole(counts.get().no_word)}</td>
@@ -260,6 +263,7 @@ fn worst_condition(counts: &Counts) -> Condition {
 fn Facilities(
     id: &'static str,
     title: String,
+    csv: String,
     rows: Vec<ChildView>,
     state: RegionState,
     order: Order,
@@ -298,7 +302,7 @@ fn Facilities(
         .collect_view();
     view! {
         <section class="panel" aria-labelledby=id>
-            <div class="panel__head"><h2 id=id>{title}</h2></div>
+            <div class="panel__head"><h2 id=id>{title}</h2><a href=csv download>"CSV"</a></div>
             <div class="scroll" tabindex="0" role="group" aria-labelledby=id>
                 <table class="table">
                     <thead>

@@ -1,8 +1,7 @@
 //! The charts of a place as files: SVG with its colours written in, in the light theme, and CSV.
 
 use crate::api::RegionView;
-use crate::chart::Inks;
-use crate::chart::standalone::{escaped, hex, name_of};
+use crate::chart::standalone::{name_of, small_svg};
 use crate::components::plain_chart;
 use crate::format;
 use crate::words::Lang;
@@ -52,16 +51,9 @@ impl PlainChart {
         let (title, picture) = match self {
             Self::Temperatures => (words.histogram, plain_chart::histogram(lang, &view.now.histogram)),
             Self::Hours => (words.per_hour, plain_chart::hours(lang, &view.hours, zone)),
-            Self::Rate => (words.rate, plain_chart::rate(lang, &view.rate, now, zone)),
+            Self::Rate => (words.rate, plain_chart::rate_sketch(lang, &view.rate, now, zone)),
         };
-        let inks = &Inks::LIGHT;
-        let (title, when) = (escaped(&format!("{title} · {}", view.name)), format::date_time(lang, now, zone));
-        let (text, muted, surface, axis) = (hex(inks.text), hex(inks.muted), hex(inks.surface), hex(inks.axis));
-        format!(
-            r#"<svg xmlns="http://www.w3.org/2000/svg" width="640" height="292" viewBox="0 0 640 292" font-family="system-ui, sans-serif" font-size="12"><rect width="100%" height="100%" fill="{surface}"/><pattern id="hatch" width="6" height="6" patternUnits="userSpaceOnUse" patternTransform="rotate(45)"><path d="M0 0v6" stroke="{axis}"/></pattern><title>{title}</title><text x="16" y="26" font-size="16" font-weight="650" fill="{text}">{title}</text><text x="16" y="46" fill="{muted}">{when}</text><svg x="16" y="64" width="608" height="{}" fill="{muted}" overflow="visible">{}</svg></svg>"#,
-            plain_chart::HEIGHT,
-            painted(&picture, inks)
-        )
+        small_svg(&format!("{title} · {}", view.name), &format::date_time(lang, now, zone), &picture)
     }
 
     /// What the chart shows as a CSV file.
@@ -95,33 +87,6 @@ impl PlainChart {
     }
 }
 
-/// The picture with colours in place of classes.
-fn painted(picture: &str, inks: &Inks) -> String {
-    let plain = (0x2f, 0x40, 0x89);
-    let halo = format!(r#"paint-order="stroke" stroke="{}" stroke-width="3" stroke-linejoin="round""#, hex(inks.surface));
-    let fill = |ink| format!(r#"fill="{}""#, hex(ink));
-    let paints = [
-        ("band", fill(inks.band)),
-        ("f-freeze", fill(inks.cold)),
-        ("f-ok", fill(inks.fine)),
-        ("f-warm", fill(inks.warm)),
-        ("f-hot", fill(inks.hot)),
-        ("bar-fill", fill((0x5b, 0x6d, 0xab))),
-        ("bar-fill--last", fill(plain)),
-        ("gap", r#"fill="url(#hatch)""#.to_owned()),
-        ("axis", format!(r#"stroke="{}""#, hex(inks.axis))),
-        ("grid-line", format!(r#"stroke="{}""#, hex(inks.grid))),
-        ("halo", halo.clone()),
-        ("val halo", format!(r#"{} font-weight="600" {halo}"#, fill(inks.text))),
-        (
-            "series series--plain",
-            format!(r#"fill="none" stroke="{}" stroke-width="2" vector-effect="non-scaling-stroke""#, hex(plain)),
-        ),
-        ("plot", String::new()),
-    ];
-    paints.iter().fold(picture.to_owned(), |picture, (class, paint)| picture.replace(&format!(r#"class="{class}""#), paint))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -133,7 +98,14 @@ mod tests {
         for chart in [PlainChart::Temperatures, PlainChart::Hours, PlainChart::Rate] {
             for lang in Lang::ALL {
                 let svg = chart.svg(&view, lang);
-                assert!(svg.starts_with("<svg xmlns") && svg.ends_with("</svg></svg>") && !svg.contains("class="), "{svg}");
+                assert!(
+                    svg.starts_with("<svg xmlns")
+                        && svg.ends_with("</svg></svg>")
+                        && !svg.contains("class=\"f-")
+                        && !svg.contains("class=\"bar")
+                        && !svg.contains("class=\"series"),
+                    "{svg}"
+                );
             }
             assert_eq!(PlainChart::from_name(chart.name()), Some(chart));
         }

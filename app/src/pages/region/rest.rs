@@ -29,10 +29,8 @@ fn nothing(region: &RegionView, lang: Lang) -> String {
     let words = &lang.words().region;
     let above = region.path.iter().rev().nth(1).cloned();
     let place = above.as_ref().map(|above| above.name.clone()).unwrap_or_default();
-    // Villages lie below the places of which something is counted; a district of its own kind is only empty.
-    let is_village = region.level > domain::rollup::DEEPEST_LEVEL;
     let note = match region.served_by.is_empty() {
-        _ if !is_village => words.children_none_note.to_owned(),
+        _ if region.is_counted => words.children_none_note.to_owned(),
         true => (words.served_by_none)(&place),
         false => (words.served_by)(&place),
     };

@@ -98,6 +98,14 @@ impl Books<'_> {
         {
             differ(&format!("reason {}", reason.name()), expected, found);
         }
+        for ((name, _), (expected, found)) in expected.by_source.iter().zip(expected.heard_from.iter().zip(&found.heard_from)) {
+            differ(&format!("last word of source {name}"), expected, found);
+        }
+        // An hour in which a block without records came has begun, and nothing was counted in it.
+        let hours: Vec<_> = found.by_hour().filter(|(_, tally)| tally.received > 0).collect();
+        let known_from = found.begun_hours.first().map_or(i64::MAX, |(start, _)| *start);
+        let expected_hours: Vec<_> = counted.hours.range(known_from..).map(|(start, tally)| (*start, *tally)).collect();
+        differ("records by hour", &expected_hours, &hours);
         let Tally { received, accepted, duplicate, late, rejected } = expected.all;
         self.report.summarise(
             Law::C1,

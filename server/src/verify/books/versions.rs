@@ -5,7 +5,7 @@ use crate::verify::is_about_content;
 use crate::verify::report::Law;
 use crate::verify::versions::{Change, Changes, Weights};
 use domain::master::RegionIx;
-use domain::rollup::{DEEPEST_LEVEL, HourCell, KNOWN_EVERY_MS, KnownHour};
+use domain::rollup::{HourCell, KNOWN_EVERY_MS, KnownHour};
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 /// The versions of hours, one after the other.
@@ -130,7 +130,7 @@ impl Books<'_> {
         for words in wrong {
             self.report.breaks(Law::Versions, || words);
         }
-        let regions = master.regions_to_level(DEEPEST_LEVEL);
+        let regions = master.counted_regions();
         let name = |region: u32| {
             if region < regions { master.region(RegionIx(region)).code.as_str() } else { domain::rollup::UNASSIGNED }
         };

@@ -158,8 +158,8 @@ async fn sql(pool: &SqlitePool, text: &'static str) {
 }
 
 /// What is done to the first directory, and what has to be found: the law, and words of the first record that is told.
-const TAMPERINGS: [(&str, Law, &str); 36] = [
-    ("one more accepted", Law::C1, "all records: expected"),
+const TAMPERINGS: [(&str, Law, &str); 39] = [
+    ("one more accepted", Law::C1, "the newest day: its hours come to"),
     ("one late more of a source", Law::C1, "source "),
     ("one reason more", Law::C1, "reason too_deep"),
     ("one window more closed", Law::C2, "are said to be closed"),
@@ -195,6 +195,9 @@ const TAMPERINGS: [(&str, Law, &str); 36] = [
     ("a whole picture without a facility", Law::Versions, "how equipment stood as known at"),
     ("a device in another column", Law::Versions, "how equipment stood as known at"),
     ("a whole picture without a device", Law::Versions, "how equipment stood as known at"),
+    ("a record that moved to the hour before", Law::C1, "records by hour: expected"),
+    ("a source without a last word", Law::C1, "were heard of, and"),
+    ("an hour that began with one late record more", Law::C1, "what was counted before it is not the sum"),
 ];
 
 async fn tamper(index: usize, dir: &Path) {
@@ -303,6 +306,16 @@ async fn tamper(index: usize, dir: &Path) {
         33 => change_stood(&pool, true, |version| version.facilities.truncate(version.facilities.len() - 1)).await,
         34 => change_stood(&pool, false, |version| version.columns[0].1 ^= 1).await,
         35 => change_stood(&pool, true, |version| version.columns.truncate(version.columns.len() - 1)).await,
+        36 => {
+            change_totals(&pool, |totals| {
+                // Not one of the newest day, whose sum a start looks at.
+                let (_, before) = &mut totals.begun_hours[0];
+                (before.received, before.accepted) = (before.received + 1, before.accepted + 1);
+            })
+            .await;
+        }
+        37 => change_totals(&pool, |totals| totals.heard_from.truncate(1)).await,
+        38 => change_totals(&pool, |totals| totals.begun_hours[0].1.late += 1).await,
         _ => unreachable!("there are no more"),
     }
     std::fs::write(path, log).expect("writes");
