@@ -254,6 +254,27 @@ impl Image {
         self.files.iter().any(|(path, _)| path.ends_with(ending))
     }
 
+    /// The first file that is not in the folder `dir` as it is here, or is there alone; `is_told` says of which names that is asked.
+    pub fn differs_from(&self, dir: &Path, is_told: impl Fn(&Path) -> bool) -> std::io::Result<Option<String>> {
+        let mut there = BTreeMap::new();
+        let mut folders = vec![dir.to_owned()];
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(folder)? {
+                let path = entry?.path();
+                if path.is_dir() {
+                    folders.push(path);
+                } else if is_told(&path) {
+                    let name = path.strip_prefix(dir).expect("it lies there").to_string_lossy().into_owned();
+                    there.insert(name, std::fs::read(path)?);
+                }
+            }
+        }
+        let files = self.files.iter().filter_map(|(path, bytes)| Some((path, bytes.as_ref()?)));
+        let other =
+            files.filter(|(path, bytes)| there.remove(*path).as_ref() != Some(*bytes)).map(|(path, _)| path.clone()).min();
+        Ok(other.or_else(|| there.into_keys().next()))
+    }
+
     /// Puts it into the empty folder `dir`.
     pub fn write(&self, dir: &Path) -> std::io::Result<()> {
         for (path, bytes) in &self.files {

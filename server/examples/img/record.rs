@@ -3,7 +3,8 @@
 //! In one of them nothing grows old or large. In the other limits are so small that segments of the log, runs of identities and their
 //! filters come to be and are full all the time, and the clock leaps so far that those of the first life are deleted in the lives after it.
 
-use crate::trace::{END, Request};
+use crate::disk::{Class, Disk};
+use crate::trace::{self, END, Request};
 use anyhow::{Context, ensure};
 use server::letters::Decision;
 use server::log::{Block, BlockKind};
@@ -107,6 +108,9 @@ pub fn record(workload: &Workload, binary: &Path, folder: &Path) -> anyhow::Resu
         program.0.wait()?;
         done?;
         append(&trace, &part)?;
+        if life.ends_by == "TERM" {
+            is_understood(&trace, data.path())?;
+        }
     }
     Ok(trace)
 }
@@ -153,6 +157,18 @@ pub fn workload_of(trace: &Path) -> &'static Workload {
 pub fn remove(trace: &Path) {
     let _ = std::fs::remove_file(trace);
     let _ = std::fs::remove_file(beside(trace));
+}
+
+/// What the trace tells makes the files that are in the folder `data` by now: a crash made of anything else would be no crash of this
+/// program.
+fn is_understood(trace: &Path, data: &Path) -> anyhow::Result<()> {
+    let ops = trace::parse(&std::fs::read_to_string(trace)?, &root_of(trace)?)?;
+    let mut disk = Disk::default();
+    ops.iter().enumerate().for_each(|(index, op)| disk.run(index, op));
+    let (image, _) = disk.crash(Class::Killed, |_| 0);
+    let other = image.differs_from(data, |path| trace::is_told(&path.to_string_lossy()))?;
+    ensure!(other.is_none(), "{} is not what {} tells: it was misread", other.unwrap_or_default(), trace.display());
+    Ok(())
 }
 
 struct Program(Child);

@@ -92,6 +92,10 @@ impl Reader {
         if let Some(begun) = rest.strip_suffix("<unfinished ...>") {
             // A write may be on the disk from here on, and an answer with its client.
             let at = self.ops.len();
+            if let Some(fd) = begun.strip_prefix("close(") {
+                // Its number may be another file's before strace tells that the call has ended.
+                self.close(fd.trim_end().trim_end_matches(')').parse().context("the file")?);
+            }
             self.begun.insert(thread, (begun.to_owned(), at));
             return Ok(());
         }
@@ -99,6 +103,9 @@ impl Reader {
             Some(resumed) => {
                 let (_, tail) = resumed.split_once("resumed>").context("no end of `resumed`")?;
                 let (head, at) = self.begun.remove(&thread).unwrap_or_default();
+                if head.starts_with("close(") {
+                    return Ok(());
+                }
                 (format!("{head}{tail}"), at)
             }
             None => (rest.to_owned(), self.ops.len()),
@@ -141,11 +148,7 @@ impl Reader {
                     self.ops.push(Op::Create { path, is_dir: true });
                 }
             }
-            "close" => {
-                let fd = fd()?;
-                self.open.remove(&fd);
-                self.asked.remove(&fd);
-            }
+            "close" => self.close(fd()?),
             "write" | "pwrite64" => {
                 let fd = fd()?;
                 let Some(file) = self.open.get_mut(&fd) else {
@@ -208,14 +211,17 @@ impl Reader {
                     bail!("a file is written by writev");
                 }
             }
-            "fallocate" | "copy_file_range" | "sendfile"
-                if self.open.get(&fd()?).is_some_and(|file| !file.path.ends_with("-shm")) =>
-            {
+            "fallocate" | "copy_file_range" | "sendfile" if self.open.get(&fd()?).is_some_and(|file| is_told(&file.path)) => {
                 bail!("a call that is not understood");
             }
             _ => {}
         }
         Ok(())
+    }
+
+    fn close(&mut self, fd: i64) {
+        self.open.remove(&fd);
+        self.asked.remove(&fd);
     }
 
     /// What goes over a connection: a request, or its answer.
@@ -233,8 +239,14 @@ impl Reader {
     }
 
     fn inside(&self, path: &str) -> Option<String> {
-        path.strip_prefix(&self.root).map(|rest| rest.trim_matches('/').to_owned()).filter(|rest| !rest.ends_with("-shm"))
+        path.strip_prefix(&self.root).map(|rest| rest.trim_matches('/').to_owned()).filter(|rest| is_told(rest))
     }
+}
+
+/// Whether the trace has to tell of the file at `path`: SQLite's memory that processes share is written by no call, and is nothing after a
+/// crash.
+pub fn is_told(path: &str) -> bool {
+    !path.ends_with("-shm")
 }
 
 /// The folder that holds `path`; that of the data directory itself has no name, and lies in itself.
@@ -267,4 +279,35 @@ fn text(arguments: &str) -> Vec<Vec<u8>> {
         }
     }
     texts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As strace writes it.
+    fn hex(text: &str) -> String {
+        text.bytes().fold(String::new(), |hex, byte| hex + &format!("\\x{byte:02x}"))
+    }
+
+    #[test]
+    fn a_number_is_another_file_s_while_its_close_goes_on() {
+        let open =
+            |name: &str| format!("openat(AT_FDCWD, \"{}\", O_WRONLY|O_CREAT|O_TRUNC, 0666) = 7", hex(&format!("/data/{name}")));
+        let trace = [
+            format!("1 {}", open("old")),
+            "1 close(7 <unfinished ...>".to_owned(),
+            format!("2 {}", open("new")),
+            "1 <... close resumed>) = 0".to_owned(),
+            format!("2 write(7, \"{}\", 4) = 4", hex("kept")),
+            "2 close(7) = 0".to_owned(),
+            format!("2 write(7, \"{}\", 4) = 4", hex("gone")),
+        ];
+        let written: Vec<(String, Vec<u8>)> = parse(&trace.join("\n"), "/data")
+            .expect("a trace")
+            .into_iter()
+            .filter_map(|op| if let Op::Write { path, data, .. } = op { Some((path, data)) } else { None })
+            .collect();
+        assert_eq!(written, [("new".to_owned(), b"kept".to_vec())]);
+    }
 }
