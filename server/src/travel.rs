@@ -7,7 +7,7 @@
 //! what it accepts, before the checkpoint that covers it is committed: a message under the id of the thermometer as key, and so where that
 //! one sends. It holds the record as it came, so whoever reads it knows it again, however often it comes.
 
-use crate::admission::{Batch, Format, IdentityKey, MAX_TEXT_BYTES};
+use crate::admission::{Batch, Format, IdentityKey, MAX_TEXT_CHARS, is_short};
 use bytes::Bytes;
 use domain::engine::{Content, Disposition, Engine, Pairing};
 use domain::planted;
@@ -42,7 +42,7 @@ pub fn check(pairings: &[Pairing]) -> Result<(), String> {
     match pairings.iter().find(|of| !is_id(&of.tracker) || !is_id(&of.device)) {
         Some(of) => {
             let (tracker, device) = (of.tracker.escape_debug(), of.device.escape_debug());
-            Err(format!("`{tracker}` with `{device}`: an id has 1 to {MAX_TEXT_BYTES} bytes and no NUL"))
+            Err(format!("`{tracker}` with `{device}`: an id has 1 to {MAX_TEXT_CHARS} characters and no NUL"))
         }
         None => Ok(()),
     }
@@ -50,7 +50,7 @@ pub fn check(pairings: &[Pairing]) -> Result<(), String> {
 
 /// Whether `id` can be that of a device: admission takes the same.
 fn is_id(id: &str) -> bool {
-    (1..=MAX_TEXT_BYTES).contains(&id.len()) && (!id.contains('\0') || planted("nul-travels"))
+    !id.is_empty() && is_short(id.as_bytes()) && (!id.contains('\0') || planted("nul-travels"))
 }
 
 /// So many bytes of a fix that waits to be handed on take as much as a record in its engine.
@@ -147,7 +147,7 @@ mod tests {
         let reading = r#"{"device_id":"box","ts":1790000000000,"temperature":5}"#;
         for (device, raw) in [
             ("", FIX),
-            (&"b".repeat(MAX_TEXT_BYTES + 1)[..], FIX),
+            (&"b".repeat(MAX_TEXT_CHARS + 1)[..], FIX),
             ("box\0", FIX),
             ("box", reading),
             ("box", ""),
@@ -174,8 +174,8 @@ mod tests {
             (vec![named(""); 1], false),
             (vec![named("t\0"); 1], false),
             (vec![Pairing { device: "\0".to_owned(), ..pairing(0, 1) }; 1], false),
-            (vec![named(&"t".repeat(MAX_TEXT_BYTES)); 1], true),
-            (vec![named(&"t".repeat(MAX_TEXT_BYTES + 1)); 1], false),
+            (vec![named(&"t".repeat(MAX_TEXT_CHARS)); 1], true),
+            (vec![named(&"t".repeat(MAX_TEXT_CHARS + 1)); 1], false),
             (vec![named("t"); MAX_PAIRINGS], true),
             (vec![named("t"); MAX_PAIRINGS + 1], false),
         ] {

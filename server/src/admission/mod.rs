@@ -26,8 +26,15 @@ pub const MAX_RECORDS: usize = 10_000;
 pub const MAX_RECORD_BYTES: usize = 64 * 1024;
 /// How deep a record may nest.
 pub const MAX_DEPTH: u32 = 32;
-/// How long an id or a name may be, in bytes.
-pub const MAX_TEXT_BYTES: usize = 128;
+/// How long an id or a name may be, in characters.
+pub const MAX_TEXT_CHARS: usize = 128;
+
+/// Whether a text, in UTF-8, is no longer than [`MAX_TEXT_CHARS`].
+pub fn is_short(text: &[u8]) -> bool {
+    let begins_a_char = |byte: &&u8| **byte & 0xc0 != 0x80;
+    text.len() <= MAX_TEXT_CHARS
+        || (text.len() <= 4 * MAX_TEXT_CHARS && text.iter().filter(begins_a_char).count() <= MAX_TEXT_CHARS)
+}
 
 /// How the records of a body are told apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

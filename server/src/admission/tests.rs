@@ -349,12 +349,14 @@ fn texts() {
     check(b"{\"a\":\"\xc3", "malformed_json");
     check(b"[{\"a\":[},{\"b\":\"\xff\"}]", "malformed_json");
     check(format!("\u{feff}{}", bare("")), "malformed_json"); // a byte order mark
-    // Ids: 128 bytes, not characters.
+    // Ids: 128 characters, however many bytes each has.
     let id = |id: &str| envelope(PAYLOAD, "").replace(r#""e""#, &format!("\"{id}\""));
     check(id(&"a".repeat(128)), "d 5");
     check(id(&"a".repeat(129)), "too_large event_id");
-    check(id(&"é".repeat(64)), "d 5");
-    check(id(&format!("a{}", "é".repeat(64))), "too_large event_id");
+    for wide in ["é", "→", "\u{10348}", "\\u00e9", "\\ud800\\udf48"] {
+        check(id(&wide.repeat(128)), "d 5");
+        check(id(&format!("a{}", wide.repeat(128))), "too_large event_id");
+    }
     check(bare("").replace(r#""d""#, &format!("\"{}\"", "d".repeat(129))), "too_large device_id");
     check(envelope(PAYLOAD, "").replace(r#""d""#, &format!("\"{}\"", "d".repeat(129))), "too_large payload.device_id");
     check(bare(&format!(r#","location":"{}""#, "x".repeat(129))), "too_large location");

@@ -22,8 +22,8 @@ use tokio_util::sync::WaitForCancellationFutureOwned;
 
 /// How many topics a page may listen to.
 const MAX_TOPICS: usize = 16;
-/// The longest topic: a device id has 128 bytes at most.
-const MAX_TOPIC_BYTES: usize = 160;
+/// The longest topic: a device id has 128 characters at most, of four bytes each.
+const MAX_TOPIC_BYTES: usize = 544;
 /// How often a stream says that it lives.
 const BEAT: Duration = Duration::from_secs(5);
 

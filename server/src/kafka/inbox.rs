@@ -15,6 +15,8 @@ const MESSAGES: usize = 8_000;
 const FEWEST: usize = 100;
 /// and their bytes.
 const BYTES: usize = 4 << 20;
+/// Of a sender's name no more is kept, in bytes.
+const MAX_SOURCE_BYTES: usize = 128;
 
 /// What a message is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -165,7 +167,7 @@ impl Inbox {
         }
         // Anybody may write to a topic. Postgres takes no NUL in a text.
         let name = String::from_utf8_lossy(name).replace('\0', "\u{fffd}");
-        let end = name.floor_char_boundary(crate::admission::MAX_TEXT_BYTES);
+        let end = name.floor_char_boundary(MAX_SOURCE_BYTES);
         self.sources.push(name[..end].to_owned());
         self.sources.len() - 1
     }
@@ -238,7 +240,7 @@ mod tests {
             inbox.note(0, ProcessingTime::from_ms(1), b"", [(SOURCE, Some(name))].into_iter());
         }
         let told: Vec<usize> = inbox.sources[1..].iter().map(String::len).collect();
-        assert_eq!(told, ["gate\u{fffd}way".len(), 3, crate::admission::MAX_TEXT_BYTES]);
+        assert_eq!(told, ["gate\u{fffd}way".len(), 3, MAX_SOURCE_BYTES]);
         assert!(inbox.sources.iter().all(|name| !name.contains('\0')));
     }
 

@@ -1,7 +1,7 @@
 //! What the fields that were read mean: a record, or what is wrong with it.
 
 use super::{Field, Fields, Parser, Value, is_non_finite, whole_number};
-use crate::admission::{Kind, MAX_RECORD_BYTES, MAX_TEXT_BYTES, Parsed, Text};
+use crate::admission::{Kind, MAX_RECORD_BYTES, Parsed, Text, is_short};
 use domain::event::{
     BodyHash, DeviceStatus, Identity, MAX_TEMPERATURE, MIN_TEMPERATURE, Reading, Reason, SENSOR_FAULT_CODES, Topic,
 };
@@ -228,7 +228,7 @@ impl Parser<'_> {
                 self.reject(Reason::OutOfRange, field);
                 None
             }
-            Value::Text(text) if text.len as usize > MAX_TEXT_BYTES => {
+            Value::Text(text) if !is_short(self.bytes(text)) => {
                 self.reject(Reason::TooLarge, field);
                 None
             }
