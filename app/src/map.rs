@@ -1,4 +1,4 @@
-//! The map: provinces coloured by a measure, facilities as points when near.
+//! The map: provinces, or the regencies of one, coloured by a measure; facilities as points when near.
 //!
 //! Outlines are drawn by the server, as `inner_html`, so that hydration does not walk them. The browser then moves the `viewBox`,
 //! recolours areas through their `data-code`, asks for finer outlines where somebody looks closer, and draws facilities on a canvas above
@@ -20,7 +20,7 @@ pub mod view;
 #[cfg(feature = "ssr")]
 pub use outlines::fine as fine_outlines;
 
-use crate::api::RegionView;
+use crate::api::{ChildKind, RegionView};
 use crate::components::icon::Icon;
 use crate::components::link::use_here;
 use crate::format;
@@ -142,14 +142,16 @@ pub fn MapPanel(
     let words = &lang.words().map;
     let here = use_here();
     let country = region.level == 0;
+    let has_areas = region.level < 2;
     let measure = Measure::from_key(here.get("measure"));
     let title = match measure {
-        _ if !country => words.facilities,
+        _ if !has_areas => words.facilities,
         Measure::Out => words.out,
         Measure::Silent => words.silent,
     };
-    let summary = if country {
-        let worst = region.children.iter().max_by_key(|child| measure.value(&child.now.counts));
+    let summary = if has_areas {
+        let areas = region.children.iter().filter(|child| child.kind == ChildKind::Region);
+        let worst = areas.max_by_key(|child| measure.value(&child.now.counts));
         let (name, value) = worst.map_or((String::new(), None), |child| (child.name.clone(), measure.value(&child.now.counts)));
         let say = if measure == Measure::Out { words.summary_out } else { words.summary_silent };
         say(&name, &format::percent(lang, value))
@@ -165,20 +167,20 @@ pub fn MapPanel(
     let map = NodeRef::<html::Div>::new();
     let ready = RwSignal::new(false);
     let zoom = RwSignal::new(Zoom::All);
-    let shown = RwSignal::new(!country);
+    let shown = RwSignal::new(!has_areas);
     #[cfg(feature = "hydrate")]
     {
-        let movable = movable::start(map, &region.code, country, lang, ready, shown);
+        let movable = movable::start(map, &region.code, has_areas, lang, ready, shown);
         Effect::new(move |_| movable.zoom(zoom.get()));
-        if country {
-            let provinces = region.children.iter().map(|child| (child.now.code.as_str(), child.name.as_str()));
-            movable::recolour(map, state.children, names_of_areas(provinces), measure, lang);
+        if has_areas {
+            let areas = region.children.iter().map(|child| (child.now.code.as_str(), child.name.as_str()));
+            movable::recolour(map, state.children, names_of_areas(areas), measure, lang);
         }
     }
     #[cfg(not(feature = "hydrate"))]
     let _ = (&state, &shown);
 
-    let measures = country.then(|| {
+    let measures = has_areas.then(|| {
         let link = |choice: Measure, name: &'static str| {
             let key = if choice == Measure::default() { "" } else { choice.key() };
             view! { <a href=here.with("measure", key) aria-current=(choice == measure).then_some("true")>{name}</a> }
@@ -237,7 +239,7 @@ pub fn MapPanel(
             <p class="sr" id="map-summary">{summary}</p>
             <p class="sr" id="map-keys">{words.keys}</p>
             <div class="panel__foot">
-                {country.then(|| view! { <Legend measure/> })}
+                {has_areas.then(|| view! { <Legend measure bubbles=!country/> })}
                 {(country || is_shared(&region.code)).then(|| view! { <p>{words.newer}</p> })}
                 <Show when=move || shown.get()><PointsLegend/></Show>
                 <Show when=move || ready.get() && !shown.get()><p>{words.hint}</p></Show>
@@ -259,7 +261,11 @@ pub enum Zoom {
 }
 
 #[component]
-fn Legend(measure: Measure) -> impl IntoView {
+fn Legend(
+    measure: Measure,
+    /// Areas are circles.
+    bubbles: bool,
+) -> impl IntoView {
     let lang = use_lang();
     let words = &lang.words().map;
     let steps = measure.steps();
@@ -286,7 +292,7 @@ fn Legend(measure: Measure) -> impl IntoView {
             }
         })
         .collect_view();
-    view! { <ul class="key">{items}</ul> }
+    view! { <ul class="key">{items}{bubbles.then(|| view! { <li>{words.bubbles}</li> })}</ul> }
 }
 
 #[component]

@@ -270,6 +270,35 @@ test('the map is coloured by what is chosen, and says so', async ({ page }) => {
   expect(after).toEqual(['m5', 'Aceh: 100,0\u{a0}%']);
 });
 
+test('the parts of a province are circles until somebody looks closer, coloured by what is chosen', async ({ page }) => {
+  await openLive(page, '/regions/11');
+  const circles = page.locator('.map__bubbles a');
+  const rows = await page.locator('#children tbody th a').evaluateAll((links) => links.map((link) => link.getAttribute('href')));
+  const parts = rows.filter((href) => href!.startsWith('/regions/'));
+  expect(parts.length).toBeGreaterThan(20);
+  const drawn = await circles.evaluateAll((links) => links.map((link) => link.getAttribute('href')));
+  expect([...drawn].sort()).toEqual([...parts].sort());
+  // Of Aceh nobody reports.
+  const pidie = page.locator('.map__bubbles a[data-code="11.07"]');
+  await expect(pidie).toHaveClass('m0');
+  await page.locator('a[href="/regions/11?measure=silent"]').click();
+  await live(page);
+  await expect(pidie).toHaveClass('m5');
+  await expect(pidie.locator('title')).toHaveText('Kab. Pidie: 100,0\u{a0}%');
+  const foot = page.locator('.map-box ~ .panel__foot');
+  await expect(foot).toContainText('Luas lingkaran');
+  await expect(foot).not.toContainText('Aman');
+  const map = page.locator('.map-box');
+  await map.focus();
+  for (let presses = 0; presses < 3; presses += 1) await map.press('+');
+  await expect(page.locator('.map__bubbles')).toBeHidden();
+  await expect(foot).toContainText('Aman');
+  await map.press('0');
+  await expect(page.locator('.map__bubbles')).toBeVisible();
+  await pidie.locator('circle').click();
+  await expect(page).toHaveURL('/regions/11.07');
+});
+
 test('an area of several provinces names all of them, and their pages say whose outline it is', async ({ page }) => {
   await page.goto('/');
   const title = page.locator('.map a[data-code="91"] title');

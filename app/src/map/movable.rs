@@ -27,7 +27,7 @@ const CONDITIONS: &str = "/api/pages/map/conditions";
 const OUTLINES: &str = "/api/pages/outlines";
 /// So much finer than a map unit are their numbers.
 const FINE: &str = "scale(.1)";
-/// The country shows its facilities, and finer outlines, from this enlargement on.
+/// A map of areas shows facilities instead, the country finer outlines too, from this enlargement on.
 const NEAR_ENOUGH: f64 = 2.2;
 /// How old what is drawn of facilities may be, in milliseconds,
 const OLD_MS: f64 = 60_000.0;
@@ -40,7 +40,8 @@ pub(super) struct Map {
     pub lang: Lang,
     /// Whose map it is.
     region: String,
-    pub country: bool,
+    /// It shows areas until somebody looks closer: provinces, or the parts of one.
+    pub has_areas: bool,
     /// The whole map, which the view never leaves.
     pub base: View,
     /// The view it opens with and comes back to.
@@ -104,7 +105,7 @@ impl Movable {
 pub(super) fn start(
     node: NodeRef<html::Div>,
     region: &str,
-    country: bool,
+    has_areas: bool,
     lang: Lang,
     ready: RwSignal<bool>,
     shown: RwSignal<bool>,
@@ -114,7 +115,7 @@ pub(super) fn start(
     let region = region.to_owned();
     Effect::new(move |_| {
         let Some(root) = node.get() else { return };
-        let Some(map) = Map::new(root.into(), region.clone(), country, lang, shown) else { return };
+        let Some(map) = Map::new(root.into(), region.clone(), has_areas, lang, shown) else { return };
         let map = Rc::new(RefCell::new(map));
         listen(&map);
         ask_if_old(&map);
@@ -130,7 +131,7 @@ pub(super) fn start(
 }
 
 impl Map {
-    fn new(root: Element, region: String, country: bool, lang: Lang, shown: RwSignal<bool>) -> Option<Map> {
+    fn new(root: Element, region: String, has_areas: bool, lang: Lang, shown: RwSignal<bool>) -> Option<Map> {
         let svg = root.query_selector("svg").ok()??;
         let canvas: HtmlCanvasElement = root.query_selector("canvas").ok()??.dyn_into().ok()?;
         let context = canvas.get_context("2d").ok()??.dyn_into().ok()?;
@@ -140,7 +141,7 @@ impl Map {
             parts: Parts { root, svg, canvas, context },
             lang,
             region,
-            country,
+            has_areas,
             base,
             home,
             view: home,
@@ -160,6 +161,10 @@ impl Map {
             shown,
             outlines: Outlines::default(),
         })
+    }
+
+    fn is_country(&self) -> bool {
+        self.region == "ID"
     }
 
     /// Width and height of the picture in pixels.
@@ -189,7 +194,7 @@ impl Map {
     }
 
     pub fn shows_points(&self) -> bool {
-        !self.country || self.is_near()
+        !self.has_areas || self.is_near()
     }
 
     pub fn cluster(&mut self) {
@@ -270,7 +275,7 @@ pub(super) fn set_view(map: &Shared, view: View) {
     let ask_fine = {
         let mut map = map.borrow_mut();
         map.view = view;
-        map.country && map.is_near() && !map.outlines.asked
+        map.is_country() && map.is_near() && !map.outlines.asked
     };
     ask_if_old(map);
     if ask_fine {
@@ -337,7 +342,7 @@ fn ask_if_old(map: &Shared) {
 /// How facilities stand; where they are only if that is not known: they are many, and stay where they are.
 async fn ask(map: &Shared) -> Option<()> {
     let (region, known) = (map.borrow().region.clone(), map.borrow().places);
-    let of = if region == "ID" { String::new() } else { format!("region={}", link::encode(&region)) };
+    let of = if map.borrow().is_country() { String::new() } else { format!("region={}", link::encode(&region)) };
     let MapConditions { version, conditions } = fetch::json(&format!("{CONDITIONS}?{of}")).await?;
     if known != Some(version) {
         let places: MapPlaces = fetch::json(&format!("{PLACES}?{of}&version={version}")).await?;
@@ -359,7 +364,7 @@ async fn ask(map: &Shared) -> Option<()> {
     Some(())
 }
 
-/// Recolours the provinces when their figures change.
+/// Recolours the areas when their figures change.
 pub(super) fn recolour(
     node: NodeRef<html::Div>,
     children: StoredValue<BTreeMap<String, RwSignal<ChildNow>>>,

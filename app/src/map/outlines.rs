@@ -3,10 +3,11 @@
 use super::points::{Cluster, Points};
 use super::view::View;
 use super::{Measure, area_of, area_title, by_area, names_of_areas};
-use crate::api::RegionView;
+use crate::api::{ChildKind, ChildView, RegionView};
 use crate::components::link;
 use crate::words::Lang;
 use domain::coldchain::Condition;
+use domain::feed::Counts;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -55,6 +56,11 @@ const REGENCY_WIDTH: f64 = 40.0;
 const DISTRICT_WIDTH: f64 = 20.0;
 /// What is seen is at least so large a part of its province in the small picture that tells where it lies.
 const LEAST_OF_PROVINCE: f64 = 0.1;
+/// Circles of a province and their names are measured in units of which the map is so many wide: such a letter of these names is wide and
+/// high.
+const BUBBLES_WIDTH: f64 = 960.0;
+const LETTER_WIDTH: f64 = 7.6;
+const LETTER_HEIGHT: f64 = 12.0;
 /// The points of the server's picture are drawn for a map so many pixels wide.
 const STILL_WIDTH: f64 = 720.0;
 
@@ -73,7 +79,7 @@ pub(super) struct Picture {
 
 /// The map of a region.
 pub(super) fn draw(region: &RegionView, measure: Measure, lang: Lang) -> Picture {
-    if region.level == 0 { country(region, measure, lang) } else { near(region) }
+    if region.level == 0 { country(region, measure, lang) } else { near(region, measure, lang) }
 }
 
 fn country(region: &RegionView, measure: Measure, lang: Lang) -> Picture {
@@ -86,18 +92,29 @@ fn country(region: &RegionView, measure: Measure, lang: Lang) -> Picture {
     for (code, outline) in &base.outlines {
         let counts = counts.get(code).copied().unwrap_or_default();
         let name = names.get(code).map_or(code.as_str(), String::as_str);
-        let title = escape(&area_title(lang, name, measure.value(&counts)));
-        let _ = write!(
-            out,
-            r#"<a href="{}" class="{}" data-code="{code}" tabindex="-1"><title>{title}</title><path d="{outline}"/></a>"#,
-            link::region(code),
-            measure.class(&counts)
-        );
+        area(&mut out, (code, name, &counts), measure, lang, format_args!(r#"<path d="{outline}"/>"#));
     }
     Picture { view_box: Some(format!("0 0 {width} {height}")), markup: out, ..Picture::default() }
 }
 
-fn near(region: &RegionView) -> Picture {
+/// An area of that code, name and figures as the browser finds and recolours it, with its `shape`.
+fn area(
+    out: &mut String,
+    (code, name, counts): (&str, &str, &Counts),
+    measure: Measure,
+    lang: Lang,
+    shape: std::fmt::Arguments<'_>,
+) {
+    let title = escape(&area_title(lang, name, measure.value(counts)));
+    let _ = write!(
+        out,
+        r#"<a href="{}" class="{}" data-code="{code}" tabindex="-1"><title>{title}</title>{shape}</a>"#,
+        link::region(code),
+        measure.class(counts)
+    );
+}
+
+fn near(region: &RegionView, measure: Measure, lang: Lang) -> Picture {
     let (base, fine) = (&*BASE, &*FINE);
     let province = region.code.get(..2).unwrap_or_default();
     let shown = area_of(province);
@@ -135,7 +152,11 @@ fn near(region: &RegionView) -> Picture {
         Some(bounds) if least < base.width => View::around(bounds, least, base).within(base),
         _ => base,
     };
-    still(&mut out, &points.clusters(STILL_WIDTH / home.width), home.width / STILL_WIDTH);
+    if region.level == 1 {
+        bubbles(&mut out, region, &points, base, measure, lang);
+    } else {
+        still(&mut out, &points.clusters(STILL_WIDTH / home.width), home.width / STILL_WIDTH);
+    }
     let text = |View { x, y, width, height }: View| format!("{x:.2} {y:.2} {width:.2} {height:.2}");
     let is_part = home != base;
     let locator = is_part.then(|| {
@@ -151,6 +172,66 @@ fn near(region: &RegionView) -> Picture {
         (text(province.at_least(province.width * 1.1)), inside)
     });
     Picture { view_box: Some(text(home)), base: is_part.then(|| text(base)), markup: out, locator }
+}
+
+/// The parts of a province at the middle of their facilities: circles whose area tells how many these are, the largest first, so that none
+/// is hidden; then the names that find room, first those of what is worst.
+fn bubbles(out: &mut String, region: &RegionView, points: &Points, base: View, measure: Measure, lang: Lang) {
+    let unit = base.width / BUBBLES_WIDTH;
+    let middle = |code: &str| {
+        let digits = code.replace('.', "");
+        let own = points.code.iter().zip(&points.at).filter(|(code, _)| code[1..].starts_with(&digits)).map(|(_, at)| at);
+        let (count, x, y) = own.fold((0.0, 0.0, 0.0), |(n, x, y), at| (n + 1.0, x + f64::from(at[0]), y + f64::from(at[1])));
+        (count > 0.0).then(|| ((x / count - base.x) / unit, (y / count - base.y) / unit))
+    };
+    let parts = region.children.iter().filter(|child| child.kind == ChildKind::Region);
+    let mut parts: Vec<Bubble> = parts.filter_map(|child| Some(Bubble::of(child, middle(&child.now.code)?, measure))).collect();
+    parts.sort_by(|a, b| b.r.total_cmp(&a.r));
+    let _ = write!(out, r#"<g class="map__bubbles" transform="translate({:.2} {:.2}) scale({unit:.4})">"#, base.x, base.y);
+    for Bubble { child, x, y, r, .. } in &parts {
+        let circle = format_args!(r#"<circle cx="{x:.0}" cy="{y:.0}" r="{r:.1}"/>"#);
+        area(out, (&child.now.code, &child.name, &child.now.counts), measure, lang, circle);
+    }
+    let mut taken: Vec<[f64; 4]> = parts.iter().map(|Bubble { x, y, r, .. }| [x - r, y - r, x + r, y + r]).collect();
+    parts.sort_by(|a, b| b.class.cmp(a.class).then(b.r.total_cmp(&a.r)));
+    for Bubble { child, x, y, r, .. } in &parts {
+        let name = child.name.trim_start_matches("Kabupaten ").trim_start_matches("Kab. ");
+        let width = name.chars().count() as f64 * LETTER_WIDTH;
+        let beside = y + LETTER_HEIGHT / 3.0;
+        // Below, above, on the right, on the left.
+        let places = [
+            ("middle", *x, x - width / 2.0, y + r + LETTER_HEIGHT + 1.0),
+            ("middle", *x, x - width / 2.0, y - r - 4.0),
+            ("start", x + r + 4.0, x + r + 4.0, beside),
+            ("end", x - r - 4.0, x - r - 4.0 - width, beside),
+        ];
+        let place = places.into_iter().find_map(|(anchor, at, left, line)| {
+            let text = [left, line - LETTER_HEIGHT, left + width, line + 3.0];
+            let covers = |other: &[f64; 4]| text[0] < other[2] && text[2] > other[0] && text[1] < other[3] && text[3] > other[1];
+            (left > 0.0 && text[2] < BUBBLES_WIDTH && !taken.iter().any(covers)).then_some((anchor, at, line, text))
+        });
+        if let Some((anchor, at, line, text)) = place {
+            taken.push(text);
+            let _ = write!(out, r#"<text x="{at:.0}" y="{line:.0}" text-anchor="{anchor}">{}</text>"#, escape(name));
+        }
+    }
+    out.push_str("</g>");
+}
+
+/// A part of a province as a circle; place and radius in units of which the map is [`BUBBLES_WIDTH`] wide.
+struct Bubble<'a> {
+    child: &'a ChildView,
+    class: &'static str,
+    x: f64,
+    y: f64,
+    r: f64,
+}
+
+impl<'a> Bubble<'a> {
+    fn of(child: &'a ChildView, (x, y): (f64, f64), measure: Measure) -> Self {
+        let counts = &child.now.counts;
+        Self { child, class: measure.class(counts), x, y, r: (2.3 * f64::from(counts.facilities).sqrt()).clamp(7.0, 28.0) }
+    }
 }
 
 /// Facilities as they stand now, in the shapes of `paint.rs`; a pixel is `unit` map units wide. The calm ones first, so that

@@ -36,9 +36,10 @@ impl Map {
         context.clear_rect(0.0, 0.0, css_width, css_height);
         let visible = self.shows_points() && self.points.is_some();
         // Until they come, a region shows those of the server's picture.
-        let shown = visible || !self.country;
+        let shown = visible || !self.has_areas;
         if self.shown.get_untracked() != shown {
             self.shown.set(shown);
+            let _ = self.parts.root.class_list().toggle_with_force("map-box--points", shown);
         }
         if !visible {
             return;

@@ -165,16 +165,13 @@ pub const EN: Words = Words {
         measure_out: "Temperature",
         measure_silent: "Reporting",
         summary_out: |place, value| {
-            format!(
-                "Share of units out of range by province. Largest: {place}, {value}. The table of provinces has the same figures."
-            )
+            format!("Share of units out of range by area. Largest: {place}, {value}. The table below has the same figures.")
         },
         summary_silent: |place, value| {
-            format!(
-                "Share of facilities without word by province. Largest: {place}, {value}. The table of provinces has the same figures."
-            )
+            format!("Share of facilities without word by area. Largest: {place}, {value}. The table below has the same figures.")
         },
         summary_points: |place| format!("Map of {place}. The table below has the same figures."),
+        bubbles: "Area of a circle: number of facilities",
         half: "fewer than half report",
         newer: "Kalimantan Utara is shown inside Kalimantan Timur; Papua Selatan, Tengah and Pegunungan inside Papua; Papua Barat Daya inside Papua Barat.",
         facilities: "Facilities on the map",

@@ -165,16 +165,15 @@ pub const ID: Words = Words {
         measure_out: "Suhu",
         measure_silent: "Melapor",
         summary_out: |place, value| {
-            format!(
-                "Bagian unit di luar rentang per provinsi. Terbesar: {place}, {value}. Angka yang sama ada di tabel provinsi."
-            )
+            format!("Bagian unit di luar rentang per wilayah. Terbesar: {place}, {value}. Angka yang sama ada di tabel di bawah.")
         },
         summary_silent: |place, value| {
             format!(
-                "Bagian fasilitas tanpa kabar per provinsi. Terbesar: {place}, {value}. Angka yang sama ada di tabel provinsi."
+                "Bagian fasilitas tanpa kabar per wilayah. Terbesar: {place}, {value}. Angka yang sama ada di tabel di bawah."
             )
         },
         summary_points: |place| format!("Peta {place}. Angka yang sama ada di tabel di bawah."),
+        bubbles: "Luas lingkaran: banyaknya fasilitas",
         half: "kurang dari separuh melapor",
         newer: "Kalimantan Utara tampil di dalam Kalimantan Timur; Papua Selatan, Tengah dan Pegunungan di dalam Papua; Papua Barat Daya di dalam Papua Barat.",
         facilities: "Fasilitas di peta",

@@ -460,6 +460,8 @@ pub struct MapWords {
     pub summary_silent: Say2,
     /// Summary of the map of one region.
     pub summary_points: Say1,
+    /// Legend: what the area of a circle means.
+    pub bubbles: &'static str,
     /// Legend: less than half report.
     pub half: &'static str,
     /// Newer provinces, where they are shown.

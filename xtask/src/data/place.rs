@@ -45,10 +45,12 @@ pub struct Place {
 }
 
 /// Seats, to a kilometre or two, of regencies of which little else is known: code, town, latitude, longitude.
-const SEATS: [(&str, &str, f64, f64); 83] = [
+const SEATS: [(&str, &str, f64, f64); 92] = [
     ("11.02", "Kutacane", 3.48, 97.81),
     ("11.17", "Redelong", 4.72, 96.87),
     ("11.75", "Subulussalam", 2.64, 98.0),
+    ("12.08", "Pematang Raya", 2.97, 98.92),
+    ("12.23", "Aek Kanopan", 2.57, 99.65),
     ("12.21", "Sibuhuan", 1.05, 99.73),
     ("13.11", "Padang Aro", -1.57, 101.27),
     ("13.74", "Padang Panjang", -0.46, 100.4),
@@ -60,14 +62,19 @@ const SEATS: [(&str, &str, f64, f64); 83] = [
     ("16.13", "Muara Rupit", -2.72, 102.9),
     ("17.04", "Bintuhan", -4.8, 103.34),
     ("17.05", "Tais", -4.07, 102.57),
+    ("18.01", "Kalianda", -5.73, 105.59),
     ("18.11", "Mesuji", -4.03, 105.4),
     ("18.12", "Panaragan", -4.43, 105.05),
     ("18.13", "Krui", -5.19, 103.93),
+    ("31.01", "Pulau Pramuka", -5.745, 106.614),
     ("31.71", "Menteng", -6.18, 106.83),
     ("31.72", "Koja", -6.13, 106.88),
     ("31.73", "Kembangan", -6.17, 106.76),
     ("31.74", "Kebayoran", -6.27, 106.81),
     ("31.75", "Cakung", -6.22, 106.91),
+    ("32.16", "Cikarang", -6.26, 107.15),
+    ("32.79", "Banjar", -7.37, 108.54),
+    ("33.25", "Batang", -6.91, 109.73),
     ("35.21", "Ngawi", -7.4, 111.45),
     ("36.72", "Cilegon", -6.01, 106.04),
     ("36.74", "Ciputat", -6.3, 106.7),
@@ -81,7 +88,9 @@ const SEATS: [(&str, &str, f64, f64); 83] = [
     ("62.09", "Nanga Bulik", -2.19, 111.25),
     ("62.10", "Kuala Kurun", -1.1, 113.87),
     ("62.13", "Tamiang Layang", -2.11, 115.17),
+    ("62.71", "Palangkaraya", -2.21, 113.92),
     ("63.72", "Banjarbaru", -3.44, 114.83),
+    ("64.07", "Sendawar", -0.23, 115.7),
     ("64.11", "Ujoh Bilang", 0.52, 115.15),
     ("71.74", "Kotamobagu", 0.73, 124.31),
     ("73.12", "Watansoppeng", -4.35, 119.88),
@@ -315,7 +324,7 @@ fn real_points<'t>(
 }
 
 /// A town of a district's name farther than this from all else that is known of the regency is taken for a namesake.
-const FAR_KM: f64 = 150.0;
+const FAR_KM: f64 = 100.0;
 /// The same where several districts or several towns bear the name.
 const NEAR_KM: f64 = 40.0;
 
