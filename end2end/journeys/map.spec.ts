@@ -273,7 +273,7 @@ test('the map is coloured by what is chosen, and says so', async ({ page }) => {
 test('the parts of a province are circles until somebody looks closer, coloured by what is chosen', async ({ page }) => {
   await openLive(page, '/regions/11');
   const circles = page.locator('.map__bubbles a');
-  const rows = await page.locator('#children tbody th a').evaluateAll((links) => links.map((link) => link.getAttribute('href')));
+  const rows = await page.locator('main tbody th a').evaluateAll((links) => links.map((link) => link.getAttribute('href')));
   const parts = rows.filter((href) => href!.startsWith('/regions/'));
   expect(parts.length).toBeGreaterThan(20);
   const drawn = await circles.evaluateAll((links) => links.map((link) => link.getAttribute('href')));
