@@ -468,7 +468,16 @@ async fn a_region_opens_where_its_facilities_are() {
         assert!(map.contains("data-base=") && map.contains("class=\"key-act\" d=\"M536.000 "), "{path}");
     }
     let answer = get("/regions/32", "").await;
-    assert!(answer.body().contains("key-act\" d=\"M536.00 ") && !answer.body().contains("data-base="), "the whole province");
+    let map = answer.body().split("<svg").find(|svg| svg.contains("map--near")).expect("a map");
+    assert!(!map.contains("data-base=") && !map.contains("map__still"), "the whole province, and no facilities yet");
+    let circle = map.split("data-code=\"32.17\"").nth(1).expect("a circle");
+    let number = |name: &str| circle.split(&format!("{name}=\"")).nth(1)?.split('"').next()?.parse::<f64>().ok();
+    let group = map.split("translate(").nth(1).expect("its own units");
+    let of_group: Vec<f64> = group.split([' ', ')', '(', '"']).filter_map(|number| number.parse().ok()).take(3).collect();
+    let [left, top, unit] = of_group[..] else { panic!("{group}") };
+    let (x, y) = (left + number("cx").expect("x") * unit, top + number("cy").expect("y") * unit);
+    assert!((x - 536.0).abs() < 2.0 && (y - 520.0).abs() < 2.0, "where its facilities are: {x} {y}");
+    assert!(map.contains(">Bandung Barat</text>"), "with its name");
 }
 
 #[tokio::test]
