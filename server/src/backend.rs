@@ -404,11 +404,19 @@ impl Backend for EngineBackend {
                 dead_letters: Vec::new(),
                 unregistered: (registered..engine.device_count()).rev().take(SHORT).map(|i| engine.device_now(i)).collect(),
             };
-            (view, letters, days::fresh(room))
+            let newest = view.reasons.iter().filter_map(|row| row.newest);
+            let not_in_memory: Vec<u64> = newest.filter(|position| room.side_at(DEAD, *position).is_none()).collect();
+            (view, letters, not_in_memory, days::fresh(room))
         });
-        let (mut view, letters, (now, fresh)) = view.await.map_err(AppErrorOf::from)?;
+        let (mut view, letters, not_in_memory, (now, fresh)) = view.await.map_err(AppErrorOf::from)?;
         view.days = day_rows(&self.day_books_with(now, fresh, WEEK).await.map_err(AppErrorOf::from)?);
         view.dead_letters = self.newest_letters(letters, SHORT).await?;
+        for position in not_in_memory {
+            // Retention takes those of which something was decided.
+            if self.store.side_at(DEAD, position).await.map_err(AppErrorOf::from)?.is_none() {
+                view.reasons.iter_mut().filter(|row| row.newest == Some(position)).for_each(|row| row.newest = None);
+            }
+        }
         Ok(view)
     }
 

@@ -61,10 +61,10 @@ pub struct Books<'a> {
     pub report: &'a mut Report,
     /// What may be gone for its age.
     forgotten: Forgotten,
-    /// Windows that are.
-    windows_gone: u64,
-    /// Windows that were put away.
-    closed: u64,
+    /// Windows that are, and of them those that records joined after the first time.
+    windows_gone: (u64, u64),
+    /// Windows that were put away, and of them the same.
+    closed: (u64, u64),
     hours: Hours,
     readings: u64,
     windows: Vec<u64>,
@@ -102,8 +102,8 @@ impl<'a> Books<'a> {
             covered,
             report,
             forgotten,
-            windows_gone: 0,
-            closed: 0,
+            windows_gone: (0, 0),
+            closed: (0, 0),
             hours: Hours::new(),
             readings: 0,
             windows: vec![0; subject.config.windows.definitions().len()],
@@ -161,10 +161,11 @@ impl<'a> Books<'a> {
         let ours = |device: u32| is_ours.get(device as usize).copied();
         let mut found: HashMap<Key, Seen> = HashMap::new();
         let mut twice = Vec::new();
-        let (mut strangers, mut closed) = (Vec::new(), 0);
+        let (mut strangers, mut closed) = (Vec::new(), (0, 0));
         let mut take = |ClosedWindow { device, definition, window }: ClosedWindow, is_closed: bool| {
             if ours(device) == Some(true) {
-                closed += u64::from(is_closed);
+                closed.0 += u64::from(is_closed);
+                closed.1 += u64::from(is_closed && window.version > 1);
                 let key = (usize::from(definition), device, window.start);
                 let (version, state, sums) = (u64::from(window.version), window.state, Sums::of(&window.aggregate));
                 if found.insert(key, Seen { version, state, sums }).is_some() {
@@ -196,7 +197,7 @@ impl<'a> Books<'a> {
                 }
             }
         }
-        self.closed += closed;
+        self.closed = (self.closed.0 + closed.0, self.closed.1 + closed.1);
         for key in twice {
             let name = self.window_name(key);
             self.report.breaks(Law::C2, || format!("{name}: it is there twice"));
@@ -279,7 +280,10 @@ impl<'a> Books<'a> {
                     let name = self.window_name(key);
                     self.report.breaks(Law::C2, || format!("{name}: expected {}; found {}", told(&expected), told(&seen)));
                 }
-                None if start < kept_from => self.windows_gone += 1,
+                None if start < kept_from => {
+                    self.windows_gone.0 += 1;
+                    self.windows_gone.1 += u64::from(expected.version > 1);
+                }
                 None => {
                     let name = self.window_name(key);
                     self.report.breaks(Law::C2, || format!("{name}: expected {}; found nothing", told(&expected)));
@@ -433,10 +437,14 @@ impl<'a> Books<'a> {
     /// C2 in sums, and the count of windows put away.
     fn window_counts(&mut self) {
         let totals = self.shard.room.engine.totals();
-        let (counted, closed) = (totals.closed_windows, self.closed + self.windows_gone);
+        let (counted, closed) = (totals.closed_windows, self.closed.0 + self.windows_gone.0);
+        let (said, corrected) = (totals.corrected_windows, self.closed.1 + self.windows_gone.1);
         let (accepted, readings) = (totals.by_topic[Topic::Temperature as usize].accepted, self.readings);
         if counted != closed {
             self.report.breaks(Law::C2, || format!("{counted} windows are said to be closed, and {closed} are"));
+        }
+        if said != corrected {
+            self.report.breaks(Law::C2, || format!("{said} windows are said to be corrected, and {corrected} are"));
         }
         if accepted != readings {
             self.report.breaks(Law::C2, || format!("{accepted} readings are said to be accepted, and windows hold {readings}"));
@@ -445,7 +453,7 @@ impl<'a> Books<'a> {
             .map(|definition| format!("{} windows of {} s", self.windows[definition], self.size(definition) / 1_000))
             .collect();
         let forgotten =
-            if self.windows_gone > 0 { format!(", {} deleted for their age", self.windows_gone) } else { String::new() };
+            if self.windows_gone.0 > 0 { format!(", {} deleted for their age", self.windows_gone.0) } else { String::new() };
         let (of, sessions) = (of.join(" and "), self.sessions_told());
         self.report.summarise(Law::C2, format!("{readings} readings = what {of}{sessions} hold{forgotten}"));
     }

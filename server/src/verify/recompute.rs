@@ -559,8 +559,8 @@ pub struct Counted {
 
 impl Counted {
     /// Counts a record that came in at `now` and met this end.
-    pub fn count(&mut self, record: &Record<'_>, disposition: Disposition, now: ProcessingTime) {
-        let Totals { all, by_topic, by_source, by_reason, heard_from, .. } = &mut self.totals;
+    pub fn count(&mut self, record: &Record<'_>, disposition: Disposition, position: u64, now: ProcessingTime) {
+        let Totals { all, by_topic, by_source, by_reason, newest_letters, heard_from, .. } = &mut self.totals;
         all.count(disposition);
         by_topic[record.topic.map_or(4, |topic| topic as usize)].count(disposition);
         let is_known = self.sources.contains_key(&*record.source);
@@ -578,6 +578,7 @@ impl Counted {
         self.days.entry((day, name.to_owned(), topic)).or_default().count(disposition);
         if let Disposition::Rejected(reason) = disposition {
             by_reason[reason as usize] += 1;
+            newest_letters[reason as usize] = Some((now, position));
         }
     }
 }

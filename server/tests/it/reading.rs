@@ -416,3 +416,50 @@ async fn late_records_have_pages() {
     assert_eq!(server.get("/late?before=x").await.status, 404);
     server.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_of_pages() {
+    let server = Server::start().await;
+    let now = slot_now();
+    server.accept(&[bare("P321701-1-F1", now - 600_000, "4.5"), bare("P321701-1-F1", now, "9.4")]).await;
+    let children = async |code: &str| {
+        let answer = server.get(&format!("/regions/{code}/children.csv")).await;
+        assert_eq!((answer.status, answer.header("content-type")), (200, "text/csv; charset=utf-8"), "{code}");
+        csv(&answer.text)
+    };
+    let rows = children("32.17.01").await;
+    assert_eq!(rows[0][..5], ["code", "name", "kind", "units", "in_range"]);
+    let kinds: Vec<&str> = rows[1..].iter().map(|row| row[2].as_str()).collect();
+    assert!(kinds.is_sorted_by(|a, b| a >= b) && kinds.contains(&"facility"), "regions first: {kinds:?}");
+    let own = rows.iter().find(|row| row[0] == "P321701-1").expect("the facility");
+    let at = |name: &str| own[rows[0].iter().position(|column| column == name).expect("a column")].as_str();
+    assert_eq!([at("too_warm"), at("freezing"), at("facilities_reporting")], ["1", "0", "1"]);
+    // When it was heard of, whatever its own clock says.
+    assert!(rfc3339(now).as_str() <= at("last_data") && at("last_data") <= at("as_of"), "{own:?}");
+    assert_eq!(
+        children("32").await.len() - 1,
+        server.json("/api/v1/regions/32").await["children"].as_array().expect("a list").len()
+    );
+    for (name, first) in [("lag", "minute,"), ("late", "hour,")] {
+        let table = server.get(&format!("/pipeline/charts/{name}.csv")).await;
+        assert_eq!((table.status, table.header("content-type")), (200, "text/csv; charset=utf-8"));
+        assert!(
+            table.text.starts_with(first) && csv(&table.text).iter().all(|row| row.len() == csv(&table.text)[0].len()),
+            "{}",
+            table.text
+        );
+        let picture = server.get(&format!("/pipeline/charts/{name}.svg?lang=en")).await;
+        assert_eq!((picture.status, picture.header("content-type")), (200, "image/svg+xml"));
+        assert!(picture.text.starts_with("<svg"), "{}", picture.text);
+    }
+    for path in [
+        "/regions/99/children.csv",
+        "/regions/32%2Fchildren/children.csv",
+        "/pipeline/charts/lag.png",
+        "/pipeline/charts/other.svg",
+    ] {
+        let answer = server.get(path).await;
+        assert_eq!(answer.problem(404)["status"], 404, "{path}");
+    }
+    server.stop().await;
+}

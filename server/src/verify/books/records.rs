@@ -39,7 +39,7 @@ impl Books<'_> {
             let positions = (place.first_record..).step_by(log.step() as usize);
             for ((index, record), position) in batch.records().enumerate().zip(positions) {
                 let disposition = recomputed.fate(position).expect("only decisions without effect have no fate");
-                counted.count(&record, disposition, place.received_at);
+                counted.count(&record, disposition, position, place.received_at);
                 if has_tables && log.is_before(covered.next_block, place, position) {
                     raw.take(&record, disposition, position, place.received_at);
                 }
@@ -97,6 +97,10 @@ impl Books<'_> {
         for (reason, (expected, found)) in domain::event::Reason::ALL.iter().zip(expected.by_reason.iter().zip(&found.by_reason))
         {
             differ(&format!("reason {}", reason.name()), expected, found);
+        }
+        let newest = expected.newest_letters.iter().zip(&found.newest_letters);
+        for (reason, (expected, found)) in domain::event::Reason::ALL.iter().zip(newest) {
+            differ(&format!("newest dead letter of reason {}", reason.name()), expected, found);
         }
         for ((name, _), (expected, found)) in expected.by_source.iter().zip(expected.heard_from.iter().zip(&found.heard_from)) {
             differ(&format!("last word of source {name}"), expected, found);

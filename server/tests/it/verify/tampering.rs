@@ -158,7 +158,7 @@ async fn sql(pool: &SqlitePool, text: &'static str) {
 }
 
 /// What is done to the first directory, and what has to be found: the law, and words of the first record that is told.
-const TAMPERINGS: [(&str, Law, &str); 39] = [
+const TAMPERINGS: [(&str, Law, &str); 41] = [
     ("one more accepted", Law::C1, "the newest day: its hours come to"),
     ("one late more of a source", Law::C1, "source "),
     ("one reason more", Law::C1, "reason too_deep"),
@@ -198,6 +198,8 @@ const TAMPERINGS: [(&str, Law, &str); 39] = [
     ("a record that moved to the hour before", Law::C1, "records by hour: expected"),
     ("a source without a last word", Law::C1, "were heard of, and"),
     ("an hour that began with one late record more", Law::C1, "what was counted before it is not the sum"),
+    ("a newest dead letter at another place", Law::C1, "newest dead letter of reason"),
+    ("one more corrected window", Law::C2, "windows are said to be corrected, and"),
 ];
 
 async fn tamper(index: usize, dir: &Path) {
@@ -316,6 +318,14 @@ async fn tamper(index: usize, dir: &Path) {
         }
         37 => change_totals(&pool, |totals| totals.heard_from.truncate(1)).await,
         38 => change_totals(&pool, |totals| totals.begun_hours[0].1.late += 1).await,
+        39 => {
+            change_totals(&pool, |totals| {
+                let newest = totals.newest_letters.iter_mut().flatten().next();
+                newest.expect("some were rejected").1 -= 1;
+            })
+            .await;
+        }
+        40 => change_totals(&pool, |totals| totals.corrected_windows += 1).await,
         _ => unreachable!("there are no more"),
     }
     std::fs::write(path, log).expect("writes");
