@@ -66,6 +66,11 @@ pub fn address_of_its_own() -> Ipv4Addr {
     Ipv4Addr::new(127, a | 1, b, c)
 }
 
+fn spawn(command: &mut Command, dir: &Path, more: &[&str]) -> Child {
+    command.args(["serve", "--listen", &format!("{}:0", address_of_its_own()), "--data-dir"]).arg(dir).args(more);
+    command.env("RUST_LOG", "error").stdin(Stdio::null()).stdout(Stdio::piped()).spawn().expect("starts")
+}
+
 /// The shipped program, running.
 pub struct Program {
     child: Child,
@@ -96,15 +101,7 @@ impl Program {
     /// By `command`, which is told of our options; how it ended, where it does not come to listen.
     pub async fn try_start(mut command: Command, dir: &Path, more: &[&str]) -> Result<Self, ExitStatus> {
         let begun = Instant::now();
-        let mut child = command
-            .args(["serve", "--listen", &format!("{}:0", address_of_its_own()), "--data-dir"])
-            .arg(dir)
-            .args(more)
-            .env("RUST_LOG", "error")
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("starts");
+        let mut child = spawn(&mut command, dir, more);
         let stdout = child.stdout.take().expect("piped");
         let line = tokio::task::spawn_blocking(move || {
             let mut line = String::new();
@@ -314,10 +311,15 @@ pub async fn back(tasks: Vec<tokio::task::JoinHandle<Sender>>) -> Vec<Sender> {
     let mut senders = Vec::new();
     for (number, task) in tasks.into_iter().enumerate() {
         let ended = tokio::time::timeout(LONG, task).await;
-        let ended = ended.unwrap_or_else(|_| panic!("sender {number} does not end with its connection"));
+        let ended = ended.unwrap_or_else(|_| panic!("sender {number} does not end with its connection; {}", connections()));
         senders.push(ended.unwrap_or_else(|e| panic!("sender {number}: {e}")));
     }
     senders
+}
+
+/// All connections of this machine, as the kernel tells: whether one that is waited for was made, and what lies in it unread.
+fn connections() -> String {
+    std::fs::read_to_string("/proc/net/tcp").unwrap_or_else(|error| format!("/proc/net/tcp: {error}"))
 }
 
 /// Different records that were sent: of each batch but the first one record is that of the batch before.
@@ -382,6 +384,15 @@ async fn killed_again_and_again_under_load() {
         assert!(program.started_in <= limit, "round {round}: {:?}", program.started_in);
         check_books(&program, &senders, round).await;
     }
+    // F09: killed while it starts, again and again, it still starts.
+    program.kill();
+    for _ in 0..10 {
+        let mut child = spawn(&mut Command::new(binary()), dir.path(), &[]);
+        tokio::time::sleep(Duration::from_millis(random.below(100))).await;
+        child.kill().expect("it runs");
+        child.wait().expect("it has ended");
+    }
+    program = Program::start(dir.path()).await;
     senders = back(load(senders, base, &program, &key, true)).await;
     assert!(senders.iter().all(|s| s.open.is_empty()), "all is acknowledged in the end");
     check_books(&program, &senders, rounds + 1).await;

@@ -209,11 +209,15 @@ async fn one_process_a_directory() {
     let error = lifecycle::start(&args(server.dir(), &[])).await.err().expect("refused").to_string();
     assert!(error.contains("in use by process"), "{error}");
     let data_dir = server.dir().to_str().expect("a plain path").to_owned();
-    let begun = Instant::now();
-    let other = program(&["serve", "--listen", "127.0.0.1:0", "--data-dir", &data_dir]).output().expect("runs");
-    assert!(!other.status.success() && String::from_utf8_lossy(&other.stderr).contains("in use by process"));
-    // Under a second where nothing else runs; it does not wait for the other one to go.
-    assert!(begun.elapsed() < Duration::from_secs(10), "refused after {:?}", begun.elapsed());
+    // F10: refused within a second, and not for want of a turn on a busy machine.
+    let tries = (0..20).map(|_| {
+        let begun = Instant::now();
+        let other = program(&["serve", "--listen", "127.0.0.1:0", "--data-dir", &data_dir]).output().expect("runs");
+        assert!(!other.status.success() && String::from_utf8_lossy(&other.stderr).contains("in use by process"));
+        begun.elapsed()
+    });
+    let mut tries = tries.inspect(|took| println!("refused after {took:?}"));
+    assert!(tries.any(|took| took < Duration::from_secs(1)), "it is never refused within a second");
     // The first goes on unharmed, and administration works beside it.
     server.accept(&[bare("d", now_ms(), "5")]).await;
     let made =
