@@ -24,7 +24,7 @@ pub struct StoreArgs {
     #[arg(long, env = "RANTAI_CONFIG", value_name = "FILE")]
     #[serde(skip)]
     pub config: Option<PathBuf>,
-    /// Folder with the log and SQLite's database; made where absent [default: ./data-dir]
+    /// Folder with the log and SQLite's database; made where absent [default: ./data]
     #[arg(long, env = "RANTAI_DATA_DIR", value_name = "FOLDER")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub data_dir: Option<PathBuf>,
@@ -397,7 +397,7 @@ impl Default for Config {
         let kafka = KafkaConfig::default();
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 3000)),
-            data_dir: "./data-dir".into(),
+            data_dir: "./data".into(),
             store: StoreAddress::default(),
             log: LogKind::default(),
             kafka_brokers: kafka.brokers,

@@ -3,6 +3,7 @@
 use super::{Database, Pools, Store, StoreError};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{Connection, Sqlite, Transaction};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -37,6 +38,9 @@ const PAUSE: Duration = Duration::from_millis(20);
 
 /// Opens the database in `dir`, made and migrated as needed.
 pub async fn open(dir: &Path) -> Result<Pools<Sqlite>, StoreError> {
+    // SQLite would let everybody read it who may look into the folder, and gives its other files the mode of this one.
+    let made = std::fs::OpenOptions::new().append(true).create(true).mode(0o600).open(dir.join(FILE));
+    made.map_err(sqlx::Error::Io)?;
     let options = SqliteConnectOptions::new()
         .filename(dir.join(FILE))
         .create_if_missing(true)

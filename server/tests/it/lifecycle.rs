@@ -241,9 +241,9 @@ fn a_key_before_the_first_start() {
     let dir = tempfile::tempdir().expect("a directory");
     let data = dir.path().join("deep/data");
     assert_eq!(crate::kill::make_key(&data).lines().count(), 1);
-    for made in [&data, &dir.path().join("deep")] {
+    for (made, expected) in [(&data, 0o700), (&dir.path().join("deep"), 0o700), (&data.join("rantai.db"), 0o600)] {
         let mode = std::fs::metadata(made).expect("it is there").permissions().mode();
-        assert_eq!(mode & 0o777, 0o700, "{}", made.display());
+        assert_eq!(mode & 0o777, expected, "{}", made.display());
     }
 }
 
