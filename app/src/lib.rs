@@ -91,8 +91,10 @@ pub fn shell(options: LeptosOptions) -> impl IntoView {
 #[cfg(feature = "ssr")]
 fn start_script(options: &LeptosOptions) -> String {
     let bundle = format!("/{}/{}", options.site_pkg_dir, options.output_name);
+    // `cargo leptos` names the module so, and tells of itself by this.
+    let module = if option_env!("LEPTOS_OUTPUT_NAME").is_some() { "" } else { "_bg" };
     format!(
-        "let start=()=>{{start=()=>{{}};const module_or_path=fetch('{bundle}_bg.wasm');import('{bundle}.js').then(\
+        "let start=()=>{{start=()=>{{}};const module_or_path=fetch('{bundle}{module}.wasm');import('{bundle}.js').then(\
          async m=>{{await m.default({{module_or_path}});setTimeout(m.hydrate)}})}};\
          requestAnimationFrame(()=>setTimeout(()=>start()));setTimeout(()=>start(),1000)"
     )

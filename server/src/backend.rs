@@ -42,7 +42,7 @@ use domain::time::{DAY_MS, ProcessingTime, Zone};
 use order::DeviceOrder;
 use region::{points, region_view};
 use shared::Shared;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, OnceLock};
 
 /// Rows of a short list.
@@ -405,18 +405,14 @@ impl Backend for EngineBackend {
                 unregistered: (registered..engine.device_count()).rev().take(SHORT).map(|i| engine.device_now(i)).collect(),
             };
             let newest = view.reasons.iter().filter_map(|row| row.newest);
-            let not_in_memory: Vec<u64> = newest.filter(|position| room.side_at(DEAD, *position).is_none()).collect();
+            let not_in_memory: BTreeSet<u64> = newest.filter(|position| room.side_at(DEAD, *position).is_none()).collect();
             (view, letters, not_in_memory, days::fresh(room))
         });
         let (mut view, letters, not_in_memory, (now, fresh)) = view.await.map_err(AppErrorOf::from)?;
         view.days = day_rows(&self.day_books_with(now, fresh, WEEK).await.map_err(AppErrorOf::from)?);
         view.dead_letters = self.newest_letters(letters, SHORT).await?;
-        for position in not_in_memory {
-            // Retention takes those of which something was decided.
-            if self.store.side_at(DEAD, position).await.map_err(AppErrorOf::from)?.is_none() {
-                view.reasons.iter_mut().filter(|row| row.newest == Some(position)).for_each(|row| row.newest = None);
-            }
-        }
+        let gone = self.gone_letters(not_in_memory).await?;
+        view.reasons.iter_mut().filter(|row| row.newest.is_some_and(|at| gone.contains(&at))).for_each(|row| row.newest = None);
         Ok(view)
     }
 

@@ -164,12 +164,14 @@ fn maps(
         let outline =
             outlines.iter().find(|outline| outline.code == place::outline_code(&province.code)).expect("every province has one");
         let is_shared = place::INSIDE.iter().any(|(code, outline)| province.code == *code || province.code == *outline);
+        let own: Vec<Point> = facilities.iter().filter(|facility| facility.province == number).map(Facility::at).collect();
         let (bounds, label) = if is_shared {
-            let own: Vec<Point> = facilities.iter().filter(|facility| facility.province == number).map(Facility::at).collect();
             let districts = province.regencies.clone().flat_map(|regency| hierarchy.regencies[regency].districts.clone());
             (Bounds::of(&own), middle(&districts.map(|district| places.districts[district].at).collect::<Vec<_>>()))
         } else {
-            (outline.shape.bounds(), map::label(&outline.shape))
+            // Of real islands the outline may lack the outermost.
+            let shape = outline.shape.bounds();
+            (Bounds::of([&shape.low, &shape.high].into_iter().chain(&own)), map::label(&outline.shape))
         };
         let (left, bottom) = map::project(bounds.low);
         let (right, top) = map::project(bounds.high);

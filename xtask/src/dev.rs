@@ -81,7 +81,7 @@ fn changes_since(seen: SystemTime) -> anyhow::Result<Changed> {
     Ok(Changed {
         bundle: shared || newer(&["frontend/src"])?,
         files: newer(&["style", "public"])?,
-        server: shared || newer(&["server", "simulator/src", "data"])?,
+        server: shared || newer(&["server", "simulator/src", "data/facilities", "data/hierarchy", "data/map"])?,
     })
 }
 

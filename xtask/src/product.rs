@@ -168,7 +168,8 @@ pub fn place_static_files(site: &Path, flavour: Flavour) -> anyhow::Result<()> {
         let _ = std::fs::remove_dir_all(&aside);
         std::fs::create_dir_all(aside.join("pkg"))?;
         std::fs::write(aside.join("pkg").join(bundle::NAME).with_extension("css"), css::bundle(&style.join("main.css"))?)?;
-        for file in workspace::files_below(&public)? {
+        // `style` is linked there for `cargo leptos`, which bundles no imports.
+        for file in workspace::files_below_but(&public, &["style"])? {
             let to = aside.join(file.strip_prefix(&public).expect("the file lies below it"));
             std::fs::create_dir_all(to.parent().expect("a file lies in a folder"))?;
             std::fs::copy(&file, &to)?;

@@ -11,6 +11,8 @@ use web_sys::{Element, Event, EventTarget, KeyboardEvent, PointerEvent, WheelEve
 
 /// A pointer that moved less than this, in pixels, was a tap.
 const TAP_PX: f64 = 6.0;
+/// So far from where it meets the glass a finger means what it touches.
+const REACH_PX: f64 = 22.0;
 /// How far a key moves the map, as a part of its width.
 const KEY_STEP: f64 = 0.12;
 
@@ -173,6 +175,29 @@ fn pointer_moved(shared: &Shared, event: &PointerEvent) {
     set_view(shared, next);
 }
 
+/// Circles are small under a finger: the nearest within its reach opens.
+fn open_near(shared: &Shared, event: &web_sys::MouseEvent) {
+    let map = shared.borrow();
+    let is = |selector: &str| {
+        let target = event.target().and_then(|target| target.dyn_into::<Element>().ok());
+        target.is_some_and(|target| target.closest(selector).is_ok_and(|found| found.is_some()))
+    };
+    if map.shows_points() || is("a") {
+        return;
+    }
+    let Ok(links) = map.parts.svg.query_selector_all(".map__bubbles a") else { return };
+    let links = (0..links.length()).filter_map(|index| links.item(index)?.dyn_into::<Element>().ok());
+    let away = |link: &Element| {
+        let rect = link.get_bounding_client_rect();
+        let (x, y) = (rect.left() + rect.width() / 2.0, rect.top() + rect.height() / 2.0);
+        (x - f64::from(event.client_x())).hypot(y - f64::from(event.client_y()))
+    };
+    let nearest = links.map(|link| (away(&link), link)).min_by(|one, other| one.0.total_cmp(&other.0));
+    if let Some(href) = nearest.filter(|(away, _)| *away < REACH_PX).and_then(|(_, link)| link.get_attribute("href")) {
+        let _ = window().location().set_href(&href);
+    }
+}
+
 fn clicked(shared: &Shared, event: &web_sys::MouseEvent) {
     let (hit, dragged) = {
         let mut map = shared.borrow_mut();
@@ -191,7 +216,7 @@ fn clicked(shared: &Shared, event: &web_sys::MouseEvent) {
         event.prevent_default();
         return;
     }
-    let Some(cluster) = hit else { return };
+    let Some(cluster) = hit else { return open_near(shared, event) };
     event.prevent_default();
     let target = {
         let map = shared.borrow();

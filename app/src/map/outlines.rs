@@ -92,24 +92,24 @@ fn country(region: &RegionView, measure: Measure, lang: Lang) -> Picture {
     for (code, outline) in &base.outlines {
         let counts = counts.get(code).copied().unwrap_or_default();
         let name = names.get(code).map_or(code.as_str(), String::as_str);
-        area(&mut out, (code, name, &counts), measure, lang, format_args!(r#"<path d="{outline}"/>"#));
+        let href = link::region(code);
+        area(&mut out, (code, name, &counts), &href, (measure, lang), format_args!(r#"<path d="{outline}"/>"#));
     }
     Picture { view_box: Some(format!("0 0 {width} {height}")), markup: out, ..Picture::default() }
 }
 
-/// An area of that code, name and figures as the browser finds and recolours it, with its `shape`.
+/// An area of that code, name and figures as the browser finds and recolours it, with its `shape`, which leads to `href`.
 fn area(
     out: &mut String,
     (code, name, counts): (&str, &str, &Counts),
-    measure: Measure,
-    lang: Lang,
+    href: &str,
+    (measure, lang): (Measure, Lang),
     shape: std::fmt::Arguments<'_>,
 ) {
     let title = escape(&area_title(lang, name, measure.value(counts)));
     let _ = write!(
         out,
-        r#"<a href="{}" class="{}" data-code="{code}" tabindex="-1"><title>{title}</title>{shape}</a>"#,
-        link::region(code),
+        r#"<a href="{href}" class="{}" data-code="{code}" tabindex="-1"><title>{title}</title>{shape}</a>"#,
         measure.class(counts)
     );
 }
@@ -175,14 +175,15 @@ fn near(region: &RegionView, measure: Measure, lang: Lang) -> Picture {
 }
 
 /// The parts of a province at the middle of their facilities: circles whose area tells how many these are, the largest first, so that none
-/// is hidden; then the names that find room, first those of what is worst.
+/// is hidden; its own facilities as squares; then the names that find room, first those of what is worst.
 fn bubbles(out: &mut String, region: &RegionView, points: &Points, base: View, measure: Measure, lang: Lang) {
     let unit = base.width / BUBBLES_WIDTH;
+    let inside = |at: &[f32; 2]| ((f64::from(at[0]) - base.x) / unit, (f64::from(at[1]) - base.y) / unit);
     let middle = |code: &str| {
         let digits = code.replace('.', "");
         let own = points.code.iter().zip(&points.at).filter(|(code, _)| code[1..].starts_with(&digits)).map(|(_, at)| at);
         let (count, x, y) = own.fold((0.0, 0.0, 0.0), |(n, x, y), at| (n + 1.0, x + f64::from(at[0]), y + f64::from(at[1])));
-        (count > 0.0).then(|| ((x / count - base.x) / unit, (y / count - base.y) / unit))
+        (count > 0.0).then(|| inside(&[(x / count) as f32, (y / count) as f32]))
     };
     let parts = region.children.iter().filter(|child| child.kind == ChildKind::Region);
     let mut parts: Vec<Bubble> = parts.filter_map(|child| Some(Bubble::of(child, middle(&child.now.code)?, measure))).collect();
@@ -190,7 +191,14 @@ fn bubbles(out: &mut String, region: &RegionView, points: &Points, base: View, m
     let _ = write!(out, r#"<g class="map__bubbles" transform="translate({:.2} {:.2}) scale({unit:.4})">"#, base.x, base.y);
     for Bubble { child, x, y, r, .. } in &parts {
         let circle = format_args!(r#"<circle cx="{x:.0}" cy="{y:.0}" r="{r:.1}"/>"#);
-        area(out, (&child.now.code, &child.name, &child.now.counts), measure, lang, circle);
+        let of = (child.now.code.as_str(), child.name.as_str(), &child.now.counts);
+        area(out, of, &link::region(of.0), (measure, lang), circle);
+    }
+    for child in region.children.iter().filter(|child| child.kind == ChildKind::Facility) {
+        let of = (child.now.code.as_str(), child.name.as_str(), &child.now.counts);
+        let Some((x, y)) = points.code.iter().position(|code| code == of.0).map(|at| inside(&points.at[at])) else { continue };
+        let square = format_args!(r#"<rect x="{:.0}" y="{:.0}" width="10" height="10"/>"#, x - 5.0, y - 5.0);
+        area(out, of, &link::facility(of.0), (measure, lang), square);
     }
     let mut taken: Vec<[f64; 4]> = parts.iter().map(|Bubble { x, y, r, .. }| [x - r, y - r, x + r, y + r]).collect();
     parts.sort_by(|a, b| b.class.cmp(a.class).then(b.r.total_cmp(&a.r)));

@@ -171,7 +171,7 @@ pub const EN: Words = Words {
             format!("Share of facilities without word by area. Largest: {place}, {value}. The table below has the same figures.")
         },
         summary_points: |place| format!("Map of {place}. The table below has the same figures."),
-        bubbles: "Area of a circle: number of facilities",
+        bubbles: "Area of a circle: number of facilities; square: a facility of the province",
         half: "fewer than half report",
         newer: "Kalimantan Utara is shown inside Kalimantan Timur; Papua Selatan, Tengah and Pegunungan inside Papua; Papua Barat Daya inside Papua Barat.",
         facilities: "Facilities on the map",

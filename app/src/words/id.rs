@@ -173,7 +173,7 @@ pub const ID: Words = Words {
             )
         },
         summary_points: |place| format!("Peta {place}. Angka yang sama ada di tabel di bawah."),
-        bubbles: "Luas lingkaran: banyaknya fasilitas",
+        bubbles: "Luas lingkaran: banyaknya fasilitas; kotak: fasilitas provinsi",
         half: "kurang dari separuh melapor",
         newer: "Kalimantan Utara tampil di dalam Kalimantan Timur; Papua Selatan, Tengah dan Pegunungan di dalam Papua; Papua Barat Daya di dalam Papua Barat.",
         facilities: "Fasilitas di peta",

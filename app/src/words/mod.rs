@@ -460,7 +460,7 @@ pub struct MapWords {
     pub summary_silent: Say2,
     /// Summary of the map of one region.
     pub summary_points: Say1,
-    /// Legend: what the area of a circle means.
+    /// Legend: what the area of a circle means, and a square.
     pub bubbles: &'static str,
     /// Legend: less than half report.
     pub half: &'static str,

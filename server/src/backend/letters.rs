@@ -3,8 +3,9 @@
 use super::{AppErrorOf, EngineBackend, ReadError};
 use crate::hex::hex;
 use crate::http::Problem;
+use crate::kafka::partition_of;
 use crate::letters::{Decided, Decision, End, MAX_WORDS, Outcome, Verdict};
-use crate::pipeline::{Refused, wall_clock};
+use crate::pipeline::{PARTITION, Refused, wall_clock};
 use crate::publish::pipeline_now;
 use crate::side::{Cause, DEAD, SideRow};
 use crate::store::StoreError;
@@ -12,7 +13,7 @@ use app::api::{DeadLetterRow, DeadLetterView, LetterEnd, LetterOutcome, LetterSt
 use app::error::AppError;
 use axum::http::StatusCode;
 use sha2::{Digest, Sha256};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Rows of a page of the list.
 const ROWS: usize = 50;
@@ -140,6 +141,19 @@ impl EngineBackend {
     pub(super) async fn newest_letters(&self, rows: Vec<SideRow>, limit: usize) -> Result<Vec<DeadLetterRow>, AppErrorOf> {
         let letters = self.with_decisions(self.side_newest(DEAD, rows, None, limit).await?).await?;
         Ok(letters.iter().filter_map(short).collect())
+    }
+
+    /// Those of `positions` that retention has taken, as it does where something was decided.
+    pub(super) async fn gone_letters(&self, positions: BTreeSet<u64>) -> Result<BTreeSet<u64>, AppErrorOf> {
+        let kept = self.store.letters(PARTITION, &positions).await?;
+        let mut gone: BTreeSet<u64> = positions.difference(&kept).copied().collect();
+        // On Kafka a position tells its partition.
+        for position in gone.clone() {
+            if !self.store.letters(partition_of(position), &BTreeSet::from([position])).await?.is_empty() {
+                gone.remove(&position);
+            }
+        }
+        Ok(gone)
     }
 
     /// A page of the list: the newest before a position, or of all.

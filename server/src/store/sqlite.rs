@@ -38,9 +38,12 @@ const PAUSE: Duration = Duration::from_millis(20);
 
 /// Opens the database in `dir`, made and migrated as needed.
 pub async fn open(dir: &Path) -> Result<Pools<Sqlite>, StoreError> {
-    // SQLite would let everybody read it who may look into the folder, and gives its other files the mode of this one.
-    let made = std::fs::OpenOptions::new().append(true).create(true).mode(0o600).open(dir.join(FILE));
-    made.map_err(sqlx::Error::Io)?;
+    // SQLite would let everybody read it who may look into the folder, and gives its other files the mode of this one. One that is there
+    // is not opened: to close it would end the locks that another part of this process has on it.
+    match std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(dir.join(FILE)) {
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+        made => drop(made.map_err(sqlx::Error::Io)?),
+    }
     let options = SqliteConnectOptions::new()
         .filename(dir.join(FILE))
         .create_if_missing(true)

@@ -2,7 +2,9 @@
 
 use crate::kill::{Program, make_key};
 use crate::support::{Reply, Server, envelope, now_ms, until};
+use domain::time::ProcessingTime;
 use serde_json::{Value, json};
+use server::store::{Retention, Store, StoreAddress};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
@@ -199,6 +201,28 @@ async fn the_page_works_by_plain_forms() {
     assert!(page.contains("Refused again") && page.contains("/pipeline/dead-letters/4"), "{page}");
     assert!(server.get("/pipeline/dead-letters/4?lang=en").await.text.contains("Replay of"));
     assert!(server.get("/pipeline?lang=en").await.text.contains("/pipeline/dead-letters/4"));
+    server.stop().await;
+}
+
+/// A reason's newest letter is no link any more once retention has taken it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_letter_that_is_gone_is_not_linked_to() {
+    let server = with_letters().await;
+    let all: Vec<u64> = letters(&server).await.iter().map(|row| row["position"].as_u64().expect("a position")).collect();
+    let last = format!("/pipeline/dead-letters/{}\"", all.iter().max().expect("some"));
+    assert!(server.get("/pipeline").await.text.contains(&last));
+    for position in &all {
+        decide(&server, *position, "discard", &json!({"by": "Sari", "reason": "noise"}), &[]).await;
+    }
+    let dir = server.stop().await;
+    let store = Store::open(&StoreAddress::Sqlite, dir.path()).await.expect("opens");
+    let later = ProcessingTime::from_ms(now_ms()).plus_ms(400 * 86_400_000);
+    store.forget(later, &Retention { side_days: 30, ..Retention::default() }).await.expect("deletes");
+    store.close().await;
+    let server = Server::start_in(dir, &[]).await;
+    assert_eq!(letters(&server).await, Vec::<Value>::new());
+    let page = server.get("/pipeline").await.text;
+    assert!(page.contains("out_of_range") && !page.contains("/pipeline/dead-letters/"), "{page}");
     server.stop().await;
 }
 

@@ -245,6 +245,7 @@ impl Parser<'_> {
             self.reject(Reason::MissingField, &format!("{prefix}{name}"));
             return None;
         }
+        // Short in any case, mostly: the name of the field need not be made.
         if let Value::Text(Text { len: 1..=128, .. }) = value {
             return self.text(value, name);
         }
