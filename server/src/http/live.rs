@@ -2,6 +2,7 @@
 
 use super::AppState;
 use super::problem::{Problem, Query};
+use crate::admission::{MAX_TEXT_CHARS, is_short};
 use crate::feed::{Subscription, event, event_of};
 use crate::pipeline::{Pipeline, Room, wall_clock};
 use crate::publish;
@@ -22,8 +23,6 @@ use tokio_util::sync::WaitForCancellationFutureOwned;
 
 /// How many topics a page may listen to.
 const MAX_TOPICS: usize = 16;
-/// The longest topic: a device id has 128 characters at most, of four bytes each.
-const MAX_TOPIC_BYTES: usize = 544;
 /// How often a stream says that it lives.
 const BEAT: Duration = Duration::from_secs(5);
 
@@ -46,8 +45,9 @@ pub async fn live(
 ) -> Result<Response, Problem> {
     let mut topics = Vec::new();
     for topic in query.topics.split(',').filter(|t| !t.is_empty()) {
-        if topic.len() > MAX_TOPIC_BYTES {
-            return Err(Problem::bad_request(format!("a topic has at most {MAX_TOPIC_BYTES} bytes")));
+        let name = topic.split_once(':').map_or(topic, |(_, name)| name);
+        if !is_short(name.as_bytes()) {
+            return Err(Problem::bad_request(format!("what a topic names has at most {MAX_TEXT_CHARS} characters")));
         }
         let topic: LiveTopic = topic.parse().map_err(|e: domain::feed::NoSuchLiveTopic| Problem::bad_request(e.to_string()))?;
         if !topics.contains(&topic) {
