@@ -4,7 +4,7 @@
 use crate::brokers::Cluster;
 use crate::kafka::{Place, SECOND, ends, stored_letters, told_letters, totals};
 use crate::kill::{
-    AGO_MS, Program, Sender, acknowledged, back, check_books, check_records, distinct, kills_of_engines, load, moments,
+    AGO_MS, Loading, Program, Sender, acknowledged, back, check_books, check_records, distinct, kills_of_engines, load, moments,
 };
 use crate::support::{Random, counts, now_ms, stores, until};
 use domain::window::WindowConfig;
@@ -50,7 +50,7 @@ impl Crew {
         Self { place, dir, engines, intake, key, base: now_ms() - AGO_MS }
     }
 
-    fn load(&self, senders: Vec<Sender>, only_open: bool) -> Vec<tokio::task::JoinHandle<Sender>> {
+    fn load(&self, senders: Vec<Sender>, only_open: bool) -> Vec<Loading> {
         load(senders, self.base, &self.intake, &self.key, only_open)
     }
 
@@ -59,7 +59,7 @@ impl Crew {
     }
 
     /// Kills who takes records in, too, has sent again what was not acknowledged, and looks at what is there.
-    async fn finish(self, tasks: Vec<tokio::task::JoinHandle<Sender>>) -> (Place, Vec<Sender>) {
+    async fn finish(self, tasks: Vec<Loading>) -> (Place, Vec<Sender>) {
         let Self { place, dir, engines, intake, key, base } = self;
         intake.kill();
         let senders = back(tasks).await;
