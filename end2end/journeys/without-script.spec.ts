@@ -34,10 +34,15 @@ test('language, theme and search work as links and forms', async ({ page }) => {
   await expect(page.locator(`main a[href="/facilities/${place.facility}"]`).first()).toBeVisible();
 });
 
-test('the map of a region shows its facilities without script', async ({ page }) => {
-  for (const code of [place.province, place.regency, place.district]) {
+test('the map of a region shows its parts or its facilities without script', async ({ page }) => {
+  for (const [code, shapes] of [
+    [place.province, '.map__bubbles a[href^="/regions/"] circle'],
+    [place.province, '.map__bubbles a[href^="/facilities/"] rect'],
+    [place.regency, '.map__still path[d^=M]'],
+    [place.district, '.map__still path[d^=M]'],
+  ]) {
     await page.goto(`/regions/${code}`);
-    await expect(page.locator('.map__still path[d^=M]').first()).toBeVisible();
+    await expect(page.locator(shapes).first()).toBeVisible();
     await expect(page.locator('section[aria-labelledby="map-title"] .key').first()).toBeVisible();
   }
 });
