@@ -175,14 +175,16 @@ fn pointer_moved(shared: &Shared, event: &PointerEvent) {
     set_view(shared, next);
 }
 
+/// Whether it was an element of `selector` that was clicked, or something in one.
+fn lies_in(event: &web_sys::MouseEvent, selector: &str) -> bool {
+    let target = event.target().and_then(|target| target.dyn_into::<Element>().ok());
+    target.is_some_and(|target| target.closest(selector).is_ok_and(|found| found.is_some()))
+}
+
 /// Circles are small under a finger: the nearest within its reach opens.
 fn open_near(shared: &Shared, event: &web_sys::MouseEvent) {
     let map = shared.borrow();
-    let is = |selector: &str| {
-        let target = event.target().and_then(|target| target.dyn_into::<Element>().ok());
-        target.is_some_and(|target| target.closest(selector).is_ok_and(|found| found.is_some()))
-    };
-    if map.shows_points() || is("a") {
+    if map.shows_points() || lies_in(event, "a") {
         return;
     }
     let Ok(links) = map.parts.svg.query_selector_all(".map__bubbles a") else { return };
@@ -202,11 +204,7 @@ fn clicked(shared: &Shared, event: &web_sys::MouseEvent) {
     let (hit, dragged) = {
         let mut map = shared.borrow_mut();
         // Buttons of the map are not places of it.
-        let on_button = event
-            .target()
-            .and_then(|t| t.dyn_into::<Element>().ok())
-            .is_some_and(|e| e.closest("button").is_ok_and(|b| b.is_some()));
-        if on_button {
+        if lies_in(event, "button") {
             return;
         }
         let dragged = std::mem::take(&mut map.dragged);

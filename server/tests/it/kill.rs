@@ -353,7 +353,7 @@ pub async fn back(loading: Vec<Loading>) -> Vec<Sender> {
 }
 
 /// The same of a server that is dead. Twice in some thousand kills, beside other tests, a sender was still at it half a minute later, with
-/// no connection to anybody: the client never told it. Nobody can answer it any more, so after a while it is told here.
+/// no connection to its server: as if the client had never told it. Nobody can answer it any more, so after a while it is told here.
 async fn back_from_the_dead(mut loading: Vec<Loading>) -> Vec<Sender> {
     for (number, Loading { task, gone, stage }) in loading.iter_mut().enumerate() {
         let soon = until_finished(task);
