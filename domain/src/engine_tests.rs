@@ -412,7 +412,7 @@ fn sliding_windows_and_sessions_leave_what_the_store_needs() {
 #[test]
 fn room_for_devices_that_nobody_registered() {
     let config = EngineConfig { max_unregistered: 2, ..EngineConfig::default() };
-    let no_room = Disposition::Rejected(Reason::TooManyUnregistered);
+    let no_room = Disposition::Rejected(Reason::OutOfRange);
     let (mut e, mut ids) = (Engine::new(config.clone(), &master()), MemoryIdentities::default());
     let too_old = record("a", -91 * 1_440, 5_000, Some(1));
     let records =
@@ -426,7 +426,7 @@ fn room_for_devices_that_nobody_registered() {
     let more = vec![record("P321705-1-F1", -1, 5_000, None), record("a", -1, 5_000, None), other, fault];
     let accepted = Disposition::Accepted;
     assert_eq!(step(&mut e, &mut ids, 1, more), [accepted, accepted, accepted, no_room]);
-    assert_eq!(e.totals().by_reason[Reason::TooManyUnregistered as usize], 3);
+    assert_eq!(e.totals().by_reason[Reason::OutOfRange as usize], 3);
     assert_eq!((e.device_count(), e.device_by_id("c")), (3 + 2, None));
     // What a restart reads again it remembers as it was judged.
     let (totals, devices, hours) = dump(&mut e);

@@ -38,7 +38,7 @@ pub enum Reason {
     WrongType,
     /// Not a finite number.
     NonFinite,
-    /// Outside what can be measured or a field may hold.
+    /// Outside what can be measured or a field may hold; a device that nobody registered, after as many others as there is room for.
     OutOfRange,
     /// A code by which a sensor reports its own failure (85.0, 127.94, −127).
     SensorFault,
@@ -52,13 +52,11 @@ pub enum Reason {
     IdConflict,
     /// The device, channel and time of a known reading with another value.
     ConflictingReading,
-    /// Of a device that nobody registered, after as many others as there is room for.
-    TooManyUnregistered,
 }
 
 impl Reason {
     /// Every reason, in the order of the contract.
-    pub const ALL: [Reason; 17] = [
+    pub const ALL: [Reason; 16] = [
         Reason::MalformedJson,
         Reason::InvalidUtf8,
         Reason::DuplicateKey,
@@ -75,7 +73,6 @@ impl Reason {
         Reason::TooOld,
         Reason::IdConflict,
         Reason::ConflictingReading,
-        Reason::TooManyUnregistered,
     ];
 
     /// The name in the public contract.
@@ -97,7 +94,6 @@ impl Reason {
             Reason::TooOld => "too_old",
             Reason::IdConflict => "id_conflict",
             Reason::ConflictingReading => "conflicting_reading",
-            Reason::TooManyUnregistered => "too_many_unregistered",
         }
     }
 }

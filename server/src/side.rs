@@ -210,6 +210,8 @@ pub fn field_at_fault(batch: &Batch, index: usize, reason: Reason) -> &str {
     match reason {
         Reason::Future | Reason::ClockReset | Reason::TooOld => time_field(batch.raw_record(index)),
         Reason::IdConflict => batch.identity_field(index),
+        // Not admission's word, then the engine's: there was no room for its device.
+        Reason::OutOfRange if batch.rejection(index).is_none_or(|found| found != reason) => batch.device_field(index),
         _ => batch.field(index),
     }
 }

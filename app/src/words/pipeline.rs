@@ -133,7 +133,7 @@ pub struct PipelineWords {
     /// Link to the newest record rejected for that reason.
     pub newest: &'static str,
     /// Every reason in the order of `domain::event::Reason::ALL`, with what to do about it.
-    pub reason_words: [(&'static str, &'static str); 17],
+    pub reason_words: [(&'static str, &'static str); 16],
     /// No rejection.
     pub reasons_none: &'static str,
     /// And what that means.
@@ -268,14 +268,16 @@ pub const ID: PipelineWords = PipelineWords {
         ("Isian wajib tidak ada", "Lengkapi isian"),
         ("Jenis isian salah", "Periksa program pengirim"),
         ("Bukan angka terhingga", "Periksa sensor"),
-        ("Di luar yang dapat diukur", "Periksa sensor"),
+        (
+            "Di luar yang dapat diukur, atau alat tak terdaftar terlalu banyak",
+            "Lihat isiannya: periksa sensor, atau cari pengirim id baru",
+        ),
         ("Kode rusak sensor", "Periksa kabel sensor"),
         ("Jam alat di masa depan", "Setel jam alat"),
         ("Jam alat kembali ke awal", "Setel jam alat, ganti baterainya"),
         ("Lebih tua dari ingatan duplikat", "Kirim lebih cepat"),
         ("Id sama, isi berbeda", "Beri id baru pada setiap rekaman"),
         ("Waktu sama, nilai berbeda", "Bandingkan kedua rekaman"),
-        ("Alat tak terdaftar terlalu banyak", "Cari pengirim id baru, atau beri lebih banyak tempat"),
     ],
     reasons_none: "Tidak ada yang ditolak",
     reasons_none_note: "Rekaman yang tidak dapat dibaca disimpan dan muncul di sini dengan alasannya.",
@@ -381,14 +383,16 @@ pub const EN: PipelineWords = PipelineWords {
         ("A required field is missing", "Fill the field in"),
         ("A field of the wrong type", "Check the sending program"),
         ("Not a finite number", "Check the sensor"),
-        ("Beyond what can be measured", "Check the sensor"),
+        (
+            "Beyond what can be measured, or too many unregistered devices",
+            "See the field: check the sensor, or find who sends new ids",
+        ),
         ("Failure code of the sensor", "Check the sensor's cable"),
         ("Device clock in the future", "Set the device's clock"),
         ("Device clock was reset", "Set the device's clock, change its battery"),
         ("Older than duplicates are remembered", "Send sooner"),
         ("Same id, other content", "Give each record an id of its own"),
         ("Same time, other value", "Compare the two records"),
-        ("Too many unregistered devices", "Find who sends new ids, or give more room"),
     ],
     reasons_none: "Nothing was rejected",
     reasons_none_note: "Records that cannot be read are kept and appear here with their reason.",

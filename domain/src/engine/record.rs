@@ -72,9 +72,9 @@ impl Record<'_> {
         }
     }
 
-    /// The same of a device for which there is no room.
+    /// The same of a device for which there is no room: its id is outside what this field may hold by now.
     pub(super) fn without_room(self) -> Self {
-        Self { content: Content::Rejected(Reason::TooManyUnregistered), ..self }
+        Self { content: Content::Rejected(Reason::OutOfRange), ..self }
     }
 }
 

@@ -248,6 +248,17 @@ impl Batch {
         }
     }
 
+    /// The field that names the device of record `index`.
+    pub fn device_field(&self, index: usize) -> &'static str {
+        let parsed = &self.records[index];
+        match (parsed.topic, parsed.is_envelope) {
+            (Some(Topic::Gps), true) => "payload.properties.device_id",
+            (Some(Topic::Gps), false) => "properties.device_id",
+            (_, true) => "payload.device_id",
+            (_, false) => "device_id",
+        }
+    }
+
     /// The field at fault of record `index`, empty where admission found none.
     pub fn field(&self, index: usize) -> &str {
         match &self.records[index].kind {

@@ -12,7 +12,7 @@ use super::{Store, StoreError, either};
 /// `DeviceState` and all in it, `HourCell`, `Stood`, `ClosedDerived`, `SideRow`), the blocks of windows and of side outputs, packed hours, or what any of
 /// it means. The test below notices most such changes and tells what to do. There is no migration from one format to the next: the log is
 /// the record of truth, and `rantai rebuild` and `rantai kafka rebuild` make the state anew.
-pub const STATE_FORMAT: i64 = 9;
+pub const STATE_FORMAT: i64 = 10;
 
 /// What somebody is told whose state is in another format.
 pub(super) fn other(partition: i64, found: i64) -> String {

@@ -35,7 +35,7 @@ fn wrong_time(config: &EngineConfig, at: EventTime, now: i64) -> Option<Reason> 
 fn wrong(config: &EngineConfig, room: &Room<'_>, record: &Record<'_>, now: i64) -> Option<Reason> {
     match &record.content {
         Content::Reading { device, .. } | Content::Fault { device, .. } | Content::Fix { device, .. } if !room.holds(device) => {
-            Some(Reason::TooManyUnregistered)
+            Some(Reason::OutOfRange)
         }
         Content::Rejected(reason) => Some(*reason),
         Content::Reading { reading, .. } => wrong_time(config, reading.at, now),

@@ -515,7 +515,7 @@ fn every_kind(now: i64) -> Vec<(Vec<u8>, &'static str)> {
         plain(envelope("a2", "k", now, "6"), "id_conflict"),
         plain(bare("n", now, "5"), "accepted"),
         plain(bare("n", now, "6"), "conflicting_reading"),
-        plain(envelope("u1", "u", now, "5"), "too_many_unregistered"),
+        plain(envelope("u1", "u", now, "5"), "out_of_range"),
         plain("{".to_owned(), "malformed_json"),
         plain("17".to_owned(), "wrong_type"),
         plain(r#"{"temperature":5}"#.to_owned(), "missing_field"),
@@ -542,6 +542,9 @@ async fn the_same_file_twice() {
         .filter(|(_, fate)| !matches!(*fate, "accepted" | "duplicate" | "late"))
         .collect();
     assert_eq!(told, expected);
+    let no_room = kinds.iter().position(|(record, _)| record.starts_with(br#"{"event_id":"u1","#)).expect("is there");
+    let no_room = rejections.iter().find(|r| r["index"] == no_room).expect("is refused");
+    assert_eq!(no_room["field"], "payload.device_id");
     let mut reasons: Vec<&str> = expected.iter().map(|(_, reason)| *reason).collect();
     reasons.sort_unstable();
     reasons.dedup();

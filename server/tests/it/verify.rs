@@ -13,7 +13,7 @@ use domain::event::Reason;
 use domain::master::Master;
 use domain::time::DAY_MS;
 use server::rebuild::rebuild;
-use server::side::{DEAD, SideBlock, SideRows};
+use server::side::{Cause, DEAD, SideBlock, SideRow, SideRows};
 use server::store::{Retention, Store};
 use server::verify::{Law, Report, Subject, verify};
 use sqlx::{Connection, PgConnection};
@@ -107,9 +107,9 @@ async fn room_for_devices_follows_from_the_log() {
         let subject = Subject { dir: dir.path(), store: &store, master: &MASTER, config: &config };
         let report = verify(&subject).await.expect("tells");
         assert_eq!(report.first_broken(), None, "room for {max_unregistered}:\n{report}");
-        let log_id = server::log::id(&dir.path().join("log")).expect("has a name");
-        let totals = store.peek(0, &log_id).await.expect("reads").expect("is there").totals;
-        refused.push(totals.by_reason[Reason::TooManyUnregistered as usize]);
+        let letters = store.side_newest(DEAD, None, 1_000_000).await.expect("reads");
+        let has_no_room = |row: &&SideRow| matches!(&row.cause, Cause::Rejected { reason: Reason::OutOfRange, field } if field.ends_with("device_id"));
+        refused.push(letters.iter().filter(has_no_room).count());
         store.close().await;
     }
     assert!(refused[0] > refused[1] && refused[1] > refused[2] && refused[2] > 0 && refused[3] == 0, "{refused:?}");

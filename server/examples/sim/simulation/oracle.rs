@@ -18,7 +18,7 @@ use server::admission::IdentityKey;
 use server::identities::{Freeze, Sizes};
 use server::log::{self, Block};
 use server::pipeline::{Due, PARTITION, Shard, steps};
-use server::side::{DEAD, LATE};
+use server::side::{Cause, DEAD, LATE, SideRow};
 use server::verify::history::{Seen, Sums};
 use server::verify::{Device, Recomputed, outline, stood};
 use std::collections::{BTreeMap, HashMap};
@@ -107,6 +107,8 @@ pub fn note(counts: &mut Counts, found: &Stored, read: &ReadBack, config: &Engin
     for (reason, often) in Reason::ALL.iter().zip(totals.by_reason) {
         count(counts, &format!("rejected as {}", reason.name()), often);
     }
+    let has_no_room = |row: &&SideRow| matches!(&row.cause, Cause::Rejected { reason: Reason::OutOfRange, field } if field.ends_with("device_id"));
+    count(counts, "a device without room", found.side[DEAD].iter().filter(has_no_room).count() as u64);
     for seen in windows_of(found, config)?.values() {
         count(counts, "a window incomplete", u64::from(seen.state == WindowState::Incomplete));
         count(counts, "a window joined after it had fired", u64::from(seen.version > 1));
