@@ -123,6 +123,15 @@ impl From<ReadError> for AppErrorOf {
 }
 
 impl EngineBackend {
+    /// Laws without which this process would not have started. On Kafka engines check the rest, of what they take over.
+    pub fn checked_at_start(&self) -> &'static [&'static str] {
+        match (self.pipeline.judges_at_once(), self.store.sums_windows()) {
+            (true, true) => &["C1", "C2", "C3", "C4"],
+            (true, false) => &["C1", "C3", "C4"],
+            (false, _) => &["C1"],
+        }
+    }
+
     /// Over `pipeline` and `store`; `sizes` are the window sizes in milliseconds, shortest first.
     pub fn new(pipeline: Pipeline, store: Store, master: Arc<Master>, sizes: Vec<i64>) -> Self {
         Self {

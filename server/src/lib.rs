@@ -10,7 +10,7 @@ pub mod data;
 pub mod feed;
 pub mod files;
 mod fullness;
-mod hex;
+pub mod hex;
 pub mod http;
 pub mod identities;
 pub mod kafka;

@@ -92,8 +92,8 @@ pub async fn stats(
     if let Some(days) = days {
         answer["days"] = days;
     }
-    // This process would not have started otherwise. On Kafka engines check the rest, of what they take over.
-    answer["checked_at_start"] = if pipeline.judges_at_once() { json!(["C1", "C3", "C4"]) } else { json!(["C1"]) };
+    // This process would not have started otherwise.
+    answer["checked_at_start"] = backend.checked_at_start().into();
     Ok(Json(answer))
 }
 

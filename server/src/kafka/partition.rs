@@ -52,16 +52,16 @@ impl Owned {
     /// The partition `number` as the store holds it, with its runs of identities in `dir`. Messages have to come from the block
     /// [`Owned::expected`] on.
     pub fn restore(
-        snapshot: Snapshot,
+        mut snapshot: Snapshot,
         number: u32,
         dir: &Path,
         master: &Arc<Master>,
         config: &EngineConfig,
         due: Due,
     ) -> anyhow::Result<Self> {
-        let expected = needed_from(&snapshot);
+        let (expected, held) = (needed_from(&snapshot), snapshot.held.take());
         let shard = Shard::restore(snapshot, (number, STEP), dir, master, config, due)?;
-        shard.check_hours()?;
+        shard.check_hours(held)?;
         Ok(Self { shard, number, expected, clock: ProcessingTime::from_ms(0), processed: 0, begins_late: false })
     }
 

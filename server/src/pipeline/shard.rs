@@ -13,7 +13,7 @@ use crate::store::{Checkpoint, RawRecords, Snapshot};
 use crate::travel::{self, HandedOn, NoFix};
 use anyhow::{Context, bail, ensure};
 use bytes::Bytes;
-use domain::engine::{ClosedWindow, DeviceState, Disposition, Engine, EngineConfig};
+use domain::engine::{ClosedWindow, DeviceState, Disposition, Engine, EngineConfig, ReadingsHeld, UnevenHour};
 use domain::master::Master;
 use domain::planted;
 use domain::rollup::LateReading;
@@ -147,18 +147,26 @@ impl Shard {
         })
     }
 
-    /// Refuses hours of the last day in which the country, or any other region, is not the sum of its parts: what is wrong there would be
-    /// wrong in every figure that is shown from now on.
-    pub fn check_hours(&self) -> anyhow::Result<()> {
+    /// Refuses hours of the last day in which the country, or any other region, is not the sum of its parts, or in which windows, with the
+    /// closed ones that `held` tells of, do not hold the readings that are counted: what is wrong there would be wrong in every figure that
+    /// is shown from now on.
+    pub fn check_hours(&self, held: Option<ReadingsHeld>) -> anyhow::Result<()> {
+        const HINT: &str = "`rantai verify` tells what else, and `rantai rebuild`, on Kafka `rantai kafka rebuild`, makes the state anew \
+                            from the log";
         let (engine, now) = (&self.room.engine, self.room.engine.now().ms());
         let amiss = engine.rollup().first_amiss((now - DAY_MS, now + DAY_MS)).filter(|_| !planted("hours-are-believed"));
-        let Some((hour, region)) = amiss else { return Ok(()) };
-        bail!(
-            "C3: the hour from {} of region {} does not come to its parts; `rantai verify` tells what else, and `rantai rebuild`, on Kafka \
-             `rantai kafka rebuild`, makes the state anew from the log",
-            EventTime::from_ms(hour),
-            engine.master().region(region).code
-        )
+        if let Some((hour, region)) = amiss {
+            let (hour, region) = (EventTime::from_ms(hour), &engine.master().region(region).code);
+            bail!("C3: the hour from {hour} of region {region} does not come to its parts; {HINT}");
+        }
+        let uneven = held.and_then(|held| engine.first_uneven_hour(held)).filter(|_| !planted("windows-are-believed"));
+        if let Some(UnevenHour { hour, size_ms, counted, held }) = uneven {
+            let (hour, seconds) = (EventTime::from_ms(hour), size_ms / 1_000);
+            bail!(
+                "C2: {counted} readings are counted in the hour from {hour}, and its windows of {seconds} s hold {held}; {HINT}"
+            );
+        }
+        Ok(())
     }
 
     /// Secret of the identities.

@@ -118,16 +118,16 @@ pub fn open_log(dir: &Path, key: IdentityKey) -> Result<Log, LogError> {
 
 /// State as of the checkpoint, then the rest of the log.
 pub fn restore(
-    snapshot: Snapshot,
+    mut snapshot: Snapshot,
     log_dir: &Path,
     identities_dir: &Path,
     master: &Arc<Master>,
     config: &EngineConfig,
     due: Due,
 ) -> anyhow::Result<Shard> {
-    let from = needed_from(&snapshot);
+    let (from, held) = (needed_from(&snapshot), snapshot.held.take());
     let mut shard = Shard::restore(snapshot, (PARTITION, 1), identities_dir, master, config, due)?;
-    shard.check_hours()?;
+    shard.check_hours(held)?;
     shard.read_log(log_dir, from)?;
     Ok(shard)
 }
@@ -264,9 +264,10 @@ mod tests {
     use crate::clock::{Doubt, simulate};
     use crate::pipeline::{BODIES_KIB, REBUILD};
     use crate::store::{Store, StoreAddress};
+    use domain::engine::ReadingsHeld;
     use domain::master::RegionIx;
     use domain::rollup::HourCell;
-    use domain::time::{HOUR_MS, ProcessingTime};
+    use domain::time::{DAY_MS, HOUR_MS, ProcessingTime};
     use domain::window::WindowState;
     use tokio::sync::Semaphore;
 
@@ -343,6 +344,46 @@ mod tests {
         store.close().await;
     }
 
+    /// Nor is one whose windows hold other readings than it counts, of the day that the state is as of.
+    #[tokio::test]
+    async fn windows_that_hold_other_readings_are_refused() {
+        let at = ProcessingTime::from_ms(1_790_000_000_000);
+        let hour = at.ms() - at.ms() % HOUR_MS;
+        let master = Arc::new(crate::data::master().expect("reads"));
+        let regions = master.counted_regions() as usize;
+        let both = [(10_000, hour + 10_000, 2), (300_000, hour, 2)];
+        let before = (10_000, hour - 30 * HOUR_MS, 7);
+        for (held, counted, is_fine) in [
+            (both.to_vec(), 2, true),
+            (both.to_vec(), 3, false),
+            (both[..1].to_vec(), 2, false),
+            (both[1..].to_vec(), 2, false),
+            (vec![both[0], both[1], (10_000, hour - HOUR_MS, 1)], 2, false),
+            (vec![both[0], both[1], before], 2, true),
+            (vec![before], 0, true),
+        ] {
+            let dir = tempfile::tempdir().expect("a directory");
+            let store = Store::open(&StoreAddress::Sqlite, dir.path()).await.expect("opens");
+            let mut snapshot = store.load(PARTITION, "log", at).await.expect("loads");
+            let log_dir = dir.path().join("log");
+            drop(open_log(&log_dir, IdentityKey(snapshot.identity_key)).expect("opens"));
+            let mut cells = vec![HourCell::default(); regions + 1];
+            (cells[0].readings, cells[regions].readings) = (counted, counted);
+            (snapshot.now, snapshot.hours) = (at, vec![(hour, cells.into())]);
+            let mut closed = ReadingsHeld::since(at.ms() - DAY_MS);
+            for (size_ms, start, readings) in &held {
+                closed.add(*size_ms, std::iter::once((*start, *readings)));
+            }
+            snapshot.held = Some(closed);
+            let identities = dir.path().join("identities");
+            let begun = restore(snapshot, &log_dir, &identities, &master, &EngineConfig::default(), REBUILD);
+            let error = begun.err().map(|error| error.to_string());
+            assert_eq!(error.is_none(), is_fine, "{held:?}: {error:?}");
+            assert!(error.is_none_or(|error| error.contains("C2")));
+            store.close().await;
+        }
+    }
+
     /// A country that is not the sum of its parts is shown by nobody.
     #[tokio::test]
     async fn hours_that_are_no_sums_are_refused() {
@@ -370,6 +411,8 @@ mod tests {
                 cells[*index].readings = 1;
             }
             (snapshot.now, snapshot.hours) = (at, vec![(hour - ago * HOUR_MS, cells.into())]);
+            // No windows are there.
+            snapshot.held = None;
             let identities = dir.path().join("identities");
             let begun = restore(snapshot, &log_dir, &identities, &master, &EngineConfig::default(), REBUILD);
             let error = begun.err().map(|error| error.to_string());

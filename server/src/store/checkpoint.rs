@@ -10,7 +10,7 @@ use crate::identities::NamedRun;
 use crate::letters::Decided;
 use crate::side::SideRows;
 use crate::travel::HandedOn;
-use domain::engine::{ClosedDerived, ClosedWindow, DayBook, DeviceState, Totals};
+use domain::engine::{ClosedDerived, ClosedWindow, DayBook, DeviceState, ReadingsHeld, Totals};
 use domain::planted;
 use domain::rollup::{KnownCounts, KnownHour, PackedHour, StoodThen, hours_kept_from};
 use domain::time::{DAY_MS, ProcessingTime};
@@ -47,6 +47,8 @@ pub struct Snapshot {
     pub decided: Vec<(u64, u64)>,
     /// Where to put accepted readings and fixes for the next checkpoint; `None` where the store does not keep them: SQLite's lie in the log.
     pub raw: Option<RawRecords>,
+    /// What stored windows of the last day hold, where somebody takes the state over from a store that can tell.
+    pub held: Option<ReadingsHeld>,
 }
 
 /// What a checkpoint of one partition of the input writes.
@@ -247,7 +249,8 @@ impl Store {
             return Err(StoreError::OtherLog);
         };
         let position = (epoch, next, received_at_ms, committed_at_ms, totals);
-        let snapshot = self.snapshot(partition, identity_key, uptime_start, position).await?;
+        let mut snapshot = self.snapshot(partition, identity_key, uptime_start, position).await?;
+        snapshot.held = self.readings_held(snapshot.now.ms() - DAY_MS).await?;
         // What is wrong here would be wrong in every count that is shown from now on.
         self.check_days(partition as u32, &snapshot.totals).await?;
         self.check_letters(partition as u32, &snapshot.totals).await?;
@@ -335,6 +338,7 @@ impl Store {
             runs: self.named_runs(partition as u32).await?,
             decided: decided.into_iter().map(|(letter, block)| (letter as u64, block as u64)).collect(),
             raw: self.keeps_raw(),
+            held: None,
         })
     }
 

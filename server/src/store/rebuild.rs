@@ -123,6 +123,7 @@ impl Store {
                 runs: Vec::new(),
                 decided: Vec::new(),
                 raw: self.keeps_raw(),
+                held: None,
             });
         }
         let stored = self.fact("rules").await?.map(|stored| String::from_utf8_lossy(&stored).into_owned());

@@ -5,7 +5,7 @@ use super::{Database, Store, StoreError, broken};
 use crate::blocks::{self, WindowBlock};
 use crate::limits::rare;
 use domain::aggregate::Aggregate;
-use domain::engine::ClosedWindow;
+use domain::engine::{ClosedWindow, ReadingsHeld};
 use domain::milli::Milli;
 use domain::window::{Window, WindowConfig, WindowState};
 use futures::TryStreamExt;
@@ -68,6 +68,32 @@ impl Store {
         mut each: impl FnMut(ClosedWindow),
     ) -> Result<(), StoreError> {
         self.windows_by_partition((definition, size_ms), None, devices, from, to, |_, window| each(window)).await
+    }
+
+    /// Whether a start sums up what windows hold: on Postgres so many rows are not read in passing.
+    pub fn sums_windows(&self) -> bool {
+        matches!(self.database, Database::Sqlite(_))
+    }
+
+    /// The readings that stored windows hold, of the whole hours from `from` on that retention leaves alone; `None` where no start sums
+    /// them up.
+    pub(super) async fn readings_held(&self, from: i64) -> Result<Option<ReadingsHeld>, StoreError> {
+        let Database::Sqlite(pools) = &self.database else { return Ok(None) };
+        let mut held = ReadingsHeld::since(from.max(self.forgotten().await?.windows));
+        let mut of_block = Vec::with_capacity(blocks::BLOCK_WINDOWS);
+        let sizes: Vec<i64> = sqlx::query_scalar("select distinct size_ms from window_blocks").fetch_all(&pools.readers).await?;
+        for size in sizes {
+            let mut rows = sqlx::query("select * from window_blocks where size_ms = $1 and last_start_ms >= $2")
+                .bind(size)
+                .bind(held.from())
+                .fetch(&pools.readers);
+            while let Some(row) = rows.try_next().await? {
+                of_block.clear();
+                tell_block(&row, 0, |w| of_block.push((w.window.start, w.window.aggregate.count)))?;
+                held.add(size, of_block.iter().copied());
+            }
+        }
+        Ok(Some(held))
     }
 
     /// The same of one `partition`, or of all, with the number of that to which each belongs: an index is that of a device within its

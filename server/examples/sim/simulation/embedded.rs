@@ -338,7 +338,7 @@ impl Embedded {
 
     /// `None` where something failed.
     fn start(&mut self) -> anyhow::Result<Option<Process>> {
-        let Ok(snapshot) = self.store.load(PARTITION, &self.world)? else { return Ok(None) };
+        let Ok(snapshot) = self.store.load(PARTITION, &self.config.windows, &self.world)? else { return Ok(None) };
         let epoch = snapshot.epoch;
         self.world.point("state loaded")?;
         let log_dir = self.dir.join("log");

@@ -469,7 +469,7 @@ impl Cluster {
     /// Takes a partition over; `None` where the store did not answer.
     fn begin(&mut self, partition: u32, offset: i64, world: &World) -> anyhow::Result<Option<Work>> {
         world.get().phase = "starting";
-        let Ok(snapshot) = self.store.load(partition, world)? else { return Ok(None) };
+        let Ok(snapshot) = self.store.load(partition, &self.config.windows, world)? else { return Ok(None) };
         let dir = identities_dir(partition);
         self.store.fetch_runs(partition, &dir, world).context("fetch runs")?;
         world.point("state loaded")?;

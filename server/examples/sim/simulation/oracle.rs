@@ -45,8 +45,15 @@ pub fn check(sim: &mut Embedded) -> anyhow::Result<()> {
     // What a start would find now, on the disk as it is.
     sim.world.begin_life(None);
     let identities_dir = server::identities::folder(Path::new("/data/identities"), &KEY);
-    let mut restarted = steps::restore(found.snapshot(), &dir, &identities_dir, &sim.master, &sim.config, sim.tuning.due)
-        .context("a last start")?;
+    let mut restarted = steps::restore(
+        found.snapshot_to_check(&sim.config.windows),
+        &dir,
+        &identities_dir,
+        &sim.master,
+        &sim.config,
+        sim.tuning.due,
+    )
+    .context("a last start")?;
 
     sim.disk.archive(&world).mount();
     let outline = outline(&dir).map_err(anyhow::Error::msg).context("L1: the log")?;

@@ -2,9 +2,10 @@
 //! which nobody learns whether they took effect.
 
 use super::world::{Crashed, Fate, World};
-use domain::engine::{ClosedDerived, ClosedWindow, Tally, Totals};
+use domain::engine::{ClosedDerived, ClosedWindow, ReadingsHeld, Tally, Totals};
 use domain::rollup::{HourCell, KnownCounts, KnownHour, StoodThen};
-use domain::time::ProcessingTime;
+use domain::time::{DAY_MS, ProcessingTime};
+use domain::window::WindowConfig;
 use server::files;
 use server::identities::{self, NamedRun};
 use server::letters::Decided;
@@ -94,7 +95,18 @@ impl Stored {
             runs: self.runs.clone(),
             decided: self.decisions.iter().map(|decided| (decided.letter, decided.block)).collect(),
             raw: None,
+            held: None,
         }
+    }
+
+    /// The same for a start that is told what the closed windows of the last day hold.
+    pub fn snapshot_to_check(&self, windows: &WindowConfig) -> Snapshot {
+        let mut held = ReadingsHeld::since(self.now_ms - DAY_MS);
+        for closed in &self.windows {
+            let size_ms = windows.definitions()[usize::from(closed.definition)].size_ms;
+            held.add(size_ms, std::iter::once((closed.window.start, closed.window.aggregate.count)));
+        }
+        Snapshot { held: Some(held), ..self.snapshot() }
     }
 
     /// It goes on at block `to` although those before are gone; the name of the run that says so, where it is new.
@@ -128,7 +140,12 @@ fn away() -> StoreError {
 
 impl Store {
     /// Loads what is stored of `partition` and takes it over.
-    pub fn load(&mut self, partition: u32, world: &World) -> Result<Result<Snapshot, StoreError>, Crashed> {
+    pub fn load(
+        &mut self,
+        partition: u32,
+        windows: &WindowConfig,
+        world: &World,
+    ) -> Result<Result<Snapshot, StoreError>, Crashed> {
         let fate = world.get().fate("load from the store", true);
         match fate {
             Fate::Crashes => return Err(Crashed),
@@ -137,7 +154,7 @@ impl Store {
         }
         let stored = self.of.entry(partition).or_insert_with(|| Stored { next: 1, ..Stored::default() });
         stored.epoch += 1;
-        Ok(Ok(stored.snapshot()))
+        Ok(Ok(stored.snapshot_to_check(windows)))
     }
 
     /// [`server::store::Store::accept_gap`]; the first block of `partition` that was not processed before.

@@ -150,6 +150,7 @@ pub const BUGS: &[Bug] = &[
     domain("day-ends-without-its-last-records", "stores of a day only what checkpoints saw before it was over", "engine::days::tests::books_of_each_day_are_what_came_in"),
     it("books-of-days-are-believed", "starts on books that are broken", "days::a_start_on_broken_books_is_refused"),
     it("letters-are-believed", "starts where dead letters are missing", "days::a_start_without_its_dead_letters_is_refused"),
+    it("windows-are-believed", "starts where windows hold what nobody counted", "days::a_start_on_other_windows_is_refused"),
     server("hours-are-believed", "starts where the country is not the sum of its parts", "pipeline::steps::tests::hours_that_are_no_sums_are_refused"),
     it("later-strangers-are-judged-otherwise", "judges a device that nobody registered by how many its partition had before", "sim::one_partition_instead_of_several"),
     // The log.
