@@ -156,6 +156,8 @@ impl Engine {
                 ("auto.offset.reset", if planted("gap-is-passed-over") { "earliest" } else { "error" }),
                 ("queued.min.messages", &FETCHED.to_string()),
                 ("queued.max.messages.kbytes", &FETCHED_KIB.to_string()),
+                // Otherwise a partition of which enough is fetched is left alone for a second, and the worker waits for most of it.
+                ("fetch.queue.backoff.ms", "10"),
                 ("statistics.interval.ms", "1000"),
             ],
         );
