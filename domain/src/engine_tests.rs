@@ -10,7 +10,7 @@ use crate::feed::{Counts, HISTOGRAM_COLUMNS, SensorFault};
 use crate::join::Fix;
 use crate::rollup::{HourCell, KNOWN_EVERY_MS, KnownCounts, StoodThen, UNASSIGNED};
 use crate::sequence::Sequence;
-use crate::time::DAY_MS;
+use crate::time::{DAY_MS, HOUR_MS};
 use crate::window::{WindowConfig, WindowState};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
@@ -443,6 +443,52 @@ fn room_for_devices_that_nobody_registered() {
     let (totals, devices, hours) = dump(&mut again);
     let mut wider = Engine::restore(wider, &master(), again.now(), totals, devices, hours);
     assert_eq!(step(&mut wider, &mut remembered, 3, vec![record("c", -1, 5_000, Some(3))]), [accepted]);
+}
+
+/// C2 by hour: closed and open windows hold what is counted, and a closed one that is missing is told, from the very start of the first
+/// hour on; not of a size whose windows reach from one hour into the next.
+#[test]
+fn windows_hold_what_hours_count() {
+    let windows = WindowConfig::parse("10:60,300:120,420:120", 600_000).expect("valid");
+    let config = EngineConfig { windows: windows.clone(), ..EngineConfig::default() };
+    let (mut e, mut ids) = (Engine::new(config, &master()), MemoryIdentities::default());
+    for minute in -300..0 {
+        let of = |device| record(device, minute, 5_000, None);
+        step(&mut e, &mut ids, minute, vec![of("P321705-1-F1"), of("x")]);
+    }
+    e.flush();
+    let closed = e.take_closed();
+    let hour_of = |at: i64| at - at.rem_euclid(HOUR_MS);
+    let from = hour_of(NOW - 290 * MINUTE_MS) + HOUR_MS;
+    let size_of = |closed: &ClosedWindow| windows.definitions()[usize::from(closed.definition)].size_ms;
+    let held = |since: i64, without: Option<usize>| {
+        let mut held = ReadingsHeld::since(since);
+        for (_, c) in closed.iter().enumerate().filter(|(place, _)| Some(*place) != without) {
+            held.add(size_of(c), std::iter::once((c.window.start, c.window.aggregate.count)));
+        }
+        held
+    };
+    assert_eq!(held(from - 1, None).from(), from);
+    let open = (0..e.device_count()).map(|i| e.device_state(i).windows.windows(&windows, 0).count()).sum::<usize>();
+    for since in [from, from - 1, from - HOUR_MS] {
+        assert_eq!(e.first_uneven_hour(held(since, None)), None, "since {since}");
+    }
+    let mut kinds = [0; 3];
+    for (place, gone) in closed.iter().enumerate() {
+        let (start, size_ms, of_hour) = (gone.window.start, size_of(gone), hour_of(gone.window.start));
+        let expected =
+            (start >= from && size_ms != 420_000).then_some((of_hour, size_ms, u64::from(gone.window.aggregate.count)));
+        let found = e.first_uneven_hour(held(from, Some(place)));
+        assert_eq!(found.map(|uneven| (uneven.hour, uneven.size_ms, uneven.counted - uneven.held)), expected, "{gone:?}");
+        kinds[usize::from(gone.definition)] += u32::from(start >= from);
+    }
+    assert!(kinds.iter().all(|closed| *closed > 0) && open > 0, "{kinds:?}, {open} open");
+    assert!(closed.iter().any(|c| c.window.start == from), "a window begins with the first hour");
+    // As many readings too many.
+    let mut more = held(from, None);
+    more.add(10_000, std::iter::once((from + 10_000, 3)));
+    let told = e.first_uneven_hour(more).map(|uneven| (uneven.hour, uneven.size_ms, uneven.held - uneven.counted));
+    assert_eq!(told, Some((from, 10_000, 3)));
 }
 
 type Hours = Vec<(i64, PackedHour)>;

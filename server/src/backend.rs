@@ -123,7 +123,7 @@ impl From<ReadError> for AppErrorOf {
 }
 
 impl EngineBackend {
-    /// Laws without which this process would not have started. On Kafka engines check the rest, of what they take over.
+    /// Laws without which this process would not have started. On Kafka engines check C3 and C4, of what they take over.
     pub fn checked_at_start(&self) -> &'static [&'static str] {
         match (self.pipeline.judges_at_once(), self.store.sums_windows()) {
             (true, true) => &["C1", "C2", "C3", "C4"],

@@ -9,7 +9,7 @@ use crate::identities::{DiskIdentities, Freeze, FrozenTable, Sizes};
 use crate::letters::{Again, Decided, Decision, Outcome, Verdict};
 use crate::log::Place;
 use crate::side::{DEAD, SideRow};
-use crate::store::{Checkpoint, RawRecords, Snapshot};
+use crate::store::{Checkpoint, HINT, RawRecords, Snapshot};
 use crate::travel::{self, HandedOn, NoFix};
 use anyhow::{Context, bail, ensure};
 use bytes::Bytes;
@@ -151,8 +151,6 @@ impl Shard {
     /// closed ones that `held` tells of, do not hold the readings that are counted: what is wrong there would be wrong in every figure that
     /// is shown from now on.
     pub fn check_hours(&self, held: Option<ReadingsHeld>) -> anyhow::Result<()> {
-        const HINT: &str = "`rantai verify` tells what else, and `rantai rebuild`, on Kafka `rantai kafka rebuild`, makes the state anew \
-                            from the log";
         let (engine, now) = (&self.room.engine, self.room.engine.now().ms());
         let amiss = engine.rollup().first_amiss((now - DAY_MS, now + DAY_MS)).filter(|_| !planted("hours-are-believed"));
         if let Some((hour, region)) = amiss {

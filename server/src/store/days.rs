@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 pub const TAKEN: i64 = -1;
 
 /// What to do about stored figures that do not agree.
-pub(super) const HINT: &str =
+pub const HINT: &str =
     "`rantai verify` tells what else, and `rantai rebuild`, on Kafka `rantai kafka rebuild`, makes the state anew from the log";
 
 /// Partition, day, source, topic, and the five counters.

@@ -26,7 +26,7 @@ mod windows;
 pub use address::{AddressError, StoreAddress};
 pub use checkpoint::{Checkpoint, Snapshot};
 pub use counts::{decode_counts, encode_counts};
-pub use days::{TAKEN, book_name};
+pub use days::{HINT, TAKEN, book_name};
 pub use derived::DerivedKind;
 pub use dump::{RawRow, RawTable};
 pub use format::STATE_FORMAT;

@@ -1,7 +1,7 @@
 //! Closed windows: read, and on SQLite put together. SQLite has them in column blocks, see `blocks.rs`; Postgres as rows, for BI.
 
 use super::checkpoint::put_block;
-use super::{Database, Store, StoreError, broken};
+use super::{Database, HINT, Store, StoreError, broken};
 use crate::blocks::{self, WindowBlock};
 use crate::limits::rare;
 use domain::aggregate::Aggregate;
@@ -162,7 +162,7 @@ fn tell_block(row: &SqliteRow, definition: u8, each: impl FnMut(ClosedWindow)) -
         count: row.try_get("windows")?,
         data: row.try_get("data")?,
     };
-    block.decode(definition, each).map_err(|e| broken("window_blocks", id, e))
+    block.decode(definition, each).map_err(|e| broken("window_blocks", id, format!("{e}; {HINT}")))
 }
 
 fn window_of(row: &PgRow, definition: u8) -> Result<ClosedWindow, sqlx::Error> {

@@ -526,6 +526,31 @@ fn every_kind(now: i64) -> Vec<(Vec<u8>, &'static str)> {
 /// Two devices that nobody registered.
 const ROOM: [&str; 2] = ["--max-unregistered", "2"];
 
+/// A device without room is told by the field that names it, whatever the record is.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_device_without_room_is_told_by_its_field() {
+    let server = Server::start_with(&["--max-unregistered", "0"]).await;
+    let now = slot_now();
+    let fix = |device: &str| {
+        format!(
+            r#"{{"type":"Feature","geometry":{{"type":"Point","coordinates":[107.6,-6.9]}},"properties":{{"device_id":"{device}","ts":{now}}}}}"#
+        )
+    };
+    let wrapped = format!(r#"{{"event_id":"w","topic":"gps","payload":{}}}"#, fix("b"));
+    let records = [
+        (bare("a", now, "5"), "device_id"),
+        (envelope("e", "a", now, "5"), "payload.device_id"),
+        (fix("a"), "properties.device_id"),
+        (wrapped, "payload.properties.device_id"),
+        (bare("c", now, "85.0"), "device_id"),
+    ];
+    let answer = server.post_lines(records.clone().map(|(record, _)| record).join("\n")).await.json();
+    let told: Vec<_> = answer["rejections"].as_array().expect("a list").iter().map(|r| (&r["reason"], &r["field"])).collect();
+    let expected = records.map(|(_, field)| (Value::from("out_of_range"), Value::from(field)));
+    assert_eq!(told, expected.iter().map(|(reason, field)| (reason, field)).collect::<Vec<_>>(), "{answer}");
+    server.stop().await;
+}
+
 /// Posting the same file twice changes `/stats` only in `received` and `duplicate_dropped`.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_same_file_twice() {

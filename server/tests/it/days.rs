@@ -183,6 +183,27 @@ async fn a_start_on_other_windows_is_refused() {
     assert!(error.contains("C2: ") && error.contains("its windows of 10 s hold "), "{error}");
 }
 
+/// What retention may have taken of the last day is missed by no start.
+#[tokio::test(flavor = "multi_thread")]
+async fn windows_gone_for_their_age_are_not_missed() {
+    for place in places().await {
+        let store = place.open().await;
+        let epoch = store.load(0, "log", NOW).await.expect("loads").epoch;
+        store.checkpoint(&ten_days(), epoch, &WindowConfig::default()).await.expect("writes");
+        let snapshot = store.load(0, "log", NOW).await.expect("loads");
+        let kept_from = snapshot.held.map(|held| (held.from(), held.from() - (snapshot.now.ms() - DAY_MS)));
+        assert_eq!(kept_from.is_some(), place.is_sqlite());
+        assert!(kept_from.is_none_or(|(_, after)| (0..HOUR_MS).contains(&after)), "{kept_from:?}");
+        // Nothing came in for ten hours and a half.
+        let now = snapshot.now.plus_ms(10 * HOUR_MS + HOUR_MS / 2);
+        store.forget(now, &Retention { windows_days: 1, ..Retention::default() }).await.expect("deletes");
+        let held = store.load(0, "log", NOW).await.expect("loads").held;
+        let after = held.map(|held| held.from() - (now.ms() - DAY_MS));
+        assert!(after.is_none_or(|after| (0..HOUR_MS).contains(&after)), "{after:?}");
+        store.close().await;
+    }
+}
+
 /// Retention takes days and leaves their sum, but never the newest day.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_retention_takes_stays_in_the_sum() {

@@ -6,9 +6,11 @@ use crate::kafka::{Place, SECOND, ends, stored_letters, told_letters, totals};
 use crate::kill::{
     AGO_MS, Loading, Program, Sender, acknowledged, back, check_books, check_records, distinct, kills_of_engines, load, moments,
 };
-use crate::support::{Random, counts, now_ms, stores, until};
+use crate::support::{LONG, Random, counts, now_ms, stores, until};
 use domain::window::WindowConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::groups::GroupMemberInfo;
+use std::fmt::Write;
 use std::path::Path;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
@@ -27,10 +29,6 @@ async fn processed(engine: &Program) -> u64 {
     values.filter_map(|line| line.rsplit_once(' ')?.1.parse::<u64>().ok()).sum()
 }
 
-async fn works(engine: &Program) {
-    until("an engine processes records", async || (processed(engine).await > 0).then_some(())).await;
-}
-
 /// Two engines and somebody who takes records in, in processes of their own.
 struct Crew {
     place: Place,
@@ -39,6 +37,8 @@ struct Crew {
     intake: Program,
     key: String,
     base: i64,
+    /// Those who send.
+    tasks: Vec<Loading>,
 }
 
 impl Crew {
@@ -47,11 +47,36 @@ impl Crew {
         let intake = place.program(&dir.path().join("intake"), "ingest").await;
         let engines = vec![place.program(&dir.path().join("engine-0"), "engine").await];
         let key = place.key().await;
-        Self { place, dir, engines, intake, key, base: now_ms() - AGO_MS }
+        let base = now_ms() - AGO_MS;
+        let tasks = load(Sender::all(PAUSE), base, &intake, &key, false);
+        Self { place, dir, engines, intake, key, base, tasks }
     }
 
-    fn load(&self, senders: Vec<Sender>, only_open: bool) -> Vec<Loading> {
-        load(senders, self.base, &self.intake, &self.key, only_open)
+    /// Waits until an engine processes records; tells how everything stands where it does not.
+    async fn works(&self, number: usize) {
+        let begun = Instant::now();
+        while processed(&self.engines[number]).await == 0 {
+            assert!(begun.elapsed() <= LONG, "engine {number} processes nothing\n{}", self.told().await);
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// What engines, senders and the group say of themselves.
+    async fn told(&self) -> String {
+        let mut told = String::new();
+        for (number, engine) in self.engines.iter().enumerate() {
+            let metrics = engine.text("/metrics").await;
+            let of_partitions: Vec<&str> = metrics.lines().filter(|line| line.starts_with("rantai_partition")).collect();
+            writeln!(told, "engine {number}:\n{}", of_partitions.join("\n")).expect("a string");
+        }
+        writeln!(told, "senders: {:?}", self.tasks.iter().map(Loading::stage).collect::<Vec<_>>()).expect("a string");
+        let consumer: BaseConsumer = self.place.client().create().expect("a consumer");
+        let groups = consumer.fetch_group_list(Some(&self.place.kafka.group()), 10 * SECOND).expect("brokers answer");
+        for group in groups.groups() {
+            let members: Vec<&str> = group.members().iter().map(GroupMemberInfo::id).collect();
+            writeln!(told, "group {}: {} of {members:?}", group.name(), group.state()).expect("a string");
+        }
+        told
     }
 
     async fn engine(&self, number: usize) -> Program {
@@ -59,8 +84,8 @@ impl Crew {
     }
 
     /// Kills who takes records in, too, has sent again what was not acknowledged, and looks at what is there.
-    async fn finish(self, tasks: Vec<Loading>) -> (Place, Vec<Sender>) {
-        let Self { place, dir, engines, intake, key, base } = self;
+    async fn finish(self) -> (Place, Vec<Sender>) {
+        let Self { place, dir, engines, intake, key, base, tasks } = self;
         intake.kill();
         let senders = back(tasks).await;
         let intake = place.program(&dir.path().join("intake"), "ingest").await;
@@ -143,7 +168,7 @@ struct Kinds {
 /// Each of two engines in turn, in each of four rounds otherwise; the moments are seeded.
 async fn kill_one(crew: &mut Crew, round: u64, random: &mut Random, kinds: &mut Kinds) {
     let number = round as usize % 2;
-    works(&crew.engines[number]).await;
+    crew.works(number).await;
     tokio::time::sleep(Duration::from_millis(random.below(400))).await;
     if matches!(round % 4, 1 | 2) {
         // In the middle of giving its partitions back, or soon after.
@@ -175,15 +200,14 @@ async fn two_engines_killed_again_and_again_under_load() {
     place.kafka.topics.clear();
     let (mut random, each, mut kinds) = (moments(), kills_of_engines(KILLS).max(KILLS), Kinds::default());
     let mut crew = Crew::start(place).await;
-    let tasks = crew.load(Sender::all(PAUSE), false);
     // The first one gives partitions their numbers, in their order.
-    works(&crew.engines[0]).await;
+    crew.works(0).await;
     let second = crew.engine(1).await;
     crew.engines.push(second);
     for round in 0..2 * each {
         kill_one(&mut crew, round, &mut random, &mut kinds).await;
     }
-    let (place, senders) = crew.finish(tasks).await;
+    let (place, senders) = crew.finish().await;
     println!("{each} kills of each engine, {kinds:?}, {} different records", distinct(&senders));
     let Kinds { at_work, giving_back, back_at_once, back_later } = kinds;
     assert!([at_work, giving_back, back_at_once, back_later].iter().all(|often| *often > 0), "a kind of kill never happened");
@@ -197,11 +221,10 @@ async fn the_leading_broker_of_three_is_killed_under_load() {
     let Some(mut place) = Place::on(cluster.address.clone(), 3, &[]).await else { return };
     place.kafka.topics.clear();
     let mut crew = Crew::start(place).await;
-    let tasks = crew.load(Sender::all(PAUSE), false);
-    works(&crew.engines[0]).await;
+    crew.works(0).await;
     let second = crew.engine(1).await;
     crew.engines.push(second);
-    works(&crew.engines[1]).await;
+    crew.works(1).await;
     let leader = {
         let consumer: BaseConsumer = crew.place.client().create().expect("a consumer");
         let metadata = consumer.fetch_metadata(Some(&crew.place.kafka.events()), 10 * SECOND).expect("brokers answer");
@@ -223,7 +246,7 @@ async fn the_leading_broker_of_three_is_killed_under_load() {
     cluster.brokers[leader as usize - 1].wait();
     goes_on(totals(&store).await.all.received).await;
     store.close().await;
-    let (place, senders) = crew.finish(tasks).await;
+    let (place, senders) = crew.finish().await;
     let waited = senders.iter().map(|sender| sender.longest_wait).max().expect("there are senders");
     println!(
         "broker {leader} of three killed: processed again after {gap:?}, the longest wait of a sender {waited:?}, {} different records",

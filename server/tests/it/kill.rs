@@ -330,6 +330,13 @@ pub struct Loading {
     stage: Stage,
 }
 
+impl Loading {
+    /// What it is at.
+    pub fn stage(&self) -> &'static str {
+        if self.task.is_finished() { "has ended" } else { *self.stage.lock().expect("nobody panics with it") }
+    }
+}
+
 /// Begins to send.
 pub fn load(senders: Vec<Sender>, base: i64, program: &Program, key: &str, only_open: bool) -> Vec<Loading> {
     let (url, key): (Arc<str>, Arc<str>) = (program.url.as_str().into(), key.into());
