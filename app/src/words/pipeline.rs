@@ -268,10 +268,7 @@ pub const ID: PipelineWords = PipelineWords {
         ("Isian wajib tidak ada", "Lengkapi isian"),
         ("Jenis isian salah", "Periksa program pengirim"),
         ("Bukan angka terhingga", "Periksa sensor"),
-        (
-            "Di luar yang dapat diukur, atau alat tak terdaftar terlalu banyak",
-            "Lihat isiannya: periksa sensor, atau cari pengirim id baru",
-        ),
+        ("Di luar yang dapat diukur atau ditampung", "Lihat isiannya: periksa sensor, atau cari pengirim id baru"),
         ("Kode rusak sensor", "Periksa kabel sensor"),
         ("Jam alat di masa depan", "Setel jam alat"),
         ("Jam alat kembali ke awal", "Setel jam alat, ganti baterainya"),
@@ -383,10 +380,7 @@ pub const EN: PipelineWords = PipelineWords {
         ("A required field is missing", "Fill the field in"),
         ("A field of the wrong type", "Check the sending program"),
         ("Not a finite number", "Check the sensor"),
-        (
-            "Beyond what can be measured, or too many unregistered devices",
-            "See the field: check the sensor, or find who sends new ids",
-        ),
+        ("Beyond what can be measured or taken in", "See the field: check the sensor, or find who sends new ids"),
         ("Failure code of the sensor", "Check the sensor's cable"),
         ("Device clock in the future", "Set the device's clock"),
         ("Device clock was reset", "Set the device's clock, change its battery"),
