@@ -226,7 +226,7 @@ impl Store {
 
         let taken: Option<PositionRow> = either!(self, pools => {
             // A log without a name is of a time before logs had names.
-            sqlx::query_as(
+            let taking = sqlx::query_as(
                 // A state that nothing was committed of is of any format.
                 "insert into input_position (partition, epoch, next, received_at_ms, committed_at_ms, log, state_format)
                  values ($1, 1, 1, 0, 0, $2, $3)
@@ -241,8 +241,8 @@ impl Store {
             .bind(log)
             .bind(STATE_FORMAT)
             .bind(planted("any-format-is-ours"))
-            .fetch_optional(&pools.writer)
-            .await?
+            .fetch_optional(&pools.writer);
+            pools.unblocked(taking).await?
         });
         let Some((epoch, next, received_at_ms, committed_at_ms, totals)) = taken else {
             self.check_format().await?;

@@ -6,7 +6,7 @@ use domain::engine::{ClosedWindow, Content, Disposition};
 use domain::time::{DAY_MS, ProcessingTime};
 use sqlx::error::DatabaseError;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{PgConnection, Postgres, Transaction};
+use sqlx::{Connection, PgConnection, Postgres, Transaction};
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -26,6 +26,28 @@ const MIGRATIONS: [&str; 10] = [
 const OLDEST: i32 = 150_000;
 /// Held while the schema changes, so that several processes may start at once. Any number that nobody else uses.
 const SCHEMA_LOCK: i64 = 0x7261_6e74_6169;
+/// What our connections are called in `pg_stat_activity`,
+const NAME: &str = "rantai";
+/// and that of a rebuild.
+const NAME_OF_REBUILD: &str = "rantai rebuild";
+/// Each connection: who says nothing in the middle of a transaction for so long, or whose host does not answer any more, has none and holds
+/// no lock. Without these a host that is gone holds them for hours.
+const UNHEARD_OF: &str = "set idle_in_transaction_session_timeout = '15s';
+     set tcp_keepalives_idle = 10; set tcp_keepalives_interval = 5; set tcp_keepalives_count = 2;
+     set tcp_user_timeout = '20s'";
+/// So long a process that does not move may be in the way of who takes its partition over.
+const IN_THE_WAY: Duration = Duration::from_secs(3);
+/// Ends them: the connections of processes named `$1` whose next word Postgres waits for, while another has waited for them for `$2` seconds.
+const IN_THE_WAY_ARE: &str = "with holding as materialized (
+         select distinct holder.pid
+         from pg_stat_activity waiting
+         cross join lateral unnest(pg_blocking_pids(waiting.pid)) as blocking (pid)
+         join pg_stat_activity holder on holder.pid = blocking.pid
+         where waiting.datname = current_database() and waiting.application_name = $1
+             and waiting.query_start < clock_timestamp() - make_interval(secs => $2)
+             and holder.datname = current_database() and holder.application_name = $1 and holder.wait_event_type = 'Client'
+     )
+     select pid from holding where pg_terminate_backend(pid)";
 /// The tables with a partition a day.
 pub const DAILY: [&str; 3] = ["readings", "positions", "windows"];
 
@@ -35,7 +57,8 @@ pub async fn open(url: &str) -> Result<(Pools<Postgres>, Days), StoreError> {
     let pool = PgPoolOptions::new()
         .max_connections(8)
         .acquire_timeout(Duration::from_secs(10))
-        .connect_with(options.application_name("rantai"))
+        .after_connect(|connection, _| Box::pin(async { sqlx::raw_sql(UNHEARD_OF).execute(connection).await.map(drop) }))
+        .connect_with(options.application_name(NAME))
         .await?;
     let version: String = sqlx::query_scalar("select current_setting('server_version_num')").fetch_one(&pool).await?;
     if version.parse().is_ok_and(|number: i32| number < OLDEST) {
@@ -72,6 +95,46 @@ impl Pools<Postgres> {
     /// A transaction that is going to write.
     pub async fn begin(&self) -> Result<Transaction<'static, Postgres>, sqlx::Error> {
         self.writer.begin().await
+    }
+
+    /// The same for a rebuild, which is silent for as long as it computes, and is waited for.
+    pub async fn begin_rebuild(&self) -> Result<Transaction<'static, Postgres>, sqlx::Error> {
+        let mut tx = self.begin().await?;
+        let text = format!("set local application_name = '{NAME_OF_REBUILD}'; set local idle_in_transaction_session_timeout = 0");
+        sqlx::raw_sql(sqlx::AssertSqlSafe(text)).execute(&mut *tx).await?;
+        Ok(tx)
+    }
+
+    /// Does `taking`, which takes over what another process may hold locked. One that was stopped in the middle of a checkpoint, or whose
+    /// host is gone, would keep it locked for as long as its connection lasts: where Postgres waits for such a one, its connection is ended.
+    /// It is fenced in any case. Whoever is at work is waited for.
+    pub async fn unblocked<T>(&self, taking: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, sqlx::Error> {
+        let mut taking = std::pin::pin!(taking);
+        loop {
+            if let Ok(taken) = tokio::time::timeout(IN_THE_WAY, &mut taking).await {
+                return taken;
+            }
+            if domain::planted("who-stands-still-is-waited-for") {
+                continue;
+            }
+            let look = async {
+                // Not one of the pool's: all of these may be waiting.
+                let mut connection = PgConnection::connect_with(&self.writer.connect_options()).await?;
+                let ended: Vec<i32> = sqlx::query_scalar(IN_THE_WAY_ARE)
+                    .bind(NAME)
+                    .bind(IN_THE_WAY.as_secs_f64() / 2.0)
+                    .fetch_all(&mut connection)
+                    .await?;
+                connection.close().await.map(|()| ended)
+            };
+            match look.await {
+                Ok(ended) if ended.is_empty() => {}
+                Ok(ended) => {
+                    tracing::warn!(?ended, "A process that does not move held what is taken over: its connections were ended.");
+                }
+                Err(error) => tracing::warn!(%error, "Postgres cannot say who is in the way."),
+            }
+        }
     }
 }
 

@@ -94,7 +94,7 @@ impl Store {
         for (partition, log) in partitions {
             // Whoever else holds the partition is fenced from here on.
             let row: Option<(i64, i64, i64)> = either!(self, pools => {
-                sqlx::query_as(
+                let taking = sqlx::query_as(
                     "insert into input_position (partition, epoch, next, received_at_ms, committed_at_ms, log)
                      values ($1, 1, 1, 0, 0, $2)
                      on conflict (partition) do update set epoch = input_position.epoch + $3, log = excluded.log
@@ -104,8 +104,8 @@ impl Store {
                 .bind(i64::from(*partition))
                 .bind(log)
                 .bind(i64::from(!planted("rebuild-fences-nobody")))
-                .fetch_optional(&pools.writer)
-                .await?
+                .fetch_optional(&pools.writer);
+                pools.unblocked(taking).await?
             });
             let (epoch, next, now_ms) = row.ok_or(StoreError::OtherLog)?;
             taken.insert(*partition, (epoch, next as u64, ProcessingTime::from_ms(now_ms)));
@@ -133,7 +133,7 @@ impl Store {
         let all = all.join(", ");
         let mut open = match &self.database {
             Database::Sqlite(pools) => Open::Sqlite(pools.begin().await?),
-            Database::Postgres(pools, days) => Open::Postgres(pools.begin().await?, pools.clone(), days.clone()),
+            Database::Postgres(pools, days) => Open::Postgres(pools.begin_rebuild().await?, pools.clone(), days.clone()),
         };
         match &mut open {
             Open::Sqlite(tx) => {

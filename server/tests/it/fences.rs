@@ -6,9 +6,10 @@ use crate::support::until;
 use domain::engine::EngineConfig;
 use domain::window::WindowConfig;
 use server::store::{Checkpoint, Store, StoreAddress, StoreError};
-use sqlx::postgres::PgConnection;
+use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{Connection, Executor};
 use std::path::Path;
+use std::time::Duration;
 
 /// A connection of the test's own; `None` where processes share no database.
 async fn connect(place: &Place) -> Option<PgConnection> {
@@ -109,6 +110,69 @@ async fn who_takes_over_waits_for_a_copy_on_its_way() {
         assert_eq!(copies(&mut connection).await, (0, 0));
         zombie.close().await;
         owner.close().await;
+    }
+}
+
+/// Sooner than Postgres itself ends who says nothing.
+const SOON: Duration = Duration::from_secs(12);
+
+/// A connection of ours, as Postgres sees it, that has begun a checkpoint of partition 0.
+async fn in_a_checkpoint(url: &str) -> PgConnection {
+    let options: PgConnectOptions = url.parse().expect("an address");
+    let mut connection = PgConnection::connect_with(&options.application_name("rantai")).await.expect("connects");
+    connection.execute("begin; update input_position set next = next where partition = 0").await.expect("locks");
+    connection
+}
+
+/// A process that is stopped in the middle of a checkpoint has its partition's row locked for as long as its connection lasts. Whoever takes
+/// the partition over ends that: between two statements, and in the middle of a copy, which no time limit of Postgres ends. A rebuild, which
+/// is silent while it computes, is waited for.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_stands_still_keeps_no_partition() {
+    for place in places().await {
+        let StoreAddress::Postgres(url) = &place.address else { continue };
+        let store = place.open().await;
+        let mut epoch = store.load(0, "log", NOW).await.expect("loads").epoch;
+        let mut copying = in_a_checkpoint(url).await;
+        let mut copy = copying
+            .copy_in_raw(
+                "copy positions (at_ms, received_at_ms, position, longitude_e6, latitude_e6, partition, device_id) from stdin",
+            )
+            .await
+            .expect("begins to copy");
+        copy.send(&b"1\t"[..]).await.expect("sends");
+        for is_copying in [true, false] {
+            let mut idle = if is_copying { None } else { Some(in_a_checkpoint(url).await) };
+            let taken = tokio::time::timeout(SOON, store.load(0, "log", NOW)).await.expect("in time").expect("takes over");
+            assert!(taken.epoch > epoch);
+            epoch = taken.epoch;
+            if let Some(idle) = &mut idle {
+                idle.execute("select 1").await.expect_err("its connection is gone");
+            }
+        }
+        let copied = async {
+            copy.send(&b"2\n"[..]).await?;
+            copy.finish().await
+        };
+        copied.await.expect_err("its connection is gone");
+
+        let (rebuilding, _) = store.begin_rebuild(&[(0, "log".to_owned())], &EngineConfig::default(), NOW).await.expect("begins");
+        let taking = tokio::spawn({
+            let store = store.clone();
+            async move { store.load(0, "log", NOW).await.map(|snapshot| snapshot.epoch) }
+        });
+        let mut watching = connect(&place).await.expect("a Postgres");
+        let waiting = "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'
+                       and query_start < clock_timestamp() - interval '5 s'";
+        until("it has waited for longer than for one that stands still", async || {
+            let count: i64 = sqlx::query_scalar(waiting).fetch_one(&mut watching).await.expect("counts");
+            (count > 0 || taking.is_finished()).then_some(())
+        })
+        .await;
+        assert!(!taking.is_finished(), "a rebuild was not waited for");
+        rebuilding.commit().await.expect("was left alone");
+        assert!(taking.await.expect("ends").expect("loads") > epoch);
+        store.close().await;
     }
 }
 

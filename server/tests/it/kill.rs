@@ -1,7 +1,7 @@
 //! SIGKILL in the middle of a load, again and again, on one directory: nothing acknowledged is lost, nothing is counted twice.
 //!
 //! Tests have a short form of it. `cargo xtask prove kill` runs the long one, on the release build that the variable
-//! `RANTAI_TEST_BINARY` names, with `RANTAI_TEST_KILLS` and `RANTAI_TEST_SEED`.
+//! `RANTAI_TEST_BINARY` names, with `RANTAI_TEST_KILLS` and `RANTAI_TEST_SEED`; `RANTAI_TEST_LOG` is what it logs (`RUST_LOG`).
 
 use crate::reference::{Row, Sample, assert_rows};
 use crate::support::{LONG, Random, counts, now_ms, until};
@@ -69,7 +69,8 @@ pub fn address_of_its_own() -> Ipv4Addr {
 
 fn spawn(command: &mut Command, dir: &Path, more: &[&str]) -> Child {
     command.args(["serve", "--listen", &format!("{}:0", address_of_its_own()), "--data-dir"]).arg(dir).args(more);
-    command.env("RUST_LOG", "error").stdin(Stdio::null()).stdout(Stdio::piped()).spawn().expect("starts")
+    let told = std::env::var("RANTAI_TEST_LOG").unwrap_or_else(|_| "error".to_owned());
+    command.env("RUST_LOG", told).stdin(Stdio::null()).stdout(Stdio::piped()).spawn().expect("starts")
 }
 
 /// The shipped program, running.
@@ -263,7 +264,7 @@ impl Sender {
     ) -> Self {
         let client = reqwest::Client::new();
         let mut acknowledged_at = Instant::now();
-        let at = |now: &'static str| *stage.lock().expect("nobody panics with it") = now;
+        let at = |now: &str| now.clone_into(&mut stage.lock().expect("nobody panics with it"));
         loop {
             at("pauses");
             tokio::select! {
@@ -290,7 +291,13 @@ impl Sender {
                 answer = request.send() => answer,
                 () = gone.cancelled() => return self,
             };
-            let Ok(response) = answer else { return self };
+            let response = match answer {
+                Ok(response) => response,
+                Err(error) => {
+                    at(&format!("lost its connection: {error:?}"));
+                    return self;
+                }
+            };
             match response.status().as_u16() {
                 200 | 202 => {}
                 // Too busy, stopping, or Kafka is away: nothing was acknowledged.
@@ -321,7 +328,7 @@ impl Sender {
 }
 
 /// What a sender is at.
-type Stage = Arc<Mutex<&'static str>>;
+type Stage = Arc<Mutex<String>>;
 
 /// A sender at work.
 pub struct Loading {
@@ -332,8 +339,8 @@ pub struct Loading {
 
 impl Loading {
     /// What it is at.
-    pub fn stage(&self) -> &'static str {
-        if self.task.is_finished() { "has ended" } else { *self.stage.lock().expect("nobody panics with it") }
+    pub fn stage(&self) -> String {
+        self.stage.lock().expect("nobody panics with it").clone()
     }
 }
 

@@ -186,6 +186,7 @@ pub const BUGS: &[Bug] = &[
     it("copy-of-a-run-is-not-fenced", "lets a process without a place write over the run of another", "fences::who_lost_its_place_changes_no_run"),
     it("copies-that-nobody-named-stay", "keeps copies of runs that no checkpoint named", "fences::who_lost_its_place_changes_no_run"),
     it("copy-of-a-run-outlives-its-epoch", "lets a partition be taken over under a copy on its way", "fences::who_takes_over_waits_for_a_copy_on_its_way"),
+    it("who-stands-still-is-waited-for", "waits for a stopped process that holds a partition in a checkpoint", "fences::who_stands_still_keeps_no_partition"),
     it("copy-of-a-run-is-not-checked", "believes a copy of a run without looking", "store::runs_move_with_their_partition"),
     server("failed-run-is-tried-again", "tries a run again whose sync failed", "store::tests::only_what_may_pass_is_tried_again"),
     it("no-room-for-a-run-is-the-end", "ends when a run of identities finds the disk full", "faults::calls::every_call_finds_no_room_once"),
