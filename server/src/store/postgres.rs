@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-const MIGRATIONS: [&str; 10] = [
+const MIGRATIONS: [&str; 11] = [
     include_str!("../../migrations/postgres/0001_init.sql"),
     include_str!("../../migrations/postgres/0002_decisions.sql"),
     include_str!("../../migrations/postgres/0003_kafka.sql"),
@@ -22,6 +22,7 @@ const MIGRATIONS: [&str; 10] = [
     include_str!("../../migrations/postgres/0008_positions.sql"),
     include_str!("../../migrations/postgres/0009_daily_books.sql"),
     include_str!("../../migrations/postgres/0010_count_versions.sql"),
+    include_str!("../../migrations/postgres/0011_bi_books.sql"),
 ];
 const OLDEST: i32 = 150_000;
 /// Held while the schema changes, so that several processes may start at once. Any number that nobody else uses.

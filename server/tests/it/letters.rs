@@ -1,7 +1,7 @@
 //! Dead letters: listed, shown, taken in again and discarded, by the API, by the forms of their pages, and by command.
 
 use crate::kill::{Program, make_key};
-use crate::support::{Reply, Server, envelope, now_ms, until};
+use crate::support::{Reply, Server, envelope, now_ms, stores, until};
 use domain::time::ProcessingTime;
 use serde_json::{Value, json};
 use server::store::{Retention, Store, StoreAddress};
@@ -81,6 +81,34 @@ async fn a_letter_is_decided_once() {
     let server = Server::start_in(server.stop().await, &[]).await;
     assert_eq!(letters(&server).await, before);
     assert_eq!(decide(&server, 1, "replay", &json!({"by": "Sari"}), &[]).await.json(), told);
+    server.stop().await;
+}
+
+/// What BI tools read of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn views_tell_books_and_decisions() {
+    let Some(postgres) = stores().await.into_iter().nth(1) else { return };
+    let server = Server::start_with(&["--store", &postgres, "--checkpoint-ms", "30"]).await;
+    let begun = now_ms();
+    server.post_lines([envelope("a", "d", begun, "5"), envelope("b", "d", begun, "500"), "{".to_owned()].join("\n")).await;
+    decide(&server, 3, "discard", &json!({"by": "Budi", "reason": "half a record"}), &[]).await;
+    let pool = sqlx::PgPool::connect(&postgres).await.expect("connects");
+    let decided: (i64, String, String, Option<i64>, Option<String>) = until("the decision is stored", async || {
+        // Of this hour: a timestamp with its time zone.
+        let text = "select position, decided_by, outcome, replayed_as, reason from bi.decisions
+                    where decided_at between now() - interval '1 hour' and now() + interval '1 minute'";
+        sqlx::query_as(text).fetch_optional(&pool).await.expect("reads")
+    })
+    .await;
+    assert_eq!(decided, (3, "Budi".to_owned(), "discarded".to_owned(), None, Some("half a record".to_owned())));
+    let text =
+        "select sum(received)::bigint, sum(accepted)::bigint, sum(duplicate)::bigint, sum(late)::bigint, sum(rejected)::bigint
+                from bi.daily_books where day > now() - interval '2 days'";
+    let books: (i64, i64, i64, i64, i64) = sqlx::query_as(text).fetch_one(&pool).await.expect("reads");
+    assert_eq!(books, (3, 1, 0, 0, 2));
+    let gaps: i64 = sqlx::query_scalar("select count(*) from bi.accepted_gaps").fetch_one(&pool).await.expect("reads");
+    assert_eq!(gaps, 0);
+    pool.close().await;
     server.stop().await;
 }
 
