@@ -1,14 +1,15 @@
--- More for people and BI tools: what became of each day's records, what was decided of dead letters, and which gaps were accepted.
+-- More for people and BI tools: what became of each day's records (UTC, but for the days that retention has taken), what was decided of dead
+-- letters, and which gaps were accepted, to before `to_offset`.
 create view bi.daily_books as
 select
     to_timestamp(day_ms / 1000.0) as day,
     source,
     topic,
-    sum(received) as received,
-    sum(accepted) as accepted,
-    sum(duplicate) as duplicate,
-    sum(late) as late,
-    sum(rejected) as rejected,
+    sum(received)::bigint as received,
+    sum(accepted)::bigint as accepted,
+    sum(duplicate)::bigint as duplicate,
+    sum(late)::bigint as late,
+    sum(rejected)::bigint as rejected,
     day_ms
 from daily_books
 where day_ms >= 0

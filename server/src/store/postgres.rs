@@ -27,18 +27,19 @@ const MIGRATIONS: [&str; 11] = [
 const OLDEST: i32 = 150_000;
 /// Held while the schema changes, so that several processes may start at once. Any number that nobody else uses.
 const SCHEMA_LOCK: i64 = 0x7261_6e74_6169;
-/// What our connections are called in `pg_stat_activity`,
+/// What our connections are called in `pg_stat_activity`.
 const NAME: &str = "rantai";
-/// and that of a rebuild.
+/// What the connection of a rebuild is called there while its transaction lasts.
 const NAME_OF_REBUILD: &str = "rantai rebuild";
-/// Each connection: who says nothing in the middle of a transaction for so long, or whose host does not answer any more, has none and holds
-/// no lock. Without these a host that is gone holds them for hours.
-const UNHEARD_OF: &str = "set idle_in_transaction_session_timeout = '15s';
+/// For each connection: who says nothing in the middle of a transaction for so long, or whose host does not answer any more, has none and
+/// holds no lock. Without these a host that is gone holds them for hours. A message on its way counts as silence, and one may be 4 MiB.
+const UNHEARD_OF: &str = "set idle_in_transaction_session_timeout = '60s';
      set tcp_keepalives_idle = 10; set tcp_keepalives_interval = 5; set tcp_keepalives_count = 2;
      set tcp_user_timeout = '20s'";
 /// So long a process that does not move may be in the way of who takes its partition over.
 const IN_THE_WAY: Duration = Duration::from_secs(3);
-/// Ends them: the connections of processes named `$1` whose next word Postgres waits for, while another has waited for them for `$2` seconds.
+/// Ends them: the connections of processes named `$1` whose next word Postgres has waited for since `$2` seconds at least, while another
+/// waits for them. Of a copy Postgres tells only when it began: a process that is still at it, but has lost its place, is ended too.
 const IN_THE_WAY_ARE: &str = "with holding as materialized (
          select distinct holder.pid
          from pg_stat_activity waiting
@@ -47,6 +48,7 @@ const IN_THE_WAY_ARE: &str = "with holding as materialized (
          where waiting.datname = current_database() and waiting.application_name = $1
              and waiting.query_start < clock_timestamp() - make_interval(secs => $2)
              and holder.datname = current_database() and holder.application_name = $1 and holder.wait_event_type = 'Client'
+             and holder.state_change < clock_timestamp() - make_interval(secs => $2)
      )
      select pid from holding where pg_terminate_backend(pid)";
 /// The tables with a partition a day.
@@ -98,7 +100,7 @@ impl Pools<Postgres> {
         self.writer.begin().await
     }
 
-    /// The same for a rebuild, which is silent for as long as it computes, and is waited for.
+    /// A transaction of a rebuild, which is silent for as long as it computes, and is waited for.
     pub async fn begin_rebuild(&self) -> Result<Transaction<'static, Postgres>, sqlx::Error> {
         let mut tx = self.begin().await?;
         let text = format!("set local application_name = '{NAME_OF_REBUILD}'; set local idle_in_transaction_session_timeout = 0");
@@ -108,7 +110,7 @@ impl Pools<Postgres> {
 
     /// Does `taking`, which takes over what another process may hold locked. One that was stopped in the middle of a checkpoint, or whose
     /// host is gone, would keep it locked for as long as its connection lasts: where Postgres waits for such a one, its connection is ended.
-    /// It is fenced in any case. Whoever is at work is waited for.
+    /// It is fenced in any case. Whoever is at work is waited for, but for a copy that has lost its place.
     pub async fn unblocked<T>(&self, taking: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, sqlx::Error> {
         let mut taking = std::pin::pin!(taking);
         loop {
@@ -128,12 +130,13 @@ impl Pools<Postgres> {
                     .await?;
                 connection.close().await.map(|()| ended)
             };
-            match look.await {
-                Ok(ended) if ended.is_empty() => {}
-                Ok(ended) => {
+            match tokio::time::timeout(IN_THE_WAY, look).await {
+                Ok(Ok(ended)) if ended.is_empty() => {}
+                Ok(Ok(ended)) => {
                     tracing::warn!(?ended, "A process that does not move held what is taken over: its connections were ended.");
                 }
-                Err(error) => tracing::warn!(%error, "Postgres cannot say who is in the way."),
+                Ok(Err(error)) => tracing::warn!(%error, "Postgres cannot say who is in the way."),
+                Err(_) => tracing::warn!("Postgres does not say who is in the way."),
             }
         }
     }

@@ -101,11 +101,10 @@ async fn views_tell_books_and_decisions() {
     })
     .await;
     assert_eq!(decided, (3, "Budi".to_owned(), "discarded".to_owned(), None, Some("half a record".to_owned())));
-    let text =
-        "select sum(received)::bigint, sum(accepted)::bigint, sum(duplicate)::bigint, sum(late)::bigint, sum(rejected)::bigint
-                from bi.daily_books where day > now() - interval '2 days'";
-    let books: (i64, i64, i64, i64, i64) = sqlx::query_as(text).fetch_one(&pool).await.expect("reads");
-    assert_eq!(books, (3, 1, 0, 0, 2));
+    let text = "select received, accepted, duplicate, late, rejected from bi.daily_books
+                where day > now() - interval '2 days' order by received";
+    let books: Vec<(i64, i64, i64, i64, i64)> = sqlx::query_as(text).fetch_all(&pool).await.expect("reads");
+    assert_eq!(books, [(1, 0, 0, 0, 1), (2, 1, 0, 0, 1)], "what cannot be read is of no topic");
     let gaps: i64 = sqlx::query_scalar("select count(*) from bi.accepted_gaps").fetch_one(&pool).await.expect("reads");
     assert_eq!(gaps, 0);
     pool.close().await;
