@@ -44,6 +44,18 @@ fn cpu(program: &Program) -> Duration {
     Duration::from_millis(ticks * 10)
 }
 
+/// The status and the `retry-after` of the answer to `request`, sent over a connection that is open already: where the client begins another,
+/// as it does while the last answer has not quite left that one, it waits in vain, and asks again.
+async fn answered(request: &reqwest::RequestBuilder) -> (u16, String) {
+    until("an answer: the program lives", async || {
+        let answer = request.try_clone().expect("a body in memory").timeout(WITHOUT).send().await.ok()?;
+        let retry = answer.headers().get("retry-after").map(|value| value.to_str().expect("a number").to_owned());
+        let status = answer.status().as_u16();
+        answer.bytes().await.ok().map(|_| (status, retry.unwrap_or_default()))
+    })
+    .await
+}
+
 /// With none to spare, and with one, two, three: each time something else is the first that lacks one. Records are taken in or their
 /// senders asked to come again, the program does not end, and goes on by itself when there are handles again.
 #[tokio::test(flavor = "multi_thread")]
@@ -55,19 +67,18 @@ async fn without_file_handles_it_waits() {
         let master = Arc::new(server::data::master().expect("master data"));
         let life = Life { before: None, posts: 0..8, base: now_ms() - 2 * HOUR_MS, master };
         let key = super::calls::key(&data).await;
-        // One connection for all, which is open already.
-        let client = reqwest::Client::builder().pool_max_idle_per_host(1).build().expect("a client");
+        let client = reqwest::Client::new();
         assert_eq!(insist(&client, &program, &key, &life.body(0)).await, Some(0));
         let normal = set_limit(&program, Some(limit_of(&program, spare)));
         let (mut told, mut refused) = (1, 0);
         for post in 1..5 {
             let request = client.post(format!("{}/ingest", program.url)).bearer_auth(&key);
             let request = request.header("content-type", "application/x-ndjson").body(life.body(post));
-            let answer = request.send().await.expect("an answer: the program lives");
-            match answer.status().as_u16() {
+            let (status, retry) = answered(&request).await;
+            match status {
                 200 => told += 1,
                 503 => {
-                    assert!(is_soon(answer.headers()["retry-after"].to_str().expect("a number")));
+                    assert!(is_soon(&retry));
                     refused += 1;
                     break;
                 }
@@ -75,8 +86,8 @@ async fn without_file_handles_it_waits() {
             }
         }
         assert!(refused > 0 || spare > 0, "a segment was begun without a handle");
-        let stats = client.get(format!("{}/stats", program.url)).send().await.expect("an answer");
-        assert_eq!(stats.status(), 200, "reads go on");
+        let stats = client.get(format!("{}/stats", program.url));
+        assert_eq!(answered(&stats).await.0, 200, "reads go on");
         // Somebody who comes now waits, and so does the program.
         let _waits = std::net::TcpStream::connect(program.url.trim_start_matches("http://")).expect("the system takes it in");
         let (since, before) = (Instant::now(), cpu(&program));
