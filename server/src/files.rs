@@ -214,6 +214,11 @@ pub fn is_out_of_files(error: &io::Error) -> bool {
     [Errno::MFILE, Errno::NFILE].iter().any(|of| Some(of.raw_os_error()) == error.raw_os_error())
 }
 
+/// Whether `error` says that there is no room: nothing is lost, and others may make some.
+pub fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
 /// All of the file at `path`.
 pub fn read(path: &Path) -> io::Result<Vec<u8>> {
     let mut file = File::open(path)?;

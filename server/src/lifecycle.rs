@@ -3,6 +3,7 @@
 use crate::backend::EngineBackend;
 use crate::clock::Doubt;
 use crate::config::{Config, LogKind};
+use crate::fullness::Ballast;
 use crate::hex::hex;
 use crate::http::{
     AppState, SiteDir,
@@ -12,7 +13,7 @@ use crate::http::{
     worker_router,
 };
 use crate::kafka;
-use crate::pipeline::{PARTITION, Pipeline, Refused, Threads, wall_clock};
+use crate::pipeline::{AsServer, PARTITION, Pipeline, Refused, Threads, wall_clock};
 use crate::store::{Retention, Store, StoreAddress, cutoff};
 use anyhow::Context;
 use bytes::Bytes;
@@ -130,6 +131,8 @@ pub async fn start(args: &Config) -> anyhow::Result<Running> {
     let listener = listen(args.listen).with_context(|| format!("listen on {}", args.listen))?;
     let address = listener.local_addr()?;
     let token = lock.announce(address).context("write the lock file")?;
+    // Before anything needs room; what Kafka and Postgres have they look after themselves.
+    let ballast = (args.log == LogKind::Embedded).then(|| Ballast::of(&args.data_dir));
     let store = Store::open(&args.store, &args.data_dir).await.with_context(|| format!("open the database {}", args.store))?;
     let store = store.merging_windows_at(args.merge_windows_blocks);
     store.check_format().await?;
@@ -142,7 +145,8 @@ pub async fn start(args: &Config) -> anyhow::Result<Running> {
         LogKind::Embedded => {
             ensure_embedded(&store, &args.store).await?;
             let doubt = if args.accept_clock { Doubt::Accept } else { Doubt::Refuse };
-            Pipeline::start_at(&args.data_dir, store.clone(), &master, config.clone(), every, doubt).await?
+            let server = AsServer { doubt, ballast };
+            Pipeline::start_server(&args.data_dir, store.clone(), &master, config.clone(), every, server).await?
         }
         LogKind::Kafka => {
             let engine = kafka::Engine {

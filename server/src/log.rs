@@ -374,6 +374,11 @@ pub enum AppendError {
 }
 
 impl AppendError {
+    /// Whether there was no room for it.
+    pub fn is_for_room(&self) -> bool {
+        matches!(self, AppendError::Write(LogError::Io { source, .. }) if files::is_full(source))
+    }
+
     fn cause(self) -> LogError {
         let (AppendError::Write(cause) | AppendError::Sync(cause)) = self;
         cause

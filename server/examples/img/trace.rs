@@ -244,9 +244,9 @@ impl Reader {
 }
 
 /// Whether the trace has to tell of the file at `path`: SQLite's memory that processes share is written by no call, and is nothing after a
-/// crash.
+/// crash; of what is kept for a full disk nothing is ever read.
 pub fn is_told(path: &str) -> bool {
-    !path.ends_with("-shm")
+    !path.ends_with("-shm") && path != "ballast"
 }
 
 /// The folder that holds `path`; that of the data directory itself has no name, and lies in itself.

@@ -13,6 +13,7 @@ use super::{Answer, BODIES_KIB, Intake, PARTITION, Pipeline, Question, Refused, 
 use crate::admission::{Batch, Format, IdentityKey};
 use crate::clock::{Clock, Clocks, Doubt};
 use crate::feed::Feed;
+use crate::fullness::Ballast;
 use crate::identities::{self, Freeze};
 use crate::letters::Decision;
 use crate::limits::rare;
@@ -32,12 +33,13 @@ const GROUP_BYTES: usize = 8 * 1024 * 1024;
 /// How long the last checkpoints may take when the server stops: they only make the next start short.
 const LAST_CHECKPOINT: Duration = Duration::from_secs(10);
 
-/// What is done where other pairings of trackers are in force than are configured.
-enum Pairings {
-    /// Nothing: who starts was perhaps not told of any.
-    Keep,
-    /// They are noted in the log.
-    Note,
+/// What a server starts with; who decides a dead letter and ends starts without.
+#[derive(Debug)]
+pub struct AsServer {
+    /// What is done about a clock that does not fit the log.
+    pub doubt: Doubt,
+    /// Let go while the disk is full.
+    pub ballast: Option<Ballast>,
 }
 
 enum Message {
@@ -94,19 +96,19 @@ impl Pipeline {
         config: EngineConfig,
         checkpoint_every: Duration,
     ) -> anyhow::Result<(Self, Threads)> {
-        Self::begin(dir, store, master, config, checkpoint_every, Doubt::Refuse, Pairings::Keep).await
+        Self::begin(dir, store, master, config, checkpoint_every, None).await
     }
 
-    /// The same for a server: its pairings are in force from now on. With what is to be done about a clock that does not fit the log.
-    pub async fn start_at(
+    /// The same for a server: its pairings are in force from now on.
+    pub async fn start_server(
         dir: &Path,
         store: Store,
         master: &Arc<Master>,
         config: EngineConfig,
         checkpoint_every: Duration,
-        doubt: Doubt,
+        server: AsServer,
     ) -> anyhow::Result<(Self, Threads)> {
-        Self::begin(dir, store, master, config, checkpoint_every, doubt, Pairings::Note).await
+        Self::begin(dir, store, master, config, checkpoint_every, Some(server)).await
     }
 
     async fn begin(
@@ -115,9 +117,11 @@ impl Pipeline {
         master: &Arc<Master>,
         config: EngineConfig,
         checkpoint_every: Duration,
-        doubt: Doubt,
-        pairings: Pairings,
+        server: Option<AsServer>,
     ) -> anyhow::Result<(Self, Threads)> {
+        // Who was perhaps not told of any pairings leaves them as they are.
+        let notes_pairings = server.is_some();
+        let (doubt, ballast) = server.map_or((Doubt::Refuse, None), |AsServer { doubt, ballast }| (doubt, ballast));
         let log_dir = dir.join("log");
         let log_id = crate::log::id(&log_dir).context("read the log's name")?;
         store.agree_on(&config).await?;
@@ -145,12 +149,9 @@ impl Pipeline {
         // Bounded by the bodies of what the log thread passes on; questions and checkpoints are few.
         let (messages, to_engine) = std_mpsc::channel();
         let timers = submissions.downgrade();
-        let mut side = LogSide::new(log, clock, Arc::clone(&admitted));
+        let mut side = LogSide::new(log, clock, Arc::clone(&admitted)).with_ballast(ballast);
         let mut engine = EngineSide::new(shard);
-        let notes = match pairings {
-            Pairings::Note => to_note(&engine),
-            Pairings::Keep => Vec::new(),
-        };
+        let notes = if notes_pairings { to_note(&engine) } else { Vec::new() };
         if !notes.is_empty() {
             tracing::info!(pairings = config.pairings.len(), "Other pairings than before are in force from now on.");
             let kept = side.keep(notes).map_err(|unknown| unknown.error).context("note the pairings in the log")?;

@@ -14,6 +14,7 @@ pub mod steps;
 
 pub use checkpoint::{Step, Writing};
 pub use delays::Delays;
+pub use embedded::AsServer;
 pub use rates::Rates;
 pub use room::Room;
 pub use shard::{Due, News, Shard, needed_from};

@@ -6,6 +6,7 @@ use super::shard::{Due, Shard, needed_from};
 use super::{Answer, PARTITION, Refused};
 use crate::admission::{Batch, Format, IdentityKey};
 use crate::clock::{Clock, Clocks};
+use crate::fullness::Ballast;
 use crate::log::{AppendError, BlockKind, Draft, Log, LogError, Place};
 use crate::store::Snapshot;
 use bytes::Bytes;
@@ -76,6 +77,15 @@ impl Submission {
             Submission::Records { reply, .. } => drop(reply.send(Err(Refused::Unwritable))),
             Submission::Decision { reply, .. } => drop(reply.send(Err(Refused::Unwritable))),
             Submission::Pairings(_) | Submission::Timer => {}
+        }
+    }
+
+    /// Whether it goes on while the disk is full: what people decide, but for records that they take in again.
+    fn goes_on(&self) -> bool {
+        match self {
+            Submission::Decision { records, .. } => *records == 0,
+            Submission::Records { .. } => planted("records-take-the-ballast"),
+            Submission::Pairings(_) | Submission::Timer => false,
         }
     }
 
@@ -152,18 +162,25 @@ pub struct LogSide {
     log: Log,
     clock: Clock,
     admitted: Arc<AtomicU64>,
+    ballast: Option<Ballast>,
     is_clock_wrong: bool,
 }
 
 impl LogSide {
     /// Appends to `log` by the time of `clock`, and adds to `admitted` the records that were.
     pub fn new(log: Log, clock: Clock, admitted: Arc<AtomicU64>) -> Self {
-        Self { log, clock, admitted, is_clock_wrong: false }
+        Self { log, clock, admitted, ballast: None, is_clock_wrong: false }
     }
 
-    /// Makes `group` durable; `None` where it was not, and its senders were asked to come again. After an error nobody knows what the
-    /// disk holds: the process has to end.
-    pub fn keep(&mut self, group: Vec<Submission>) -> Result<Option<Group>, Unknown> {
+    /// Lets `ballast` go while the disk is full.
+    #[must_use]
+    pub fn with_ballast(self, ballast: Option<Ballast>) -> Self {
+        Self { ballast, ..self }
+    }
+
+    /// Makes `group` durable, while the disk is full only what goes on; `None` where nothing was. The senders of what was not were asked to
+    /// come again. After an error nobody knows what the disk holds: the process has to end.
+    pub fn keep(&mut self, mut group: Vec<Submission>) -> Result<Option<Group>, Unknown> {
         let now = match self.clock.time(Clocks::now()) {
             Ok(now) => now,
             Err(error) => {
@@ -177,19 +194,40 @@ impl LogSide {
         if std::mem::take(&mut self.is_clock_wrong) {
             tracing::info!("The server's clock is right again.");
         }
-        let drafts: Vec<Draft<'_>> = group.iter().map(Submission::draft).collect();
-        match self.log.append(&drafts, now) {
-            Ok(places) => {
-                self.admitted.fetch_add(drafts.iter().map(|d| d.records).sum(), Ordering::Relaxed);
-                let blocks = places.into_iter().zip(group).map(|(place, submission)| Durable { place, submission }).collect();
-                Ok(Some(Group { blocks, log_bytes: self.log.total_bytes() }))
+        let mut is_full = self.ballast.as_mut().is_some_and(|ballast| !ballast.hold());
+        loop {
+            if is_full {
+                let refused: Vec<Submission>;
+                (group, refused) = group.into_iter().partition(Submission::goes_on);
+                refused.into_iter().for_each(Submission::refuse);
             }
-            Err(AppendError::Write(error)) => {
-                tracing::error!(%error, "Cannot write to the log; senders are asked to come again.");
+            if group.is_empty() {
+                return Ok(None);
+            }
+            // Time stands still: nobody falls silent while records are refused.
+            let is_still = is_full && !planted("time-passes-on-a-full-disk");
+            let now = if is_still { self.log.last_received_at() } else { now };
+            let drafts: Vec<Draft<'_>> = group.iter().map(Submission::draft).collect();
+            let error = match self.log.append(&drafts, now) {
+                Ok(places) => {
+                    self.admitted.fetch_add(drafts.iter().map(|d| d.records).sum(), Ordering::Relaxed);
+                    let blocks = places.into_iter().zip(group).map(|(place, submission)| Durable { place, submission }).collect();
+                    return Ok(Some(Group { blocks, log_bytes: self.log.total_bytes() }));
+                }
+                Err(error) => error,
+            };
+            let gives_room = error.is_for_room() && self.ballast.as_mut().is_some_and(Ballast::let_go);
+            match error {
+                AppendError::Sync(error) => return Err(Unknown { error, group }),
+                AppendError::Write(error) => {
+                    tracing::error!(%error, "Cannot write to the log; senders are asked to come again.");
+                }
+            }
+            if !gives_room {
                 group.into_iter().for_each(Submission::refuse);
-                Ok(None)
+                return Ok(None);
             }
-            Err(AppendError::Sync(error)) => Err(Unknown { error, group }),
+            is_full = true;
         }
     }
 }
@@ -284,6 +322,15 @@ mod tests {
         Clocks { wall, steady: Duration::from_secs(seconds) }
     }
 
+    /// A reading of so many seconds on, and what its sender is told.
+    async fn reading(seconds: u64, key: &IdentityKey) -> (Submission, oneshot::Receiver<Result<Answer, Refused>>) {
+        let body = format!(r#"{{"device_id":"box","ts":{},"temperature":5}}"#, at(seconds).wall.ms());
+        let batch = Batch::parse(body.into(), Format::Ndjson, "gate", key).expect("parses");
+        let permit = Arc::new(Semaphore::new(BODIES_KIB)).acquire_owned().await.expect("there is room");
+        let (reply, answer) = oneshot::channel();
+        (Submission::Records { batch, format: Format::Ndjson, source: "gate".to_owned(), reply, permit }, answer)
+    }
+
     impl Program {
         fn keep(&mut self, submission: Submission) {
             let group = self.log.keep(vec![submission]).expect("the disk is well");
@@ -292,11 +339,8 @@ mod tests {
 
         /// A reading of now.
         async fn read(&mut self) {
-            let body = format!(r#"{{"device_id":"box","ts":{},"temperature":5}}"#, at(self.seconds).wall.ms());
-            let batch = Batch::parse(body.into(), Format::Ndjson, "gate", &self.key).expect("parses");
-            let permit = Arc::new(Semaphore::new(BODIES_KIB)).acquire_owned().await.expect("there is room");
-            let (reply, _) = oneshot::channel();
-            self.keep(Submission::Records { batch, format: Format::Ndjson, source: "gate".to_owned(), reply, permit });
+            let (submission, _) = reading(self.seconds, &self.key).await;
+            self.keep(submission);
         }
 
         /// So many minutes pass in which nothing comes in; whether the device has fallen silent.
@@ -315,6 +359,35 @@ mod tests {
             state.windows.windows(&config, 1).any(|window| window.state == WindowState::Incomplete)
                 || self.engine.shard.room.closed_windows().any(|closed| closed.window.state == WindowState::Incomplete)
         }
+    }
+
+    /// What people decide goes on while the disk is full, at the time of the last record; everything else comes again.
+    #[tokio::test]
+    async fn a_full_disk_takes_decisions_alone() {
+        let dir = tempfile::tempdir().expect("a directory");
+        simulate(Some(at(0)));
+        let key = IdentityKey([7; 16]);
+        let log = open_log(dir.path(), key).expect("opens");
+        let clock = Clock::start(at(0), log.last_received_at(), Doubt::Refuse).expect("the clock is right");
+        let mut log = LogSide::new(log, clock, Arc::default());
+        let first = log.keep(vec![reading(0, &key).await.0]).expect("the disk is well").expect("it has room");
+        // More is to be held than any disk has.
+        let mut log = log.with_ballast(Some(Ballast::of_size(dir.path(), 1 << 60)));
+        simulate(Some(at(60)));
+        let (reading, read) = reading(60, &key).await;
+        let decision = |records| {
+            let (reply, answer) = oneshot::channel();
+            (Submission::Decision { body: Bytes::from_static(b"said"), source: "gate".to_owned(), records, reply }, answer)
+        };
+        let ((replay, replayed), (discard, mut discarded)) = (decision(1), decision(0));
+        let group = log.keep(vec![Submission::Timer, reading, replay, discard]).expect("the disk is well");
+        let [Durable { place, .. }] = group.expect("a decision takes little").blocks[..] else { panic!("one of them alone") };
+        assert_eq!((place.number, place.received_at), (2, first.blocks[0].place.received_at), "time stands still");
+        assert!(matches!(read.await, Ok(Err(Refused::Unwritable))));
+        assert!(matches!(replayed.await, Ok(Err(Refused::Unwritable))));
+        discarded.try_recv().expect_err("the engine is to answer");
+        assert!(log.keep(vec![Submission::Timer]).expect("the disk is well").is_none());
+        simulate(None);
     }
 
     /// The database stands still, and senders are asked to come again for longer than it takes to fall silent.

@@ -40,7 +40,6 @@ pub use windows::MERGE_WINDOWS_BLOCKS;
 use crate::files;
 use domain::engine::EngineConfig;
 use sqlx::Pool;
-use std::io::ErrorKind;
 use std::path::Path;
 
 /// Why the store failed.
@@ -134,8 +133,7 @@ impl StoreError {
                     | sqlx::Error::BeginFailed
             ),
             StoreError::Run(error) => {
-                let is_full = matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded);
-                is_full && !domain::planted("no-room-for-a-run-is-the-end")
+                files::is_full(error) && !domain::planted("no-room-for-a-run-is-the-end")
                     || files::is_out_of_files(error) && !domain::planted("no-file-for-a-run-is-the-end")
                     || domain::planted("failed-run-is-tried-again")
             }
@@ -297,7 +295,7 @@ fn name_of(config: &EngineConfig) -> String {
 mod tests {
     use super::*;
     use rustix::io::Errno;
-    use std::io::Error;
+    use std::io::{Error, ErrorKind};
 
     #[tokio::test]
     async fn only_what_may_pass_is_tried_again() {

@@ -179,7 +179,7 @@ impl Drop for Program {
 /// As an administrator does, with no server running or beside it.
 pub fn make_key(dir: &Path) -> String {
     let made = Command::new(binary())
-        .args(["key", "create", "--name", "load", "--scope", "ingest", "--data-dir"])
+        .args(["key", "create", "--name", "load", "--scope", "ingest,read", "--data-dir"])
         .arg(dir)
         .output()
         .expect("runs");

@@ -165,6 +165,8 @@ pub const BUGS: &[Bug] = &[
     server("time-of-the-log-goes-back", "writes times of receipt that go back", "log::tests::what_was_appended_is_read_and_numbers_go_on"),
     server("segment-in-need-is-deleted", "deletes log that no checkpoint covers", "log::tests::segments_that_nobody_needs_are_pruned_from_the_front"),
     server("clock-is-always-believed", "follows a jump of the wall clock", "clock::tests::corrections_are_followed_and_jumps_are_not"),
+    server("records-take-the-ballast", "takes records in while the disk is full", "pipeline::steps::tests::a_full_disk_takes_decisions_alone"),
+    server("time-passes-on-a-full-disk", "lets time pass while it refuses records", "pipeline::steps::tests::a_full_disk_takes_decisions_alone"),
     server("refused-is-silent", "lets devices fall silent whose records it refuses", "pipeline::steps::tests::time_in_which_senders_are_refused_is_no_silence"),
     // Identities.
     it("identities-in-memory-only", "knows no duplicate after a restart", "lifecycle::stop_and_start_keep_everything"),
