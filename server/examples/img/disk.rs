@@ -255,16 +255,16 @@ impl Image {
     }
 
     /// The first file that is not in the folder `dir` as it is here, or is there alone; `is_told` says of which names that is asked.
-    pub fn differs_from(&self, dir: &Path, is_told: impl Fn(&Path) -> bool) -> std::io::Result<Option<String>> {
+    pub fn differs_from(&self, dir: &Path, is_told: impl Fn(&str) -> bool) -> std::io::Result<Option<String>> {
         let mut there = BTreeMap::new();
         let mut folders = vec![dir.to_owned()];
         while let Some(folder) = folders.pop() {
             for entry in std::fs::read_dir(folder)? {
                 let path = entry?.path();
+                let name = path.strip_prefix(dir).expect("it lies there").to_string_lossy().into_owned();
                 if path.is_dir() {
                     folders.push(path);
-                } else if is_told(&path) {
-                    let name = path.strip_prefix(dir).expect("it lies there").to_string_lossy().into_owned();
+                } else if is_told(&name) {
                     there.insert(name, std::fs::read(path)?);
                 }
             }

@@ -166,7 +166,7 @@ fn is_understood(trace: &Path, data: &Path) -> anyhow::Result<()> {
     let mut disk = Disk::default();
     ops.iter().enumerate().for_each(|(index, op)| disk.run(index, op));
     let (image, _) = disk.crash(Class::Killed, |_| 0);
-    let other = image.differs_from(data, |path| trace::is_told(&path.to_string_lossy()))?;
+    let other = image.differs_from(data, trace::is_told)?;
     ensure!(other.is_none(), "{} is not what {} tells: it was misread", other.unwrap_or_default(), trace.display());
     Ok(())
 }
